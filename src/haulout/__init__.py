@@ -1,0 +1,1 @@
+"""Haulout ships bootable machine disks through ordinary OCI registries."""

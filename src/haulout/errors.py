@@ -1,0 +1,216 @@
+"""Every error Haulout raises on purpose, with its data, its exit code and its way out.
+
+HauloutError                        3  (never raised itself)
+├── UsageError                      2  what was asked cannot be understood
+│   ├── InvalidReference               a reference, pointing at the offending character
+│   ├── InvalidDigest                  not "sha256:" and 64 lowercase hex digits
+│   └── InvalidPlatform                an architecture or disk type that does not exist
+├── NotFoundError                   4  the thing asked for is not there
+│   └── NoMatchingDisk                 the reference exists but holds no such disk; lists what it holds
+├── DeniedError                     5  credentials are missing, wrong or insufficient
+├── UnreachableError                6  no connection, no TLS, no answer in time
+├── RegistryError                   7  the registry answered, with a failure or with nonsense
+├── ContentError                    8  content from elsewhere is not what it claims to be
+│   ├── DigestMismatch                 bytes do not hash to their digest
+│   ├── SizeMismatch                   more or fewer bytes than announced
+│   ├── InvalidManifest                JSON, schema or media type of a manifest or index
+│   ├── InvalidToc                     a frame table that does not tile, or lies
+│   └── InvalidFrame                   a compressed frame that does not decode to its promise
+├── UnsafeDiskError                 9  inspection refuses a disk image
+├── StorageError                   10  the local file system: full, read-only, no permission, a symlink in the way
+├── ToolError                      11  a helper program is missing or failed
+└── ConflictError                  12  somebody else is writing the same thing
+
+Exit codes are stable: scripts may rely on them. 0 is yes or done, 1 the honest answer "no", 128+N death by signal N.
+The text of an error is one line. ``hint`` is the way out, printed on a line of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class HauloutError(Exception):
+    """Root of the tree; ``str(error)`` is one clear line."""
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UsageError(HauloutError):
+    """What was asked cannot be understood."""
+
+    exit_code = 2
+
+
+class InvalidReference(UsageError):
+    """A reference that does not parse; ``position`` is the index of the first offending character."""
+
+    def __init__(self, text: str, position: int, reason: str, *, hint: str | None = None) -> None:
+        self.text = text
+        self.position = position
+        self.reason = reason
+        shown = text if text else "(empty)"
+        at = f", at character {position + 1}" if text else ""
+        super().__init__(f"not a reference: {shown!r}: {reason}{at}", hint=hint)
+
+
+class InvalidDigest(UsageError, ValueError):
+    """Not a digest this client accepts."""
+
+    def __init__(self, text: str, reason: str = "expected sha256: and 64 lowercase hexadecimal digits") -> None:
+        self.text = text
+        super().__init__(f"not a digest: {text[:80]!r}: {reason}")
+
+
+class InvalidPlatform(UsageError, ValueError):
+    """An architecture or disk type that is not known."""
+
+    def __init__(self, kind: str, text: str, known: Sequence[str]) -> None:
+        self.kind = kind
+        self.text = text
+        self.known = tuple(known)
+        super().__init__(f"unknown {kind} {text[:40]!r}", hint=f"known: {', '.join(known)}")
+
+
+class NotFoundError(HauloutError):
+    """The thing asked for is not there."""
+
+    exit_code = 4
+
+
+class NoMatchingDisk(NotFoundError):
+    """The reference exists, but holds no disk of the wanted architecture and type."""
+
+    def __init__(self, reference: str, wanted: str, present: Sequence[str], *, hint: str | None = None) -> None:
+        self.reference = reference
+        self.wanted = wanted
+        self.present = tuple(present)
+        there = (
+            f"there are {', '.join(present)}"
+            if len(present) > 1
+            else f"there is {present[0]}"
+            if present
+            else ("it holds no disk at all")
+        )
+        super().__init__(f"no {wanted} in {reference}; {there}", hint=hint)
+
+
+class DeniedError(HauloutError):
+    """Credentials are missing, wrong or not sufficient."""
+
+    exit_code = 5
+
+
+class UnreachableError(HauloutError):
+    """No connection, no TLS, or no answer in time."""
+
+    exit_code = 6
+
+
+class RegistryError(HauloutError):
+    """The registry answered with a failure, or with something that is not the protocol."""
+
+    exit_code = 7
+
+    def __init__(self, message: str, *, status: int | None = None, hint: str | None = None) -> None:
+        self.status = status
+        super().__init__(message, hint=hint)
+
+
+class ContentError(HauloutError):
+    """Content from elsewhere is not what it claims to be."""
+
+    exit_code = 8
+
+
+class DigestMismatch(ContentError):
+    """Bytes that do not hash to their digest."""
+
+    def __init__(self, what: str, expected: str, actual: str) -> None:
+        self.what = what
+        self.expected = expected
+        self.actual = actual
+        super().__init__(
+            f"{what} is not what was announced: expected {expected}, got {actual}",
+            hint="the registry or something between holds damaged or exchanged data; try another mirror, or push again",
+        )
+
+
+class SizeMismatch(ContentError):
+    """More or fewer bytes than announced."""
+
+    def __init__(self, what: str, expected: int, actual: int | str) -> None:
+        self.what = what
+        self.expected = expected
+        self.actual = actual
+        super().__init__(f"{what} has the wrong size: expected {expected} bytes, got {actual}")
+
+
+class InvalidManifest(ContentError):
+    """A manifest or index that breaks its schema; ``path`` says where in the JSON."""
+
+    def __init__(self, what: str, reason: str, *, path: str = "", hint: str | None = None) -> None:
+        self.what = what
+        self.path = path
+        self.reason = reason
+        where = f" at {path}" if path else ""
+        super().__init__(f"{what} is not a valid manifest{where}: {reason}", hint=hint)
+
+
+class InvalidToc(ContentError):
+    """A table of contents that does not tile the disk and the blob exactly, or lies."""
+
+
+class InvalidFrame(ContentError):
+    """A compressed frame that does not decode to what its table promises."""
+
+
+class UnsafeDiskError(HauloutError):
+    """Inspection refuses a disk image; ``path`` is the file, ``rule`` the name of the broken rule."""
+
+    exit_code = 9
+
+    def __init__(self, path: str, rule: str, reason: str, *, hint: str | None = None) -> None:
+        self.path = path
+        self.rule = rule
+        self.reason = reason
+        super().__init__(f"refusing {path}: {reason}", hint=hint)
+
+
+class StorageError(HauloutError):
+    """The local file system said no; ``path`` is where."""
+
+    exit_code = 10
+
+    def __init__(self, path: str, reason: str, *, hint: str | None = None) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path}: {reason}", hint=hint)
+
+
+class ToolError(HauloutError):
+    """A helper program is missing or failed; ``tool`` is its name."""
+
+    exit_code = 11
+
+    def __init__(self, tool: str, reason: str, *, hint: str | None = None) -> None:
+        self.tool = tool
+        self.reason = reason
+        super().__init__(f"{tool}: {reason}", hint=hint)
+
+
+class ConflictError(HauloutError):
+    """Somebody else is writing the same thing at this moment."""
+
+    exit_code = 12

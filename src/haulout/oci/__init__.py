@@ -1,0 +1,25 @@
+"""OCI values: digests, references, platforms, descriptors, manifests and indexes. Pure; parsed once, passed as values."""
+
+from haulout.oci.annotations import SizedDigest
+from haulout.oci.descriptor import EMPTY, Descriptor
+from haulout.oci.digest import Digest
+from haulout.oci.manifest import Index, Manifest, empty_config_manifest, parse_any
+from haulout.oci.platform import Architecture, Platform
+from haulout.oci.reference import LayoutReference, Reference, RegistryReference, parse_reference
+
+__all__ = [
+    "EMPTY",
+    "Architecture",
+    "Descriptor",
+    "Digest",
+    "Index",
+    "LayoutReference",
+    "Manifest",
+    "Platform",
+    "Reference",
+    "RegistryReference",
+    "SizedDigest",
+    "empty_config_manifest",
+    "parse_any",
+    "parse_reference",
+]

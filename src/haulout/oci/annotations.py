@@ -1,0 +1,45 @@
+"""Annotation keys, named once, and the one compound value Haulout writes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Self
+
+from haulout.errors import InvalidManifest
+from haulout.oci.digest import Digest
+
+TITLE: Final = "org.opencontainers.image.title"
+CREATED: Final = "org.opencontainers.image.created"
+REF_NAME: Final = "org.opencontainers.image.ref.name"
+DISKTYPE: Final = "disktype"
+"""Podman machine's key on index entries; not in reverse-DNS form, but it is what is read."""
+TOC: Final = "io.github.haulout.toc"
+"""On a disk manifest: the sized digest of its table of contents."""
+DISK: Final = "io.github.haulout.disk"
+"""On a disk manifest: the sized digest of the plain disk."""
+
+_SIZED = re.compile(r"(sha256:[0-9a-f]{64}) ([1-9][0-9]{0,18}|0)")
+
+
+@dataclass(frozen=True, slots=True)
+class SizedDigest:
+    """A digest and a size in bytes, written ``sha256:<hex> <decimal size>``."""
+
+    digest: Digest
+    size: int
+
+    @classmethod
+    def parse(cls, text: str, key: str) -> Self:
+        """Parse the value of annotation ``key``.
+
+        Raises:
+            InvalidManifest: the value has another form.
+        """
+        found = _SIZED.fullmatch(text)
+        if found is None:
+            raise InvalidManifest("annotation", f"{text[:100]!r} is not 'sha256:<hex> <size>'", path=key)
+        return cls(Digest.parse(found[1]), int(found[2]))
+
+    def __str__(self) -> str:
+        return f"{self.digest} {self.size}"

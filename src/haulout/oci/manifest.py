@@ -1,0 +1,201 @@
+"""Image manifests and image indexes (image-spec) as values, parsed strictly and written as Podman writes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from haulout.errors import InvalidManifest
+from haulout.oci import json, mediatype
+from haulout.oci.descriptor import EMPTY, Descriptor, annotations_from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_ENTRIES: Final = 4096
+"""Most layers or index entries read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An image manifest (image-spec, manifest.md; Docker schema 2 reads alike)."""
+
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    media_type: str = mediatype.OCI_MANIFEST
+    artifact_type: str | None = None
+    subject: Descriptor | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def parse(cls, data: bytes, what: str, media_type: str | None = None) -> Self:
+        """Parse the bytes of a manifest.
+
+        Args:
+            data: as received, already checked against its digest.
+            what: what it is, for errors.
+            media_type: what the descriptor or Content-Type announced.
+
+        Raises:
+            InvalidManifest: wrong schema, or the body says it is another type than announced.
+        """
+        rest = _document(data, what, media_type)
+        if "manifests" in rest or "fsLayers" in rest:
+            raise InvalidManifest(what, "it claims to be a manifest and an index at once")
+        kind = _media_type(rest, what, media_type, mediatype.OCI_MANIFEST, mediatype.MANIFESTS)
+        config = Descriptor.from_json(rest.pop("config", None), "config")
+        layers = _descriptors(rest.pop("layers", None), what, "layers")
+        subject = rest.pop("subject", None)
+        return cls(
+            config,
+            layers,
+            kind,
+            _artifact_type(rest, what),
+            None if subject is None else Descriptor.from_json(subject, "subject"),
+            annotations_from_json(rest.pop("annotations", None), "manifest"),
+            rest,
+        )
+
+    def to_bytes(self) -> bytes:
+        """Serialise compactly, in the key order of Podman's own manifests."""
+        out: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
+        if self.artifact_type:
+            out["artifactType"] = self.artifact_type
+        out["config"] = self.config.to_json()
+        out["layers"] = [layer.to_json() for layer in self.layers]
+        if self.subject is not None:
+            out["subject"] = self.subject.to_json()
+        return json.dumps(_finish(out, self.extra, self.annotations))
+
+    @property
+    def effective_artifact_type(self) -> str:
+        """``artifactType``, or the config's media type where it is absent (image-spec)."""
+        return self.artifact_type or self.config.media_type
+
+    @property
+    def is_container(self) -> bool:
+        """Whether it is a runnable container image rather than an artifact."""
+        return self.config.media_type in mediatype.IMAGE_CONFIGS
+
+
+def empty_config_manifest(
+    layers: tuple[Descriptor, ...],
+    *,
+    artifact_type: str | None = None,
+    subject: Descriptor | None = None,
+    annotations: Mapping[str, str] | None = None,
+) -> Manifest:
+    """Build an artifact manifest: the empty config, and at least one layer (the empty one if there is none)."""
+    return Manifest(
+        EMPTY, layers or (EMPTY,), artifact_type=artifact_type, subject=subject, annotations=annotations or {}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An image index (image-spec, image-index.md; a Docker manifest list reads alike)."""
+
+    manifests: tuple[Descriptor, ...]
+    media_type: str = mediatype.OCI_INDEX
+    artifact_type: str | None = None
+    subject: Descriptor | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def parse(cls, data: bytes, what: str, media_type: str | None = None) -> Self:
+        """Parse the bytes of an index; arguments and errors as :meth:`Manifest.parse`."""
+        rest = _document(data, what, media_type)
+        if "layers" in rest or "fsLayers" in rest or "config" in rest:
+            raise InvalidManifest(what, "it claims to be an index and a manifest at once")
+        kind = _media_type(rest, what, media_type, mediatype.OCI_INDEX, mediatype.INDEXES)
+        manifests = _descriptors(rest.pop("manifests", None), what, "manifests")
+        subject = rest.pop("subject", None)
+        return cls(
+            manifests,
+            kind,
+            _artifact_type(rest, what),
+            None if subject is None else Descriptor.from_json(subject, "subject"),
+            annotations_from_json(rest.pop("annotations", None), "index"),
+            rest,
+        )
+
+    def to_bytes(self) -> bytes:
+        """Serialise compactly; fields we do not read are kept."""
+        out: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
+        if self.artifact_type:
+            out["artifactType"] = self.artifact_type
+        out["manifests"] = [entry.to_json() for entry in self.manifests]
+        if self.subject is not None:
+            out["subject"] = self.subject.to_json()
+        return json.dumps(_finish(out, self.extra, self.annotations))
+
+
+def parse_any(data: bytes, what: str, media_type: str | None = None) -> Manifest | Index:
+    """Parse a manifest or an index, whichever ``media_type`` (else the document) says it is.
+
+    Raises:
+        InvalidManifest: neither, or both.
+    """
+    kind = media_type
+    if kind is None or kind not in mediatype.INDEXES | mediatype.MANIFESTS:
+        document = json.loads(data, what)
+        stated = document.get("mediaType")
+        if isinstance(stated, str) and stated in mediatype.INDEXES | mediatype.MANIFESTS:
+            kind = stated
+        elif kind is not None and kind not in {"application/json", mediatype.OCTETS}:
+            raise InvalidManifest(what, f"its media type is {kind[:80]!r}, which is no manifest or index")
+        else:
+            kind = mediatype.OCI_INDEX if "manifests" in document else mediatype.OCI_MANIFEST
+    return Index.parse(data, what, kind) if kind in mediatype.INDEXES else Manifest.parse(data, what, kind)
+
+
+def _document(data: bytes, what: str, media_type: str | None) -> dict[str, Any]:
+    document = json.loads(data, what)
+    version = document.pop("schemaVersion", None)
+    if version == 1:
+        raise InvalidManifest(what, "Docker schema 1 is not supported", hint="push the image again with a current tool")
+    if version != 2 or isinstance(version, bool):
+        announced = f" (announced as {media_type})" if media_type else ""
+        raise InvalidManifest(what, f"schemaVersion must be 2{announced}")
+    return document
+
+
+def _media_type(rest: dict[str, Any], what: str, announced: str | None, default: str, accepted: frozenset[str]) -> str:
+    # A body that says one type under a descriptor that says another is how one digest becomes two documents
+    # (CVE-2021-41190).
+    stated = rest.pop("mediaType", None)
+    if stated is not None and not isinstance(stated, str):
+        raise InvalidManifest(what, "mediaType must be a string")
+    kind = stated or announced or default
+    if announced in mediatype.INDEXES | mediatype.MANIFESTS and kind != announced:
+        raise InvalidManifest(what, f"announced as {announced}, but the body says {kind[:80]}")
+    if kind not in accepted:
+        raise InvalidManifest(what, f"its media type is {kind[:80]!r}, where {default!r} is expected")
+    return kind
+
+
+def _descriptors(value: object, what: str, key: str) -> tuple[Descriptor, ...]:
+    # Go writes an empty list as null.
+    if value is None and key == "manifests":
+        return ()
+    if not isinstance(value, list):
+        raise InvalidManifest(what, "a list is expected", path=key)
+    if len(value) > MAX_ENTRIES:
+        raise InvalidManifest(what, f"{len(value)} entries; at most {MAX_ENTRIES} are accepted", path=key)
+    return tuple(Descriptor.from_json(item, f"{key}[{number}]") for number, item in enumerate(value))
+
+
+def _artifact_type(rest: dict[str, Any], what: str) -> str | None:
+    value = rest.pop("artifactType", None)
+    if value is not None and not isinstance(value, str):
+        raise InvalidManifest(what, "artifactType must be a string")
+    return value or None
+
+
+def _finish(out: dict[str, Any], extra: Mapping[str, Any], annotations: Mapping[str, str]) -> dict[str, Any]:
+    out |= extra
+    if annotations:
+        out["annotations"] = dict(annotations)
+    return out

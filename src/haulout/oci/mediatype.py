@@ -1,0 +1,27 @@
+"""Media and artifact types, named once."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+OCI_EMPTY: Final = "application/vnd.oci.empty.v1+json"
+DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
+
+ZSTD: Final = "application/zstd"
+OCTETS: Final = "application/octet-stream"
+
+TOC_ARTIFACT: Final = "application/vnd.io.github.haulout.toc.v1"
+"""Artifact type of the referrer that carries TOC and hints."""
+TOC: Final = "application/vnd.io.github.haulout.toc.v1+binary"
+HINTS: Final = "application/vnd.io.github.haulout.hints.v1+binary"
+INTENT_ARTIFACT: Final = "application/vnd.io.github.haulout.intent.v1"
+"""Artifact type of a publisher's announced index entry (docs/formats/registry.md, "Two publishers")."""
+
+INDEXES: Final = frozenset({OCI_INDEX, DOCKER_INDEX})
+MANIFESTS: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
+IMAGE_CONFIGS: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})

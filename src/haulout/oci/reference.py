@@ -1,0 +1,219 @@
+"""References: which registry repository or layout on disk, and which tag or digest in it.
+
+Grammar (distribution-spec, "Pulling manifests"; the whole string must match)::
+
+    reference  = registry | layout
+    registry   = ["docker://"] host [":" port] "/" repository [":" tag] ["@" digest]
+    layout     = "oci:" directory [":" tag] ["@" digest]
+    host       = dot-separated labels, "localhost", an IPv4 address, or "[" IPv6 "]"
+    repository = component *("/" component)        component: lowercase letters, digits, "." "_" "__" "-"
+    tag        = [A-Za-z0-9_] then up to 127 of [A-Za-z0-9_.-]
+
+The host is never guessed: ``debian:12`` is refused with the name spelled out, because a client that fills in a registry
+has asked somebody else's for your image.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+from haulout.errors import InvalidDigest, InvalidReference
+from haulout.oci.digest import Digest
+
+DOCKER_HUB: Final = "docker.io"
+_MAX_REPOSITORY: Final = 255
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
+_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_TAG_REST = re.compile(r"[A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryReference:
+    """``host/repository[:tag][@digest]``; at least one of tag and digest, ``latest`` where neither was given."""
+
+    host: str
+    """Host and optional port, as typed, lower-cased."""
+    repository: str
+    tag: str | None
+    digest: Digest | None
+
+    @property
+    def name(self) -> str:
+        """``host/repository``."""
+        return f"{self.host}/{self.repository}"
+
+    def at(self, digest: Digest) -> Self:
+        """The same repository, pinned to ``digest``."""
+        return replace(self, tag=None, digest=digest)
+
+    def with_tag(self, tag: str) -> Self:
+        """The same repository under another tag."""
+        return replace(self, tag=tag, digest=None)
+
+    def __str__(self) -> str:
+        return _spell(self.name, self.tag, self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutReference:
+    """``oci:DIR:TAG``: an OCI image layout on disk (image-spec, image-layout.md)."""
+
+    directory: str
+    tag: str | None
+    digest: Digest | None
+
+    @property
+    def name(self) -> str:
+        """``oci:DIR``."""
+        return f"oci:{self.directory}"
+
+    def at(self, digest: Digest) -> Self:
+        """The same layout, pinned to ``digest``."""
+        return replace(self, tag=None, digest=digest)
+
+    def with_tag(self, tag: str) -> Self:
+        """The same layout under another tag."""
+        return replace(self, tag=tag, digest=None)
+
+    def __str__(self) -> str:
+        return _spell(self.name, self.tag, self.digest)
+
+
+Reference = RegistryReference | LayoutReference
+
+
+def parse_reference(text: str) -> Reference:
+    """Parse any reference.
+
+    Raises:
+        InvalidReference: pointing at the first character that does not fit.
+    """
+    if not text:
+        raise InvalidReference(text, 0, "it is empty", hint=_EXAMPLES)
+    for position, character in enumerate(text):
+        if not character.isprintable():
+            raise InvalidReference(text, position, f"unprintable character {character!r}")
+    if text.startswith("oci:"):
+        return _parse_layout(text)
+    for scheme in ("http://", "https://"):
+        if text.startswith(scheme):
+            raise InvalidReference(
+                text, 0, f"{scheme} does not belong in a reference", hint="write host/repository:tag"
+            )
+    start = len("docker://") if text.startswith("docker://") else 0
+    return _parse_registry(text, start)
+
+
+_EXAMPLES: Final = "write host/repository:tag, host/repository@sha256:…, or oci:DIR:TAG"
+
+
+def _parse_registry(text: str, start: int) -> RegistryReference:
+    body, digest = _cut_digest(text)
+    slash = body.find("/", start)
+    if slash < 0:
+        name = body[start:].split(":")[0]
+        raise InvalidReference(
+            text,
+            len(body) if len(body) == len(text) else start,
+            "no registry host",
+            hint=f"spell the host out, for example {DOCKER_HUB}/library/{name or 'name'}:tag, or oci:DIR:TAG for a local layout",
+        )
+    host = body[start:slash]
+    found = _HOST.match(host)
+    if found is None or found.end() != len(host):
+        raise InvalidReference(text, start + (found.end() if found else 0), f"{host[:80]!r} is no host name")
+    if "." not in host and ":" not in host and host.lower() != "localhost":
+        raise InvalidReference(
+            text,
+            start,
+            f"{host!r} does not look like a registry host",
+            hint=f"did you mean {DOCKER_HUB}/{text[start:]}? the host is never guessed",
+        )
+    _, colon, port = host.rpartition(":")
+    if colon and not host.endswith("]") and not 0 < int(port) < 65536:  # noqa: PLR2004 - the range of ports
+        raise InvalidReference(text, start + host.rindex(":") + 1, f"{port} is no port")
+    rest_start = slash + 1
+    colon_at = body.find(":", rest_start)
+    repository = body[rest_start : colon_at if colon_at >= 0 else len(body)]
+    _check_repository(text, repository, rest_start)
+    tag = None
+    if colon_at >= 0:
+        tag = _check_tag(text, body[colon_at + 1 :], colon_at + 1)
+    if tag is None and digest is None:
+        tag = "latest"
+    host = host.lower()
+    if host == DOCKER_HUB and "/" not in repository:
+        repository = f"library/{repository}"
+    return RegistryReference(host, repository, tag, digest)
+
+
+def _parse_layout(text: str) -> LayoutReference:
+    start = len("oci:")
+    body, digest = _cut_digest(text)
+    colon = body.rfind(":", start)
+    # A colon before a slash belongs to the directory name, as in oci:/mnt/a:b/layout.
+    if colon >= 0 and "/" in body[colon:]:
+        colon = -1
+    directory = body[start : colon if colon >= 0 else len(body)]
+    if not directory:
+        raise InvalidReference(text, start, "the directory is missing", hint="write oci:DIR:TAG")
+    tag = _check_tag(text, body[colon + 1 :], colon + 1) if colon >= 0 else None
+    if tag is None and digest is None:
+        tag = "latest"
+    return LayoutReference(directory, tag, digest)
+
+
+def _cut_digest(text: str) -> tuple[str, Digest | None]:
+    at = text.rfind("@")
+    if at < 0 or (text.startswith("oci:") and "/" in text[at:]):
+        return text, None
+    try:
+        return text[:at], Digest.parse(text[at + 1 :])
+    except InvalidDigest as exc:
+        raise InvalidReference(text, at + 1, "expected sha256: and 64 lowercase hexadecimal digits") from exc
+
+
+def _check_repository(text: str, repository: str, start: int) -> None:
+    if not repository:
+        raise InvalidReference(text, start, "the repository is missing")
+    if len(repository) > _MAX_REPOSITORY:
+        raise InvalidReference(text, start + _MAX_REPOSITORY, f"a repository has at most {_MAX_REPOSITORY} characters")
+    position = start
+    for component in repository.split("/"):
+        found = _COMPONENT.match(component)
+        end = found.end() if found else 0
+        if end != len(component) or not component:
+            wrong = component[end : end + 1]
+            reason = f"{wrong!r} does not belong in a repository name" if wrong else "a name is missing"
+            hint = (
+                f"repositories are lower-case: {text.replace(repository, repository.lower(), 1)}"
+                if wrong.isupper()
+                else None
+            )
+            raise InvalidReference(text, position + end, reason, hint=hint)
+        position += len(component) + 1
+
+
+def _check_tag(text: str, tag: str, start: int) -> str:
+    if _TAG.fullmatch(tag) is None:
+        found = _TAG_REST.match(tag)
+        end = min(found.end() if found else 0, 128)
+        if not tag:
+            raise InvalidReference(text, start, "the tag is missing")
+        if tag[0] in ".-":
+            end = 0
+        reason = (
+            f"{tag[end]!r} does not belong in a tag"
+            if end < len(tag) and end < 128
+            else "a tag has at most 128 characters"
+        )  # noqa: PLR2004
+        raise InvalidReference(text, start + end, reason)
+    return tag
+
+
+def _spell(name: str, tag: str | None, digest: Digest | None) -> str:
+    return f"{name}{f':{tag}' if tag else ''}{f'@{digest}' if digest else ''}"
