@@ -1,0 +1,71 @@
+"""What push and pull tell their callers: the stable, documented results behind ``--json``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from haulout.content.ports import Traffic
+    from haulout.oci import Digest, Reference, SizedDigest
+
+
+@dataclass(frozen=True, slots=True)
+class PushedDisk:
+    """One disk entry of the tag, as it stands after the push."""
+
+    architecture: str
+    disk_type: str
+    title: str
+    manifest: Digest
+    blob: SizedDigest
+    """The compressed disk."""
+    disk: SizedDigest
+    """The plain disk."""
+    toc: SizedDigest
+    frames: int
+    status: Literal["pushed", "present"]
+    """``present``: the tag held this very disk already and nothing was uploaded for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """What a push did."""
+
+    reference: Reference
+    index: Digest
+    """Digest of the index the tag points to now."""
+    disks: tuple[PushedDisk, ...]
+    traffic: Traffic
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PullResult:
+    """What a pull did."""
+
+    reference: Reference
+    pinned: Reference
+    """The same disk by digest: ``repository@sha256:…``."""
+    architecture: str | None
+    disk_type: str | None
+    shape: str
+    manifest: Digest
+    blob: SizedDigest
+    disk: SizedDigest
+    """The plain disk as published; after ``--as``, the file at ``path`` is another encoding of it."""
+    path: Path
+    format: str
+    fetched: int
+    """Blob bytes fetched by this call."""
+    reused: int
+    """Plain bytes that were here already and verified: of an interrupted pull, or of the present result."""
+    zero: int
+    """Plain bytes that are holes: neither fetched nor stored."""
+    status: Literal["pulled", "present"]
+    verified: Literal["frames", "blob", "present"]
+    """``frames``: every frame against the TOC; ``blob``: the blob's digest (no TOC); ``present``: the file at hand."""
+    traffic: Traffic
+    seconds: float
