@@ -25,6 +25,8 @@ Exit codes are stable: scripts may rely on them. 0 is yes or done, 1 the honest 
 The text of an error is one line. ``hint`` is the way out, printed on a line of its own.
 """
 
+# ruff: noqa: N818 - errors are named by what is wrong; the tree above reads better so.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
@@ -60,7 +62,7 @@ class InvalidReference(UsageError):
         self.text = text
         self.position = position
         self.reason = reason
-        shown = text if text else "(empty)"
+        shown = text or "(empty)"
         at = f", at character {position + 1}" if text else ""
         super().__init__(f"not a reference: {shown!r}: {reason}{at}", hint=hint)
 

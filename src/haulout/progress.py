@@ -1,7 +1,7 @@
 """The progress port: how long work reports itself, without knowing who watches.
 
-Work calls ``Progress.task``; the command line draws bars, prints plain lines or JSON lines, tests record. Implementations
-must accept calls from any thread.
+Work calls ``Progress.task``; the command line draws bars, prints plain lines or JSON lines, tests record.
+Implementations must accept calls from any thread.
 """
 
 from __future__ import annotations

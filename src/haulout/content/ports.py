@@ -1,7 +1,7 @@
 """What a place that holds content can do, one verb each.
 
-A registry repository, an image layout on disk and a store in memory all satisfy these. Ask for the narrowest: a function
-that only fetches takes a ``BlobReader``.
+A registry repository, an image layout on disk and a store in memory all satisfy these. Ask for the narrowest: a
+function that only fetches takes a ``BlobReader``.
 """
 
 from __future__ import annotations

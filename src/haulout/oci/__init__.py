@@ -1,9 +1,9 @@
-"""OCI values: digests, references, platforms, descriptors, manifests and indexes. Pure; parsed once, passed as values."""
+"""OCI values: digests, references, platforms, descriptors, manifests, indexes. Pure; parsed once, passed as values."""
 
 from haulout.oci.annotations import SizedDigest
 from haulout.oci.descriptor import EMPTY, Descriptor
 from haulout.oci.digest import Digest
-from haulout.oci.manifest import Index, Manifest, empty_config_manifest, parse_any
+from haulout.oci.manifest import Index, Manifest, empty_config_manifest, manifest_media_type, parse_any
 from haulout.oci.platform import Architecture, Platform
 from haulout.oci.reference import LayoutReference, Reference, RegistryReference, parse_reference
 
@@ -20,6 +20,7 @@ __all__ = [
     "RegistryReference",
     "SizedDigest",
     "empty_config_manifest",
+    "manifest_media_type",
     "parse_any",
     "parse_reference",
 ]

@@ -1,7 +1,7 @@
 """Strict JSON: what a registry sends is parsed paranoidly, what we send is compact and stable.
 
-Duplicate keys, floats, NaN, deep nesting and trailing data have all been used to make two readers see two documents; none
-of them occurs in an honest manifest.
+Duplicate keys, floats, NaN, deep nesting and trailing data have all been used to make two readers see two documents;
+none of them occurs in an honest manifest.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def loads(data: bytes, what: str) -> dict[str, Any]:
         raise InvalidManifest(
             what,
             "it is HTML or XML, not JSON",
-            hint="a proxy or login page probably answered in the registry's place; check the host name and proxy settings",
+            hint="a proxy or login page probably answered in the registry's place; check host name and proxy settings",
         )
     _check_depth(data, what)
 

@@ -138,17 +138,25 @@ def parse_any(data: bytes, what: str, media_type: str | None = None) -> Manifest
     Raises:
         InvalidManifest: neither, or both.
     """
-    kind = media_type
-    if kind is None or kind not in mediatype.INDEXES | mediatype.MANIFESTS:
-        document = json.loads(data, what)
-        stated = document.get("mediaType")
-        if isinstance(stated, str) and stated in mediatype.INDEXES | mediatype.MANIFESTS:
-            kind = stated
-        elif kind is not None and kind not in {"application/json", mediatype.OCTETS}:
-            raise InvalidManifest(what, f"its media type is {kind[:80]!r}, which is no manifest or index")
-        else:
-            kind = mediatype.OCI_INDEX if "manifests" in document else mediatype.OCI_MANIFEST
+    kind = manifest_media_type(data, what, media_type)
     return Index.parse(data, what, kind) if kind in mediatype.INDEXES else Manifest.parse(data, what, kind)
+
+
+def manifest_media_type(data: bytes, what: str, announced: str | None = None) -> str:
+    """Say which kind of manifest or index the bytes are: as announced, else as they say, else by their shape.
+
+    Raises:
+        InvalidManifest: not JSON, or announced as something that is neither.
+    """
+    if announced is not None and announced in mediatype.INDEXES | mediatype.MANIFESTS:
+        return announced
+    document = json.loads(data, what)
+    stated = document.get("mediaType")
+    if isinstance(stated, str) and stated in mediatype.INDEXES | mediatype.MANIFESTS:
+        return stated
+    if announced is not None and announced not in {"application/json", mediatype.OCTETS}:
+        raise InvalidManifest(what, f"its media type is {announced[:80]!r}, which is no manifest or index")
+    return mediatype.OCI_INDEX if "manifests" in document else mediatype.OCI_MANIFEST
 
 
 def _document(data: bytes, what: str, media_type: str | None) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def _parse_registry(text: str, start: int) -> RegistryReference:
             text,
             len(body) if len(body) == len(text) else start,
             "no registry host",
-            hint=f"spell the host out, for example {DOCKER_HUB}/library/{name or 'name'}:tag, or oci:DIR:TAG for a local layout",
+            hint=f"spell the host out, for example {DOCKER_HUB}/library/{name or 'name'}:tag, or use oci:DIR:TAG",
         )
     host = body[start:slash]
     found = _HOST.match(host)
@@ -134,7 +134,7 @@ def _parse_registry(text: str, start: int) -> RegistryReference:
             hint=f"did you mean {DOCKER_HUB}/{text[start:]}? the host is never guessed",
         )
     _, colon, port = host.rpartition(":")
-    if colon and not host.endswith("]") and not 0 < int(port) < 65536:  # noqa: PLR2004 - the range of ports
+    if colon and not host.endswith("]") and not 0 < int(port) < 65536:
         raise InvalidReference(text, start + host.rindex(":") + 1, f"{port} is no port")
     rest_start = slash + 1
     colon_at = body.find(":", rest_start)
@@ -210,7 +210,7 @@ def _check_tag(text: str, tag: str, start: int) -> str:
             f"{tag[end]!r} does not belong in a tag"
             if end < len(tag) and end < 128
             else "a tag has at most 128 characters"
-        )  # noqa: PLR2004
+        )
         raise InvalidReference(text, start + end, reason)
     return tag
 

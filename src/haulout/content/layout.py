@@ -1,0 +1,396 @@
+"""An OCI image layout on disk as a store (image-spec, image-layout.md): the embedded default, no server needed.
+
+Any number of processes may read and write one layout at once: blobs and ``index.json`` appear by rename, edits of
+``index.json`` happen under ``index.lock``, and a killed writer leaves at most a file the next writer removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from haulout.content import naming
+from haulout.content.folder import Folder, Partial, translated
+from haulout.content.ports import StoredManifest, Traffic
+from haulout.content.subjects import Subjects
+from haulout.errors import ConflictError, ContentError, DigestMismatch, NotFoundError, SizeMismatch, StorageError
+from haulout.oci import Descriptor, Digest, Index, Manifest, json, manifest_media_type, parse_any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from typing import BinaryIO
+
+    from haulout.progress import Task
+
+_LAYOUT_FILE: Final = "oci-layout"
+_INDEX_FILE: Final = "index.json"
+_LOCK_FILE: Final = "index.lock"
+_OWN_NAMES: Final = frozenset({_INDEX_FILE, _LOCK_FILE, "blobs"})
+"""What a creation cut short may have left; such a directory may be completed."""
+_BUFFER: Final = 1 << 20
+
+
+class LayoutStore:
+    """One image layout. Safe to use from several threads; close it when done.
+
+    Args:
+        directory: where it is.
+        create: make the layout (and the directory) where there is none. A directory that holds other things is refused.
+        patience: how many seconds to wait for another writer's lock.
+
+    Raises:
+        NotFoundError: no such directory, or no layout in it.
+        ContentError: it claims to be a layout and is none.
+        StorageError: the file system refuses.
+    """
+
+    def __init__(self, directory: str, *, create: bool = False, patience: float = 60.0) -> None:
+        self.directory = directory
+        self._patience = patience
+        self._thread_lock = threading.RLock()
+        self._lock_depth = 0
+        self._blobs_lock = threading.Lock()
+        self._blobs: Folder | None = None
+        self._subjects = Subjects(self._by_digest)
+        if create:
+            with translated(directory):
+                Path(directory).mkdir(parents=True, exist_ok=True)
+        self._root = Folder.open(directory)
+        try:
+            self._begin(create=create)
+        except BaseException:
+            self._root.close()
+            raise
+
+    def _begin(self, *, create: bool) -> None:
+        marker = self._root.read(_LAYOUT_FILE, 4096)
+        if marker is None and create:
+            strangers = self._root.names() - _OWN_NAMES - {_LAYOUT_FILE}
+            if strangers:
+                raise StorageError(
+                    self.directory,
+                    f"it holds other things ({', '.join(sorted(strangers)[:3])}) and is no image layout",
+                    hint="choose an empty or new directory",
+                )
+            with self.exclusive():
+                if self._root.size(_INDEX_FILE) is None:
+                    self._root.write(_INDEX_FILE, Index(()).to_bytes())
+                # Last: whoever sees it may rely on the rest.
+                self._root.write(_LAYOUT_FILE, json.dumps({"imageLayoutVersion": "1.0.0"}))
+            return
+        if marker is None:
+            raise NotFoundError(
+                f"{self.directory} is not an OCI image layout: it has no {_LAYOUT_FILE} file",
+                hint="check the directory; pushing to oci:DIR:TAG makes a new layout",
+            )
+        version = json.loads(marker, f"{self.directory}/{_LAYOUT_FILE}").get("imageLayoutVersion")
+        if not isinstance(version, str) or not version.startswith("1."):
+            raise ContentError(f"{self.directory} is an image layout of unknown version {str(version)[:40]!r}")
+
+    # Manifests
+
+    def manifest(self, selector: str | Digest) -> StoredManifest:
+        """Read the manifest a tag (see :mod:`.naming`) or digest names, verified against its digest.
+
+        Raises:
+            NotFoundError: no such tag or digest; says which tags there are.
+            ContentError: the blob is missing, or is not what its entry says.
+        """
+        if isinstance(selector, Digest):
+            return self._by_digest(selector)
+        index = self._index()
+        entry = naming.find(index, selector, f"oci:{self.directory}")
+        if entry is None:
+            there = naming.tags(index)
+            known = f"there are {', '.join(there[:8])}{', …' if len(there) > 8 else ''}" if there else "it has no tags"
+            raise NotFoundError(f"no tag {selector} in oci:{self.directory}; {known}")
+        try:
+            return self._by_digest(entry.digest, entry)
+        except NotFoundError as exc:
+            raise ContentError(
+                f"oci:{self.directory}:{selector} is damaged: the blob {entry.digest} is missing"
+            ) from exc
+
+    def _by_digest(self, digest: Digest, entry: Descriptor | None = None) -> StoredManifest:
+        what = f"manifest {digest} in oci:{self.directory}"
+        blobs = self._blob_folder(create=False)
+        data = blobs.read(digest.hex, json.MAX_MANIFEST_BYTES) if blobs else None
+        if data is None:
+            raise NotFoundError(f"no {what}")
+        if entry is not None and len(data) != entry.size:
+            raise SizeMismatch(what, entry.size, len(data))
+        actual = Digest.of(data)
+        if actual != digest:
+            raise DigestMismatch(what, str(digest), str(actual))
+        media_type = entry.media_type if entry else manifest_media_type(data, what)
+        return StoredManifest(Descriptor(media_type, digest, len(data)), data)
+
+    def push_manifest(self, data: bytes, media_type: str, tag: str | None = None) -> Descriptor:
+        """Store exact bytes, under a tag or by digest alone. Idempotent; an edit nobody can lose.
+
+        A manifest with a ``subject`` is listed in ``index.json`` even without a tag, as oras lists it: that is how
+        referrers of a layout are found.
+
+        Raises:
+            InvalidManifest: the bytes are no manifest or index of that type.
+            ConflictError: another writer does not let go of the layout.
+            StorageError: the file system refuses.
+        """
+        parsed = parse_any(data, "manifest to store", media_type)
+        kind = parsed.media_type
+        described = Descriptor.of(kind, data)
+        blobs = self._write_blobs()
+        # Compared in full, so that pushing again mends a damaged one.
+        if blobs.size(described.digest.hex) != len(data) or blobs.read(described.digest.hex, len(data)) != data:
+            blobs.write(described.digest.hex, data)
+        if tag is not None or parsed.subject is not None:
+            with self.exclusive():
+                self._list(described, parsed, tag)
+        return described
+
+    def _list(self, described: Descriptor, parsed: Manifest | Index, tag: str | None) -> None:
+        index = self._index()
+        artifact_type = parsed.artifact_type
+        annotations: dict[str, str] = {}
+        if parsed.subject is not None:
+            artifact_type = parsed.effective_artifact_type if isinstance(parsed, Manifest) else artifact_type
+            annotations = dict(parsed.annotations)
+        entry = Descriptor(
+            described.media_type, described.digest, described.size, annotations, artifact_type=artifact_type
+        )
+        if tag is None:
+            changed = naming.with_unnamed(index, entry)
+        else:
+            before = (old.digest for old in index.manifests if naming.bears(old, tag))
+            keep = frozenset(digest for digest in before if self._subjects.has_subject(digest))
+            changed = naming.with_tag(index, tag, entry, keep)
+        if changed != index:
+            self._root.write(_INDEX_FILE, changed.to_bytes())
+
+    def tags(self, prefix: str = "") -> Iterator[str]:
+        """Yield the tags that begin with ``prefix``, in lexical order."""
+        return (tag for tag in naming.tags(self._index()) if tag.startswith(prefix))
+
+    def referrers(self, subject: Digest, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
+        """List what points at ``subject``, found from the entries of ``index.json`` and their children.
+
+        Raises:
+            ContentError: ``index.json`` is damaged, or lists too much to look through.
+        """
+        return self._subjects.referrers(self._index().manifests, subject, artifact_type)
+
+    def _index(self) -> Index:
+        path = f"{self.directory}/{_INDEX_FILE}"
+        data = self._root.read(_INDEX_FILE, json.MAX_MANIFEST_BYTES)
+        if data is None:
+            raise ContentError(f"{self.directory} is a damaged image layout: {_INDEX_FILE} is missing")
+        return Index.parse(data, path)
+
+    # Blobs
+
+    def open_blob(self, blob: Descriptor, start: int = 0, stop: int | None = None) -> FileStream:
+        """Open bytes ``[start, stop)`` of a blob, not verified yet.
+
+        Raises:
+            NotFoundError: no such blob.
+            SizeMismatch: its file has another size than announced, or the range lies outside.
+            ContentError: it is no regular file.
+        """
+        what = f"blob {blob.digest} in oci:{self.directory}"
+        stop = blob.size if stop is None else stop
+        if not 0 <= start <= stop <= blob.size:
+            raise SizeMismatch(what, blob.size, f"a request for bytes {start} to {stop}")
+        blobs = self._blob_folder(create=False)
+        opened = blobs.open_file(blob.digest.hex) if blobs else None
+        if opened is None:
+            raise NotFoundError(f"no {what}")
+        fd, size = opened
+        if size != blob.size:
+            os.close(fd)
+            raise SizeMismatch(what, blob.size, size)
+        return FileStream(fd, start, stop, what)
+
+    def has_blob(self, blob: Descriptor) -> bool:
+        """Whether the blob is there, with its right size."""
+        return self._blob_size(blob.digest) == blob.size
+
+    def push_blob(self, blob: Descriptor, source: Callable[[], BinaryIO], task: Task | None = None) -> None:
+        """Store a blob whose digest is known; does nothing where it is there already.
+
+        Raises:
+            SizeMismatch, DigestMismatch: the source does not yield the announced bytes; nothing is stored.
+            StorageError: the file system refuses.
+        """
+        if self.has_blob(blob):
+            if task is not None:
+                task.advance(blob.size)
+            return
+        with self._ingest() as ingest, source() as stream:
+            while chunk := stream.read(_BUFFER):
+                ingest.write(chunk)
+                if ingest.size > blob.size:
+                    raise SizeMismatch(f"blob {blob.digest}", blob.size, "more")
+                if task is not None:
+                    task.advance(len(chunk))
+            ingest.commit(blob.media_type, expected=blob)
+
+    def ingest(self) -> AbstractContextManager[LayoutIngest]:
+        """Begin a blob of unknown digest: written into the layout at once, named at its commit.
+
+        Raises:
+            StorageError: the file system refuses.
+        """
+        return self._ingest()
+
+    @contextlib.contextmanager
+    def _ingest(self) -> Iterator[LayoutIngest]:
+        with self._write_blobs().begin() as partial:
+            yield LayoutIngest(partial)
+
+    def _blob_size(self, digest: Digest) -> int | None:
+        blobs = self._blob_folder(create=False)
+        return blobs.size(digest.hex) if blobs else None
+
+    def _write_blobs(self) -> Folder:
+        folder = self._blob_folder(create=True)
+        assert folder is not None
+        return folder
+
+    def _blob_folder(self, *, create: bool) -> Folder | None:
+        # A layout without any blob need not have the directories yet.
+        with self._blobs_lock:
+            if self._blobs is None:
+                parent = self._root.child("blobs", create=create)
+                if parent is not None:
+                    try:
+                        self._blobs = parent.child("sha256", create=create)
+                    finally:
+                        parent.close()
+            return self._blobs
+
+    # The whole
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[bool]:
+        """Shut out every other writer of this layout, in this process and others; yields True. May be nested.
+
+        Raises:
+            ConflictError: another writer has held it for ``patience`` seconds.
+            StorageError: the lock file cannot be made, as on a read-only file system.
+        """
+        if not self._thread_lock.acquire(timeout=self._patience):
+            raise ConflictError(f"oci:{self.directory} has been held by another thread for {self._patience:g} s")
+        try:
+            if self._lock_depth:
+                self._lock_depth += 1
+                try:
+                    yield True
+                finally:
+                    self._lock_depth -= 1
+                return
+            with self._root.locked(_LOCK_FILE, self._patience):
+                self._lock_depth = 1
+                try:
+                    yield True
+                finally:
+                    self._lock_depth = 0
+        finally:
+            self._thread_lock.release()
+
+    @property
+    def traffic(self) -> Traffic:
+        """Nothing: a layout is not reached over a wire."""
+        return Traffic()
+
+    def close(self) -> None:
+        """Close the directories; closing twice is fine."""
+        self._root.close()
+        if self._blobs is not None:
+            self._blobs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class LayoutIngest:
+    """A blob being written into a layout."""
+
+    def __init__(self, partial: Partial) -> None:
+        self._partial = partial
+        self._hash = hashlib.sha256()
+        self.size = 0
+        """Bytes written so far."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes.
+
+        Raises:
+            StorageError: the file system refuses.
+        """
+        self._partial.write(data)
+        self._hash.update(data)
+        self.size += memoryview(data).nbytes
+
+    def commit(self, media_type: str, task: Task | None = None, *, expected: Descriptor | None = None) -> Descriptor:
+        """Give the blob its name and describe it.
+
+        Raises:
+            SizeMismatch, DigestMismatch: it is not what ``expected`` says.
+            StorageError: the file system refuses.
+        """
+        described = Descriptor(media_type, Digest(self._hash.hexdigest()), self.size)
+        if expected is not None:
+            if self.size != expected.size:
+                raise SizeMismatch(f"blob {expected.digest}", expected.size, self.size)
+            if described.digest != expected.digest:
+                raise DigestMismatch(f"blob {expected.digest}", str(expected.digest), str(described.digest))
+        self._partial.publish(described.digest.hex)
+        if task is not None:
+            task.advance(self.size)
+        return described
+
+
+class FileStream:
+    """Bytes of a file, read by position; closed by leaving the ``with`` block."""
+
+    def __init__(self, fd: int, start: int, stop: int, what: str) -> None:
+        self.start = start
+        self.stop = stop
+        self._fd = fd
+        self._position = start
+        self._what = what
+
+    def read(self, amount: int) -> bytes:
+        """Return exactly ``amount`` bytes, fewer only at ``stop``.
+
+        Raises:
+            SizeMismatch: the file was cut while being read.
+            StorageError: the disk cannot be read.
+        """
+        want = min(amount, self.stop - self._position)
+        parts: list[bytes] = []
+        with translated(self._what):
+            while want > 0:
+                part = os.pread(self._fd, want, self._position)
+                if not part:
+                    raise SizeMismatch(self._what, self.stop, self._position)
+                parts.append(part)
+                self._position += len(part)
+                want -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

@@ -1,0 +1,171 @@
+"""A store in memory: for small things, and for tests at the port instead of patches."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Self
+
+from haulout.content.ports import StoredManifest, Traffic
+from haulout.content.subjects import Subjects
+from haulout.errors import DigestMismatch, NotFoundError, SizeMismatch
+from haulout.oci import Descriptor, Digest, parse_any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from typing import BinaryIO
+
+    from haulout.progress import Task
+
+
+class MemoryStore:
+    """Everything in dictionaries, with the same promises and errors as the other stores."""
+
+    def __init__(self) -> None:
+        self._blobs: dict[Digest, bytes] = {}
+        self._manifests: dict[Digest, StoredManifest] = {}
+        self._tags: dict[str, Digest] = {}
+        self._subjects = Subjects(self._by_digest)
+
+    def manifest(self, selector: str | Digest) -> StoredManifest:
+        """Read the manifest a tag or digest names.
+
+        Raises:
+            NotFoundError: no such tag or digest.
+        """
+        if isinstance(selector, Digest):
+            return self._by_digest(selector)
+        if selector not in self._tags:
+            raise NotFoundError(f"no tag {selector} in memory")
+        return self._by_digest(self._tags[selector])
+
+    def _by_digest(self, digest: Digest) -> StoredManifest:
+        if digest not in self._manifests:
+            raise NotFoundError(f"no manifest {digest} in memory")
+        return self._manifests[digest]
+
+    def push_manifest(self, data: bytes, media_type: str, tag: str | None = None) -> Descriptor:
+        """Store exact bytes, under a tag or by digest alone. Idempotent.
+
+        Raises:
+            InvalidManifest: the bytes are no manifest or index of that type.
+        """
+        described = Descriptor.of(parse_any(data, "manifest to store", media_type).media_type, data)
+        self._manifests[described.digest] = StoredManifest(described, data)
+        if tag is not None:
+            self._tags[tag] = described.digest
+        return described
+
+    def tags(self, prefix: str = "") -> Iterator[str]:
+        """Yield the tags that begin with ``prefix``, in lexical order."""
+        return (tag for tag in sorted(self._tags) if tag.startswith(prefix))
+
+    def referrers(self, subject: Digest, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
+        """List what points at ``subject``."""
+        roots = [stored.descriptor for stored in self._manifests.values()]
+        return self._subjects.referrers(roots, subject, artifact_type)
+
+    def open_blob(self, blob: Descriptor, start: int = 0, stop: int | None = None) -> MemoryStream:
+        """Open bytes ``[start, stop)`` of a blob, not verified yet.
+
+        Raises:
+            NotFoundError: no such blob.
+            SizeMismatch: the blob has another size than announced, or the range lies outside.
+        """
+        data = self._blobs.get(blob.digest)
+        what = f"blob {blob.digest} in memory"
+        if data is None:
+            raise NotFoundError(f"no {what}")
+        if len(data) != blob.size:
+            raise SizeMismatch(what, blob.size, len(data))
+        stop = blob.size if stop is None else stop
+        if not 0 <= start <= stop <= blob.size:
+            raise SizeMismatch(what, blob.size, f"a request for bytes {start} to {stop}")
+        return MemoryStream(data, start, stop)
+
+    def has_blob(self, blob: Descriptor) -> bool:
+        """Whether the blob is there already."""
+        return blob.digest in self._blobs
+
+    def push_blob(self, blob: Descriptor, source: Callable[[], BinaryIO], task: Task | None = None) -> None:
+        """Store a blob whose digest is known; does nothing where it is there already.
+
+        Raises:
+            SizeMismatch, DigestMismatch: the source does not yield the announced bytes.
+        """
+        if not self.has_blob(blob):
+            with source() as stream:
+                data = stream.read(blob.size + 1)
+            if len(data) != blob.size:
+                raise SizeMismatch(f"blob {blob.digest}", blob.size, "more" if len(data) > blob.size else len(data))
+            if Digest.of(data) != blob.digest:
+                raise DigestMismatch(f"blob {blob.digest}", str(blob.digest), str(Digest.of(data)))
+            self._blobs[blob.digest] = data
+        if task is not None:
+            task.advance(blob.size)
+
+    def ingest(self) -> AbstractContextManager[MemoryIngest]:
+        """Begin a blob of unknown digest."""
+        return contextlib.nullcontext(MemoryIngest(self._blobs))
+
+    def exclusive(self) -> AbstractContextManager[bool]:
+        """Nobody else can reach this memory: True."""
+        return contextlib.nullcontext(True)
+
+    @property
+    def traffic(self) -> Traffic:
+        """Nothing: memory is not reached over a wire."""
+        return Traffic()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+
+class MemoryIngest:
+    """A blob being gathered."""
+
+    def __init__(self, blobs: dict[Digest, bytes]) -> None:
+        self._blobs = blobs
+        self._data = bytearray()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes."""
+        self._data += data
+
+    def commit(self, media_type: str, task: Task | None = None) -> Descriptor:
+        """Store what was written and describe it."""
+        data = bytes(self._data)
+        described = Descriptor.of(media_type, data)
+        self._blobs[described.digest] = data
+        if task is not None:
+            task.advance(len(data))
+        return described
+
+
+class MemoryStream:
+    """Bytes of a blob in memory."""
+
+    def __init__(self, data: bytes, start: int, stop: int) -> None:
+        self.start = start
+        self.stop = stop
+        self._data = data
+        self._position = start
+
+    def read(self, amount: int) -> bytes:
+        """Return exactly ``amount`` bytes, fewer only at ``stop``."""
+        end = min(self._position + amount, self.stop)
+        part = self._data[self._position : end]
+        self._position = end
+        return part
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass

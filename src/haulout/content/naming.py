@@ -1,0 +1,119 @@
+"""Names in a layout's ``index.json``: pure decisions about which entry a tag means, and how an edit looks.
+
+The rules (image-spec, image-layout.md and annotations.md leave them open, so they are written down here):
+
+* a tag is the annotation ``org.opencontainers.image.ref.name``;
+* where several entries bear the same name, the **first** counts, as for Podman and skopeo, and as "first match wins"
+  of an image index; writing the tag leaves one entry with that name, the others stay without it;
+* where no entry has the tag as its name, a full name that ends in ``:TAG`` counts, from that annotation (Podman's
+  artifact store) or from containerd's ``io.containerd.image.name``, if all such entries mean one manifest;
+* where ``latest`` is asked for and the layout's only entry has no name at all, it is that one;
+* entries are never reordered, and what we do not understand of them is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from haulout.errors import ContentError
+from haulout.oci import annotations as keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from haulout.oci import Descriptor, Digest, Index
+
+CONTAINERD_NAME: Final = "io.containerd.image.name"
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
+
+def find(index: Index, tag: str, what: str) -> Descriptor | None:
+    """Return the entry ``tag`` means, or None.
+
+    Raises:
+        ContentError: several full names end in the tag and mean different manifests.
+    """
+    for entry in index.manifests:
+        if bears(entry, tag):
+            return entry
+    full = {entry.digest: entry for entry in reversed(index.manifests) if tag in _full_name_tags(entry)}
+    if len(full) > 1:
+        named = ", ".join(sorted(str(digest) for digest in full)[:4])
+        raise ContentError(
+            f"{what} holds {len(full)} manifests whose names end in :{tag}", hint=f"ask by digest: {named}"
+        )
+    if full:
+        return next(iter(full.values()))
+    only = index.manifests[0] if len(index.manifests) == 1 else None
+    if tag == "latest" and only is not None and not any(_names(only)):
+        return only
+    return None
+
+
+def bears(entry: Descriptor, tag: str) -> bool:
+    """Whether ``tag`` is the entry's own name."""
+    return entry.annotations.get(keys.REF_NAME) == tag
+
+
+def tags(index: Index) -> list[str]:
+    """Return every tag :func:`find` may be asked for, sorted."""
+    found = {tag for entry in index.manifests for tag in _full_name_tags(entry)}
+    found |= {name for entry in index.manifests if _TAG.fullmatch(name := entry.annotations.get(keys.REF_NAME, ""))}
+    return sorted(found)
+
+
+def with_tag(index: Index, tag: str, target: Descriptor, keep: frozenset[Digest]) -> Index:
+    """Return the index in which ``tag`` means ``target``.
+
+    Args:
+        index: as it is.
+        tag: the name.
+        target: its new meaning.
+        keep: digests that must stay listed although they lose the name (referrers are found by being listed).
+    """
+    named = replace(target, annotations={**target.annotations, keys.REF_NAME: tag})
+    entries: list[Descriptor] = []
+    placed = False
+    for entry in index.manifests:
+        if not bears(entry, tag):
+            entries.append(entry)
+            continue
+        if not placed:
+            entries.append(named)
+            if entry.digest in keep and entry.digest != target.digest:
+                entries.append(_unnamed(entry))
+        else:
+            entries.append(_unnamed(entry))
+        placed = True
+    if not placed:
+        entries.append(named)
+    return replace(index, manifests=tuple(entries))
+
+
+def with_unnamed(index: Index, target: Descriptor) -> Index:
+    """Return the index that lists ``target``, without a name unless it has one already."""
+    if any(entry.digest == target.digest for entry in index.manifests):
+        return index
+    return replace(index, manifests=(*index.manifests, target))
+
+
+def _names(entry: Descriptor) -> Iterator[str]:
+    for key in (keys.REF_NAME, CONTAINERD_NAME):
+        name = entry.annotations.get(key)
+        if name:
+            yield name
+
+
+def _full_name_tags(entry: Descriptor) -> set[str]:
+    found = set()
+    for name in _names(entry):
+        repository, colon, tag = name.rpartition(":")
+        if colon and repository and _TAG.fullmatch(tag):
+            found.add(tag)
+    return found
+
+
+def _unnamed(entry: Descriptor) -> Descriptor:
+    return replace(entry, annotations={key: value for key, value in entry.annotations.items() if key != keys.REF_NAME})

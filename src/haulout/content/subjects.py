@@ -1,0 +1,104 @@
+"""Referrers where no registry lists them: found by walking what a store holds and reading every ``subject``.
+
+A layout has no referrers list of its own. oras writes a referrer into ``index.json`` without a name and rebuilds the
+graph from there; regctl writes the registries' fallback index under the tag ``sha256-<hex>``. Walking entries and
+children finds both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from haulout.errors import ContentError, NotFoundError
+from haulout.oci import Descriptor, Digest, Index, Manifest
+from haulout.oci.mediatype import INDEXES, MANIFESTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from haulout.content.ports import StoredManifest
+
+MAX_DEPTH: Final = 4
+"""Deepest nesting of indexes walked; honest ones need two."""
+MAX_MANIFESTS: Final = 16384
+"""Most manifests read in one walk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a walk needs to know of one manifest; true for ever, since its digest is."""
+
+    subject: Digest | None
+    children: tuple[Descriptor, ...]
+    descriptor: Descriptor
+    """As a referrers list gives it (distribution-spec, "Listing Referrers"): with artifact type and annotations."""
+
+
+class Subjects:
+    """Walks manifests and remembers them, so that the next question costs only what is new.
+
+    Args:
+        read: reads one manifest by digest, verified.
+    """
+
+    def __init__(self, read: Callable[[Digest], StoredManifest]) -> None:
+        self._read = read
+        self._known: dict[Digest, Node | None] = {}
+
+    def referrers(
+        self, roots: Iterable[Descriptor], subject: Digest, artifact_type: str | None
+    ) -> tuple[Descriptor, ...]:
+        """Return what points at ``subject``, in the order it is listed, each once.
+
+        Raises:
+            ContentError: there are more manifests than :data:`MAX_MANIFESTS`.
+        """
+        found = {
+            node.descriptor.digest: node.descriptor
+            for node in self._walk(roots)
+            if node.subject == subject and artifact_type in {None, node.descriptor.artifact_type}
+        }
+        return tuple(found.values())
+
+    def has_subject(self, digest: Digest) -> bool:
+        """Whether the manifest is a referrer of something."""
+        node = self._node(digest)
+        return node is not None and node.subject is not None
+
+    def _walk(self, roots: Iterable[Descriptor]) -> Iterator[Node]:
+        seen: set[Digest] = set()
+        level = list(roots)
+        for _ in range(MAX_DEPTH):
+            below: list[Descriptor] = []
+            for entry in level:
+                if entry.digest in seen or entry.media_type not in INDEXES | MANIFESTS:
+                    continue
+                seen.add(entry.digest)
+                if len(seen) > MAX_MANIFESTS:
+                    raise ContentError(f"more than {MAX_MANIFESTS} manifests to look through for referrers")
+                node = self._node(entry.digest)
+                if node is not None:
+                    yield node
+                    below.extend(node.children)
+            level = below
+
+    def _node(self, digest: Digest) -> Node | None:
+        if digest not in self._known:
+            try:
+                stored = self._read(digest)
+                self._known[digest] = _node(stored, stored.parse(str(digest)))
+            except NotFoundError:
+                # A partial copy: an index whose other children were left behind. The manifest may still come.
+                return None
+            except ContentError:
+                # Damaged or foreign: it refers to nothing that can be trusted.
+                self._known[digest] = None
+        return self._known[digest]
+
+
+def _node(stored: StoredManifest, parsed: Manifest | Index) -> Node:
+    kind = parsed.effective_artifact_type if isinstance(parsed, Manifest) else parsed.artifact_type
+    children = parsed.manifests if isinstance(parsed, Index) else ()
+    descriptor = replace(stored.descriptor.bare(), artifact_type=kind, annotations=parsed.annotations)
+    return Node(parsed.subject.digest if parsed.subject else None, children, descriptor)

@@ -1,0 +1,99 @@
+"""The verifying reader: every path by which a whole blob enters goes through here.
+
+The last bytes are held back until size and digest are right, so a consumer that reads to the end has read what was
+promised, and one that stops early is told so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Self
+
+from haulout.errors import ContentError, DigestMismatch, SizeMismatch
+
+if TYPE_CHECKING:
+    from haulout.content.ports import BlobReader, BlobStream
+    from haulout.oci import Descriptor
+
+
+class VerifiedReader:
+    """Reads one whole blob in order and vouches for it.
+
+    Args:
+        stream: the blob from its first byte to its last; closed by leaving the ``with`` block.
+        descriptor: what it must be.
+        what: what it is, for errors.
+    """
+
+    def __init__(self, stream: BlobStream, descriptor: Descriptor, what: str) -> None:
+        self._stream = stream
+        self._descriptor = descriptor
+        self._what = what
+        self._hash = hashlib.sha256()
+        self._position = 0
+        self._verified = False
+
+    def read(self, amount: int) -> bytes:
+        """Return exactly ``amount`` bytes, fewer only at the end; the last ones only when everything is right.
+
+        Raises:
+            SizeMismatch: the blob is shorter or longer than announced.
+            DigestMismatch: the bytes are not the announced ones.
+        """
+        size = self._descriptor.size
+        if self._stream.start != 0:
+            raise SizeMismatch(self._what, size, f"a part beginning at byte {self._stream.start}")
+        data = self._stream.read(min(amount, size - self._position))
+        self._hash.update(data)
+        self._position += len(data)
+        if self._position == size:
+            self._check_end()
+        elif len(data) < amount:
+            raise SizeMismatch(self._what, size, self._position)
+        return data
+
+    def _check_end(self) -> None:
+        if self._verified:
+            return
+        if self._stream.read(1):
+            raise SizeMismatch(self._what, self._descriptor.size, "more")
+        if self._hash.hexdigest() != self._descriptor.digest.hex:
+            raise DigestMismatch(self._what, str(self._descriptor.digest), f"sha256:{self._hash.hexdigest()}")
+        self._verified = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self._stream.__exit__(kind, *rest)
+        # An error already under way says more than "not read to the end".
+        if kind is None and not self._verified:
+            if self._descriptor.size:
+                raise ContentError(f"{self._what} was not read to its end, so it is not verified")
+            self._check_empty()
+
+    def _check_empty(self) -> None:
+        # Nobody has to ask for the bytes of an empty blob; its digest is still a claim.
+        if self._hash.hexdigest() != self._descriptor.digest.hex:
+            raise DigestMismatch(self._what, str(self._descriptor.digest), f"sha256:{self._hash.hexdigest()}")
+
+
+def read_blob(reader: BlobReader, descriptor: Descriptor, limit: int, what: str) -> bytes:
+    """Return a small blob, verified; embedded ``data`` saves the request.
+
+    Args:
+        reader: where it is.
+        descriptor: what it must be.
+        limit: the largest size accepted, in bytes; checked before anything is read.
+        what: what it is, for errors.
+
+    Raises:
+        NotFoundError: no such blob.
+        ContentError: too large, or not what the descriptor says.
+    """
+    if descriptor.data is not None:
+        return descriptor.data
+    if descriptor.size > limit:
+        raise ContentError(f"{what} has {descriptor.size} bytes; at most {limit} are read")
+    with VerifiedReader(reader.open_blob(descriptor), descriptor, what) as verified:
+        return verified.read(descriptor.size)
