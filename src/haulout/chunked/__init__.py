@@ -1,0 +1,1 @@
+"""Chunked disks: blocks, framing, TOC and plan (pure); packing, surveying and applying (I/O)."""
