@@ -61,6 +61,10 @@ class VerifiedReader:
             raise DigestMismatch(self._what, str(self._descriptor.digest), f"sha256:{self._hash.hexdigest()}")
         self._verified = True
 
+    def abandon(self) -> None:
+        """Close the blob, read or not: for a consumer that will begin again, and verifies what it got itself."""
+        self._stream.__exit__(None, None, None)
+
     def __enter__(self) -> Self:
         return self
 

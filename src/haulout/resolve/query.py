@@ -1,0 +1,51 @@
+"""What is asked for: one disk of an architecture and a disk type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from haulout.oci import Architecture
+
+DEFAULT_TYPE: Final = "qemu"
+"""What is preferred where no type is asked for: the one this operating system boots."""
+
+_SAME: Final = {
+    "qcow2": "qemu",
+    "raw": "applehv",
+    "libkrun": "applehv",
+    "vhdx": "hyperv",
+    "tar": "wsl",
+}
+"""Values of ``disktype`` that mean one of Podman's: Ironic publishes ``qcow2`` and ``raw``, people ask by format."""
+
+
+def canonical_type(text: str) -> str:
+    """Return Podman's name for a disk type; one that is not known is returned as it is, in lower case."""
+    folded = text.strip().lower()
+    return _SAME.get(folded, folded)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskQuery:
+    """Which disk is wanted. ``None`` leaves the choice open where there is no choice to make."""
+
+    architecture: Architecture | None = None
+    """None: whichever, if all disks are of one architecture."""
+    disk_type: str | None = None
+    """Podman's name or an alias; None: ``qemu`` if there is one, else the only type there is."""
+    title: str | None = None
+    """The exact title of the layer, for artifacts that hold several files."""
+
+    def takes_architecture(self, architecture: Architecture | None) -> bool:
+        """Whether a disk of this architecture will do; one that does not say may."""
+        return self.architecture is None or architecture is None or architecture == self.architecture
+
+    def takes_type(self, disk_type: str | None) -> bool:
+        """Whether a disk of this type will do; one that does not say may."""
+        return self.disk_type is None or disk_type is None or canonical_type(self.disk_type) == disk_type
+
+    def __str__(self) -> str:
+        kind = canonical_type(self.disk_type or DEFAULT_TYPE)
+        return f"{self.architecture}/{kind}" if self.architecture else kind
