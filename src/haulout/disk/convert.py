@@ -1,0 +1,216 @@
+"""Convert a disk from one format to another, with ``qemu-img`` after our own inspection.
+
+The source is opened once, inspected, and handed to qemu-img as an open file (``/proc/self/fd/N``): whatever happens to
+its name meanwhile, what was inspected is what is read. The result is made in a private directory beside the target,
+inspected in turn, and appears by rename only when it is right.
+
+What is made is what hypervisors take:
+
+* qcow2: version 3 (compat 1.1), clusters of 64 KiB, not compressed. zstd around it compresses better, and equal data
+  stays equal bytes, which compressed clusters would hide.
+* vhdx: dynamic, which every version of Hyper-V opens, and which stays small.
+* vmdk: monolithicSparse. VMware Workstation and Fusion, VirtualBox and QEMU run it as it is, and ESX imports it
+  (``vmkfstools -i``). streamOptimized is for OVA files: compressed, so zstd could not, and read-only for most programs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from haulout.disk import qemu_img
+from haulout.disk.image import opened
+from haulout.disk.inspection import inspect_image, require_safe
+from haulout.disk.types import DiskFormat
+from haulout.errors import StorageError, UnsafeDiskError, UsageError
+from haulout.progress import NullProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from haulout.disk.image import Image, Source
+    from haulout.disk.info import DiskInfo
+    from haulout.progress import Progress
+
+__all__ = ["convert", "to_raw", "uncompress_qcow2"]
+
+_OPTIONS = {
+    DiskFormat.RAW: "preallocation=off",
+    DiskFormat.QCOW2: "compat=1.1,cluster_size=65536,lazy_refcounts=off,preallocation=off",
+    DiskFormat.VHDX: "subformat=dynamic",
+    DiskFormat.VMDK: "subformat=monolithicSparse,adapter_type=lsilogic",
+}
+_ROUNDING = 1 << 20
+"""Bytes by which a format may round the size of a disk up: whole sectors for most."""
+
+_SLOWEST = 4 << 20
+"""Bytes per second of processor time that even a slow machine converts."""
+
+
+def convert(  # noqa: PLR0913  (each is one word of the request)
+    source: Source,
+    source_format: DiskFormat | None,
+    target: str | os.PathLike[str],
+    target_format: DiskFormat,
+    *,
+    progress: Progress | None = None,
+    max_virtual_size: int | None = None,
+    follow_symlinks: bool = True,
+) -> DiskInfo:
+    """Write ``source`` as ``target_format`` to ``target``, and return what the result is.
+
+    A file at ``target`` is replaced, in one step, at the end; on any error it stays as it was. Runs until qemu-img
+    ends; any exception in this thread, KeyboardInterrupt too, ends qemu-img and removes what was half made.
+
+    Args:
+        source: a path, or an open file descriptor, which stays open.
+        source_format: the format the source was announced as; None takes what inspection finds.
+        target: path of the result.
+        target_format: raw, qcow2, vhdx or vmdk.
+        progress: receives one task, in bytes of the virtual disk.
+        max_virtual_size: most bytes the guest may see; see :func:`haulout.disk.require_safe`.
+        follow_symlinks: whether a symbolic link is followed to the source.
+
+    Raises:
+        UsageError: this pair of formats cannot be converted.
+        UnsafeDiskError: inspection refuses the source, or what came out of it.
+        NotFoundError: there is no source.
+        ToolError: qemu-img is missing or failed.
+        StorageError: the source cannot be read, or the target not be written.
+    """
+    with opened(source, follow_symlinks=follow_symlinks) as image:
+        info = require_safe(inspect_image(image), source_format, max_virtual_size)
+        for disk_format in (info.format, target_format):
+            if disk_format not in _OPTIONS:
+                raise UsageError(
+                    f"cannot convert {info.format} to {target_format}",
+                    hint=f"formats that convert: {', '.join(_OPTIONS)}; an ISO or tar is published as it is",
+                )
+        with _workplace(Path(target)) as made:
+            _run(image, info, made, target_format, progress or NullProgress())
+            result = _approve(made, info, target_format, Path(target))
+            _publish(made, Path(target))
+    return result
+
+
+def uncompress_qcow2(
+    source: Source,
+    target: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+    max_virtual_size: int | None = None,
+) -> DiskInfo:
+    """Write a qcow2 file again without compressed clusters; raises as :func:`convert`."""
+    return convert(
+        source, DiskFormat.QCOW2, target, DiskFormat.QCOW2, progress=progress, max_virtual_size=max_virtual_size
+    )
+
+
+def to_raw(
+    source: Source,
+    target: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+    max_virtual_size: int | None = None,
+) -> DiskInfo:
+    """Write a disk of any convertible format as a sparse raw file; raises as :func:`convert`."""
+    return convert(source, None, target, DiskFormat.RAW, progress=progress, max_virtual_size=max_virtual_size)
+
+
+def _run(image: Image, info: DiskInfo, made: Path, target_format: DiskFormat, progress: Progress) -> None:
+    size = info.virtual_size
+    limits = qemu_img.Limits(
+        cpu_seconds=120 + 2 * size // _SLOWEST,
+        # Whole blocks, tables and headers: no format needs a sixteenth more than the disk.
+        file_size=size + size // 16 + (256 << 20),
+    )
+    arguments = [
+        "convert",
+        "-p",
+        *("-f", info.format.value),
+        *("-O", target_format.value),
+        *("-o", _OPTIONS[target_format]),
+        *("-S", "4k"),
+        # Nothing reads the result before it was written and synced as a whole.
+        *("-t", "unsafe"),
+        f"/proc/self/fd/{image.descriptor}",
+        str(made),
+    ]
+    done = 0
+    with progress.task(f"converting to {target_format}", size) as task:
+
+        def advance(part: float) -> None:
+            nonlocal done
+            reached = int(size * part)
+            if reached > done:
+                task.advance(reached - done)
+                done = reached
+
+        qemu_img.run(arguments, limits=limits, descriptors=(image.descriptor,), advance=advance)
+        advance(1.0)
+
+
+def _approve(made: Path, source: DiskInfo, target_format: DiskFormat, target: Path) -> DiskInfo:
+    """Inspect the result: it must be what was asked for, and no disk within a disk."""
+    # What is wrong with the result was wrong with the source, which is the file people know.
+    with opened(made, name=source.path, follow_symlinks=False) as image:
+        info = inspect_image(image)
+    if target_format is DiskFormat.RAW and info.format not in {DiskFormat.RAW, DiskFormat.ISO}:
+        raise UnsafeDiskError(source.path, "nested", f"it holds no disk, but a file of another format: {info.content}")
+    require_safe(info, DiskFormat.ISO if info.format is DiskFormat.ISO else target_format)
+    if not 0 <= info.virtual_size - source.virtual_size < _ROUNDING:
+        raise UnsafeDiskError(
+            source.path,
+            "virtual-size",
+            f"it says it has {source.virtual_size} bytes, but {info.virtual_size} came out of it",
+        )
+    return replace(info, path=str(target))
+
+
+@contextmanager
+def _workplace(target: Path) -> Iterator[Path]:
+    """Yield a path in a private directory beside the target, which is removed with all it holds.
+
+    The file has its final name there already, for VMDK writes its own name into itself.
+    """
+    try:
+        mode = target.lstat().st_mode
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise StorageError(str(target), f"cannot be written: {error}") from error
+    else:
+        if not stat.S_ISREG(mode):
+            raise StorageError(str(target), "is there already, and is not a regular file")
+    try:
+        place = Path(tempfile.mkdtemp(prefix=".haulout-", dir=target.parent)).absolute()
+    except OSError as error:
+        raise StorageError(str(target), f"cannot be written: {error.strerror}") from error
+    try:
+        yield place / target.name
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _publish(made: Path, target: Path) -> None:
+    """Let the result appear under its name, safe against a power cut."""
+    try:
+        _sync(made)
+        made.rename(target)
+        _sync(target.parent)
+    except OSError as error:
+        raise StorageError(str(target), f"cannot be written: {error.strerror}") from error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,197 @@
+"""Sparse files: where the data is, making holes, and copying without filling them.
+
+Only Linux system calls; each has a fallback for file systems that lack it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import functools
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from haulout.disk.image import descriptor_name
+from haulout.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BLOCK = 4096
+"""Bytes of the smallest hole worth keeping: the block of nearly every file system, and the page of the cache."""
+
+_ZEROS = bytes(64 << 10)  # stays in the cache of a core while it is compared with
+_PIECE = 1 << 20
+
+# <linux/falloc.h> and <linux/fs.h>
+_KEEP_SIZE = 0x01
+_PUNCH_HOLE = 0x02
+_FICLONE = 0x40049409
+
+_UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY, errno.EXDEV, errno.EPERM})
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A piece of a file, in bytes."""
+
+    offset: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """Return the offset just behind the piece."""
+        return self.offset + self.length
+
+
+def is_zero(buffer: bytes | bytearray | memoryview) -> bool:
+    """Return whether every byte is zero; an empty buffer is.
+
+    ``bytes.startswith`` is a memcmp over the buffer itself, the fastest look at memory the standard library has.
+    """
+    with memoryview(buffer).cast("B") as view:
+        # Most data betrays itself at once.
+        if view and (view[0] or view[-1]):
+            return False
+        for start in range(0, len(view), len(_ZEROS)):
+            with view[start : start + len(_ZEROS)] as piece:
+                if not _ZEROS.startswith(piece):
+                    return False
+    return True
+
+
+def data_extents(descriptor: int, size: int) -> Iterator[Extent]:
+    """Yield where the first ``size`` bytes of a file hold data, in order; everything between reads as zeros.
+
+    Extents are widened to multiples of :data:`BLOCK` (the last one ends at ``size`` at most) and never touch.
+    Where the file system cannot tell, all of the file is one extent. Moves the descriptor's position.
+
+    Raises:
+        StorageError: the file cannot be searched.
+    """
+    pending: Extent | None = None
+    position = 0
+    while position < size:
+        try:
+            start = os.lseek(descriptor, position, os.SEEK_DATA)
+            end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                break
+            if error.errno in _UNSUPPORTED:
+                start, end = position, size
+            else:
+                raise _storage_error(descriptor, "cannot be searched for holes", error) from error
+        if start >= size:
+            break
+        found_start = start - start % BLOCK
+        found_end = min(-(-end // BLOCK) * BLOCK, size)
+        if pending is not None and found_start <= pending.end:
+            pending = Extent(pending.offset, max(found_end, pending.end) - pending.offset)
+        else:
+            if pending is not None:
+                yield pending
+            pending = Extent(found_start, found_end - found_start)
+        position = max(end, position + 1)
+    if pending is not None:
+        yield pending
+
+
+def punch_hole(descriptor: int, offset: int, length: int) -> None:
+    """Make a piece of a file read as zeros, freeing its blocks where the file system can; the file keeps its size.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    if length <= 0:
+        return
+    code = _fallocate()(descriptor, _PUNCH_HOLE | _KEEP_SIZE, offset, length)
+    if code == 0:
+        return
+    if code not in _UNSUPPORTED:
+        raise StorageError(descriptor_name(descriptor), f"cannot make a hole: {os.strerror(code)}")
+    try:
+        end = min(offset + length, os.fstat(descriptor).st_size)
+        with memoryview(_ZEROS) as zeros:
+            while offset < end:
+                offset += os.pwrite(descriptor, zeros[: end - offset], offset)
+    except OSError as error:
+        raise _storage_error(descriptor, "cannot be written", error) from error
+
+
+@functools.cache
+def _fallocate() -> Callable[[int, int, int, int], int]:
+    """Return fallocate(2), which answers 0 or an error number."""
+    library = ctypes.CDLL(None, use_errno=True)
+    function = getattr(library, "fallocate64", None) or getattr(library, "fallocate", None)
+    if function is None:
+        return lambda _descriptor, _mode, _offset, _length: errno.ENOSYS
+    function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    function.restype = ctypes.c_int
+
+    def call(descriptor: int, mode: int, offset: int, length: int) -> int:
+        while function(descriptor, mode, offset, length) != 0:
+            if (code := ctypes.get_errno()) != errno.EINTR:
+                return code
+        return 0
+
+    return call
+
+
+def copy_sparse(source: int, target: int) -> int:
+    """Make the open file ``target`` equal to the open file ``source``, holes included; return the bytes moved.
+
+    Shares the blocks where the file system can (nothing is moved then), else copies inside the kernel, else through
+    memory. What ``target`` held is lost. Not atomic: give it a temporary file, and rename that.
+
+    Raises:
+        StorageError: reading or writing failed, or the source shrank meanwhile.
+    """
+    try:
+        size = os.fstat(source).st_size
+        os.ftruncate(target, 0)
+    except OSError as error:
+        raise _storage_error(target, "cannot be written", error) from error
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise _storage_error(target, "cannot be written", error) from error
+    else:
+        return 0
+    try:
+        os.ftruncate(target, size)
+        moved = 0
+        for extent in data_extents(source, size):
+            _copy(source, target, extent)
+            moved += extent.length
+    except OSError as error:
+        raise _storage_error(target, "cannot be written", error) from error
+    return moved
+
+
+def _copy(source: int, target: int, extent: Extent) -> None:
+    position = extent.offset
+    in_kernel = True
+    while position < extent.end:
+        wanted = extent.end - position
+        moved = 0
+        if in_kernel:
+            try:
+                moved = os.copy_file_range(source, target, wanted, position, position)
+            except OSError as error:
+                if error.errno not in _UNSUPPORTED:
+                    raise
+            in_kernel = moved > 0
+        if not in_kernel:
+            data = os.pread(source, min(wanted, _PIECE), position)
+            if not data:
+                raise StorageError(descriptor_name(source), "became shorter while it was copied")
+            moved = os.pwrite(target, data, position)
+        position += moved
+
+
+def _storage_error(descriptor: int, what: str, error: OSError) -> StorageError:
+    return StorageError(descriptor_name(descriptor), f"{what}: {error.strerror}")
