@@ -1,0 +1,94 @@
+"""Bars on a terminal. The only module that imports rich, and imported only where a bar is really drawn."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, TextColumn
+from rich.progress import Progress as RichProgress
+from rich.progress import Task as RichTask
+from rich.table import Column
+from rich.text import Text
+
+from haulout.cli.progress import Reporter, figures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.progress import TaskID
+
+    from haulout.cli.meter import Meter
+    from haulout.cli.progress import Watched
+
+
+class _Figures(ProgressColumn):
+    """Amount, rate and time left, from the same meter as the plain lines."""
+
+    max_refresh = None
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(Column(no_wrap=True))
+        self._clock = clock
+
+    def render(self, task: RichTask) -> Text:
+        meter: Meter = task.fields["meter"]
+        return Text(figures(meter, self._clock()))
+
+
+class Bars(Reporter):
+    """``--progress auto`` on a terminal: one bar per task, gone when the work is done. Notes appear above."""
+
+    interval = 0.2
+
+    def __init__(self, err: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(err, clock=clock)
+        self._console = Console(file=err, highlight=False, markup=False, emoji=False)
+        # Drawn by our own thread (auto_refresh would be a second one), removed at the end: the result says it all.
+        self._drawing = RichProgress(
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+            BarColumn(bar_width=24),
+            _Figures(clock),
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._ids: dict[int, TaskID] = {}
+        self._drawn = False
+
+    def began(self, watched: Watched) -> None:
+        """Add a bar."""
+        meter = watched.meter
+        if not self._drawn:
+            self._drawn = True
+            self._drawing.start()
+        self._ids[watched.number] = self._drawing.add_task(
+            meter.name, total=meter.total, completed=meter.done, meter=meter
+        )
+
+    def moved(self, watched: Watched, now: float) -> None:  # noqa: ARG002 - rich asks the meter itself
+        """Move a bar."""
+        self._drawing.update(self._ids[watched.number], completed=watched.meter.done)
+
+    def look(self) -> None:
+        """Move all bars, then draw once."""
+        super().look()
+        with self._lock:
+            self._drawing.refresh()
+
+    def ended(self, watched: Watched, now: float, *, complete: bool) -> None:  # noqa: ARG002 - the bar just goes
+        """Remove a bar."""
+        self._drawing.remove_task(self._ids.pop(watched.number))
+
+    def noted(self, message: str) -> None:
+        """Print above the bars."""
+        self._console.print(Text(message), soft_wrap=True)
+
+    def close(self) -> None:
+        """Clear the bars and give the cursor back."""
+        super().close()
+        if self._drawn:
+            self._drawing.stop()

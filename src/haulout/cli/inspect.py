@@ -1,0 +1,84 @@
+"""``haulout inspect``: what a reference holds, or what a local file is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from haulout.cli import options
+from haulout.cli.tree import Example, Verb
+from haulout.errors import InvalidReference, NotFoundError, UsageError
+from haulout.oci import parse_reference
+
+if TYPE_CHECKING:
+    from haulout.cli.session import Session
+    from haulout.oci import Reference
+
+_NO = 1
+"""Exit code of an honest "no": the file must not be used."""
+
+
+@click.command(
+    "inspect",
+    cls=Verb,
+    examples=(
+        Example("haulout inspect registry.example.com/machines:5.0", "show everything a reference holds"),
+        Example("haulout inspect disk.qcow2", "show what a file is, and its dangers"),
+        Example("haulout inspect oci:machines:5.0 --json", "the same for programs"),
+    ),
+)
+@click.argument("subject", metavar="REF|FILE", type=click.Path())
+@options.registry
+@options.common
+@click.pass_obj
+def command(session: Session, subject: str) -> int:
+    """Show what a reference holds, or what a local file is.
+
+    What exists as a file is a file, and so is what begins with / or ./; everything else is a reference. Write docker://
+    or ./ in front to leave no doubt.
+
+    No other program opens the file, nothing in it is followed. Exit status is 1 where it has dangers that forbid its
+    use, such as a backing file.
+    """
+    found = subject_of(subject)
+    if isinstance(found, Path):
+        from haulout.cli import disk_report  # noqa: PLC0415
+        from haulout.disk import inspect  # noqa: PLC0415
+
+        info = inspect(found)
+        session.result("inspect", disk_report.document(info), disk_report.lines(info))
+        return 0 if info.safe else _NO
+    from haulout.cli import inventory_report  # noqa: PLC0415
+    from haulout.transfer import inventory  # noqa: PLC0415 - loads the HTTP client
+
+    held = inventory(found, connections=session.connections())
+    session.result("inspect", inventory_report.document(held), inventory_report.lines(held))
+    return 0
+
+
+def subject_of(text: str) -> Path | Reference:
+    """Decide whether text names a file or a reference.
+
+    Raises:
+        InvalidReference: it is no file, and no reference either.
+        NotFoundError: it can only be a file, and there is none.
+        UsageError: it is an image layout, which is a reference once it is written as one.
+    """
+    if text.startswith(("oci:", "docker://")):
+        return parse_reference(text)
+    path = Path(text)
+    if os.path.lexists(path) if "\0" not in text else False:
+        if (path / "oci-layout").is_file():
+            raise UsageError(f"{text} is an OCI image layout", hint=f"name a tag in it: oci:{text.rstrip('/')}:TAG")
+        return path
+    if text.startswith(("/", "./", "../")):
+        raise NotFoundError(f"no such file: {text}")
+    try:
+        return parse_reference(text)
+    except InvalidReference as exc:
+        if "/" in text or not text:
+            raise
+        raise NotFoundError(f"no such file: {text}", hint=f"nor is it a reference: {exc.reason}") from exc

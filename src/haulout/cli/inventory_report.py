@@ -1,0 +1,129 @@
+"""What ``haulout inspect REF`` shows: entries, layers, annotations and all that is attached, as a tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from haulout.cli.terminal import count, size
+from haulout.oci import annotations as keys
+from haulout.oci import mediatype
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from haulout.oci import Descriptor
+    from haulout.resolve import Inventory, Item
+
+_LONGEST: Final = 120
+"""Characters of an annotation shown to people; JSON has all of it."""
+_NAMES: Final = {
+    mediatype.TOC_ARTIFACT: "table of contents",
+    mediatype.TOC: "table of contents",
+    mediatype.HINTS: "hints",
+}
+_SHAPES: Final = {
+    "index": "disks as entries of an index",
+    "referrers": "disks attached to a container image",
+    "single": "one artifact",
+    "container": "container images, no disk",
+    "empty": "nothing that could be a disk",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    text: str
+    below: tuple[_Node, ...] = ()
+
+
+def document(held: Inventory) -> dict[str, Any]:
+    """Return the JSON of a reference."""
+    return {
+        "kind": "reference",
+        "reference": str(held.reference),
+        "pinned": str(held.pinned),
+        "shape": str(held.shape),
+        "disks": [
+            {
+                "architecture": None if disk.architecture is None else str(disk.architecture),
+                "disk_type": disk.disk_type,
+                "manifest": str(disk.descriptor.digest),
+                "size": disk.size,
+            }
+            for disk in held.disks
+        ],
+        "root": _item(held.root),
+    }
+
+
+def lines(held: Inventory) -> Iterator[str]:
+    """Write a reference for people."""
+    disks = f": {count(len(held.disks), 'disk')}" if held.disks else ""
+    yield f"{held.reference}: {_SHAPES.get(held.shape, held.shape)}{disks}"
+    yield str(held.pinned)
+    yield from _drawn(tuple(_below(held.root)), "")
+
+
+def _drawn(nodes: tuple[_Node, ...], trunk: str) -> Iterator[str]:
+    for number, node in enumerate(nodes):
+        last = number == len(nodes) - 1
+        yield f"{trunk}{'└── ' if last else '├── '}{node.text}"
+        yield from _drawn(node.below, trunk + ("    " if last else "│   "))
+
+
+def _node(item: Item, attached: str = "") -> _Node:
+    kind = "/".join(part for part in (item.architecture, item.disk_type) if part)
+    if not kind and item.descriptor.platform is not None:
+        kind = str(item.descriptor.platform)
+    special = "" if item.artifact_type in {None, *mediatype.IMAGE_CONFIGS, mediatype.OCI_EMPTY} else item.artifact_type
+    role = _NAMES.get(item.artifact_type or "") or " ".join(part for part in (str(item.role), kind, special) if part)
+    return _Node(f"{attached}{role}, {size(item.size)}, sha256:{item.descriptor.digest.short}…", tuple(_below(item)))
+
+
+def _below(item: Item) -> Iterator[_Node]:
+    for note in item.notes:
+        yield _Node(f"note: {note}")
+    annotations = {**item.annotations, **item.descriptor.annotations}
+    for name, value in annotations.items():
+        if name != keys.DISKTYPE:
+            yield _Node(f"{name} = {value if len(value) <= _LONGEST else value[:_LONGEST] + '…'}")
+    for layer in item.layers:
+        if layer.media_type != mediatype.OCI_EMPTY:
+            what = layer.title or _NAMES.get(layer.media_type, "layer")
+            yield _Node(f"{what}, {size(layer.size)}, {layer.media_type}")
+    for child in item.children:
+        yield _node(child)
+    for referrer in item.referrers:
+        yield _node(referrer, "attached: ")
+
+
+def _item(item: Item) -> dict[str, Any]:
+    platform = item.descriptor.platform
+    return {
+        "role": str(item.role),
+        "manifest": str(item.descriptor.digest),
+        "media_type": item.descriptor.media_type,
+        "platform": None if platform is None else platform.to_json(),
+        "architecture": None if item.architecture is None else str(item.architecture),
+        "disk_type": item.disk_type,
+        "artifact_type": item.artifact_type,
+        "size": item.size,
+        "annotations": {**item.annotations},
+        "entry_annotations": {**item.descriptor.annotations},
+        "layers": [_layer(layer) for layer in item.layers],
+        "children": [_item(child) for child in item.children],
+        "referrers": [_item(referrer) for referrer in item.referrers],
+        "notes": list(item.notes),
+    }
+
+
+def _layer(layer: Descriptor) -> dict[str, Any]:
+    annotations: Mapping[str, str] = layer.annotations
+    return {
+        "title": layer.title,
+        "media_type": layer.media_type,
+        "digest": str(layer.digest),
+        "size": layer.size,
+        "annotations": {**annotations},
+    }

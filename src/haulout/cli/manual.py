@@ -1,0 +1,158 @@
+"""Manual pages, made from the same tree as ``--help``: roff, without a date, so that they never change alone."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import click
+
+import haulout
+from haulout.cli.tree import EXAMPLES, VERBS, Verb
+from haulout.cli.tree import haulout as tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from haulout.cli.tree import Example
+
+_ENVIRONMENT: Final = (
+    ("HAULOUT_DEBUG", "Set to 1, it does what --debug does."),
+    ("REGISTRY_AUTH_FILE, DOCKER_CONFIG", "Where credentials are read, as podman and docker have it."),
+    ("NO_COLOR, TERM", "Whether, and how, bars are drawn."),
+)
+
+
+def pages() -> dict[str, str]:
+    """Return all manual pages: file name and roff text."""
+    root = click.Context(tree, info_name="haulout", **tree.context_settings)
+    found = {"haulout.1": _root_page(root)}
+    for name in VERBS:
+        command = tree.get_command(root, name)
+        assert isinstance(command, Verb)
+        found[f"haulout-{name}.1"] = _verb_page(command, click.Context(command, info_name=name, parent=root))
+    return found
+
+
+def _root_page(context: click.Context) -> str:
+    verbs: list[str] = [".SH VERBS"]
+    for name in VERBS:
+        command = tree.get_command(context, name)
+        assert command is not None
+        verbs += [".TP", f".BR haulout\\-{name} (1)", _text(command.get_short_help_str(200))]
+    return _page(
+        "haulout",
+        context,
+        [
+            *verbs,
+            *_options(context),
+            *_examples(EXAMPLES),
+            *_exit_status(),
+            ".SH ENVIRONMENT",
+            *(line for name, text in _ENVIRONMENT for line in (".TP", f".B {_text(name)}", _text(text))),
+            ".SH SEE ALSO",
+            *_also(f"haulout-{name}" for name in VERBS),
+        ],
+    )
+
+
+def _verb_page(command: Verb, context: click.Context) -> str:
+    others = (f"haulout-{name}" for name in VERBS if name != command.name)
+    return _page(
+        f"haulout-{command.name}",
+        context,
+        [
+            *_options(context),
+            *_examples(command.examples),
+            *_exit_status(),
+            ".SH SEE ALSO",
+            *_also(["haulout", *others]),
+        ],
+    )
+
+
+def _page(name: str, context: click.Context, rest: Iterable[str]) -> str:
+    command = context.command
+    help_text = command.help or ""
+    summary = command.get_short_help_str(200).rstrip(".")
+    usage = " ".join(command.collect_usage_pieces(context))
+    lines = [
+        f'.TH {_text(name.upper())} 1 "" "haulout {haulout.__version__}" "User Commands"',
+        ".nh",
+        ".ad l",
+        ".SH NAME",
+        f"{_text(name)} \\- {_text(summary[:1].lower() + summary[1:])}",
+        ".SH SYNOPSIS",
+        f".B {_text(context.command_path)}",
+        _text(usage),
+        ".SH DESCRIPTION",
+        *_paragraphs(help_text),
+        *rest,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    for number, paragraph in enumerate(re.split(r"\n\s*\n", text.strip())):
+        if number:
+            yield ".PP"
+        yield _text(" ".join(paragraph.split()))
+
+
+def _options(context: click.Context) -> Iterator[str]:
+    yield ".SH OPTIONS"
+    for parameter in context.command.get_params(context):
+        record = parameter.get_help_record(context)
+        # Newer versions of click have records of arguments too, which say nothing that the usage does not.
+        if isinstance(parameter, click.Option) and record is not None:
+            names, text = record
+            yield from (".TP", f".B {_text(names)}", _text(" ".join(text.split())))
+
+
+def _examples(examples: Sequence[Example]) -> Iterator[str]:
+    yield ".SH EXAMPLES"
+    for number, example in enumerate(examples):
+        if number:
+            yield ".PP"
+        yield from (_text(f"{example.purpose[:1].upper()}{example.purpose[1:]}:"), ".PP", ".RS 4", ".nf")
+        yield from (_text(example.command), ".fi", ".RE")
+
+
+def _exit_status() -> Iterator[str]:
+    yield ".SH EXIT STATUS"
+    for code, text in exit_codes():
+        yield from (".TP", f".B {_text(code)}", _text(text))
+
+
+def exit_codes() -> list[tuple[str, str]]:
+    """Return every exit code and its meaning, from the error classes themselves."""
+    from haulout.cli.main import BUG  # noqa: PLC0415 - main is the program; only its number is wanted
+    from haulout.errors import HauloutError  # noqa: PLC0415
+
+    classes = {kind.exit_code: kind for kind in HauloutError.__subclasses__()}
+    own = [(str(code), _summary(kind)) for code, kind in sorted(classes.items())]
+    return [
+        ("0", "Yes, or done."),
+        ("1", 'The honest answer is "no".'),
+        *own,
+        (str(BUG), "A bug in haulout; please report it."),
+        ("128+N", "Ended by signal N: 130 by Ctrl-C, 143 by SIGTERM. The same command continues where it stopped."),
+    ]
+
+
+def _summary(kind: type) -> str:
+    first = (kind.__doc__ or "").strip().split("\n")[0]
+    # "…; ``path`` is where." is for programmers.
+    return re.split(r"; ``", first)[0].rstrip(".") + "."
+
+
+def _also(names: Iterable[str]) -> Iterator[str]:
+    listed = list(names)
+    for number, name in enumerate(listed):
+        yield f".BR {_text(name)} (1){',' if number < len(listed) - 1 else ''}"
+
+
+def _text(text: str) -> str:
+    """Escape text for roff: backslashes, hyphens that people copy, and dots that would begin a request."""
+    escaped = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq").replace("…", "\\&...")
+    return f"\\&{escaped}" if escaped.startswith(".") else escaped

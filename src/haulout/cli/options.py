@@ -1,0 +1,84 @@
+"""Options that several verbs share, each written down once. Their values go to the session, not to the verb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from haulout.cli.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+PROGRESS_MODES = ("auto", "plain", "json", "none")
+
+
+def _into_session(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    # An option left out after the verb must not undo the same option before it.
+    source = context.get_parameter_source(parameter.name or "")
+    if source not in {None, click.core.ParameterSource.DEFAULT} and not context.resilient_parsing:
+        setattr(context.ensure_object(Session), parameter.name or "", value)
+
+
+def _flag(name: str, target: str, text: str, *, hidden: bool = False) -> Decorator:
+    return click.option(
+        name, target, is_flag=True, expose_value=False, callback=_into_session, help=text, hidden=hidden
+    )
+
+
+def common(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options every verb has, which may also stand before the verb."""
+    for option in reversed(
+        (
+            _flag("--json", "as_json", "Print the result as one JSON object (docs/json.md)."),
+            _flag("--quiet", "quiet", "No progress and no notes; of the result, only its essence."),
+            click.option(
+                "--progress",
+                "progress_mode",
+                type=click.Choice(PROGRESS_MODES),
+                expose_value=False,
+                callback=_into_session,
+                help="How to report progress on standard error: bars on a terminal, else lines (auto); "
+                "lines; JSON lines; not at all.",
+            ),
+            _flag("--debug", "debug", "Show the traceback of an error."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def registry(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of verbs that talk to a registry."""
+    for option in reversed(
+        (
+            _flag("--plain-http", "plain_http", "Speak plain HTTP to the registry (loopback hosts need no flag)."),
+            _flag("--insecure", "insecure", "Do not verify the registry's TLS certificate."),
+            click.option(
+                "--ca-file",
+                "ca_file",
+                type=click.Path(path_type=Path),
+                metavar="FILE",
+                expose_value=False,
+                callback=_into_session,
+                help="Trust the certificates in this PEM file, besides the system's.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def jobs(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--jobs``."""
+    option = click.option(
+        "--jobs",
+        type=click.IntRange(1, 256),
+        metavar="N",
+        help="Work on so many pieces at once; by default, as many as there are processors.",
+    )
+    return option(function)

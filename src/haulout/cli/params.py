@@ -1,0 +1,154 @@
+"""Argument types: text becomes a value once, here, and completes on TAB. Rooms load when a value is parsed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import click
+
+from haulout.errors import UsageError
+
+if TYPE_CHECKING:
+    from haulout.disk import DiskFormat, DiskType
+    from haulout.oci import Architecture, Reference
+    from haulout.transfer import DiskSource
+
+    StringParam: TypeAlias = click.ParamType[Any]
+else:
+    # Generic since click 8.4 only.
+    StringParam = click.ParamType
+
+CONVERTIBLE = ("raw", "qcow2", "vhdx", "vmdk")
+"""Formats that ``pull --as`` makes."""
+
+
+def _matching(names: list[str], incomplete: str) -> list[click.shell_completion.CompletionItem]:
+    from click.shell_completion import CompletionItem  # noqa: PLC0415 - only on TAB
+
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class ReferenceParam(StringParam):
+    """A reference; raises InvalidReference itself, which points at the character."""
+
+    name = "reference"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Reference:  # noqa: ARG002
+        """Parse it."""
+        from haulout.oci import parse_reference  # noqa: PLC0415
+
+        return parse_reference(str(value))
+
+
+class ArchitectureParam(StringParam):
+    """An architecture under either family's name."""
+
+    name = "architecture"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Architecture:  # noqa: ARG002
+        """Parse it."""
+        from haulout.oci import Architecture  # noqa: PLC0415
+
+        return Architecture.parse(str(value))
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Complete both families' names."""
+        from haulout.oci import Architecture  # noqa: PLC0415
+
+        return _matching(sorted({name for arch in Architecture for name in (arch.value, arch.go)}), incomplete)
+
+
+class DiskTypeParam(StringParam):
+    """A disk type, or the name of its format."""
+
+    name = "disk type"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> DiskType:  # noqa: ARG002
+        """Parse it."""
+        from haulout.disk import DiskType  # noqa: PLC0415
+
+        return DiskType.parse(str(value))
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Complete the types' own names."""
+        from haulout.disk import DiskType  # noqa: PLC0415
+
+        return _matching(list(DiskType), incomplete)
+
+
+class DiskTypesParam(DiskTypeParam):
+    """Several disk types with commas between them."""
+
+    name = "disk types"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse each."""
+        one = super().convert
+        return tuple(dict.fromkeys(one(part, param, ctx) for part in str(value).split(",")))
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Complete the last one."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+        before, comma, last = incomplete.rpartition(",")
+        found = super().shell_complete(ctx, param, last)
+        return [CompletionItem(f"{before}{comma}{item.value}") for item in found]
+
+
+class FormatParam(StringParam):
+    """A format that can be made from another."""
+
+    name = "format"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> DiskFormat:  # noqa: ARG002
+        """Parse it."""
+        from haulout.disk import DiskFormat  # noqa: PLC0415
+        from haulout.errors import InvalidPlatform  # noqa: PLC0415
+
+        name = str(value).strip().lower()
+        if name not in CONVERTIBLE:
+            raise InvalidPlatform("format", str(value), CONVERTIBLE)
+        return DiskFormat(name)
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Complete the names."""
+        return _matching(list(CONVERTIBLE), incomplete)
+
+
+class DiskSourceParam(StringParam):
+    """``ARCH/TYPE=FILE``."""
+
+    name = "disk"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> DiskSource:  # noqa: ARG002
+        """Parse it."""
+        from pathlib import Path  # noqa: PLC0415
+
+        from haulout.disk import DiskType  # noqa: PLC0415
+        from haulout.oci import Architecture  # noqa: PLC0415
+        from haulout.transfer import DiskSource  # noqa: PLC0415
+
+        kind, equals, path = str(value).partition("=")
+        architecture, slash, disk_type = kind.partition("/")
+        if not (equals and slash and path):
+            raise UsageError(
+                f"{str(value)[:200]!r} is not ARCH/TYPE=FILE", hint="for example: --disk x86_64/qemu=machine.qcow2"
+            )
+        return DiskSource(Path(path), Architecture.parse(architecture), DiskType.parse(disk_type))

@@ -1,0 +1,136 @@
+"""``haulout pull``: fetch one disk, checked and sparse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from haulout.cli import options
+from haulout.cli.params import ArchitectureParam, DiskTypeParam, FormatParam, ReferenceParam
+from haulout.cli.terminal import count, duration, size
+from haulout.cli.tree import Example, Verb
+from haulout.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from haulout.cli.session import Session
+    from haulout.disk import DiskFormat, DiskType
+    from haulout.oci import Architecture, Reference
+    from haulout.transfer import PullResult
+
+
+@click.command(
+    "pull",
+    cls=Verb,
+    examples=(
+        Example("haulout pull registry.example.com/machines:5.0", "fetch the disk for this processor and QEMU"),
+        Example(
+            "haulout pull registry.example.com/machines:5.0 --arch aarch64 --type qemu -o arm.qcow2",
+            "fetch the disk of another processor under a name of your own",
+        ),
+        Example("haulout pull oci:machines:5.0 --as raw -o disk2.raw", "make a raw disk of it"),
+    ),
+)
+@click.argument("reference", metavar="REF", type=ReferenceParam())
+@click.option("--arch", type=ArchitectureParam(), metavar="ARCH", help="Processor of the disk.  [default: this one's]")
+@click.option(
+    "--type",
+    "disk_type",
+    type=DiskTypeParam(),
+    metavar="TYPE",
+    help="Who boots the disk: qemu, applehv, hyperv, wsl, vmdk, iso, or a format's name.  "
+    "[default: qemu, else the only one there is]",
+)
+@click.option("--title", metavar="FILE", help="Of an artifact with several files, the one with this title.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    metavar="FILE",
+    help="Write to FILE, or into it if it is a directory.  [default: the published title, here]",
+)
+@click.option("--as", "as_format", type=FormatParam(), metavar="FORMAT", help="Make raw, qcow2, vhdx or vmdk of it.")
+@click.option("--check-disk", is_flag=True, help="Hash the whole finished disk once more.")
+@options.jobs
+@options.registry
+@options.common
+@click.pass_obj
+def command(
+    session: Session,
+    reference: Reference,
+    arch: Architecture | None,
+    disk_type: DiskType | None,
+    title: str | None,
+    output: str | None,
+    as_format: DiskFormat | None,
+    check_disk: bool,
+    jobs: int | None,
+) -> None:
+    """Fetch one bootable disk from REF.
+
+    Every byte is verified before the file appears under its name, and holes stay holes. Interrupted, the same command
+    continues where it stopped. A disk that is here already is not fetched again.
+    """
+    if output == "-":
+        raise UsageError("a disk cannot be written to a pipe", hint="name a file; a file called - is ./-")
+    from haulout.transfer import pull  # noqa: PLC0415 - loads decompression and the HTTP client
+
+    with session.progress() as progress:
+        result = pull(
+            reference,
+            architecture=arch,
+            disk_type=disk_type,
+            title=title,
+            output=None if output is None else Path(output),
+            as_format=as_format,
+            check_disk=check_disk,
+            connections=session.connections(),
+            progress=progress,
+            jobs=jobs,
+        )
+    session.result("pull", document(result), lines(result), brief=str(result.path))
+
+
+def document(result: PullResult) -> dict[str, Any]:
+    """Return the JSON of a pull."""
+    return {
+        "reference": str(result.reference),
+        "pinned": str(result.pinned),
+        "architecture": None if result.architecture is None else str(result.architecture),
+        "disk_type": None if result.disk_type is None else str(result.disk_type),
+        "shape": str(result.shape),
+        "status": result.status,
+        "verified": result.verified,
+        "path": str(result.path),
+        "format": str(result.format),
+        "manifest": str(result.manifest),
+        "blob": {"digest": str(result.blob.digest), "size": result.blob.size},
+        "disk": {"digest": str(result.disk.digest), "size": result.disk.size},
+        "fetched": result.fetched,
+        "reused": result.reused,
+        "zero": result.zero,
+        "requests": result.traffic.requests,
+        "sent": result.traffic.sent,
+        "received": result.traffic.received,
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def lines(result: PullResult) -> Iterator[str]:
+    """Write a pull for people: what became what, at which price; then the pinned reference."""
+    kind = "/".join(part for part in (result.architecture, result.disk_type) if part) or "the disk"
+    took = duration(result.seconds)
+    if result.status == "present":
+        yield f"{kind} of {result.reference} is here already: {result.path} ({size(result.disk.size)}, {took})"
+    else:
+        data = f", {size(result.disk.size - result.zero)} data" if result.zero else ""
+        reused = f", reused {size(result.reused)}" if result.reused else ""
+        requests = f" in {count(result.traffic.requests, 'request')}" if result.traffic.requests else ""
+        yield (
+            f"pulled {kind} of {result.reference} → {result.path} "
+            f"({size(result.disk.size)}{data}; fetched {size(result.fetched)}{requests}{reused}, {took})"
+        )
+    yield str(result.pinned)

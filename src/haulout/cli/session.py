@@ -1,0 +1,81 @@
+"""One run of the command line: what its options say, and the only two ways out: the result and the story."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from haulout.cli.terminal import neutral
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from haulout.progress import Progress
+    from haulout.registry import ConnectionOptions
+
+SCHEMA = 1
+"""Version of the JSON results; grows when a member goes away or changes its meaning."""
+
+
+@dataclass(slots=True)
+class Session:
+    """Filled while the arguments are parsed: options common to all verbs may stand before and after the verb."""
+
+    as_json: bool = False
+    quiet: bool = False
+    progress_mode: str = "auto"
+    debug: bool = False
+    plain_http: bool = False
+    insecure: bool = False
+    ca_file: Path | None = None
+
+    @classmethod
+    def foreseen(cls, arguments: list[str], environment: Mapping[str, str]) -> Session:
+        """Read from raw arguments what decides how a failure is told, for arguments that do not parse at all."""
+        before = arguments[: arguments.index("--")] if "--" in arguments else arguments
+        pairs = pairwise(before)
+        json_lines = "--progress=json" in before or ("--progress", "json") in pairs
+        return cls(
+            as_json="--json" in before,
+            debug="--debug" in before or environment.get("HAULOUT_DEBUG", "") not in {"", "0"},
+            progress_mode="json" if json_lines else "auto",
+        )
+
+    def progress(self) -> AbstractContextManager[Progress]:
+        """Return the progress to work under; leaving the block clears the bars."""
+        from haulout.cli.progress import Mode, choose  # noqa: PLC0415 - not needed to print a result or an error
+
+        return choose(Mode(self.progress_mode), sys.stderr, quiet=self.quiet, terminal=os.environ.get("TERM"))
+
+    def connections(self) -> ConnectionOptions:
+        """Return how to talk to registries."""
+        from haulout.registry import ConnectionOptions  # noqa: PLC0415 - loads the HTTP client
+
+        return ConnectionOptions(plain_http=self.plain_http, insecure=self.insecure, ca_file=self.ca_file)
+
+    def result(self, verb: str, document: Mapping[str, Any], lines: Iterable[str], *, brief: str | None = None) -> None:
+        """Print the result.
+
+        Args:
+            verb: whose result it is.
+            document: what ``--json`` prints, as one line.
+            lines: what people read.
+            brief: the one line of ``--quiet``; None: the same as without it.
+        """
+        if self.as_json:
+            # ASCII only: no terminal, locale or log viewer can be confused by what a registry sent.
+            print(json.dumps({"schema": SCHEMA, "verb": verb, **document}))
+            return
+        for line in lines if brief is None or not self.quiet else (brief,):
+            print(neutral(line))
+
+    def say(self, line: str) -> None:
+        """Print a line of the story."""
+        if not self.quiet:
+            print(neutral(line), file=sys.stderr)

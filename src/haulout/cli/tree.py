@@ -1,0 +1,105 @@
+"""The tree of verbs. Modules of verbs are imported when their verb is named, which keeps everything else quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from haulout.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERBS: Final = {
+    "push": "haulout.cli.push",
+    "pull": "haulout.cli.pull",
+    "resolve": "haulout.cli.resolve",
+    "inspect": "haulout.cli.inspect",
+    "login": "haulout.cli.login",
+    "logout": "haulout.cli.logout",
+    "completion": "haulout.cli.completion",
+}
+"""Verb and the module whose ``command`` it is, in the order of the help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A command that runs as it stands, and what it is good for."""
+
+    command: str
+    purpose: str
+
+
+class Verb(click.Command):
+    """A command whose help ends with examples."""
+
+    def __init__(self, *args: Any, examples: Sequence[Example] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the examples."""
+        write_examples(formatter, self.examples)
+
+
+class Tree(click.Group):
+    """The group ``haulout``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Name all verbs."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a verb; None where there is no such verb."""
+        module = VERBS.get(cmd_name)
+        return None if module is None else import_module(module).command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb, or say which one may be meant."""
+        if args and args[0] not in VERBS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            near = get_close_matches(args[0], VERBS, n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(VERBS)}"
+            raise click.UsageError(f"no such verb: {args[0][:80]!r}{meant}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the examples."""
+        write_examples(formatter, EXAMPLES)
+
+
+def write_examples(formatter: click.HelpFormatter, examples: Sequence[Example]) -> None:
+    """Write an "Examples" section: the purpose, then the command, which no line break cuts."""
+    if not examples:
+        return
+    with formatter.section("Examples"):
+        for number, example in enumerate(examples):
+            if number:
+                formatter.write_paragraph()
+            formatter.write_text(f"{example.purpose}:")
+            formatter.write(f"{'':>{formatter.current_indent}}  {example.command}\n")
+
+
+EXAMPLES: Final = (
+    Example("haulout push oci:machines:5.0 disk.qcow2", "publish a disk in an image layout beside you"),
+    Example("haulout pull oci:machines:5.0", "fetch the disk for this processor, checked and sparse"),
+)
+
+
+@click.group(
+    name="haulout",
+    cls=Tree,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="haulout", message="haulout %(version)s")
+@options.common
+def haulout() -> None:
+    """Ship, pull and update bootable machine disks through ordinary OCI registries.
+
+    REF is host/repository:tag, host/repository@sha256:… or oci:DIR:TAG, an OCI image layout on disk.
+    """
