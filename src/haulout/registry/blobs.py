@@ -1,0 +1,252 @@
+"""Streams blobs, whole or in single ranges (distribution-spec, "Pulling blobs"; RFC 9110 §14).
+
+A stream survives broken connections, stalls, expired signed URLs and busy servers: it takes up again where it was.
+"""
+
+from __future__ import annotations
+
+import re
+from threading import Lock
+from typing import TYPE_CHECKING, Final, Self
+
+from haulout.errors import RegistryError, SizeMismatch
+from haulout.registry.failures import FOREIGN
+from haulout.registry.host import REDIRECTS, take_answer
+from haulout.registry.origin import Origin
+from haulout.registry.transport import refuse_encoding
+
+if TYPE_CHECKING:
+    from haulout.oci import Descriptor, Digest
+    from haulout.registry.access import Access
+    from haulout.registry.host import Patience
+    from haulout.registry.transport import Reply
+
+_CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+_EXPIRED: Final = frozenset({400, 401, 403, 404, 410})
+"""What stores answer to a signed URL whose time is over."""
+_MAX_REDIRECTS: Final = 5
+_PROGRESS: Final = 1024 * 1024
+"""Bytes after which a stream counts as having moved on, and may fail as often again."""
+_SKIP_BLOCK: Final = 256 * 1024
+
+
+class SignedUrls:
+    """Where blobs were last found, shared by all streams: a redirect is resolved once, not once per range."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._urls: dict[Digest, str] = {}
+
+    def get(self, digest: Digest) -> str | None:
+        """The URL last redirected to."""
+        with self._lock:
+            return self._urls.get(digest)
+
+    def put(self, digest: Digest, url: str) -> None:
+        """Remember a URL."""
+        with self._lock:
+            self._urls[digest] = url
+
+    def drop(self, digest: Digest, url: str) -> None:
+        """Forget a URL, unless another thread has replaced it already."""
+        with self._lock:
+            if self._urls.get(digest) == url:
+                del self._urls[digest]
+
+
+class EmbeddedStream:
+    """A blob that its descriptor carries (image-spec, descriptor.md, ``data``), or an empty one."""
+
+    def __init__(self, data: bytes, start: int, stop: int) -> None:
+        self.start = start
+        self.stop = stop
+        self._data = memoryview(data)[start:stop]
+
+    def read(self, amount: int) -> bytes:
+        """Return the next ``amount`` bytes."""
+        part, self._data = self._data[:amount], self._data[amount:]
+        return bytes(part)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+
+class RangeStream:
+    """Bytes of one blob from a registry; satisfies ``content.ports.BlobStream``."""
+
+    def __init__(self, access: Access, urls: SignedUrls, blob: Descriptor, start: int, stop: int) -> None:
+        self._access = access
+        self._urls = urls
+        self._blob = blob
+        self._what = f"{access.name}@{blob.digest}"
+        self._patience: Patience = access.patience(self._what)
+        self.start = start
+        self.stop = stop
+        self._position = start
+        self._moved = 0
+        self._reply_stop = stop
+        self._reply: Reply | None = self._open(is_first=True)
+
+    def read(self, amount: int) -> bytes:
+        """Return exactly ``amount`` bytes, fewer only at ``stop``, none after it.
+
+        Raises:
+            UnreachableError: the connection failed and could not be taken up again.
+            SizeMismatch: the blob ended before ``stop``.
+        """
+        wanted = min(amount, self.stop - self._position)
+        data = self._read_some(wanted) if wanted > 0 else b""
+        if len(data) == wanted:
+            return data
+        parts = [data]
+        missing = wanted - len(data)
+        while missing:
+            data = self._read_some(missing)
+            parts.append(data)
+            missing -= len(data)
+        return b"".join(parts)
+
+    def _read_some(self, wanted: int) -> bytes:
+        while True:
+            if self._reply is None:
+                self._reply = self._open(is_first=False)
+            try:
+                data = self._reply.read(min(wanted, self._reply_stop - self._position))
+                if not data:
+                    raise EOFError("it ended early")  # noqa: TRY301 - a broken connection, however politely
+            except FOREIGN as error:
+                self._close_reply()
+                self._patience.after(error, self._access.host.name)
+                continue
+            self._position += len(data)
+            self._moved += len(data)
+            if self._moved >= _PROGRESS:
+                self._moved = 0
+                self._patience.progressed()
+            if self._position >= self._reply_stop:
+                # Read to its end, so that the connection serves the next request.
+                self._close_reply()
+            return data
+
+    def _open(self, *, is_first: bool) -> Reply:
+        """Send the request for what is left; leaves the answer positioned at ``_position``."""
+        while True:
+            reply = self._ask()
+            try:
+                begin = self._check(reply)
+                if begin < self._position and is_first:
+                    self.start = self._position = begin
+                self._skip(reply, self._position - begin)
+            except FOREIGN as error:
+                reply.close()
+                self._patience.after(error, self._access.host.name)
+            except BaseException:
+                reply.close()
+                raise
+            else:
+                return reply
+
+    def _ask(self) -> Reply:
+        """Send one GET, through redirects, until 200 or 206 comes."""
+        whole = self._position == 0 and self.stop == self._blob.size
+        headers = {} if whole else {"Range": f"bytes={self._position}-{self.stop - 1}"}
+        digest = self._blob.digest
+        hops = 0
+        renewed = False
+        while True:
+            url = self._urls.get(digest)
+            try:
+                reply = (
+                    self._access.exchange("GET", f"blobs/{digest}", headers=headers)
+                    if url is None
+                    else self._access.fetch(url, headers=headers)
+                )
+            except FOREIGN as error:
+                if url is not None:
+                    # Perhaps the registry names another store by now.
+                    self._urls.drop(digest, url)
+                self._patience.after(error, self._access.host.name if url is None else Origin.of(url).netloc)
+                continue
+            if reply.status in {200, 206}:
+                return reply
+            if reply.status in REDIRECTS:
+                reply.close()
+                hops += 1
+                if hops > _MAX_REDIRECTS:
+                    raise RegistryError(
+                        f"{self._what}: {self._access.host.name} redirects more than {_MAX_REDIRECTS} times"
+                    )
+                self._urls.put(digest, self._access.host.location(reply))
+                continue
+            answer = take_answer(reply)
+            if url is not None:
+                self._urls.drop(digest, url)
+                if answer.status in _EXPIRED and not renewed:
+                    renewed = True
+                    hops = 0
+                    continue
+            if answer.status == 416:
+                raise SizeMismatch(self._what, self._blob.size, "less: the server has no such range")
+            self._patience.after_answer(answer, reply.host)
+
+    def _check(self, reply: Reply) -> int:
+        """Compare an answer with what was asked; returns the offset of its first byte."""
+        refuse_encoding(reply, self._what)
+        size = self._blob.size
+        if reply.status == 200:
+            if reply.length is not None and reply.length != size:
+                raise SizeMismatch(self._what, size, reply.length)
+            self._reply_stop = self.stop
+            return 0
+        found = _CONTENT_RANGE.fullmatch(reply.headers.get("content-range", "").strip().lower())
+        if found is None:
+            raise RegistryError(f"{self._what}: {reply.host} sends a part without saying which", status=206)
+        begin, end = int(found[1]), int(found[2]) + 1
+        if found[3] != "*" and int(found[3]) != size:
+            raise SizeMismatch(self._what, size, int(found[3]))
+        if begin != self._position or not begin < end <= self.stop:
+            raise RegistryError(
+                f"{self._what}: {reply.host} sends bytes {begin}-{end - 1} where "
+                f"{self._position}-{self.stop - 1} were asked",
+                status=206,
+            )
+        if reply.length is not None and reply.length != end - begin:
+            raise SizeMismatch(self._what, end - begin, reply.length)
+        self._reply_stop = end
+        return begin
+
+    def _skip(self, reply: Reply, amount: int) -> None:
+        # A server that ignores ranges begins again at 0.
+        while amount > 0:
+            data = reply.read(min(amount, _SKIP_BLOCK))
+            if not data:
+                raise EOFError("it ended early")
+            amount -= len(data)
+
+    def _close_reply(self) -> None:
+        if self._reply is not None:
+            self._reply.close()
+            self._reply = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._close_reply()
+
+
+def exists(access: Access, blob: Descriptor) -> bool:
+    """Ask by HEAD whether a blob is there.
+
+    Raises:
+        SizeMismatch: it is there with another size, so that one of the two descriptions lies.
+    """
+    what = f"{access.name}@{blob.digest}"
+    accept = REDIRECTS | {200, 404}
+    with access.request("HEAD", f"blobs/{blob.digest}", what=what, accept=accept) as reply:
+        if reply.status == 200 and reply.length is not None and reply.length != blob.size:
+            raise SizeMismatch(what, blob.size, reply.length)
+        return reply.status != 404

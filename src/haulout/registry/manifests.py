@@ -1,0 +1,98 @@
+"""Reads and writes manifests and indexes (distribution-spec, "Pulling manifests", "Pushing Manifests")."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from haulout.content.ports import StoredManifest
+from haulout.errors import DigestMismatch, RegistryError
+from haulout.oci import Descriptor, Digest, mediatype, parse_any
+from haulout.oci.json import MAX_MANIFEST_BYTES
+from haulout.registry.errcode import is_web_page
+from haulout.registry.failures import FOREIGN
+
+if TYPE_CHECKING:
+    from haulout.registry.access import Access
+    from haulout.registry.transport import Reply
+
+_ACCEPT: Final = ", ".join(
+    (mediatype.OCI_INDEX, mediatype.OCI_MANIFEST, mediatype.DOCKER_INDEX, mediatype.DOCKER_MANIFEST)
+)
+_KNOWN: Final = mediatype.INDEXES | mediatype.MANIFESTS
+
+
+def read(access: Access, selector: str | Digest) -> StoredManifest:
+    """Read what a tag or digest names.
+
+    The digest is always computed from the bytes; ``Docker-Content-Digest`` is only compared.
+
+    Raises:
+        NotFoundError: no such tag or digest.
+        DigestMismatch: the bytes are not those of the digest asked for, or of the one the server states.
+        InvalidManifest: the announced type is no manifest's.
+        RegistryError: a web page, or more than 4 MiB.
+    """
+    what = describe(access, selector)
+    patience = access.patience(what)
+    while True:
+        with access.follow(f"manifests/{selector}", what=what, headers={"Accept": _ACCEPT}) as reply:
+            refuse_web_page(reply, what)
+            try:
+                data = reply.body(MAX_MANIFEST_BYTES, what)
+                break
+            except FOREIGN as error:
+                patience.after(error, access.host.name)
+    actual = Digest.of(data)
+    if isinstance(selector, Digest) and actual != selector:
+        raise DigestMismatch(what, str(selector), str(actual))
+    stated = reply.headers.get("docker-content-digest", "")
+    if stated.startswith("sha256:") and stated != str(actual):
+        raise DigestMismatch(what, stated[:80], str(actual))
+    announced = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = announced if announced in _KNOWN else parse_any(data, what, announced or None).media_type
+    return StoredManifest(Descriptor(kind, actual, len(data)), data)
+
+
+def write(access: Access, data: bytes, media_type: str, tag: str | None) -> tuple[Descriptor, bool]:
+    """Store exact bytes.
+
+    Returns:
+        Their descriptor, and whether the registry says that it keeps the referrers of the subject itself.
+
+    Raises:
+        DigestMismatch: the registry stored something else.
+        RegistryError, DeniedError, UnreachableError: it did not store it.
+    """
+    descriptor = Descriptor.of(media_type, data)
+    what = describe(access, tag or descriptor.digest)
+    with access.request(
+        "PUT",
+        f"manifests/{tag or descriptor.digest}",
+        what=what,
+        accept=frozenset({200, 201, 202}),
+        headers={"Content-Type": media_type},
+        body=lambda: data,
+    ) as reply:
+        stated = reply.headers.get("docker-content-digest", "")
+        if stated.startswith("sha256:") and stated != str(descriptor.digest):
+            raise DigestMismatch(what, str(descriptor.digest), stated[:80])
+        return descriptor, "oci-subject" in reply.headers
+
+
+def describe(access: Access, selector: str | Digest) -> str:
+    """Name a manifest as a person would write it."""
+    return f"{access.name}{'@' if isinstance(selector, Digest) else ':'}{selector}"
+
+
+def refuse_web_page(reply: Reply, what: str) -> None:
+    """Refuse a page for people where a document of the protocol is due.
+
+    Raises:
+        RegistryError: it is HTML.
+    """
+    if is_web_page(reply.headers.get("content-type", "")):
+        raise RegistryError(
+            f"{what}: {reply.host} answers with a web page, not a manifest",
+            status=reply.status,
+            hint="a proxy or login page probably answered in the registry's place; check the host name and proxy settings",
+        )

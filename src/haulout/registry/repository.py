@@ -1,0 +1,166 @@
+"""One repository of a registry, as a ``content.ports.Store``."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from haulout.errors import ContentError, HauloutError, StorageError, UsageError
+from haulout.oci import parse_any
+from haulout.oci.json import MAX_MANIFEST_BYTES
+from haulout.registry import blobs, ingest, manifests, referrers, tags, uploads
+from haulout.registry.blobs import EmbeddedStream, RangeStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from typing import BinaryIO
+
+    from haulout.content.ports import BlobStream, StoredManifest, Traffic
+    from haulout.oci import Descriptor, Digest, RegistryReference
+    from haulout.progress import Task
+    from haulout.registry.access import Access
+    from haulout.registry.meter import Meter
+    from haulout.registry.referrers import ReferrersMemory
+
+_T = TypeVar("_T")
+
+
+class Place:
+    """An endpoint that may be asked for a repository, with what is known of it."""
+
+    def __init__(self, access: Access, memory: ReferrersMemory, *, digests: bool = True, tags: bool = True) -> None:
+        self.access = access
+        self.memory = memory
+        self.urls = blobs.SignedUrls()
+        self.digests = digests
+        self.tags = tags
+
+
+class RegistryRepository:
+    """A repository; safe to use from several threads. Its connections belong to :class:`Registries`."""
+
+    def __init__(
+        self,
+        reference: RegistryReference,
+        places: Sequence[Place],
+        meter: Meter,
+        note: Callable[[str], None],
+    ) -> None:
+        """Take the places to read from in order; the last is the registry itself, and the only one written to."""
+        self.reference = reference
+        self._places = tuple(places)
+        self._home = self._places[-1]
+        self._meter = meter
+        self._note = note
+        self._failed: set[str] = set()
+
+    @property
+    def name(self) -> str:
+        """``host/repository`` as the user wrote it."""
+        return self.reference.name
+
+    @property
+    def traffic(self) -> Traffic:
+        """What has crossed the wire for this repository."""
+        return self._meter.traffic
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def manifest(self, selector: str | Digest) -> StoredManifest:
+        """Read what a tag or digest names: :func:`manifests.read`."""
+        is_digest = not isinstance(selector, str)
+        return self._first(lambda place: manifests.read(place.access, selector), digest=is_digest)
+
+    def open_blob(self, blob: Descriptor, start: int = 0, stop: int | None = None) -> BlobStream:
+        """Open bytes ``[start, stop)``: :class:`RangeStream`, or the descriptor's own data where it carries them."""
+        end = blob.size if stop is None else stop
+        if not 0 <= start <= end <= blob.size:
+            raise UsageError(f"bytes {start} to {end} are outside the {blob.size} bytes of {blob.digest}")
+        if blob.data is not None or start == end:
+            return EmbeddedStream(blob.data or b"", start, end)
+        return self._first(lambda place: RangeStream(place.access, place.urls, blob, start, end), digest=True)
+
+    def referrers(self, subject: Digest, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
+        """List the referrers: :func:`referrers.list_referrers`."""
+        return self._first(
+            lambda place: referrers.list_referrers(place.access, place.memory, subject, artifact_type), digest=True
+        )
+
+    def tags(self, prefix: str = "") -> Iterator[str]:
+        """Yield tags: :func:`tags.list_tags`. Always of the registry itself, since mirrors hold some only."""
+        return tags.list_tags(self._home.access, prefix)
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def has_blob(self, blob: Descriptor) -> bool:
+        """Whether the registry itself has the blob."""
+        return blobs.exists(self._home.access, blob)
+
+    def push_blob(
+        self,
+        blob: Descriptor,
+        source: Callable[[], BinaryIO],
+        task: Task | None = None,
+        *,
+        mount_from: str | None = None,
+    ) -> None:
+        """Store a blob: :func:`uploads.push`."""
+        uploads.push(self._home.access, blob, source, task, mount_from=mount_from)
+
+    def ingest(self) -> AbstractContextManager[ingest.SpooledBlob]:
+        """Begin a blob of unknown digest in a temporary file: :func:`ingest.spool`."""
+        return ingest.spool(self.push_blob)
+
+    def push_manifest(self, data: bytes, media_type: str, tag: str | None = None) -> Descriptor:
+        """Store exact bytes under a tag, or by digest alone; keeps the fallback tag of the subject where needed.
+
+        Raises:
+            InvalidManifest: the bytes are no manifest of that type.
+            HauloutError: as :func:`manifests.write` and :func:`referrers.add`.
+        """
+        what = f"{self.name}:{tag}" if tag else f"a manifest for {self.name}"
+        if len(data) > MAX_MANIFEST_BYTES:
+            raise UsageError(f"{what} has {len(data)} bytes; registries take {MAX_MANIFEST_BYTES}")
+        document = parse_any(data, what, media_type)
+        home = self._home
+        descriptor, keeps_referrers = manifests.write(home.access, data, media_type, tag)
+        if document.subject is not None and not keeps_referrers:
+            entry = referrers.describe(descriptor, document)
+            referrers.add(home.access, home.memory, document.subject.digest, entry)
+        return descriptor
+
+    @contextmanager
+    def exclusive(self) -> Iterator[bool]:
+        """Yield False: the distribution API has no lock."""
+        yield False
+
+    def close(self) -> None:
+        """Do nothing: :class:`Registries` holds the connections."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # -- mirrors -----------------------------------------------------------------------------------------------------
+
+    def _first(self, ask: Callable[[Place], _T], *, digest: bool) -> _T:
+        for place in self._places:
+            if place is self._home or not (place.digests if digest else place.tags):
+                continue
+            try:
+                return ask(place)
+            except (UsageError, StorageError):
+                raise
+            except HauloutError as error:
+                self._pass_over(place, error)
+        return ask(self._home)
+
+    def _pass_over(self, place: Place, error: HauloutError) -> None:
+        # A mirror that lies is as good as one that is down: the next one is asked, and everything is hashed anyway.
+        if place.access.name in self._failed and not isinstance(error, ContentError):
+            return
+        self._failed.add(place.access.name)
+        self._note(f"mirror {place.access.host.name} does not help: {error}")

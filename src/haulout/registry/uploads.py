@@ -1,0 +1,307 @@
+"""Stores blobs (distribution-spec, "Pushing blobs"): mount, one PUT, or pieces where a registry wants them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from haulout.errors import DigestMismatch, HauloutError, RegistryError, SizeMismatch, StorageError
+from haulout.registry import blobs
+from haulout.registry.errcode import Answer, failure
+from haulout.registry.failures import FOREIGN
+from haulout.registry.host import take_answer
+from haulout.registry.limits import limits_for
+from haulout.registry.retry import RETRIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from haulout.oci import Descriptor
+    from haulout.progress import Task
+    from haulout.registry.access import Access
+    from haulout.registry.host import Patience
+    from haulout.registry.transport import Reply
+
+_BLOCK: Final = 256 * 1024
+_STORED: Final = frozenset({200, 201, 204})
+_TAKEN: Final = frozenset({200, 201, 202, 204})
+_TOO_LARGE: Final = 413
+_LOST: Final = frozenset({404, 409, 416})
+"""The registry no longer knows the upload, or sees it elsewhere than we do."""
+_MAX_PIECE: Final = 64 * 1024 * 1024
+"""Largest piece held in memory, whatever a registry demands as its least."""
+_RANGE: Final = re.compile(r"(?:bytes[= ])?0-(\d{1,19})")
+
+
+def push(
+    access: Access,
+    blob: Descriptor,
+    source: Callable[[], BinaryIO],
+    task: Task | None = None,
+    *,
+    mount_from: str | None = None,
+) -> None:
+    """Store a blob unless it is there already.
+
+    Args:
+        access: where to.
+        blob: what it must be; the registry checks it.
+        source: opens the bytes from the start, once per try.
+        task: advanced by bytes, each counted once however often it is sent.
+        mount_from: a repository of the same registry that may hold the blob; then nothing is sent.
+
+    Raises:
+        SizeMismatch: ``source`` yields more or fewer bytes than ``blob`` says.
+        DigestMismatch: the registry says that it stored something else.
+        DeniedError: no permission, or the registry wants the bytes sent to another host.
+        RegistryError, UnreachableError: it could not be stored within the tries allowed.
+        StorageError: ``source`` cannot be read.
+    """
+    upload = _Upload(access, blob, source, task)
+    if blobs.exists(access, blob):
+        upload.advance_to(blob.size)
+    else:
+        upload.run(mount_from)
+
+
+class _Lost(Exception):  # noqa: N818 - steers, never leaves this module
+    """The upload must begin again."""
+
+
+class _Upload:
+    def __init__(self, access: Access, blob: Descriptor, source: Callable[[], BinaryIO], task: Task | None) -> None:
+        self._access = access
+        self._blob = blob
+        self._source = source
+        self._task = task
+        self._told = 0
+        self._what = f"{access.name}@{blob.digest}"
+        self._patience: Patience = access.patience(self._what)
+
+    def run(self, mount_from: str | None) -> None:
+        """Try until it is stored; each try begins with a new upload session."""
+        piece = self._access.host.transport.options.upload_chunk
+        while True:
+            reply = self._start(mount_from)
+            mount_from = None
+            if reply.status == 201:
+                self.advance_to(self._blob.size)
+                return
+            location = self._access.host.own_location(reply, self._what)
+            try:
+                if piece is None:
+                    self._send_whole(location)
+                else:
+                    self._send_pieces(location, max(piece, _least_piece(reply)))
+            except _Lost:
+                continue
+            except _TooLarge:
+                if piece is not None:
+                    raise self._failed(Answer(_TOO_LARGE, {})) from None
+                # The registry, or a proxy before it, bounds the size of one request.
+                piece = limits_for(self._access.host.name).chunk
+                continue
+            return
+
+    def _start(self, mount_from: str | None) -> Reply:
+        query = "" if mount_from is None else f"?mount={self._blob.digest}&from={mount_from}"
+        scopes: frozenset[str] = frozenset() if mount_from is None else frozenset({f"repository:{mount_from}:pull"})
+        with self._access.request(
+            "POST",
+            f"blobs/uploads/{query}",
+            what=self._what,
+            accept=frozenset({202} if mount_from is None else {201, 202}),
+            headers={"Content-Length": "0"},
+            extra_scopes=scopes,
+            patience=self._patience,
+        ) as reply:
+            return reply
+
+    # -- in one request ----------------------------------------------------------------------------------------------
+
+    def _send_whole(self, location: str) -> None:
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(self._blob.size)}
+        bodies: list[Iterator[bytes]] = []
+
+        def body() -> Iterator[bytes]:
+            bodies.append(self._body())
+            return bodies[-1]
+
+        try:
+            with self._access.exchange(
+                "PUT",
+                self._final(location),
+                headers=headers,
+                body=body,
+                answer_seconds=self._access.host.transport.options.commit_seconds,
+            ) as reply:
+                self._finish(reply)
+        except FOREIGN as error:
+            self._patience.after(error, self._access.host.name)
+            raise _Lost from error
+        finally:
+            # Where the server answered before the end, the source is still open.
+            for unfinished in bodies:
+                unfinished.close()  # type: ignore[attr-defined]
+
+    def _body(self) -> Iterator[bytes]:
+        sent = 0
+        with self._open() as stream:
+            while block := self._read(stream, _BLOCK):
+                sent += len(block)
+                if sent > self._blob.size:
+                    raise SizeMismatch(f"the source of {self._blob.digest}", self._blob.size, "more")
+                yield block
+                self._access.meter.add(sent=len(block))
+                self.advance_to(sent)
+        if sent != self._blob.size:
+            raise SizeMismatch(f"the source of {self._blob.digest}", self._blob.size, sent)
+
+    # -- in pieces ---------------------------------------------------------------------------------------------------
+
+    def _send_pieces(self, location: str, piece: int) -> None:
+        size = self._blob.size
+        position = 0
+        with self._open() as stream:
+            while position < size:
+                data = self._read_exactly(stream, min(piece, _MAX_PIECE, size - position))
+                location, taken = self._send_piece(location, data, position)
+                if taken != position + len(data):
+                    self._seek(stream, taken)
+                position = taken
+                self.advance_to(position)
+            if self._read(stream, 1):
+                raise SizeMismatch(f"the source of {self._blob.digest}", size, "more")
+        try:
+            with self._access.exchange(
+                "PUT",
+                self._final(location),
+                headers={"Content-Length": "0"},
+                answer_seconds=self._access.host.transport.options.commit_seconds,
+            ) as reply:
+                self._finish(reply)
+        except FOREIGN as error:
+            self._patience.after(error, self._access.host.name)
+            raise _Lost from error
+
+    def _send_piece(self, location: str, data: bytes, position: int) -> tuple[str, int]:
+        """PATCH one piece; returns the next location and where the registry now is."""
+        headers = {
+            "Content-Type": "application/octet-stream",
+            # Without "bytes": distribution-spec, "Pushing a blob in chunks".
+            "Content-Range": f"{position}-{position + len(data) - 1}",
+        }
+        try:
+            with self._access.exchange("PATCH", location, headers=headers, body=lambda: data) as reply:
+                if reply.status in _TAKEN:
+                    self._patience.progressed()
+                    return self._access.host.own_location(reply, self._what), position + len(data)
+                if reply.status == _TOO_LARGE:
+                    raise _TooLarge
+                answer = take_answer(reply)
+        except FOREIGN as error:
+            self._patience.after(error, self._access.host.name)
+        else:
+            if answer.status not in _LOST | RETRIABLE:
+                raise self._failed(answer)
+            self._wait(answer)
+        return self._ask_position(location, position + len(data))
+
+    def _ask_position(self, location: str, furthest: int) -> tuple[str, int]:
+        """GET the upload's state, to go on where the registry really is."""
+        try:
+            with self._access.exchange("GET", location) as reply:
+                found = _RANGE.fullmatch(reply.headers.get("range", "").strip())
+                if reply.status not in {200, 202, 204} or found is None:
+                    raise _Lost
+                # "0-0" is how nothing at all is said; one byte too few is only sent again and answered 416.
+                reached = 0 if found[1] == "0" else int(found[1]) + 1
+                if reached > furthest:
+                    raise _Lost
+                where = self._access.host.own_location(reply, self._what) if "location" in reply.headers else location
+                return where, reached
+        except FOREIGN as error:
+            self._patience.after(error, self._access.host.name)
+            raise _Lost from error
+
+    # -- both --------------------------------------------------------------------------------------------------------
+
+    def _final(self, location: str) -> str:
+        return f"{location}{'&' if '?' in location else '?'}digest={self._blob.digest}"
+
+    def _finish(self, reply: Reply) -> None:
+        if reply.status in _STORED:
+            stated = reply.headers.get("docker-content-digest", "")
+            if stated.startswith("sha256:") and stated != str(self._blob.digest):
+                raise DigestMismatch(self._what, str(self._blob.digest), stated[:80])
+            self.advance_to(self._blob.size)
+            return
+        answer = take_answer(reply)
+        if answer.status == _TOO_LARGE:
+            raise _TooLarge
+        if answer.status not in _LOST | RETRIABLE:
+            raise self._failed(answer)
+        self._wait(answer)
+        raise _Lost
+
+    def _wait(self, answer: Answer) -> None:
+        # A lost upload is worth as many tries as a busy server.
+        busy = answer if answer.status in RETRIABLE else Answer(503, answer.headers, answer.body)
+        try:
+            self._patience.after_answer(busy, self._access.host.name)
+        except HauloutError:
+            raise self._failed(answer) from None
+
+    def _failed(self, answer: Answer) -> HauloutError:
+        host = self._access.host.name
+        error = failure(answer, self._what, host)
+        largest = limits_for(host).largest_blob
+        if largest is not None and self._blob.size > largest and isinstance(error, RegistryError):
+            error.hint = f"{host} is known to refuse blobs above {largest} bytes; this one has {self._blob.size}"
+        return error
+
+    def advance_to(self, position: int) -> None:
+        """Report progress, never the same byte twice."""
+        if self._task is not None and position > self._told:
+            self._task.advance(position - self._told)
+        self._told = max(self._told, position)
+
+    def _open(self) -> BinaryIO:
+        try:
+            return self._source()
+        except OSError as exc:
+            raise self._unreadable(exc) from exc
+
+    def _read(self, stream: BinaryIO, amount: int) -> bytes:
+        try:
+            return stream.read(amount)
+        except OSError as exc:
+            raise self._unreadable(exc) from exc
+
+    def _read_exactly(self, stream: BinaryIO, amount: int) -> bytes:
+        parts = []
+        while amount and (part := self._read(stream, amount)):
+            parts.append(part)
+            amount -= len(part)
+        if amount:
+            raise SizeMismatch(f"the source of {self._blob.digest}", self._blob.size, "fewer")
+        return b"".join(parts)
+
+    def _seek(self, stream: BinaryIO, position: int) -> None:
+        try:
+            stream.seek(position)
+        except OSError as exc:
+            raise self._unreadable(exc) from exc
+
+    def _unreadable(self, exc: OSError) -> StorageError:
+        path = str(exc.filename or f"the source of {self._blob.digest}")
+        return StorageError(path, exc.strerror or "cannot be read")
+
+
+class _TooLarge(Exception):  # noqa: N818 - steers, never leaves this module
+    """The request was too large."""
+
+
+def _least_piece(reply: Reply) -> int:
+    text = reply.headers.get("oci-chunk-min-length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0
