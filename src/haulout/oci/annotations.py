@@ -18,6 +18,10 @@ TOC: Final = "io.github.haulout.toc"
 """On a disk manifest: the sized digest of its table of contents."""
 DISK: Final = "io.github.haulout.disk"
 """On a disk manifest: the sized digest of the plain disk."""
+INTENT_TAG: Final = "io.github.haulout.intent.tag"
+"""On an intent: the tag whose index is to change."""
+INTENT_ENTRY: Final = "io.github.haulout.intent.entry"
+"""On an intent: the index entry to be, as compact JSON."""
 
 _SIZED = re.compile(r"(sha256:[0-9a-f]{64}) ([1-9][0-9]{0,18}|0)")
 

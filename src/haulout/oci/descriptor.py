@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -130,7 +129,8 @@ def _data(text: object, digest: Digest, size: int, path: str) -> bytes | None:
         return None
     try:
         data = base64.b64decode(text if isinstance(text, str) else "!", validate=True)
-    except binascii.Error as exc:
+    except ValueError as exc:
+        # binascii.Error, or a character outside ASCII.
         raise InvalidManifest("descriptor", "data is not base64", path=f"{path}.data") from exc
     if len(data) != size or Digest.of(data) != digest:
         raise InvalidManifest("descriptor", "the embedded data is not what the digest names", path=f"{path}.data")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import Any, Final, NoReturn
 
 from haulout.errors import InvalidManifest
@@ -48,9 +49,8 @@ def loads(data: bytes, what: str) -> dict[str, Any]:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(items)
         if len(found) != len(items):
-            names = [name for name, _ in items]
-            twice = next(name for name in names if names.count(name) > 1)
-            refuse(f"the key {twice[:60]!r} occurs twice")
+            counted = Counter(name for name, _ in items)
+            refuse(f"the key {counted.most_common(1)[0][0][:60]!r} occurs twice")
         return found
 
     try:

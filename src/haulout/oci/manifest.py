@@ -162,7 +162,7 @@ def manifest_media_type(data: bytes, what: str, announced: str | None = None) ->
 def _document(data: bytes, what: str, media_type: str | None) -> dict[str, Any]:
     document = json.loads(data, what)
     version = document.pop("schemaVersion", None)
-    if version == 1:
+    if version == 1 and version is not True:
         raise InvalidManifest(what, "Docker schema 1 is not supported", hint="push the image again with a current tool")
     if version != 2 or isinstance(version, bool):
         announced = f" (announced as {media_type})" if media_type else ""

@@ -15,6 +15,8 @@ DOCKER_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
 ZSTD: Final = "application/zstd"
 OCTETS: Final = "application/octet-stream"
 
+DISK_ARTIFACT: Final = "application/vnd.io.github.haulout.disk.v1"
+"""Artifact type of a disk manifest. Podman ignores it; the image specification demands one beside an empty config."""
 TOC_ARTIFACT: Final = "application/vnd.io.github.haulout.toc.v1"
 """Artifact type of the referrer that carries TOC and hints."""
 TOC: Final = "application/vnd.io.github.haulout.toc.v1+binary"

@@ -118,7 +118,7 @@ def _parse_registry(text: str, start: int) -> RegistryReference:
         name = body[start:].split(":")[0]
         raise InvalidReference(
             text,
-            len(body) if len(body) == len(text) else start,
+            start,
             "no registry host",
             hint=f"spell the host out, for example {DOCKER_HUB}/library/{name or 'name'}:tag, or use oci:DIR:TAG",
         )
