@@ -1,19 +1,18 @@
 """Applying a plan: fetch, decode, verify, write, on a few threads, without a second copy.
 
-Frames are written where they belong as they arrive and only after their SHA-256 has been checked, so that whatever is in
-the file when the power goes is right, and a survey finds it.
+Frames are written where they belong as they arrive and only after their SHA-256 has been checked, so that whatever is
+in the file when the power goes is right, and a survey finds it.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from haulout.chunked.frames import FrameDecoder
-from haulout.disk.image import descriptor_name
-from haulout.errors import StorageError
+from haulout.disk.writing import write_all
+from haulout.errors import InvalidFrame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,37 +129,24 @@ class _Fetchers:
             position += len(compressed)
             if self._stop.is_set():
                 return
-            self._write(frame, compressed)
+            try:
+                plain = self._decode(frame, compressed)
+            except InvalidFrame:
+                plain = self._second_chance(frame)
+            if self._stop.is_set():
+                return
+            write_all(self._fd, plain, int(self._toc.disk_offsets[frame]))
             self._task.advance(stop - start)
 
-    def _write(self, frame: int, compressed: bytes) -> None:
-        where = f"frame {frame} of {self._blob.digest}"
-        plain = memoryview(
-            self._decoder.decode(
-                compressed, self._toc.plain_size(frame), self._toc.sha256[frame].tobytes(), where
-            )
-        )
-        if self._stop.is_set():
-            return
-        write_all(self._fd, plain, int(self._toc.disk_offsets[frame]))
+    def _decode(self, frame: int, compressed: bytes) -> bytes:
+        where = f"frame {frame} of blob {self._blob.digest.short}"
+        return self._decoder.decode(compressed, self._toc.plain_size(frame), self._toc.sha256[frame].tobytes(), where)
 
-
-def write_all(fd: int, data: bytes | memoryview, offset: int) -> None:
-    """Write all of ``data`` at ``offset``.
-
-    Raises:
-        StorageError: the file system refuses, as it does when it is full.
-    """
-    view = memoryview(data)
-    try:
-        while view:
-            written = os.pwrite(fd, view, offset)
-            view = view[written:]
-            offset += written
-    except OSError as exc:
-        raise StorageError(
-            descriptor_name(fd),
-            f"cannot be written at byte {offset}: {exc.strerror}",
-            hint="make room, or choose another place with --output; what is there is kept, and continued next time",
-        ) from exc
-
+    def _second_chance(self, frame: int) -> bytes:
+        # A flipped bit on the way is cured by asking again; what is wrong at its source stays wrong.
+        start, stop = int(self._toc.blob_offsets[frame]), int(self._toc.blob_offsets[frame + 1])
+        with self._blobs.open_blob(self._blob, start, stop) as stream:
+            position = stream.start
+            while position < start and (skipped := len(stream.read(min(_SKIP, start - position)))):
+                position += skipped
+            return self._decode(frame, stream.read(stop - start))

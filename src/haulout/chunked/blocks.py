@@ -38,7 +38,7 @@ def hash_blocks(data: memoryview) -> Hashes:
 
 def zero_blocks(data: memoryview, hashes: Hashes) -> Mask:
     """Return which blocks are all zero. The hash only nominates: a collision must not erase data."""
-    mask = hashes == _ZERO_HASH
+    mask: Mask = hashes == _ZERO_HASH
     for index in np.flatnonzero(mask):
         block = data[int(index) * BLOCK : (int(index) + 1) * BLOCK]
         if block != _ZERO[: len(block)]:

@@ -1,7 +1,7 @@
 """One frame: compressing it, decoding it against its promise, and the frame of zeros.
 
-Frames are ordinary zstd frames (RFC 8878) that state their content size, use no dictionary and carry no checksum of their
-own: the TOC holds a SHA-256 of the plain bytes.
+Frames are ordinary zstd frames (RFC 8878) that state their content size, use no dictionary and carry no checksum of
+their own: the TOC holds a SHA-256 of the plain bytes.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class FrameDecoder:
             where: names the frame in errors.
 
         Raises:
-            InvalidFrame: it is no zstd frame, promises another size, asks for a dictionary or a huge window, or holds other
-                bytes than the TOC says.
+            InvalidFrame: it is no zstd frame, promises another size, asks for a dictionary or a huge window, or holds
+                other bytes than the TOC says.
         """
         try:
             parameters = zstandard.get_frame_parameters(frame)
@@ -72,7 +72,7 @@ class FrameDecoder:
         if len(plain) != size or hashlib.sha256(plain).digest() != sha256:
             raise InvalidFrame(
                 f"{where} does not hold the bytes its table of contents promises",
-                hint="the registry or something between holds damaged or exchanged data; try another mirror, or push again",
+                hint="the registry or something between holds damaged data; try another mirror, or push again",
             )
         return plain
 

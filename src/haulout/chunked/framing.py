@@ -1,8 +1,8 @@
 """Framing: where a disk is cut into frames. Pure, and a function of content alone.
 
-Two rules make the cuts: long runs of zero blocks become frames of their own, and data is cut after a block whose hint ends
-in a given number of zero bits (content-defined), between a least and a most length. The same content therefore yields the
-same frames wherever it lies, and however its file happened to be sparse.
+Two rules make the cuts: long runs of zero blocks become frames of their own, and data is cut after a block whose hint
+ends in a given number of zero bits (content-defined), between a least and a most length. The same content therefore
+yields the same frames wherever it lies, and however its file happened to be sparse.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from haulout.chunked.blocks import Hashes, Mask
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from haulout.chunked.blocks import Hashes, Mask
+
 WINDOW_BLOCKS: Final = 1024
-"""Blocks looked at together (4 MiB). Zero runs are judged within windows at multiples of this, so that the result does not
-depend on how the disk was read."""
+"""Blocks looked at together (4 MiB). Zero runs are judged within windows at multiples of this, so that the result does
+not depend on how the disk was read."""
 
 MIN_ZERO_RUN: Final = 16
 """Shortest run of zero blocks, within one window, that is worth a frame of its own (64 KiB)."""
@@ -154,4 +154,3 @@ def _runs(mask: Mask) -> Iterator[tuple[int, int, bool]]:
     for edge in [*edges.tolist(), len(mask)]:
         yield start, edge, bool(mask[start])
         start = edge
-

@@ -12,7 +12,7 @@ import tempfile
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Final, Protocol, Self
+from typing import IO, TYPE_CHECKING, BinaryIO, Final, Protocol, Self
 
 import numpy as np
 
@@ -25,10 +25,11 @@ from haulout.disk.image import descriptor_name
 from haulout.disk.sparse import data_extents
 from haulout.errors import ContentError, StorageError
 from haulout.oci import Digest, SizedDigest
-from haulout.progress import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from haulout.progress import Task
 
 WINDOW: Final = WINDOW_BLOCKS * BLOCK
 _ZERO_WINDOW: Final = bytes(WINDOW)
@@ -49,7 +50,7 @@ class Packed:
     toc: Toc
     _hints: IO[bytes]
 
-    def hints(self) -> IO[bytes]:
+    def hints(self) -> BinaryIO:
         """Open the hints blob from its start; independent of other readers of it."""
         self._hints.flush()
         if isinstance(self._hints, tempfile.SpooledTemporaryFile):
@@ -90,7 +91,7 @@ def pack(fd: int, sink: Sink, *, level: int, jobs: int, task: Task) -> Packed:
             behind: deque[Future[None]] = deque()
             framer = Framer(Framing.for_level(level))
             for window in _windows(fd, size):
-                if len(behind) >= 4:  # noqa: PLR2004 - windows held for the hasher
+                if len(behind) >= 4:  # windows held for the hasher
                     behind.popleft().result()
                 behind.append(hashing.submit(whole.update, window))
                 packer.window(window, framer)

@@ -2,7 +2,8 @@
 
 Source: zstd's contrib/seekable_format, version 0.1.0. All integers are little-endian::
 
-    0x184D2A5E u32 | bytes that follow u32 | n entries {compressed u32, plain u32} | n u32 | descriptor u8 | 0x8F92EAB1 u32
+    0x184D2A5E u32 | bytes that follow u32 | n entries {compressed u32, plain u32}
+    n u32 | descriptor u8 | 0x8F92EAB1 u32
 
 The descriptor is 0: no checksums, the TOC has better ones.
 """

@@ -1,7 +1,7 @@
 """Surveying: which frames of a disk are already right in a local file.
 
-This is how an interrupted pull goes on, and how a present disk is recognised. Nothing is taken on trust: no journal says
-what was written, the bytes do.
+This is how an interrupted pull goes on, and how a present disk is recognised. Nothing is taken on trust: no journal
+says what was written, the bytes do.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from haulout.chunked.blocks import Mask
 from haulout.chunked.framing import Kind
 from haulout.disk.sparse import data_extents, is_zero
 
 if TYPE_CHECKING:
+    from haulout.chunked.blocks import Mask
     from haulout.chunked.toc import Toc
     from haulout.progress import Task
 
@@ -35,7 +35,7 @@ def survey(fd: int, toc: Toc, jobs: int, task: Task) -> Mask:
     """
     size = min(os.fstat(fd).st_size, toc.disk.size)
     stored = _stored_frames(fd, size, toc)
-    right = (toc.kinds == Kind.ZERO) & ~stored
+    right: Mask = (toc.kinds == Kind.ZERO) & ~stored
     # Beyond the end of the file nothing is right, zeros included: the file has to grow first.
     right &= toc.disk_offsets[:-1] + toc.plain_sizes <= size
 

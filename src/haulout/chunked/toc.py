@@ -1,7 +1,7 @@
 """The TOC: for every frame its place in blob and disk and the SHA-256 of its plain bytes.
 
-Format: docs/formats/toc.md. A 128-byte header, then four columns of ``n`` values, all little-endian, so that a gigabyte's
-table is four array reads. Nothing in it is believed before it tiles disk and blob exactly.
+Format: docs/formats/toc.md. A 128-byte header, then four columns of ``n`` values, all little-endian, so that a table
+of any size is four array reads. Nothing in it is believed before it tiles disk and blob exactly.
 """
 
 from __future__ import annotations
@@ -160,6 +160,11 @@ class Toc:
         data_blocks = int(self.blocks[self.kinds == Kind.DATA].sum(dtype=np.uint64))
         if self.hints.size != 8 * data_blocks:
             raise InvalidToc(f"{self.hints.size} bytes of hints do not fit {data_blocks} data blocks")
+
+
+def toc_frames(size: int) -> int:
+    """Return how many frames a TOC of ``size`` bytes describes."""
+    return (size - _HEADER.size) // _BYTES_PER_FRAME
 
 
 def _offsets(lengths: npt.NDArray[np.uint32], unit: int) -> Offsets:

@@ -54,8 +54,8 @@ class PullResult:
     shape: str
     manifest: Digest
     blob: SizedDigest
-    disk: SizedDigest
-    """The plain disk as published; after ``--as``, the file at ``path`` is another encoding of it."""
+    disk: SizedDigest | None
+    """The plain disk as its publisher states it; None where nothing says. After ``--as``, ``path`` encodes it anew."""
     path: Path
     format: str
     fetched: int

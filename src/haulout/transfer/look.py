@@ -1,0 +1,51 @@
+"""Looking without fetching: which disk a reference means, and what all it holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from haulout.oci import Architecture
+from haulout.progress import NullProgress
+from haulout.registry import ConnectionOptions
+from haulout.resolve import DiskQuery, Inventory, ResolvedDisk
+from haulout.resolve import inventory as list_all
+from haulout.resolve import resolve as find
+from haulout.transfer.stores import open_store
+
+if TYPE_CHECKING:
+    from haulout.disk import DiskType
+    from haulout.oci import Reference
+    from haulout.progress import Progress
+
+
+def resolve(
+    reference: Reference,
+    *,
+    architecture: Architecture | None = None,
+    disk_type: DiskType | None = None,
+    title: str | None = None,
+    connections: ConnectionOptions | None = None,
+    progress: Progress | None = None,
+) -> ResolvedDisk:
+    """Find the one disk that is meant; arguments as :func:`haulout.transfer.pull`.
+
+    Raises:
+        NotFoundError: there is no such reference, or no such disk in it.
+        HauloutError: see the tree in :mod:`haulout.errors`.
+    """
+    query = DiskQuery(architecture or Architecture.here(), disk_type, title)
+    with open_store(reference, connections or ConnectionOptions(), progress or NullProgress()) as store:
+        return find(store, reference, query)
+
+
+def inventory(
+    reference: Reference, *, connections: ConnectionOptions | None = None, progress: Progress | None = None
+) -> Inventory:
+    """List what ``reference`` holds: disks, containers, and what is attached to them.
+
+    Raises:
+        NotFoundError: there is no such reference.
+        HauloutError: see the tree in :mod:`haulout.errors`.
+    """
+    with open_store(reference, connections or ConnectionOptions(), progress or NullProgress()) as store:
+        return list_all(store, reference)

@@ -1,0 +1,58 @@
+"""File names: those we give (titles), and those we accept from elsewhere. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from haulout.errors import ContentError, UsageError
+
+if TYPE_CHECKING:
+    from haulout.disk import DiskFormat, DiskType
+    from haulout.oci import Architecture, Reference
+    from haulout.resolve import ResolvedDisk
+
+_SAFE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@~ -]{0,199}")
+_COMPRESSED: Final = (".zst", ".zstd", ".gz", ".xz", ".bz2")
+
+
+def base_name(reference: Reference) -> str:
+    """Return the NAME of titles for ``reference``: the last part of its repository, or of the layout's folder."""
+    last = reference.name.rstrip("/").rpartition("/")[2].removeprefix("oci:")
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", last).strip(".-")
+    return name or "disk"
+
+
+def title_for(name: str, architecture: Architecture, disk_type: DiskType) -> str:
+    """Return ``NAME.<arch>.<disktype>.<ext>.zst``, the form Podman machine's cache depends on.
+
+    Raises:
+        UsageError: ``name`` would not be a plain file name.
+    """
+    title = f"{name}.{architecture}.{disk_type}.{disk_type.disk_format.extension}.zst"
+    if _SAFE.fullmatch(title) is None:
+        raise UsageError(
+            f"{name!r} cannot begin a title", hint="use letters, digits and . _ - only, not beginning with a dot"
+        )
+    return title
+
+
+def file_name(found: ResolvedDisk, as_format: DiskFormat | None) -> str:
+    """Return the name for a pulled disk where the user gave none.
+
+    Raises:
+        ContentError: the publisher's title is no plain file name; it is never used as a path.
+    """
+    title = found.title
+    if title is None:
+        parts = [base_name(found.reference), found.architecture, found.disk_type]
+        title = ".".join(str(part) for part in parts if part) + ".disk"
+    elif _SAFE.fullmatch(title) is None:
+        raise ContentError(
+            f"the disk is titled {title[:80]!r}, which is no plain file name", hint="name the file with --output"
+        )
+    for suffix in _COMPRESSED:
+        title = title.removesuffix(suffix)
+    if as_format is not None and not title.endswith(f".{as_format.extension}"):
+        title = f"{title}.{as_format.extension}"
+    return title

@@ -1,0 +1,247 @@
+"""Pull: from a reference to a verified, sparse, usable disk file."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from haulout import disk as disks
+from haulout.chunked.survey import survey
+from haulout.disk import DiskFormat, DiskInfo, DiskType
+from haulout.disk.convert import convert
+from haulout.errors import ContentError, InvalidPlatform, UnsafeDiskError, UsageError
+from haulout.oci import Architecture, SizedDigest
+from haulout.progress import NullProgress
+from haulout.registry import ConnectionOptions
+from haulout.resolve import DiskQuery, container_image_error, resolve
+from haulout.transfer.check import hash_file, require_disk
+from haulout.transfer.containerdisk import NoDiskInLayer
+from haulout.transfer.fetch import Fetched, fetch_frames, fetch_whole, load_toc
+from haulout.transfer.names import file_name
+from haulout.transfer.records import Records
+from haulout.transfer.results import PullResult
+from haulout.transfer.stores import open_store
+from haulout.transfer.target import check_target, open_partial, storage_errors
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from haulout.chunked.toc import Toc
+    from haulout.content.ports import Store
+    from haulout.oci import Descriptor, Reference
+    from haulout.progress import Progress
+    from haulout.resolve import ResolvedDisk
+    from haulout.transfer.target import Partial
+
+_DEFAULT_JOBS: Final = 4
+_MAX_VIRTUAL_SIZE: Final = 1 << 46
+"""Largest guest disk believed of a pulled image (64 TiB)."""
+_CONVERTIBLE: Final = frozenset({DiskFormat.RAW, DiskFormat.QCOW2, DiskFormat.VHDX, DiskFormat.VMDK})
+
+
+def pull(  # noqa: PLR0913 - each is one word of the request
+    reference: Reference,
+    *,
+    architecture: Architecture | None = None,
+    disk_type: DiskType | None = None,
+    title: str | None = None,
+    output: Path | None = None,
+    as_format: DiskFormat | None = None,
+    check_disk: bool = False,
+    connections: ConnectionOptions | None = None,
+    progress: Progress | None = None,
+    jobs: int | None = None,
+) -> PullResult:
+    """Fetch one disk, verify it, and let it appear at its target in one step.
+
+    An interrupted pull, however it ended, is continued by the next one to the same target. A target that holds the disk
+    already is verified and left alone. On any error the target stays as it was.
+
+    Args:
+        reference: where the disk is.
+        architecture: whose disk; None for this machine's.
+        disk_type: which hypervisor's; None for qemu, or the only one there is.
+        title: the file wanted of an artifact that holds several.
+        output: target file, or a folder for it; None: its title, in the current folder.
+        as_format: convert the disk to this format here.
+        check_disk: hash the finished disk as a whole, too, and compare with what its publisher states.
+        connections: how registries are reached.
+        progress: told of the work.
+        jobs: parallel connections.
+
+    Raises:
+        HauloutError: see the tree in :mod:`haulout.errors`; nothing else for bad input of any kind.
+    """
+    begun = time.monotonic()
+    progress = progress or NullProgress()
+    query = DiskQuery(architecture or Architecture.here(), disk_type, title)
+    with open_store(reference, connections or ConnectionOptions(), progress) as store:
+        found = resolve(store, reference, query)
+        target = _target(found, output, as_format)
+        work = _Pull(store, found, target, as_format, progress, jobs or _DEFAULT_JOBS, check_disk=check_disk)
+        outcome = work.run()
+        return PullResult(
+            reference=reference,
+            pinned=found.pinned,
+            architecture=found.architecture,
+            disk_type=found.disk_type,
+            shape="container-disk" if found.container_disk else str(found.shape),
+            manifest=found.digest,
+            blob=SizedDigest(outcome.layer.digest, outcome.layer.size),
+            disk=outcome.disk,
+            path=target,
+            format=outcome.format,
+            fetched=outcome.fetched.fetched,
+            reused=outcome.fetched.reused,
+            zero=outcome.fetched.zero,
+            status=outcome.status,
+            verified=outcome.verified,
+            traffic=store.traffic,
+            seconds=time.monotonic() - begun,
+        )
+
+
+def _target(found: ResolvedDisk, output: Path | None, as_format: DiskFormat | None) -> Path:
+    if output is not None and not output.is_dir():
+        return output
+    return (output or Path()) / file_name(found, as_format)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    layer: Descriptor
+    disk: SizedDigest | None
+    format: str
+    fetched: Fetched
+    status: Literal["pulled", "present"]
+    verified: Literal["frames", "blob", "present"]
+
+
+class _Pull:
+    """One disk on its way to one target."""
+
+    def __init__(
+        self,
+        store: Store,
+        found: ResolvedDisk,
+        target: Path,
+        as_format: DiskFormat | None,
+        progress: Progress,
+        jobs: int,
+        *,
+        check_disk: bool,
+    ) -> None:
+        self._store = store
+        self._found = found
+        self._target = target
+        self._announced = _announced_format(found)
+        self._as = None if as_format == self._announced else as_format
+        self._progress = progress
+        self._jobs = jobs
+        self._check_disk = check_disk
+        self._records = Records()
+        self._form = "plain" if self._as is None else str(self._as)
+
+    def run(self) -> _Outcome:
+        if self._as is not None and self._announced is not None and self._announced not in _CONVERTIBLE:
+            raise UsageError(
+                f"a {self._announced} cannot be converted to {self._as}",
+                hint="pull it without --as to have it as it is",
+            )
+        check_target(self._target)
+        toc = load_toc(self._store, self._found, self._progress)
+        stated = toc.disk if toc is not None else self._found.disk
+        present = self._present(toc)
+        if present is not None:
+            return _Outcome(
+                self._found.layer, stated, str(present.format), Fetched(0, present.file_size, 0), "present", "present"
+            )
+        if toc is None:
+            return self._whole(stated)
+        with open_partial(self._target, self._found.layer.digest) as partial:
+            fetched = fetch_frames(toc, self._store, self._found, partial, self._progress, self._jobs)
+            info = self._finish(partial, stated)
+        return _Outcome(self._found.layer, stated, str(info.format), fetched, "pulled", "frames")
+
+    def _whole(self, stated: SizedDigest | None) -> _Outcome:
+        for layer in self._found.layers:
+            with (
+                open_partial(self._target, layer.digest, "plain") as plain,
+                open_partial(self._target, layer.digest, "blob") as spool,
+            ):
+                try:
+                    fetched, made = fetch_whole(self._store, self._found, layer, plain, spool, self._progress)
+                except NoDiskInLayer:
+                    _discard(plain, spool)
+                    continue
+                except ContentError:
+                    _discard(plain, spool)
+                    raise
+                info = self._finish(made, stated)
+                _discard(plain, spool)
+            self._records.remember(self._target, self._found.digest, self._form)
+            return _Outcome(layer, stated, str(info.format), fetched, "pulled", "blob")
+        raise container_image_error(self._found.reference)
+
+    def _present(self, toc: Toc | None) -> DiskInfo | None:
+        """Say what the target is, if it is the disk already, byte for byte."""
+        if not self._target.exists():
+            return None
+        if toc is None or self._as is not None:
+            if not self._records.holds(self._target, self._found.digest, self._form):
+                return None
+        elif not self._holds(toc):
+            return None
+        return disks.inspect(self._target, follow_symlinks=False)
+
+    def _holds(self, toc: Toc) -> bool:
+        with storage_errors(self._target):
+            fd = os.open(self._target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if os.fstat(fd).st_size != toc.disk.size:
+                return False
+            with self._progress.task("checking what is here", toc.data_bytes) as task:
+                return bool(survey(fd, toc, self._jobs, task).all())
+        finally:
+            os.close(fd)
+
+    def _finish(self, partial: Partial, stated: SizedDigest | None) -> DiskInfo:
+        if self._check_disk and stated is not None:
+            with self._progress.task("hashing the disk", stated.size) as task:
+                require_disk(hash_file(partial.fd, task), stated)
+        info = self._approve(partial)
+        if self._as is None or self._as == info.format:
+            partial.publish()
+            return info
+        made = convert(partial.fd, info.format, self._target, self._as, progress=self._progress)
+        partial.discard()
+        self._records.remember(self._target, self._found.digest, self._form)
+        return made
+
+    def _approve(self, partial: Partial) -> DiskInfo:
+        """Inspect what came before anything else may open it."""
+        info = disks.inspect(partial.fd, name=str(self._target))
+        if self._announced is not None or self._as is not None or info.format is not DiskFormat.RAW:
+            try:
+                disks.require_safe(info, self._announced, _MAX_VIRTUAL_SIZE)
+            except UnsafeDiskError:
+                partial.discard()
+                raise
+        return info
+
+
+def _discard(*partials: Partial) -> None:
+    for partial in partials:
+        partial.discard()
+
+
+def _announced_format(found: ResolvedDisk) -> DiskFormat | None:
+    if found.disk_type is None:
+        return None
+    try:
+        return DiskType.parse(found.disk_type).disk_format
+    except InvalidPlatform:
+        return None

@@ -1,0 +1,199 @@
+"""The file a pull makes: a partial beside its target, locked while it grows, renamed when it is right.
+
+The partial's name holds the digest of what it will become, so that an interrupted pull finds its own and no other's;
+its lock dies with its process, however that dies.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import stat
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from haulout.errors import ConflictError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from haulout.oci import Digest
+
+_SUFFIX: Final = ".partial"
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """An open, locked partial file."""
+
+    fd: int
+    path: Path
+    target: Path
+
+    def resize(self, size: int) -> None:
+        """Give the file its final size; what is new is a hole.
+
+        Raises:
+            StorageError: the file system does not hold files of this size.
+        """
+        with storage_errors(self.path):
+            os.ftruncate(self.fd, size)
+
+    def publish(self) -> None:
+        """Make the bytes durable, then rename the file to its target: either the old result or all of the new one.
+
+        Raises:
+            StorageError: the file system refuses; the old result is untouched.
+        """
+        with storage_errors(self.target):
+            os.fsync(self.fd)
+            os.fchmod(self.fd, 0o666 & ~_umask())
+            self.path.rename(self.target)
+            sync_folder(self.target.parent)
+        _sweep(self.target)
+
+    def discard(self) -> None:
+        """Remove the partial: nothing in it is worth keeping."""
+        with suppress(OSError):
+            self.path.unlink()
+
+
+@contextmanager
+def open_partial(target: Path, identity: Digest, part: str = "disk") -> Iterator[Partial]:
+    """Open the partial of ``target`` that will become ``identity``, creating it or going on with an earlier one.
+
+    Args:
+        target: where the result will appear.
+        identity: digest of the blob it is made from.
+        part: tells the partials of one pull apart.
+
+    Raises:
+        ConflictError: another process is pulling the same thing to the same place.
+        StorageError: the target cannot be replaced, or its folder cannot be written.
+    """
+    check_target(target)
+    path = target.parent / f".{target.name}.{identity.short}.{part}{_SUFFIX}"
+    fd = _open_locked(path, target)
+    try:
+        yield Partial(fd, path, target)
+    except BaseException:
+        # What holds no content is nothing to go on with.
+        if os.fstat(fd).st_blocks == 0:
+            with suppress(OSError):
+                path.unlink()
+        raise
+    finally:
+        os.close(fd)
+
+
+def check_target(target: Path) -> None:
+    """Check that a result may appear at ``target``: nothing is there yet, or a plain file.
+
+    Raises:
+        StorageError: a symbolic link, a folder or a device is in the way, or the folder is missing.
+    """
+    with storage_errors(target):
+        try:
+            mode = target.lstat().st_mode
+        except FileNotFoundError:
+            if not target.parent.is_dir():
+                raise StorageError(
+                    str(target.parent), "there is no such folder", hint="create it, or choose another --output"
+                ) from None
+            return
+    if stat.S_ISLNK(mode):
+        raise StorageError(
+            str(target), "is a symbolic link, which is not replaced", hint="name the file itself with --output"
+        )
+    if not stat.S_ISREG(mode):
+        raise StorageError(str(target), "exists and is no regular file", hint="choose another --output")
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Translate the file system's refusals, naming ``path`` and the way out."""
+    try:
+        yield
+    except OSError as exc:
+        hint = _HINTS.get(exc.errno or 0)
+        raise StorageError(str(path), (exc.strerror or str(exc)).lower(), hint=hint) from exc
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` durable, where the file system can."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+_HINTS: Final = {
+    errno.ENOSPC: "make room, or choose another place with --output",
+    errno.EDQUOT: "make room, or choose another place with --output",
+    errno.EROFS: "choose a place that can be written with --output",
+    errno.EACCES: "choose a place you may write with --output",
+    errno.EPERM: "choose a place you may write with --output",
+    errno.EFBIG: "this file system holds no file of that size; choose another with --output",
+    errno.ENAMETOOLONG: "choose a shorter name with --output",
+}
+
+
+def _open_locked(path: Path, target: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    while True:
+        with storage_errors(path):
+            fd = os.open(path, flags, 0o600)
+        try:
+            _lock(fd, path, target)
+            # Whoever held the lock before may have renamed or removed the file meanwhile.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(path.lstat(), os.fstat(fd)):
+                    return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
+def _lock(fd: int, path: Path, target: Path) -> None:
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_uid != os.geteuid():
+        raise StorageError(
+            str(path), "is in the way and was not made by a pull", hint="remove it, or choose another --output"
+        )
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConflictError(
+            f"another process is pulling to {target} right now", hint="wait for it, or choose another --output"
+        ) from None
+
+
+def _sweep(target: Path) -> None:
+    """Remove abandoned partials of ``target``: a newer result has made them useless."""
+    ours = re.compile(re.escape(f".{target.name}.") + r"[0-9a-f]{12}\.[a-z]+" + re.escape(_SUFFIX))
+    for path in target.parent.iterdir():
+        if ours.fullmatch(path.name) is None:
+            continue
+        with suppress(OSError):
+            fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(fd)
+
+
+def _umask() -> int:
+    # There is no way to read it but to set it, which would be seen by other threads.
+    with Path("/proc/self/status").open() as status:
+        for line in status:
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    return 0o022
