@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from haulout.registry.host import Patience
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
     from haulout.registry.host import RepositoryHost
     from haulout.registry.meter import Meter
+    from haulout.registry.patience import Patience
+    from haulout.registry.request import Request
     from haulout.registry.transport import Reply
 
-OK = frozenset({200})
+OK: Final = frozenset({200})
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A repository as its endpoint knows it."""
+    """A repository as its endpoint knows it; the verbs are those of :class:`RepositoryHost`.
+
+    A target without a leading slash and without a scheme is a path of the repository, such as ``blobs/sha256:…``.
+    """
 
     host: RepositoryHost
     repository: str
@@ -31,71 +32,30 @@ class Access:
         """``host/repository``, for messages."""
         return f"{self.host.name}/{self.repository}"
 
-    def path(self, rest: str) -> str:
-        """The path of an endpoint of the API, such as ``blobs/sha256:…``."""
-        return f"/v2/{self.repository}/{rest}"
-
     def patience(self, what: str) -> Patience:
         """Begin counting the tries of an operation."""
-        return Patience(self.host, what)
+        return self.host.patience(what)
 
     def request(
-        self,
-        method: str,
-        target: str,
-        *,
-        what: str,
-        accept: frozenset[int] = OK,
-        headers: Mapping[str, str] | None = None,
-        body: Callable[[], bytes | Iterable[bytes]] | None = None,
-        extra_scopes: frozenset[str] = frozenset(),
-        patience: Patience | None = None,
+        self, request: Request, *, what: str, accept: frozenset[int] = OK, patience: Patience | None = None
     ) -> Reply:
-        """As :meth:`RepositoryHost.request`; ``target`` is relative to the repository, or a URL."""
-        return self.host.request(
-            method,
-            self._target(target),
-            self.meter,
-            self.scopes | extra_scopes,
-            what=what,
-            accept=accept,
-            headers=headers,
-            body=body,
-            patience=patience,
-        )
+        """Send until an accepted status comes."""
+        return self.host.request(self._complete(request), self.meter, what=what, accept=accept, patience=patience)
 
-    def exchange(
-        self,
-        method: str,
-        target: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        body: Callable[[], bytes | Iterable[bytes]] | None = None,
-        extra_scopes: frozenset[str] = frozenset(),
-        answer_seconds: float | None = None,
-    ) -> Reply:
-        """As :meth:`RepositoryHost.exchange`: one try, any status."""
-        return self.host.exchange(
-            method,
-            self._target(target),
-            self.meter,
-            self.scopes | extra_scopes,
-            headers=headers,
-            body=body,
-            answer_seconds=answer_seconds,
-        )
+    def exchange(self, request: Request) -> Reply:
+        """Send once; any status is returned."""
+        return self.host.exchange(self._complete(request), self.meter)
 
-    def follow(
-        self, target: str, *, what: str, accept: frozenset[int] = OK, headers: Mapping[str, str] | None = None
-    ) -> Reply:
-        """As :meth:`RepositoryHost.follow`: GET through redirects."""
-        return self.host.follow(
-            self._target(target), self.meter, self.scopes, what=what, accept=accept, headers=headers
-        )
+    def follow(self, request: Request, *, what: str, accept: frozenset[int] = OK) -> Reply:
+        """Send a GET through redirects."""
+        return self.host.follow(self._complete(request), self.meter, what=what, accept=accept)
 
-    def fetch(self, url: str, *, headers: Mapping[str, str] | None = None) -> Reply:
-        """As :meth:`RepositoryHost.fetch`: one GET of a URL a redirect named."""
-        return self.host.fetch(url, self.meter, self.scopes, headers=headers)
+    def fetch(self, request: Request) -> Reply:
+        """Send one GET for a URL that a redirect named."""
+        return self.host.fetch(self._complete(request), self.meter)
 
-    def _target(self, target: str) -> str:
-        return target if target.startswith("/") or "://" in target[:8] else self.path(target)
+    def _complete(self, request: Request) -> Request:
+        target = request.target
+        if not target.startswith(("/", "http://", "https://")):
+            target = f"/v2/{self.repository}/{target}"
+        return replace(request, target=target, scopes=self.scopes | request.scopes)

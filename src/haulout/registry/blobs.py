@@ -13,12 +13,13 @@ from haulout.errors import RegistryError, SizeMismatch
 from haulout.registry.failures import FOREIGN
 from haulout.registry.host import REDIRECTS, take_answer
 from haulout.registry.origin import Origin
+from haulout.registry.request import Request
 from haulout.registry.transport import refuse_encoding
 
 if TYPE_CHECKING:
     from haulout.oci import Descriptor, Digest
     from haulout.registry.access import Access
-    from haulout.registry.host import Patience
+    from haulout.registry.patience import Patience
     from haulout.registry.transport import Reply
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
@@ -116,7 +117,7 @@ class RangeStream:
             try:
                 data = self._reply.read(min(wanted, self._reply_stop - self._position))
                 if not data:
-                    raise EOFError("it ended early")  # noqa: TRY301 - a broken connection, however politely
+                    raise EOFError("it ended early")
             except FOREIGN as error:
                 self._close_reply()
                 self._patience.after(error, self._access.host.name)
@@ -160,9 +161,9 @@ class RangeStream:
             url = self._urls.get(digest)
             try:
                 reply = (
-                    self._access.exchange("GET", f"blobs/{digest}", headers=headers)
+                    self._access.exchange(Request("GET", f"blobs/{digest}", headers))
                     if url is None
-                    else self._access.fetch(url, headers=headers)
+                    else self._access.fetch(Request("GET", url, headers))
                 )
             except FOREIGN as error:
                 if url is not None:
@@ -246,7 +247,7 @@ def exists(access: Access, blob: Descriptor) -> bool:
     """
     what = f"{access.name}@{blob.digest}"
     accept = REDIRECTS | {200, 404}
-    with access.request("HEAD", f"blobs/{blob.digest}", what=what, accept=accept) as reply:
+    with access.request(Request("HEAD", f"blobs/{blob.digest}"), what=what, accept=accept) as reply:
         if reply.status == 200 and reply.length is not None and reply.length != blob.size:
             raise SizeMismatch(what, blob.size, reply.length)
         return reply.status != 404

@@ -6,7 +6,6 @@ goes where the reference says.
 
 from __future__ import annotations
 
-import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +36,7 @@ class Endpoint:
 
     def serves(self, *, digest: bool) -> bool:
         """Whether it may be asked for a digest, or for a tag."""
-        return self.pull_from == "all" or self.pull_from == ("digest-only" if digest else "tag-only")
+        return self.pull_from in {"all", "digest-only" if digest else "tag-only"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ class RegistriesConfig:
         if rule.blocked:
             raise DeniedError(
                 f"{reference.name} is blocked by registries.conf (prefix {rule.prefix!r})",
-                hint="an administrator has ruled it out; the file is registries.conf in /etc/containers or ~/.config/containers",
+                hint="look into /etc/containers/registries.conf* and ~/.config/containers/registries.conf*",
             )
         if action == "push":
             return (Endpoint(reference.host, reference.repository, rule.insecure),)
@@ -149,7 +148,7 @@ def load_config(environment: Mapping[str, str], system: Path = Path("/etc/contai
     files = [main]
     for directory in (system / "registries.conf.d", user / "registries.conf.d"):
         try:
-            files += sorted(directory / name for name in os.listdir(directory) if name.endswith(".conf"))
+            files += sorted(path for path in directory.iterdir() if path.suffix == ".conf")
         except OSError:
             # Absent, or not for this user to see: containers/image ignores it too.
             continue

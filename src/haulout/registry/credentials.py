@@ -1,7 +1,8 @@
 """Finds credentials where podman, skopeo and docker keep them (containers-auth.json(5)).
 
-Order of files: ``$REGISTRY_AUTH_FILE`` alone where it is set; else ``$XDG_RUNTIME_DIR/containers/auth.json``,
-``$XDG_CONFIG_HOME/containers/auth.json``, ``$DOCKER_CONFIG/config.json`` or ``~/.docker/config.json``, ``~/.dockercfg``.
+Order of files: ``$REGISTRY_AUTH_FILE`` alone where it is set; else
+``$XDG_RUNTIME_DIR/containers/auth.json``, ``$XDG_CONFIG_HOME/containers/auth.json``,
+``$DOCKER_CONFIG/config.json`` or ``~/.docker/config.json``, ``~/.dockercfg``.
 In each, a helper for the host comes first, then the entry with the longest matching path.
 """
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from urllib3 import exceptions as foreign
 
-from haulout.errors import HauloutError, RegistryError, UnreachableError
+from haulout.errors import RegistryError, UnreachableError
 from haulout.registry.origin import is_loopback
 
 if TYPE_CHECKING:
@@ -22,39 +22,22 @@ _E = TypeVar("_E", bound=BaseException)
 _NO_SUCH_HOST: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
-def translate(error: BaseException, host: str) -> HauloutError:
+def translate(error: BaseException, host: str, what: str) -> UnreachableError | RegistryError:
     """Say what a foreign exception means for a person.
 
     Args:
         error: one of :data:`FOREIGN`.
         host: whom we talked to, as the user spells it.
+        what: what was asked, to begin the line with.
     """
     chain = tuple(_causes(error))
+    for meaning in _MEANINGS:
+        if any(isinstance(one, meaning.kinds) for one in chain):
+            break
     certificate = _first(chain, ssl.SSLCertVerificationError)
-    if certificate is not None:
-        return UnreachableError(
-            f"the certificate of {host} is not trusted: {certificate.verify_message or 'verification failed'}",
-            hint=f"put its authority into ~/.config/containers/certs.d/{host}/ca.crt, or use --insecure",
-        )
-    if _first(chain, ssl.SSLError) is not None or _first(chain, foreign.SSLError) is not None:
-        return UnreachableError(
-            f"{host} does not answer with TLS: {_short(error)}",
-            hint="if it speaks plain HTTP, use --plain-http",
-        )
-    unresolved = _first(chain, socket.gaierror)
-    if unresolved is not None or _first(chain, foreign.NameResolutionError) is not None:
-        return UnreachableError(f"the host name {host} does not resolve", hint="check its spelling and the network")
-    if _first(chain, ConnectionRefusedError) is not None:
-        return UnreachableError(f"{host} refuses connections: nothing listens there")
-    if _first(chain, foreign.ProxyError) is not None:
-        return UnreachableError(f"the proxy on the way to {host} failed: {_short(error)}", hint="check https_proxy")
-    if _first(chain, foreign.NewConnectionError) is not None:
-        return UnreachableError(f"no connection to {host}: {_short(error)}")
-    if _first(chain, foreign.TimeoutError) is not None or _first(chain, TimeoutError) is not None:
-        return UnreachableError(f"{host} does not answer in time")
-    if any(isinstance(one, _NONSENSE) for one in chain):
-        return RegistryError(f"{host} answers with something that is not HTTP: {_short(error)}")
-    return UnreachableError(f"the connection to {host} broke: {_short(error)}")
+    detail = certificate.verify_message if certificate is not None else _short(chain)
+    hint = meaning.hint.format(host=host) if meaning.hint else None
+    return meaning.error(f"{what}: {meaning.text.format(host=host, detail=detail)}", hint=hint)
 
 
 def may_pass(error: BaseException) -> bool:
@@ -101,6 +84,46 @@ _NONSENSE: Final = (
 )
 
 
+class _Meaning(NamedTuple):
+    kinds: tuple[type[BaseException], ...]
+    error: type[UnreachableError | RegistryError]
+    text: str
+    hint: str | None = None
+
+
+_MEANINGS: Final = (
+    _Meaning(
+        (ssl.SSLCertVerificationError,),
+        UnreachableError,
+        "the certificate of {host} is not trusted: {detail}",
+        "put its authority into ~/.config/containers/certs.d/{host}/ca.crt, or use --insecure",
+    ),
+    _Meaning(
+        (ssl.SSLError, foreign.SSLError),
+        UnreachableError,
+        "{host} does not answer with TLS: {detail}",
+        "if it speaks plain HTTP, use --plain-http",
+    ),
+    _Meaning(
+        (socket.gaierror, foreign.NameResolutionError),
+        UnreachableError,
+        "the host name {host} does not resolve",
+        "check its spelling and the network",
+    ),
+    _Meaning((ConnectionRefusedError,), UnreachableError, "{host} refuses connections: nothing listens there"),
+    _Meaning(
+        (foreign.ProxyError,),
+        UnreachableError,
+        "the proxy on the way to {host} fails: {detail}",
+        "check https_proxy, http_proxy and no_proxy",
+    ),
+    _Meaning((foreign.TimeoutError, TimeoutError), UnreachableError, "{host} does not answer in time"),
+    _Meaning(_NONSENSE, RegistryError, "{host} answers with something that is not HTTP: {detail}"),
+    _Meaning((BaseException,), UnreachableError, "the connection to {host} broke: {detail}"),
+)
+"""The first row that fits the exception, or anything it was raised from, says what it means."""
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     seen: set[int] = set()
     queue: list[BaseException | None] = [error]
@@ -119,8 +142,8 @@ def _first(chain: tuple[BaseException, ...], kind: type[_E]) -> _E | None:
     return next((one for one in chain if isinstance(one, kind)), None)
 
 
-def _short(error: BaseException) -> str:
-    innermost = tuple(_causes(error))[-1]
+def _short(chain: tuple[BaseException, ...]) -> str:
+    innermost = chain[-1]
     text = str(innermost) or type(innermost).__name__
     shown = "".join(character if character.isprintable() else " " for character in text)
     # urllib3 puts the request target, signed query and all, into some messages.

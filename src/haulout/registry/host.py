@@ -1,25 +1,26 @@
-"""Talks to one repository's host: chooses the scheme, answers challenges, tries again, translates failures."""
+"""Talks to one repository's host: chooses the scheme, answers challenges, tries again, follows redirects safely."""
 
 from __future__ import annotations
 
-import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from haulout.errors import DeniedError, RegistryError
-from haulout.registry import challenge as challenges
-from haulout.registry import retry, token
-from haulout.registry.errcode import MAX_BODY, Answer, failure
-from haulout.registry.failures import FOREIGN, is_refusal, may_pass, speaks_no_tls, translate
-from haulout.registry.origin import Origin, is_loopback, is_local, resolve_location
+from haulout.registry import token
+from haulout.registry.authorizer import Authorizer
+from haulout.registry.challenge import Challenge, parse_challenges
+from haulout.registry.errcode import MAX_BODY, Answer
+from haulout.registry.failures import FOREIGN, speaks_no_tls
+from haulout.registry.origin import Origin, is_local, is_loopback, resolve_location
+from haulout.registry.patience import Patience
+from haulout.registry.request import Request
 from haulout.registry.tls import TlsProfile, profile_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
 
-    from haulout.errors import HauloutError
     from haulout.registry.meter import Meter
     from haulout.registry.options import Credentials
     from haulout.registry.transport import Reply, Transport
@@ -28,7 +29,9 @@ REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS: Final = 5
 _MAX_AUTH_ROUNDS: Final = 2
 """Challenges answered per request: one to begin or to replace an expired token, one for a missing scope."""
-_LOOPBACK_CONNECT_SECONDS: Final = 3.0
+_PROBE_CONNECT_SECONDS: Final = 3.0
+"""Longest wait for TLS where plain HTTP may be spoken instead."""
+_MAX_WARNINGS: Final = 64
 _API_HOSTS: Final = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
 
 
@@ -50,56 +53,6 @@ class HostSettings:
     profile: TlsProfile
 
 
-class Patience:
-    """The tries of one operation: sleeps between them, or raises what finally went wrong."""
-
-    def __init__(self, host: RepositoryHost, what: str) -> None:
-        self._host = host
-        self._what = what
-        self._failures = 0
-
-    def progressed(self) -> None:
-        """Forget the failures so far: the operation has moved on."""
-        self._failures = 0
-
-    def after(self, error: BaseException, who: str) -> None:
-        """Wait after a broken connection to ``who``.
-
-        Raises:
-            UnreachableError, RegistryError: there is no point in trying again.
-        """
-        self._failures += 1
-        attempts = self._host.transport.options.attempts
-        if is_refusal(error):
-            attempts = min(attempts, retry.REFUSED_ATTEMPTS)
-        wait = retry.wait_before_next(self._failures, attempts, jitter=random.random()) if may_pass(error) else None  # noqa: S311 - spreads load, keeps no secret
-        if wait is None:
-            raise self._named(translate(error, who)) from error
-        time.sleep(wait)
-
-    def after_answer(self, answer: Answer, who: str) -> None:
-        """Wait after an answer that may be better next time.
-
-        Raises:
-            HauloutError: what the answer means.
-        """
-        self._failures += 1
-        wait = retry.wait_before_next(
-            self._failures,
-            self._host.transport.options.attempts,
-            status=answer.status,
-            retry_after=retry.parse_retry_after(answer.headers.get("retry-after")),
-            jitter=random.random(),  # noqa: S311 - as above
-        )
-        if wait is None:
-            raise failure(answer, self._what, who)
-        time.sleep(wait)
-
-    def _named(self, error: HauloutError) -> HauloutError:
-        error.message = f"{self._what}: {error.message}"
-        return error
-
-
 class RepositoryHost:
     """One host on behalf of one repository. Safe to use from several threads."""
 
@@ -113,14 +66,10 @@ class RepositoryHost:
     ) -> None:
         self.settings = settings
         self.transport = transport
-        self.note = note
+        self._note = note
         self._memory = memory
-        self._find_credentials = find_credentials
+        self._authorizer = Authorizer(find_credentials)
         self._lock = Lock()
-        self._credentials: tuple[Credentials | None] | None = None
-        self._challenge: challenges.Challenge | None = None
-        self._wider: frozenset[str] = frozenset()
-        self._tokens: dict[frozenset[str], token.Token] = {}
         self._warned: set[str] = set()
 
     @property
@@ -133,73 +82,47 @@ class RepositoryHost:
         """Where requests go; settled once the first answer came."""
         return Origin.of(self._url("/", self._memory.scheme or self.settings.schemes[0]))
 
-    def exchange(
-        self,
-        method: str,
-        target: str,
-        meter: Meter,
-        scopes: frozenset[str],
-        *,
-        headers: Mapping[str, str] | None = None,
-        body: Callable[[], bytes | Iterable[bytes]] | None = None,
-        answer_seconds: float | None = None,
-    ) -> Reply:
+    def patience(self, what: str) -> Patience:
+        """Begin counting the tries of an operation."""
+        return Patience(what, self.transport.options.attempts)
+
+    def exchange(self, request: Request, meter: Meter) -> Reply:
         """Send one request, answering challenges; a failed status is returned, not raised.
 
-        Args:
-            method: the HTTP method.
-            target: a path beginning with ``/``, or a URL of this very origin.
-            meter: what to count on.
-            scopes: what a token must allow.
-            headers: besides Authorization.
-            body: makes the body anew for each try.
-            answer_seconds: longest silence before the answer.
-
         Raises:
-            DeniedError: credentials are missing or refused, or would go where they must not.
+            DeniedError: a token is refused, or credentials would go where they must not.
             one of ``failures.FOREIGN``: no answer.
         """
         rounds = 0
         while True:
-            authorization = self._authorization(meter, scopes)
-            sent = dict(headers or {})
-            if authorization is not None:
-                sent["Authorization"] = authorization
-            reply = self._send(method, target, meter, sent, body, answer_seconds)
+            authorization = self._authorizer.header(
+                request.scopes, lambda challenge, scopes, who: self._fetch_token(challenge, scopes, who, meter)
+            )
+            reply = self._send(request, meter, authorization)
             self._show_warnings(reply)
             if reply.status not in {401, 403}:
                 return reply
-            offered = challenges.parse_challenges([reply.headers.get("www-authenticate", "")])
-            if rounds >= _MAX_AUTH_ROUNDS or not self._answer(reply.status, offered, authorization, meter, scopes):
+            offered = parse_challenges([reply.headers.get("www-authenticate", "")])
+            again = rounds < _MAX_AUTH_ROUNDS and self._authorizer.answer(
+                reply.status, offered, authorization, request.scopes
+            )
+            if not again:
                 return reply
             rounds += 1
             reply.close()
 
     def request(
-        self,
-        method: str,
-        target: str,
-        meter: Meter,
-        scopes: frozenset[str],
-        *,
-        what: str,
-        accept: frozenset[int],
-        headers: Mapping[str, str] | None = None,
-        body: Callable[[], bytes | Iterable[bytes]] | None = None,
-        patience: Patience | None = None,
-        answer_seconds: float | None = None,
+        self, request: Request, meter: Meter, *, what: str, accept: frozenset[int], patience: Patience | None = None
     ) -> Reply:
         """Send a request until an accepted status comes, within the tries that are allowed.
 
         Raises:
             HauloutError: whatever finally went wrong, in one line that begins with ``what``.
         """
-        patience = patience or Patience(self, what)
+        patience = patience or self.patience(what)
         while True:
             try:
-                reply = self.exchange(
-                    method, target, meter, scopes, headers=headers, body=body, answer_seconds=answer_seconds
-                )
+                reply = self.exchange(request, meter)
             except FOREIGN as error:
                 patience.after(error, self.name)
                 continue
@@ -207,59 +130,53 @@ class RepositoryHost:
                 return reply
             patience.after_answer(take_answer(reply), self.name)
 
-    def fetch(
-        self, url: str, meter: Meter, scopes: frozenset[str], *, headers: Mapping[str, str] | None = None
-    ) -> Reply:
-        """GET a URL a redirect named: with credentials on our own origin, without on any other.
+    def fetch(self, request: Request, meter: Meter) -> Reply:
+        """Send a GET for a URL that a redirect named: with credentials on our own origin, without on any other.
 
         Raises:
             DeniedError: it leads into this machine's own network, or away from TLS.
             one of ``failures.FOREIGN``: no answer.
         """
-        here, there = self.origin, Origin.of(url)
+        here, there = self.origin, Origin.of(request.target)
         if there == here:
-            return self.exchange("GET", url, meter, scopes, headers=headers)
+            return self.exchange(request, meter)
         if here.scheme == "https" and there.scheme != "https":
             raise DeniedError(f"{self.name} redirects from https to {there}; content is not fetched without TLS")
         if there.host != here.host and is_local(there.host) and not is_local(here.host):
             raise DeniedError(f"{self.name} redirects into this machine's own network, to {there.netloc}")
-        return self.transport.send("GET", url, self._profile(there), meter, headers=headers)
+        return self.transport.send(request, self._profile(there), meter)
 
-    def follow(
-        self,
-        path: str,
-        meter: Meter,
-        scopes: frozenset[str],
-        *,
-        what: str,
-        accept: frozenset[int],
-        headers: Mapping[str, str] | None = None,
-    ) -> Reply:
-        """GET a path, following redirects.
+    def follow(self, request: Request, meter: Meter, *, what: str, accept: frozenset[int]) -> Reply:
+        """Send a GET, following redirects.
 
         Raises:
             HauloutError: as :meth:`request`.
         """
-        patience = Patience(self, what)
-        reply = self.request(
-            "GET", path, meter, scopes, what=what, accept=accept | REDIRECTS, headers=headers, patience=patience
-        )
-        hops = 0
-        while reply.status not in accept:
+        patience = self.patience(what)
+        reply = self.request(request, meter, what=what, accept=accept | REDIRECTS, patience=patience)
+        for _ in range(_MAX_REDIRECTS):
+            if reply.status in accept:
+                return reply
             reply.close()
-            if reply.status not in REDIRECTS:
-                patience.after_answer(take_answer(reply), reply.host)
-            elif hops >= _MAX_REDIRECTS:
-                raise RegistryError(f"{what}: {self.name} redirects more than {_MAX_REDIRECTS} times")
-            url = reply.url if reply.status not in REDIRECTS else self.location(reply)
-            hops += reply.status in REDIRECTS
-            while True:
-                try:
-                    reply = self.fetch(url, meter, scopes, headers=headers)
-                    break
-                except FOREIGN as error:
-                    patience.after(error, Origin.of(url).netloc)
-        return reply
+            reply = self._fetch_patiently(
+                Request("GET", self.location(reply), request.headers, scopes=request.scopes), meter, accept, patience
+            )
+        if reply.status in accept:
+            return reply
+        reply.close()
+        raise RegistryError(f"{what}: {self.name} redirects more than {_MAX_REDIRECTS} times")
+
+    def _fetch_patiently(self, request: Request, meter: Meter, accept: frozenset[int], patience: Patience) -> Reply:
+        who = Origin.of(request.target).netloc
+        while True:
+            try:
+                reply = self.fetch(request, meter)
+            except FOREIGN as error:
+                patience.after(error, who)
+                continue
+            if reply.status in accept | REDIRECTS:
+                return reply
+            patience.after_answer(take_answer(reply), who)
 
     def location(self, reply: Reply) -> str:
         """The absolute URL of a Location header."""
@@ -276,56 +193,43 @@ class RepositoryHost:
         if there == here:
             return url
         if (
-            there.host == here.host
-            and there.scheme == "http"
-            and here.scheme == "https"
+            (here.scheme, there.scheme) == ("https", "http")
+            and there.host == here.host
             and there.port in {80, here.port}
         ):
-            # A registry behind a proxy that does not tell it about TLS; the request stays here, encrypted.
-            return str(here) + url.partition("://")[2].partition("/")[1] + url.partition("://")[2].partition("/")[2]
+            # A registry behind a proxy that does not tell it about TLS. The request stays here, and encrypted.
+            _, slash, path = url.partition("://")[2].partition("/")
+            return f"{here}{slash}{path}"
         raise DeniedError(
             f"{what}: {self.name} wants the upload sent to {there}, another host; nothing is sent there",
             hint="the registry's own address is misconfigured, or the registry is not to be trusted",
         )
-
-    # -- scheme ------------------------------------------------------------------------------------------------------
 
     def _url(self, target: str, scheme: str) -> str:
         if not target.startswith("/"):
             return target
         return f"{scheme}://{_API_HOSTS.get(self.settings.name, self.settings.name)}{target}"
 
-    def _send(
-        self,
-        method: str,
-        target: str,
-        meter: Meter,
-        headers: Mapping[str, str],
-        body: Callable[[], bytes | Iterable[bytes]] | None,
-        answer_seconds: float | None,
-    ) -> Reply:
+    def _send(self, request: Request, meter: Meter, authorization: str | None) -> Reply:
+        headers = {**request.headers, "Authorization": authorization} if authorization else request.headers
         known = self._memory.scheme
-        schemes = (known,) if known else self.settings.schemes
-        for scheme in schemes:
-            last = scheme == schemes[-1]
+        *probed, last = (known,) if known else self.settings.schemes
+        for scheme in probed:
+            trial = replace(request, target=self._url(request.target, scheme), headers=headers)
             try:
-                reply = self.transport.send(
-                    method,
-                    self._url(target, scheme),
-                    self.settings.profile,
-                    meter,
-                    headers=headers,
-                    body=body() if body is not None else None,
-                    connect_seconds=None if last else _LOOPBACK_CONNECT_SECONDS,
-                    answer_seconds=answer_seconds,
-                )
+                reply = self.transport.send(trial, self.settings.profile, meter, connect_seconds=_PROBE_CONNECT_SECONDS)
             except FOREIGN as error:
-                if last or not speaks_no_tls(error, self.name):
+                if not speaks_no_tls(error, self.name):
                     raise
+                # Nobody has read it.
+                meter.add(requests=-1)
                 continue
             self._memory.scheme = scheme
             return reply
-        raise AssertionError("a host has at least one scheme")
+        final = replace(request, target=self._url(request.target, last), headers=headers)
+        reply = self.transport.send(final, self.settings.profile, meter)
+        self._memory.scheme = last
+        return reply
 
     def _profile(self, origin: Origin) -> TlsProfile:
         # "Insecure" was said of the registry's host alone.
@@ -342,74 +246,22 @@ class RepositoryHost:
         text = value.partition('"')[2].rpartition('"')[0].replace('\\"', '"')
         text = "".join(character if character.isprintable() else " " for character in text)[:300]
         with self._lock:
-            if not text or text in self._warned or len(self._warned) > 64:
+            if not text or text in self._warned or len(self._warned) >= _MAX_WARNINGS:
                 return
             self._warned.add(text)
-        self.note(f"{self.name} says: {text}")
+        self._note(f"{self.name} says: {text}")
 
-    # -- credentials -------------------------------------------------------------------------------------------------
-
-    def _authorization(self, meter: Meter, scopes: frozenset[str]) -> str | None:
-        with self._lock:
-            if self._challenge is None:
-                return None
-            if self._challenge.scheme == "basic":
-                credentials = self._look_up()
-                return None if credentials is None else token.basic(credentials)
-            return "Bearer " + self._token(meter, scopes).value
-
-    def _answer(
-        self,
-        status: int,
-        offered: tuple[challenges.Challenge, ...],
-        sent: str | None,
-        meter: Meter,
-        scopes: frozenset[str],
-    ) -> bool:
-        """Take up a challenge; whether the request is worth repeating."""
-        chosen = challenges.choose(offered)
-        if chosen is None or (status == 403 and not chosen.is_insufficient_scope):
-            return False
-        with self._lock:
-            if chosen.scheme == "basic":
-                credentials = self._look_up()
-                self._challenge = chosen
-                # What was refused once is refused again.
-                return credentials is not None and bool(credentials.username) and sent != token.basic(credentials)
-            wanted = scopes | self._wider
-            held = self._tokens.get(wanted)
-            self._challenge = chosen
-            if chosen.is_insufficient_scope and not chosen.scopes <= wanted:
-                self._wider |= chosen.scopes
-                return True
-            if held is not None and sent != f"Bearer {held.value}":
-                # Another thread has replaced it in the meantime.
-                return True
-            self._tokens.pop(wanted, None)
-            return True
-
-    def _token(self, meter: Meter, scopes: frozenset[str]) -> token.Token:
-        wanted = scopes | self._wider
-        held = self._tokens.get(wanted)
-        if held is not None and held.is_fresh(time.monotonic()):
-            return held
-        fetched = self._tokens[wanted] = self._fetch_token(meter, wanted)
-        return fetched
-
-    def _fetch_token(self, meter: Meter, scopes: frozenset[str]) -> token.Token:
-        assert self._challenge is not None
+    def _fetch_token(
+        self, challenge: Challenge, scopes: frozenset[str], credentials: Credentials | None, meter: Meter
+    ) -> token.Token:
         what = f"a token for {self.name}"
-        realm = token.check_realm(self._challenge.parameters["realm"], self.origin)
-        credentials = self._look_up()
-        request = token.token_request(self._challenge, scopes, credentials, self.transport.options.user_agent)
-        profile = self._profile(realm)
-        patience = Patience(self, what)
+        realm = token.check_realm(challenge.parameters["realm"], self.origin)
+        request = token.token_request(challenge, scopes, credentials, self.transport.options.user_agent)
+        patience = self.patience(what)
         while True:
             now = time.monotonic()
             try:
-                with self.transport.send(
-                    request.method, request.url, profile, meter, headers=request.headers, body=request.body
-                ) as reply:
+                with self.transport.send(request, self._profile(realm), meter) as reply:
                     body = reply.body(token.MAX_BODY, what)
             except FOREIGN as error:
                 patience.after(error, realm.netloc)
@@ -420,12 +272,6 @@ class RepositoryHost:
                 who = "refuses these credentials" if credentials else "gives no token without credentials"
                 raise DeniedError(f"{realm.netloc} {who} ({reply.status})", hint=f"haulout login {self.name}")
             patience.after_answer(Answer(reply.status, reply.headers, body), realm.netloc)
-
-    def _look_up(self) -> Credentials | None:
-        # Once, and only when asked for: helpers are programs.
-        if self._credentials is None:
-            self._credentials = (self._find_credentials(),)
-        return self._credentials[0]
 
 
 def settings_for(

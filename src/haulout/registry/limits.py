@@ -20,7 +20,8 @@ class UploadLimits:
 
 
 _TABLE: Final = (
-    # PATCH of more than 4 MiB is refused: oras-project/rust-oci-client issue 35. 10 GB per layer: GitHub's documentation.
+    # PATCH of more than 4 MiB is refused: oras-project/rust-oci-client issue 35.
+    # 10 GB per layer: GitHub's documentation.
     ("ghcr.io", UploadLimits(4 * MIB, 10_000_000_000)),
     # Parts of at least 5 MiB: dotnet/sdk-container-builds issue 424. 52 000 MiB per layer: Amazon's quotas.
     ("*.dkr.ecr.*.amazonaws.com", UploadLimits(10 * MIB, 52_000 * MIB)),

@@ -10,13 +10,14 @@ from haulout.oci import Descriptor, Digest, mediatype, parse_any
 from haulout.oci.json import MAX_MANIFEST_BYTES
 from haulout.registry.errcode import is_web_page
 from haulout.registry.failures import FOREIGN
+from haulout.registry.request import Request
 
 if TYPE_CHECKING:
     from haulout.registry.access import Access
     from haulout.registry.transport import Reply
 
-_ACCEPT: Final = ", ".join(
-    (mediatype.OCI_INDEX, mediatype.OCI_MANIFEST, mediatype.DOCKER_INDEX, mediatype.DOCKER_MANIFEST)
+_ACCEPT: Final = (
+    f"{mediatype.OCI_INDEX}, {mediatype.OCI_MANIFEST}, {mediatype.DOCKER_INDEX}, {mediatype.DOCKER_MANIFEST}"
 )
 _KNOWN: Final = mediatype.INDEXES | mediatype.MANIFESTS
 
@@ -35,7 +36,7 @@ def read(access: Access, selector: str | Digest) -> StoredManifest:
     what = describe(access, selector)
     patience = access.patience(what)
     while True:
-        with access.follow(f"manifests/{selector}", what=what, headers={"Accept": _ACCEPT}) as reply:
+        with access.follow(Request("GET", f"manifests/{selector}", {"Accept": _ACCEPT}), what=what) as reply:
             refuse_web_page(reply, what)
             try:
                 data = reply.body(MAX_MANIFEST_BYTES, what)
@@ -65,14 +66,8 @@ def write(access: Access, data: bytes, media_type: str, tag: str | None) -> tupl
     """
     descriptor = Descriptor.of(media_type, data)
     what = describe(access, tag or descriptor.digest)
-    with access.request(
-        "PUT",
-        f"manifests/{tag or descriptor.digest}",
-        what=what,
-        accept=frozenset({200, 201, 202}),
-        headers={"Content-Type": media_type},
-        body=lambda: data,
-    ) as reply:
+    request = Request("PUT", f"manifests/{tag or descriptor.digest}", {"Content-Type": media_type}, lambda: data)
+    with access.request(request, what=what, accept=frozenset({200, 201, 202})) as reply:
         stated = reply.headers.get("docker-content-digest", "")
         if stated.startswith("sha256:") and stated != str(descriptor.digest):
             raise DigestMismatch(what, str(descriptor.digest), stated[:80])
@@ -94,5 +89,5 @@ def refuse_web_page(reply: Reply, what: str) -> None:
         raise RegistryError(
             f"{what}: {reply.host} answers with a web page, not a manifest",
             status=reply.status,
-            hint="a proxy or login page probably answered in the registry's place; check the host name and proxy settings",
+            hint="a proxy or login page probably answered in its place; check the host name and proxy settings",
         )

@@ -17,6 +17,7 @@ from haulout.registry.errcode import codes
 from haulout.registry.failures import FOREIGN
 from haulout.registry.host import take_answer
 from haulout.registry.links import next_link
+from haulout.registry.request import Request
 from haulout.registry.tags import same_origin
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _from_api(
 def _page(access: Access, memory: ReferrersMemory, target: str, what: str) -> tuple[Index, str | None] | None:
     patience = access.patience(what)
     while True:
-        with access.request("GET", target, what=what, accept=_NO_API | {200}, patience=patience) as reply:
+        with access.request(Request("GET", target), what=what, accept=_NO_API | {200}, patience=patience) as reply:
             if reply.status in _NO_API:
                 # An unknown repository says nothing about the API.
                 memory.lacks_api = "NAME_UNKNOWN" not in codes(take_answer(reply).body)

@@ -10,6 +10,7 @@ from haulout.errors import RegistryError
 from haulout.registry.failures import FOREIGN
 from haulout.registry.links import next_link
 from haulout.registry.origin import Origin, resolve_location
+from haulout.registry.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,7 @@ def list_tags(access: Access, prefix: str = "") -> Iterator[str]:
 def _page(access: Access, target: str, what: str) -> tuple[dict[str, Any], str | None]:
     patience = access.patience(what)
     while True:
-        with access.request("GET", target, what=what, patience=patience) as reply:
+        with access.request(Request("GET", target), what=what, patience=patience) as reply:
             try:
                 body = reply.body(MAX_PAGE, what)
             except FOREIGN as error:

@@ -68,7 +68,7 @@ def profile_for(
     for root in roots:
         directory = root / netloc
         try:
-            names = sorted(os.listdir(directory))
+            names = sorted(path.name for path in directory.iterdir())
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as exc:

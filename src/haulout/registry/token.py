@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from haulout.errors import DeniedError, RegistryError
 from haulout.registry.origin import Origin, is_local
+from haulout.registry.request import Request
 
 if TYPE_CHECKING:
     from haulout.registry.challenge import Challenge
@@ -36,16 +37,6 @@ class Token:
     def is_fresh(self, now: float) -> bool:
         """Whether it may still be sent."""
         return now < self.expires - _MARGIN
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
-    """What to send to the realm; secrets are not shown."""
-
-    method: str
-    url: str
-    headers: dict[str, str] = field(repr=False)
-    body: bytes | None = field(default=None, repr=False)
 
 
 def basic(credentials: Credentials) -> str:
@@ -77,7 +68,7 @@ def check_realm(realm: str, registry: Origin) -> Origin:
 
 def token_request(
     challenge: Challenge, scopes: frozenset[str], credentials: Credentials | None, client: str
-) -> TokenRequest:
+) -> Request:
     """Build the request for a token.
 
     Args:
@@ -97,7 +88,8 @@ def token_request(
             "refresh_token": credentials.identity_token,
         }
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return TokenRequest("POST", realm, headers, urlencode(form).encode())
+        encoded = urlencode(form).encode()
+        return Request("POST", realm, headers, lambda: encoded)
     parts = urlsplit(realm)
     query = parse_qsl(parts.query, keep_blank_values=True)
     if service:
@@ -108,7 +100,7 @@ def token_request(
         query.append(("account", credentials.username))
         headers["Authorization"] = basic(credentials)
     url = urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(query), ""))
-    return TokenRequest("GET", url, headers)
+    return Request("GET", url, headers)
 
 
 def parse_token(body: bytes, realm: Origin, now: float) -> Token:

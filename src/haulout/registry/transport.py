@@ -20,10 +20,11 @@ from haulout.registry.origin import Origin, is_loopback
 from haulout.registry.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from haulout.registry.meter import Meter
     from haulout.registry.options import ConnectionOptions
+    from haulout.registry.request import Request
     from haulout.registry.tls import TlsProfile
 
 POOL_SIZE: Final = 16
@@ -137,41 +138,34 @@ class Transport:
         self._managers: dict[tuple[TlsProfile, str | None], urllib3.PoolManager] = {}
 
     def send(
-        self,
-        method: str,
-        url: str,
-        profile: TlsProfile,
-        meter: Meter,
-        *,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | Iterable[bytes] | None = None,
-        connect_seconds: float | None = None,
-        answer_seconds: float | None = None,
+        self, request: Request, profile: TlsProfile, meter: Meter, *, connect_seconds: float | None = None
     ) -> Reply:
-        """Send one request; redirects are returned, not followed.
+        """Send one request, whose target is a URL; redirects are returned, not followed.
 
         Raises:
             one of ``failures.FOREIGN``: no answer.
         """
-        manager = self._manager(url, profile)
+        manager = self._manager(request.target, profile)
         options = self.options
         timeout = Timeout(
-            connect=connect_seconds or options.connect_seconds, read=answer_seconds or options.stall_seconds
+            connect=connect_seconds or options.connect_seconds,
+            read=request.answer_seconds or options.stall_seconds,
         )
+        body = request.body() if request.body is not None else None
         meter.add(requests=1, sent=len(body) if isinstance(body, bytes) else 0)
         response = manager.request(
-            method,
-            url,
+            request.method,
+            request.target,
             body=body,
             # Encodings would change the bytes that digests are about.
-            headers={"User-Agent": options.user_agent, "Accept-Encoding": "identity", **(headers or {})},
+            headers={"User-Agent": options.user_agent, "Accept-Encoding": "identity", **request.headers},
             timeout=timeout,
             retries=False,
             redirect=False,
             preload_content=False,
             decode_content=False,
         )
-        return Reply(response, url, meter, self)
+        return Reply(response, request.target, meter, self)
 
     def close(self) -> None:
         """Close idle connections."""
@@ -229,7 +223,7 @@ class Transport:
 
 
 def bypasses_proxy(origin: Origin, no_proxy: str) -> bool:
-    """Whether ``no_proxy`` (names, suffixes, ``host:port``, networks in CIDR form, ``*``) or loopback exempts a host."""
+    """Whether ``no_proxy`` (names, suffixes, ``host:port``, CIDR networks, ``*``) or loopback exempts a host."""
     if is_loopback(origin.host):
         return True
     for entry in (part.strip().lower().lstrip(".") for part in no_proxy.split(",")):

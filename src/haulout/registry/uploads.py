@@ -11,15 +11,16 @@ from haulout.registry.errcode import Answer, failure
 from haulout.registry.failures import FOREIGN
 from haulout.registry.host import take_answer
 from haulout.registry.limits import limits_for
+from haulout.registry.request import Request
 from haulout.registry.retry import RETRIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from haulout.oci import Descriptor
     from haulout.progress import Task
     from haulout.registry.access import Access
-    from haulout.registry.host import Patience
+    from haulout.registry.patience import Patience
     from haulout.registry.transport import Reply
 
 _BLOCK: Final = 256 * 1024
@@ -106,15 +107,9 @@ class _Upload:
     def _start(self, mount_from: str | None) -> Reply:
         query = "" if mount_from is None else f"?mount={self._blob.digest}&from={mount_from}"
         scopes: frozenset[str] = frozenset() if mount_from is None else frozenset({f"repository:{mount_from}:pull"})
-        with self._access.request(
-            "POST",
-            f"blobs/uploads/{query}",
-            what=self._what,
-            accept=frozenset({202} if mount_from is None else {201, 202}),
-            headers={"Content-Length": "0"},
-            extra_scopes=scopes,
-            patience=self._patience,
-        ) as reply:
+        request = Request("POST", f"blobs/uploads/{query}", {"Content-Length": "0"}, scopes=scopes)
+        accept = frozenset({202} if mount_from is None else {201, 202})
+        with self._access.request(request, what=self._what, accept=accept, patience=self._patience) as reply:
             return reply
 
     # -- in one request ----------------------------------------------------------------------------------------------
@@ -128,13 +123,7 @@ class _Upload:
             return bodies[-1]
 
         try:
-            with self._access.exchange(
-                "PUT",
-                self._final(location),
-                headers=headers,
-                body=body,
-                answer_seconds=self._access.host.transport.options.commit_seconds,
-            ) as reply:
+            with self._access.exchange(self._final(location, headers, body)) as reply:
                 self._finish(reply)
         except FOREIGN as error:
             self._patience.after(error, self._access.host.name)
@@ -173,12 +162,7 @@ class _Upload:
             if self._read(stream, 1):
                 raise SizeMismatch(f"the source of {self._blob.digest}", size, "more")
         try:
-            with self._access.exchange(
-                "PUT",
-                self._final(location),
-                headers={"Content-Length": "0"},
-                answer_seconds=self._access.host.transport.options.commit_seconds,
-            ) as reply:
+            with self._access.exchange(self._final(location, {"Content-Length": "0"})) as reply:
                 self._finish(reply)
         except FOREIGN as error:
             self._patience.after(error, self._access.host.name)
@@ -192,7 +176,7 @@ class _Upload:
             "Content-Range": f"{position}-{position + len(data) - 1}",
         }
         try:
-            with self._access.exchange("PATCH", location, headers=headers, body=lambda: data) as reply:
+            with self._access.exchange(Request("PATCH", location, headers, lambda: data)) as reply:
                 if reply.status in _TAKEN:
                     self._patience.progressed()
                     return self._access.host.own_location(reply, self._what), position + len(data)
@@ -210,7 +194,7 @@ class _Upload:
     def _ask_position(self, location: str, furthest: int) -> tuple[str, int]:
         """GET the upload's state, to go on where the registry really is."""
         try:
-            with self._access.exchange("GET", location) as reply:
+            with self._access.exchange(Request("GET", location)) as reply:
                 found = _RANGE.fullmatch(reply.headers.get("range", "").strip())
                 if reply.status not in {200, 202, 204} or found is None:
                     raise _Lost
@@ -226,8 +210,12 @@ class _Upload:
 
     # -- both --------------------------------------------------------------------------------------------------------
 
-    def _final(self, location: str) -> str:
-        return f"{location}{'&' if '?' in location else '?'}digest={self._blob.digest}"
+    def _final(
+        self, location: str, headers: Mapping[str, str], body: Callable[[], Iterable[bytes]] | None = None
+    ) -> Request:
+        url = f"{location}{'&' if '?' in location else '?'}digest={self._blob.digest}"
+        patience = self._access.host.transport.options.commit_seconds
+        return Request("PUT", url, headers, body, answer_seconds=patience)
 
     def _finish(self, reply: Reply) -> None:
         if reply.status in _STORED:
