@@ -111,6 +111,7 @@ def test_refuses_with_the_place(data, place):
     with pytest.raises(InvalidManifest, match=place) as caught:
         parse_any(data, "the thing")
     assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("the thing is not a valid manifest")
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class Target(BlobWriter, ManifestWriter, Protocol):
     """What is copied to."""
 
 
-def copy(  # noqa: PLR0913 - two places, two names, three choices
+def copy(
     source: Source,
     selector: str | Digest,
     target: Target,

@@ -55,6 +55,9 @@ def translated(path: str) -> Iterator[None]:
     except OSError as exc:
         code = exc.errno or 0
         raise StorageError(path, _REASONS.get(code, exc.strerror or type(exc).__name__), hint=_HINTS.get(code)) from exc
+    except ValueError as exc:
+        # A NUL byte, or a character the file system's encoding lacks.
+        raise StorageError(path, "it is no file name") from exc
 
 
 class Folder:
@@ -85,8 +88,6 @@ class Folder:
             if isinstance(exc.__cause__, FileNotFoundError):
                 raise NotFoundError(f"{path} does not exist") from exc
             raise
-        except ValueError as exc:
-            raise StorageError(path, "it is no file name") from exc
 
     def child(self, name: str, *, create: bool) -> Folder | None:
         """Open the directory ``name`` in this one; None where it is absent and not to be created.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -10,7 +11,7 @@ from haulout.oci import json, mediatype
 from haulout.oci.descriptor import EMPTY, Descriptor, annotations_from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 MAX_ENTRIES: Final = 4096
 """Most layers or index entries read."""
@@ -44,18 +45,16 @@ class Manifest:
         if "manifests" in rest or "fsLayers" in rest:
             raise InvalidManifest(what, "it claims to be a manifest and an index at once")
         kind = _media_type(rest, what, media_type, mediatype.OCI_MANIFEST, mediatype.MANIFESTS)
-        config = Descriptor.from_json(rest.pop("config", None), "config")
-        layers = _descriptors(rest.pop("layers", None), what, "layers")
-        subject = rest.pop("subject", None)
-        return cls(
-            config,
-            layers,
-            kind,
-            _artifact_type(rest, what),
-            None if subject is None else Descriptor.from_json(subject, "subject"),
-            annotations_from_json(rest.pop("annotations", None), "manifest"),
-            rest,
-        )
+        with _parts_of(what):
+            return cls(
+                Descriptor.from_json(rest.pop("config", None), "config"),
+                _descriptors(rest.pop("layers", None), what, "layers"),
+                kind,
+                _artifact_type(rest, what),
+                _subject(rest),
+                annotations_from_json(rest.pop("annotations", None), "manifest"),
+                rest,
+            )
 
     def to_bytes(self) -> bytes:
         """Serialise compactly, in the key order of Podman's own manifests."""
@@ -110,16 +109,15 @@ class Index:
         if "layers" in rest or "fsLayers" in rest or "config" in rest:
             raise InvalidManifest(what, "it claims to be an index and a manifest at once")
         kind = _media_type(rest, what, media_type, mediatype.OCI_INDEX, mediatype.INDEXES)
-        manifests = _descriptors(rest.pop("manifests", None), what, "manifests")
-        subject = rest.pop("subject", None)
-        return cls(
-            manifests,
-            kind,
-            _artifact_type(rest, what),
-            None if subject is None else Descriptor.from_json(subject, "subject"),
-            annotations_from_json(rest.pop("annotations", None), "index"),
-            rest,
-        )
+        with _parts_of(what):
+            return cls(
+                _descriptors(rest.pop("manifests", None), what, "manifests"),
+                kind,
+                _artifact_type(rest, what),
+                _subject(rest),
+                annotations_from_json(rest.pop("annotations", None), "index"),
+                rest,
+            )
 
     def to_bytes(self) -> bytes:
         """Serialise compactly; fields we do not read are kept."""
@@ -193,6 +191,22 @@ def _descriptors(value: object, what: str, key: str) -> tuple[Descriptor, ...]:
     if len(value) > MAX_ENTRIES:
         raise InvalidManifest(what, f"{len(value)} entries; at most {MAX_ENTRIES} are accepted", path=key)
     return tuple(Descriptor.from_json(item, f"{key}[{number}]") for number, item in enumerate(value))
+
+
+def _subject(rest: dict[str, Any]) -> Descriptor | None:
+    value = rest.pop("subject", None)
+    return None if value is None else Descriptor.from_json(value, "subject")
+
+
+@contextlib.contextmanager
+def _parts_of(what: str) -> Iterator[None]:
+    """Say of which document a broken part is one."""
+    try:
+        yield
+    except InvalidManifest as exc:
+        if exc.what == what:
+            raise
+        raise InvalidManifest(what, exc.reason, path=exc.path, hint=exc.hint) from exc
 
 
 def _artifact_type(rest: dict[str, Any], what: str) -> str | None:
