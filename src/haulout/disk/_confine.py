@@ -45,6 +45,9 @@ def _main(address_space: str, cpu_seconds: str, file_size: str, parent: str, *co
         hard = resource.getrlimit(kind)[1]
         soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(kind, (soft, soft))
+    # Python ignores these two, and exec would hand that on.
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     library = ctypes.CDLL(None)
     library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _cut_network(library)

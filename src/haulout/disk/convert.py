@@ -28,7 +28,7 @@ from haulout.disk import qemu_img
 from haulout.disk.image import opened
 from haulout.disk.inspection import inspect_image, require_safe
 from haulout.disk.types import DiskFormat
-from haulout.errors import StorageError, UnsafeDiskError, UsageError
+from haulout.errors import StorageError, ToolError, UnsafeDiskError, UsageError
 from haulout.progress import NullProgress
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ _SLOWEST = 4 << 20
 """Bytes per second of processor time that even a slow machine converts."""
 
 
-def convert(  # noqa: PLR0913  (each is one word of the request)
+def convert(
     source: Source,
     source_format: DiskFormat | None,
     target: str | os.PathLike[str],
@@ -158,6 +158,8 @@ def _run(image: Image, info: DiskInfo, made: Path, target_format: DiskFormat, pr
 
 def _approve(made: Path, source: DiskInfo, target_format: DiskFormat, target: Path) -> DiskInfo:
     """Inspect the result: it must be what was asked for, and no disk within a disk."""
+    if not made.is_file():
+        raise ToolError(qemu_img.TOOL, "said it was done, but wrote nothing")
     # What is wrong with the result was wrong with the source, which is the file people know.
     with opened(made, name=source.path, follow_symlinks=False) as image:
         info = inspect_image(image)

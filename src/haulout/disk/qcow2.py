@@ -219,6 +219,9 @@ def _check_tables(image: Image, header: Header) -> None:
     needed = -(-header.size // reach)
     if header.size >= 1 << 63 or needed * 8 > MAX_L1_BYTES:
         raise Damaged(f"its virtual size of {header.size} bytes is beyond what its clusters can address")
+    # QEMU writes no such size, and rounds it down where it meets one; others may round it up.
+    if header.size % 512:
+        raise Damaged(f"its virtual size of {header.size} bytes is not one of whole sectors")
     if header.l1_entries * 8 > MAX_L1_BYTES or header.l1_entries < needed:
         raise Damaged(f"its L1 table of {header.l1_entries} entries does not fit a disk of {header.size} bytes")
     if not 0 < header.refcount_clusters * cluster <= max(MAX_REFCOUNT_TABLE_BYTES, cluster):
@@ -240,10 +243,10 @@ def _walk(image: Image, header: Header) -> tuple[bool, list[Danger]]:
     """
     l1 = _words(image.exact(header.l1_offset, header.l1_entries * 8, "L1 table"))
     tables = [entry & _OFFSET for entry in l1 if entry & _OFFSET]
-    if len(set(tables)) != len(tables):
-        raise Damaged("two places of its L1 table lead to the same L2 table", rule="shared-clusters")
     if len(tables) * header.cluster > MAX_L2_BYTES:
         raise Damaged("its tables are larger than any honest disk needs", rule="oversized-tables")
+    if len(set(tables)) != len(tables):
+        raise Damaged("two places of its L1 table lead to the same L2 table", rule="shared-clusters")
     step = header.l2_entry_size // 8
     plain = packed = last = 0
     for offset in tables:

@@ -31,11 +31,10 @@ _FILE_PARAMETERS = uuid.UUID("caa16737-fa36-4d43-b3b6-33f0aa44e76b")
 _VIRTUAL_SIZE = uuid.UUID("2fa54224-cd1b-4876-b211-5dbed83bf4b8")
 _SECTOR_SIZE = uuid.UUID("8141bf1d-a96f-4709-ba47-f233a8faab5f")
 _PARENT_LOCATOR = uuid.UUID("a8d35f2d-b30b-454d-abf7-d3d84834ab0c")
-_HARMLESS = frozenset(
-    {
-        uuid.UUID("beca12ab-b2e6-4523-93ef-c309e000c746"),  # page 83 data, the disk's identity
-        uuid.UUID("cda348c7-445d-4471-9cc9-e9885251c556"),  # physical sector size
-    }
+_PAGE_83 = uuid.UUID("beca12ab-b2e6-4523-93ef-c309e000c746")
+_PHYSICAL_SECTOR_SIZE = uuid.UUID("cda348c7-445d-4471-9cc9-e9885251c556")
+_ITEMS = frozenset(
+    {_FILE_PARAMETERS, _VIRTUAL_SIZE, _SECTOR_SIZE, _PAGE_83, _PHYSICAL_SECTOR_SIZE, _PARENT_LOCATOR},
 )
 
 _FULLY_PRESENT, _PARTIALLY_PRESENT = 6, 7
@@ -57,6 +56,9 @@ def probe(image: Image) -> Finding | None:
     block, flags = struct.unpack("<II", _item(items, _FILE_PARAMETERS, 8))
     (size,) = struct.unpack("<Q", _item(items, _VIRTUAL_SIZE, 8))
     (sector,) = struct.unpack("<I", _item(items, _SECTOR_SIZE, 4))
+    # Not used here, but without them no program opens the file.
+    _item(items, _PAGE_83, 16)
+    _item(items, _PHYSICAL_SECTOR_SIZE, 4)
     if sector not in {512, 4096}:
         raise Damaged(f"its sector size of {sector} bytes is impossible")
     if not _MIB <= block <= 256 * _MIB or block & (block - 1):
@@ -147,7 +149,7 @@ def _metadata(image: Image, region: _Region) -> dict[uuid.UUID, bytes]:
         user, required = bool(flags & 1), bool(flags & 4)
         if user and not required:
             continue
-        known = not user and kind in {_FILE_PARAMETERS, _VIRTUAL_SIZE, _SECTOR_SIZE, _PARENT_LOCATOR, *_HARMLESS}
+        known = not user and kind in _ITEMS
         if not known:
             if required:
                 raise Damaged(f"it needs unknown metadata, {kind}", rule="unknown-feature")
