@@ -28,6 +28,7 @@ from haulout.resolve.recognise import (
     Role,
     architecture_of,
     classify,
+    file_layers,
     is_attachment,
     look_inside,
     tar_layers,
@@ -132,6 +133,9 @@ class _Resolving:
         if chosen is not None:
             return self._chosen(chosen, Shape.REFERRERS)
         there = spelled([*candidates, *attached])
+        files = [] if there else self._files(candidates)
+        if len(files) == 1:
+            return self._chosen(files[0], Shape.INDEX)
         containers = [item for item in candidates if item.role is Role.CONTAINER]
         if there or not containers:
             raise self._nothing(there)
@@ -154,6 +158,18 @@ class _Resolving:
     def _looked_into(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Read the manifests that may fit and whose descriptors say too little."""
         return [self._look(item) if self._may_fit(item) else item for item in candidates]
+
+    def _files(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return the artifacts that nothing marks as disks, but that hold files and may fit."""
+        return [
+            item
+            for item in candidates
+            if item.role is Role.UNKNOWN
+            and self._query.takes_architecture(item.architecture)
+            and item.descriptor.digest in self._read
+            and isinstance(manifest := self._read[item.descriptor.digest][1], Manifest)
+            and file_layers(manifest)
+        ]
 
     def _may_fit(self, item: Candidate) -> bool:
         says_enough = item.role is Role.ATTACHMENT or (item.role is Role.DISK and item.disk_type is not None)
