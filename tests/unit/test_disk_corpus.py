@@ -105,6 +105,7 @@ def vmdk(
     sectors=20,
     entries=512,
     directory=30,
+    overhead=128,
     algorithm=0,
     footer=None,
 ):
@@ -121,7 +122,7 @@ def vmdk(
             entries,
             21,
             directory,
-            128,
+            overhead,
             0,
             b"\n \r\n",
             algorithm,
@@ -380,6 +381,7 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes]]] = {
     "thousand extensions": ("damaged", lambda: qcow2(extensions=[(1, b"")] * 1000)),
     "refcount order": ("damaged", lambda: qcow2(order=63)),
     "extended L2 of small clusters": ("damaged", lambda: qcow2(incompatible=16, cluster_bits=9, size=512)),
+    "snapshot table misaligned": ("damaged", lambda: over(qcow2(), (0x47, b"\2"))),
     "virtual size overflow": ("damaged", lambda: qcow2(size=(1 << 64) - 512)),
     "virtual size of part of a sector": ("damaged", lambda: qcow2(size=MIB + 2)),
     "virtual size beyond L1": ("damaged", lambda: qcow2(size=1 << 40)),
@@ -457,6 +459,7 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes]]] = {
     "vmdk descriptor outside": ("truncated", lambda: vmdk(at=1 << 40)),
     "vmdk descriptor of 2^60": ("damaged", lambda: vmdk(sectors=1 << 60)),
     "vmdk directory outside": ("truncated", lambda: vmdk(directory=1 << 40)),
+    "vmdk tables outside": ("truncated", lambda: vmdk(overhead=1 << 40)),
     "vmdk compression": ("unknown-feature", lambda: vmdk(algorithm=9)),
     "vmdk footer missing": (
         "truncated",

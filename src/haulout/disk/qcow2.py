@@ -116,11 +116,13 @@ def probe(image: Image) -> Finding | None:
 def _header(image: Image) -> Header:
     fields = _V2.unpack(image.exact(0, _V2.size, "header"))[1:]
     version, backing_offset, backing_length, cluster_bits, size, encryption, l1_entries, l1_offset = fields[:8]
-    refcount_offset, refcount_clusters, snapshots, _snapshots_offset = fields[8:]
+    refcount_offset, refcount_clusters, snapshots, snapshots_offset = fields[8:]
     if version not in {2, 3}:
         raise Damaged(f"it is qcow2 of version {version}; known are 2 and 3", rule="unknown-version")
     if not 9 <= cluster_bits <= 21:
         raise Damaged(f"its cluster size of 2^{cluster_bits} bytes is impossible")
+    if snapshots_offset % (1 << cluster_bits):
+        raise Damaged("its snapshot table lies at an impossible place")
     incompatible, autoclear, refcount_order, length, compression = 0, 0, 4, _V2.size, 0
     if version == 3:
         incompatible, _, autoclear, refcount_order, length = _V3.unpack(image.exact(_V2.size, _V3.size, "header"))

@@ -45,6 +45,7 @@ class _Header:
     descriptor_sectors: int
     entries_per_table: int
     directory: int
+    overhead: int
     compression: int
 
 
@@ -84,8 +85,8 @@ def probe(image: Image) -> Finding | None:
 
 def _parse(data: bytes) -> _Header:
     fields = _HEADER.unpack(data)[1:]
-    version, flags, capacity, grain, offset, sectors, entries, _copy, directory, _overhead, _, _, compression = fields
-    return _Header(version, flags, capacity, grain, offset, sectors, entries, directory, compression)
+    version, flags, capacity, grain, offset, sectors, entries, _copy, directory, overhead, _, _, compression = fields
+    return _Header(version, flags, capacity, grain, offset, sectors, entries, directory, overhead, compression)
 
 
 def _check(image: Image, header: _Header) -> None:
@@ -102,6 +103,8 @@ def _check(image: Image, header: _Header) -> None:
         raise Damaged("its compression method is unknown or contradicts its flags", rule="unknown-feature")
     if not 0 < header.descriptor_sectors <= MAX_DESCRIPTOR // _SECTOR or not header.descriptor_offset:
         raise Damaged("it has no descriptor inside, or one of impossible size")
+    if header.overhead * _SECTOR > image.size:
+        raise Damaged("its tables lie outside the file", rule="truncated", hint="is the file complete?")
     if header.directory != _AT_END:
         tables = -(-header.capacity // (header.grain * header.entries_per_table))
         if not header.directory or header.directory * _SECTOR + tables * 4 > image.size:
