@@ -382,6 +382,7 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes]]] = {
     "refcount order": ("damaged", lambda: qcow2(order=63)),
     "extended L2 of small clusters": ("damaged", lambda: qcow2(incompatible=16, cluster_bits=9, size=512)),
     "snapshot table misaligned": ("damaged", lambda: over(qcow2(), (0x47, b"\2"))),
+    "snapshot table at 2^63": ("damaged", lambda: over(qcow2(), (0x40, b"\x80"))),
     "virtual size overflow": ("damaged", lambda: qcow2(size=(1 << 64) - 512)),
     "virtual size of part of a sector": ("damaged", lambda: qcow2(size=MIB + 2)),
     "virtual size beyond L1": ("damaged", lambda: qcow2(size=1 << 40)),

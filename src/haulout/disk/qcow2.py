@@ -121,7 +121,7 @@ def _header(image: Image) -> Header:
         raise Damaged(f"it is qcow2 of version {version}; known are 2 and 3", rule="unknown-version")
     if not 9 <= cluster_bits <= 21:
         raise Damaged(f"its cluster size of 2^{cluster_bits} bytes is impossible")
-    if snapshots_offset % (1 << cluster_bits):
+    if snapshots_offset % (1 << cluster_bits) or snapshots_offset >> 63:
         raise Damaged("its snapshot table lies at an impossible place")
     incompatible, autoclear, refcount_order, length, compression = 0, 0, 4, _V2.size, 0
     if version == 3:
