@@ -42,8 +42,8 @@ def exit_codes_page() -> str:
         lines.append(f"| {code} | {text} | {', '.join(f'`{name}`' for name in names)} |")
     lines += [
         "",
-        "An error is one line on standard error, `haulout: …`; the way out is a second one, `  hint: …`, where there is",
-        "one. With `--json` the same goes to standard output as an object: see [json.md](json.md).",
+        "An error is one line on standard error, `haulout: …`; the way out is a second one, `  hint: …`, where there",
+        "is one. With `--json` the same goes to standard output as an object: see [json.md](json.md).",
         "",
         "A file system that is full, read-only or closed to you counts as `StorageError`, whichever call met it.",
         "A reader that goes away (`haulout … | head -1`) ends haulout quietly with 141 (128 + SIGPIPE).",

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from haulout.oci import Architecture, Digest, Reference, parse_reference
     from haulout.progress import NullProgress, Progress
     from haulout.registry import ConnectionOptions
-    from haulout.transfer import DiskSource, inventory, pull, push, resolve
+    from haulout.transfer.look import inventory, resolve
+    from haulout.transfer.pull import pull
+    from haulout.transfer.push import DiskSource, push
     from haulout.transfer.results import PullResult, PushedDisk, PushResult
 
 __version__: Final = "0.1.0"

@@ -49,7 +49,7 @@ def lines(info: DiskInfo) -> Iterator[str]:
             f"{partition.kind}{name}{inside}"
         )
     for name, value in info.details.items():
-        yield f"  {name.replace('_', ' '):<9} {_plain(value)}"
+        yield f"  {name.replace('_', ' ')}: {_plain(value)}"
     for danger in info.dangers:
         yield f"  DANGER    {danger.reason} [{danger.rule}]"
         if danger.hint:

@@ -54,7 +54,8 @@ def command(session: Session, subject: str) -> int:
     from haulout.cli import inventory_report  # noqa: PLC0415
     from haulout.transfer import inventory  # noqa: PLC0415 - loads the HTTP client
 
-    held = inventory(found, connections=session.connections())
+    with session.progress() as progress:
+        held = inventory(found, connections=session.connections(), progress=progress)
     session.result("inspect", inventory_report.document(held), inventory_report.lines(held))
     return 0
 
@@ -70,7 +71,7 @@ def subject_of(text: str) -> Path | Reference:
     if text.startswith(("oci:", "docker://")):
         return parse_reference(text)
     path = Path(text)
-    if os.path.lexists(path) if "\0" not in text else False:
+    if os.path.lexists(path):
         if (path / "oci-layout").is_file():
             raise UsageError(f"{text} is an OCI image layout", hint=f"name a tag in it: oci:{text.rstrip('/')}:TAG")
         return path

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.cli.terminal import count, size
+from haulout.errors import InvalidManifest
+from haulout.oci import SizedDigest, mediatype
 from haulout.oci import annotations as keys
-from haulout.oci import mediatype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -76,7 +77,8 @@ def _node(item: Item, attached: str = "") -> _Node:
     kind = "/".join(part for part in (item.architecture, item.disk_type) if part)
     if not kind and item.descriptor.platform is not None:
         kind = str(item.descriptor.platform)
-    special = "" if item.artifact_type in {None, *mediatype.IMAGE_CONFIGS, mediatype.OCI_EMPTY} else item.artifact_type
+    ordinary = {None, mediatype.DISK_ARTIFACT, mediatype.OCI_EMPTY, *mediatype.IMAGE_CONFIGS}
+    special = None if item.artifact_type in ordinary else item.artifact_type
     role = _NAMES.get(item.artifact_type or "") or " ".join(part for part in (str(item.role), kind, special) if part)
     return _Node(f"{attached}{role}, {size(item.size)}, sha256:{item.descriptor.digest.short}…", tuple(_below(item)))
 
@@ -86,7 +88,10 @@ def _below(item: Item) -> Iterator[_Node]:
         yield _Node(f"note: {note}")
     annotations = {**item.annotations, **item.descriptor.annotations}
     for name, value in annotations.items():
-        if name != keys.DISKTYPE:
+        # The disk type stands on the item's own line; the table of contents is shown where it is attached.
+        if name == keys.DISK:
+            yield _Node(f"plain disk{_sized(value)}")
+        elif name not in {keys.DISKTYPE, keys.TOC}:
             yield _Node(f"{name} = {value if len(value) <= _LONGEST else value[:_LONGEST] + '…'}")
     for layer in item.layers:
         if layer.media_type != mediatype.OCI_EMPTY:
@@ -96,6 +101,14 @@ def _below(item: Item) -> Iterator[_Node]:
         yield _node(child)
     for referrer in item.referrers:
         yield _node(referrer, "attached: ")
+
+
+def _sized(value: str) -> str:
+    try:
+        found = SizedDigest.parse(value, keys.DISK)
+    except InvalidManifest as exc:
+        return f": {exc.message}"
+    return f", {size(found.size)}, sha256:{found.digest.short}…"
 
 
 def _item(item: Item) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _LONGEST: Final = 64 * 1024
     short_help="Check and keep credentials for a registry.",
     examples=(
         Example(
-            "haulout login registry.example.com -u anna --password-stdin < token",
+            "haulout login registry.example.com -u builder --password-stdin < token",
             "log in with a token kept in a file; without --password-stdin you are asked",
         ),
     ),
@@ -47,11 +47,12 @@ def command(session: Session, host: str, user: str | None, password_stdin: bool)
         raise UsageError("the user name and the password must not be empty")
     from haulout.registry import login  # noqa: PLC0415 - loads the HTTP client
 
-    stored = login(host, user, password, session.connections())
+    stored = login(host, user, password, options=session.connections())
     session.result(
         "login",
-        {"host": host, "user": user, "stored_in": str(stored)},
+        {"host": host, "user": user, "stored_in": stored},
         (f"logged in to {host} as {user}; kept in {stored}",),
+        brief="",
     )
 
 

@@ -25,5 +25,6 @@ def command(session: Session, host: str) -> None:
     """Forget the credentials kept for the registry HOST."""
     from haulout.registry import logout  # noqa: PLC0415
 
-    stored = logout(host)
-    session.result("logout", {"host": host, "stored_in": str(stored)}, (f"logged out of {host}",))
+    forgotten = logout(host)
+    told = f"logged out of {host}" if forgotten else f"there was nothing to forget about {host}"
+    session.result("logout", {"host": host, "forgotten": forgotten}, (told,), brief="")

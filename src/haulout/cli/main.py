@@ -136,6 +136,7 @@ def _run(argv: list[str], session: Session) -> int:
 
 def _tell(error: BaseException, session: Session) -> int:
     failure = explain(error)
+    _empty_stdout()
     try:
         if session.debug:
             _trace(error)
@@ -168,6 +169,15 @@ def _trace(error: BaseException) -> None:
     for part in traceback.format_exception(error):
         for line in part.rstrip("\n").split("\n"):
             _line(neutral(line))
+
+
+def _empty_stdout() -> None:
+    # A result that could not be written must not come up again, as a complaint of the interpreter at its end.
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        _forget_stdout()
 
 
 def _forget_stdout() -> None:

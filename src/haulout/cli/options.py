@@ -24,10 +24,8 @@ def _into_session(context: click.Context, parameter: click.Parameter, value: Any
         setattr(context.ensure_object(Session), parameter.name or "", value)
 
 
-def _flag(name: str, target: str, text: str, *, hidden: bool = False) -> Decorator:
-    return click.option(
-        name, target, is_flag=True, expose_value=False, callback=_into_session, help=text, hidden=hidden
-    )
+def _flag(names: str, target: str, text: str) -> Decorator:
+    return click.option(*names.split(), target, is_flag=True, expose_value=False, callback=_into_session, help=text)
 
 
 def common(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,7 +33,7 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             _flag("--json", "as_json", "Print the result as one JSON object (docs/json.md)."),
-            _flag("--quiet", "quiet", "No progress and no notes; of the result, only its essence."),
+            _flag("-q --quiet", "quiet", "No progress and no notes; of the result, only its essence."),
             click.option(
                 "--progress",
                 "progress_mode",

@@ -108,7 +108,7 @@ def document(result: PullResult) -> dict[str, Any]:
         "format": str(result.format),
         "manifest": str(result.manifest),
         "blob": {"digest": str(result.blob.digest), "size": result.blob.size},
-        "disk": {"digest": str(result.disk.digest), "size": result.disk.size},
+        "disk": None if result.disk is None else {"digest": str(result.disk.digest), "size": result.disk.size},
         "fetched": result.fetched,
         "reused": result.reused,
         "zero": result.zero,
@@ -124,13 +124,21 @@ def lines(result: PullResult) -> Iterator[str]:
     kind = "/".join(part for part in (result.architecture, result.disk_type) if part) or "the disk"
     took = duration(result.seconds)
     if result.status == "present":
-        yield f"{kind} of {result.reference} is here already: {result.path} ({size(result.disk.size)}, {took})"
+        whole = "" if result.disk is None else f"{size(result.disk.size)}, "
+        yield f"{kind} of {result.reference} is here already: {result.path} ({whole}{took})"
     else:
-        data = f", {size(result.disk.size - result.zero)} data" if result.zero else ""
-        reused = f", reused {size(result.reused)}" if result.reused else ""
         requests = f" in {count(result.traffic.requests, 'request')}" if result.traffic.requests else ""
-        yield (
-            f"pulled {kind} of {result.reference} → {result.path} "
-            f"({size(result.disk.size)}{data}; fetched {size(result.fetched)}{requests}{reused}, {took})"
-        )
+        facts = [
+            *_sizes(result),
+            f"fetched {size(result.fetched)}{requests}",
+            *([f"reused {size(result.reused)}"] if result.reused else []),
+        ]
+        yield f"pulled {kind} of {result.reference} → {result.path} ({', '.join(facts)}, {took})"
     yield str(result.pinned)
+
+
+def _sizes(result: PullResult) -> Iterator[str]:
+    if result.disk is not None:
+        yield size(result.disk.size)
+        if result.zero:
+            yield f"{size(result.disk.size - result.zero)} data"

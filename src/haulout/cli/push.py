@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Make these types from a raw DISK too, and publish them.",
 )
-@click.option("--title", metavar="NAME", help="Begin file titles with NAME.  [default: the file's own name]")
+@click.option("--title", metavar="NAME", help="Begin file titles with NAME.  [default: the repository's name]")
 @click.option("--level", type=click.IntRange(1, 22), metavar="N", default=6, show_default=True, help="zstd level.")
 @options.jobs
 @options.registry

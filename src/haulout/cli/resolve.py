@@ -45,7 +45,15 @@ def command(
     """
     from haulout.transfer import resolve  # noqa: PLC0415 - loads the HTTP client
 
-    found = resolve(reference, architecture=arch, disk_type=disk_type, title=title, connections=session.connections())
+    with session.progress() as progress:
+        found = resolve(
+            reference,
+            architecture=arch,
+            disk_type=disk_type,
+            title=title,
+            connections=session.connections(),
+            progress=progress,
+        )
     session.result("resolve", document(found), (str(found.pinned),))
 
 

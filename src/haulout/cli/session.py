@@ -66,13 +66,15 @@ class Session:
             verb: whose result it is.
             document: what ``--json`` prints, as one line.
             lines: what people read.
-            brief: the one line of ``--quiet``; None: the same as without it.
+            brief: the one line of ``--quiet``; "": not even that; None: the same as without it.
         """
         if self.as_json:
             # ASCII only: no terminal, locale or log viewer can be confused by what a registry sent.
             print(json.dumps({"schema": SCHEMA, "verb": verb, **document}))
             return
-        for line in lines if brief is None or not self.quiet else (brief,):
+        if self.quiet and brief is not None:
+            lines = (brief,) if brief else ()
+        for line in lines:
             print(neutral(line))
 
     def say(self, line: str) -> None:

@@ -13,7 +13,7 @@ def neutral(text: str) -> str:
     r"""Return ``text`` with everything spelled out that a terminal could obey.
 
     Titles, annotations and messages of registries are other people's text. Control characters, escape sequences, line
-    breaks, direction overrides and lone surrogates become ``\x1b``, ``\u202e`` and the like; letters of all scripts stay.
+    breaks, direction overrides and lone surrogates become ``\x1b``, ``\u202e`` and so on; letters of any script stay.
     """
     if text.isprintable():
         return text
@@ -39,7 +39,9 @@ def quantity(amount: float, unit: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time: ``0.4 s``, ``12 s``, ``3 min 05 s``, ``2 h 07 min``."""
+    """Return a length of time: ``40 ms``, ``0.4 s``, ``12 s``, ``3 min 05 s``, ``2 h 07 min``."""
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

@@ -1,0 +1,169 @@
+"""Help, manual pages, completion: one tree, many views; and every example of it runs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+
+import click
+import pytest
+from tests.cli.sandbox import ROOT, sandbox
+from tests.servers import needs
+
+from haulout.cli.manual import pages
+from haulout.cli.tree import EXAMPLES, VERBS, Verb
+from haulout.cli.tree import haulout as tree
+
+ROOT_CONTEXT = click.Context(tree, info_name="haulout", **tree.context_settings)
+
+
+def verb(name: str) -> Verb:
+    command = tree.get_command(ROOT_CONTEXT, name)
+    assert isinstance(command, Verb)
+    return command
+
+
+COMMANDS = {name: verb(name) for name in VERBS}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    with sandbox(tmp_path_factory.mktemp("help")) as made:
+        yield made
+
+
+@pytest.mark.tools
+@needs("qemu-img", "docker-registry")
+def test_every_example_of_the_help_runs_as_it_stands(place):
+    order = ["login", "push", "resolve", "inspect", "pull", "completion", "logout"]
+    assert sorted(order) == sorted(VERBS)
+    for name in order:
+        command = COMMANDS[name]
+        assert command.examples, name
+        for example in command.examples:
+            done = place.shell(example.command)
+            assert done.code == 0, f"{example.command}\n{done.err}"
+    for example in EXAMPLES:
+        done = place.shell(example.command)
+        assert done.code == 0, f"{example.command}\n{done.err}"
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_help_of_every_verb_shows_its_examples_and_the_common_options(name):
+    command = COMMANDS[name]
+    text = command.get_help(click.Context(command, info_name=name, parent=ROOT_CONTEXT))
+    for example in command.examples:
+        assert f"    {example.command}\n" in f"{text}\n"
+    for option in ("--json", "--quiet", "--progress", "--debug", "--help"):
+        assert option in text
+    registry = name not in {"logout", "completion"}
+    for option in ("--plain-http", "--insecure", "--ca-file"):
+        assert (option in text) is registry
+
+
+def test_no_verb_takes_a_password_on_the_command_line():
+    for command in COMMANDS.values():
+        for parameter in command.params:
+            assert "--password" not in parameter.opts
+
+
+def test_every_option_and_short_help_says_something():
+    for name, command in COMMANDS.items():
+        assert not command.get_short_help_str(60).endswith("..."), name
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, (name, parameter.name)
+
+
+def test_generated_documents_are_up_to_date():
+    """Run ``python tools/generate_docs.py`` where this fails."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools/generate_docs.py"), "--check"],
+        env={"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.tools
+@pytest.mark.skipif(shutil.which("groff") is None, reason="not installed: groff")
+def test_manual_pages_render_without_warnings(tmp_path):
+    for name, text in pages().items():
+        page = tmp_path / name
+        page.write_text(text, encoding="utf-8")
+        done = subprocess.run(
+            ["groff", "-man", "-Tutf8", "-ww", "-rCHECKSTYLE=1", str(page)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+        assert done.stderr == ""
+        # Bold is written as overstriking where the output is no terminal.
+        plain = re.sub(".\b", "", done.stdout)
+        assert "EXAMPLES" in plain
+        assert "EXIT STATUS" in plain
+
+
+@pytest.mark.tools
+@pytest.mark.skipif(shutil.which("man") is None, reason="not installed: man")
+def test_man_itself_shows_a_page():
+    done = subprocess.run(
+        ["man", "--warnings", "-l", str(ROOT / "docs/man/haulout-pull.1")],
+        env={"LANG": "C.UTF-8", "MANWIDTH": "100", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert "haulout-pull - fetch one bootable disk from REF" in done.stdout
+
+
+COMPLETIONS = [
+    ("haulout pu", {"push", "pull"}),
+    ("haulout pull oci:x:1 --ty", {"--type"}),
+    ("haulout pull oci:x:1 --type ", {"qemu", "applehv", "hyperv", "wsl", "vmdk", "iso"}),
+    ("haulout pull oci:x:1 --arch a", {"aarch64", "amd64", "arm", "arm64", "armv7l"}),
+    ("haulout pull oci:x:1 --as q", {"qcow2"}),
+    ("haulout push oci:x:1 --also qemu,h", {"qemu,hyperv"}),
+    ("haulout push oci:x:1 disk.q", {"disk.qcow2"}),
+    ("haulout --progress j", {"json"}),
+    ("haulout completion ", {"bash", "zsh", "fish"}),
+]
+
+
+@pytest.mark.tools
+@needs("bash", "qemu-img")
+@pytest.mark.parametrize(("line", "expected"), COMPLETIONS, ids=[line for line, _ in COMPLETIONS])
+def test_bash_completes_with_the_script_sourced(place, line, expected):
+    """Ask a real bash, as readline would: it calls the function that the script registered, and fills COMPREPLY."""
+    words = line.split(" ")
+    script = f"""
+    source <(haulout completion bash)
+    COMP_WORDS=({" ".join(f'"{word}"' for word in words)}); COMP_CWORD={len(words) - 1}
+    spec=$(complete -p haulout); [[ $spec =~ -F\\ ([^ ]+) ]] || exit 9
+    # compopt works only inside of a completion that readline began.
+    compopt() {{ :; }}
+    "${{BASH_REMATCH[1]}}" haulout "${{COMP_WORDS[COMP_CWORD]}}"
+    # Files are left to readline, which has "-o nosort -o default" or compopt for that.
+    printf '%s\\n' "${{COMPREPLY[@]}}"
+    [[ ${{#COMPREPLY[@]}} -gt 0 && -n ${{COMPREPLY[0]}} ]] || compgen -f "${{COMP_WORDS[COMP_CWORD]}}"
+    """
+    done = place.shell(script)
+    assert done.err == ""
+    assert set(done.out.split()) == expected
+
+
+@pytest.mark.parametrize(("shell", "mark"), [("bash", "complete"), ("zsh", "compdef"), ("fish", "complete --no-files")])
+def test_each_shell_has_a_script(place, shell, mark):
+    done = place.haulout("completion", shell)
+    assert done.code == 0
+    assert mark in done.out
+    assert "_HAULOUT_COMPLETE" in done.out
+    assert place.haulout("completion", shell, "--json").json["script"].strip() == done.out.strip()
