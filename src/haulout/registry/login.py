@@ -6,11 +6,12 @@ import fcntl
 import json
 import os
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from haulout.errors import DeniedError, StorageError
+from haulout.errors import ConflictError, DeniedError, StorageError
 from haulout.registry import helpers
 from haulout.registry.credentials import auth_paths, encode_entry, read_auth_file, server_key
 from haulout.registry.failures import FOREIGN
@@ -22,6 +23,8 @@ from haulout.registry.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+_LOCK_SECONDS: Final = 10.0
 
 
 def login(
@@ -169,8 +172,16 @@ def _rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
     fd = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    deadline = time.monotonic() + _LOCK_SECONDS
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as exc:
+                if time.monotonic() > deadline:
+                    raise ConflictError(f"{target} is being changed by another program") from exc
+                time.sleep(0.02)
         yield
     finally:
         os.close(fd)
