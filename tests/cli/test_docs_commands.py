@@ -1,0 +1,56 @@
+"""Every command that a document shows is run, in the document's order, in a sandbox of its own."""
+
+from __future__ import annotations
+
+import pytest
+from tests.cli.documents import Block, blocks
+from tests.cli.sandbox import ROOT, Sandbox, sandbox
+from tests.servers import needs
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCKS = {
+    path.relative_to(ROOT).as_posix(): [block for block in blocks(path) if block.language == "console"]
+    for path in DOCUMENTS
+}
+RUN = {name: [block for block in found if block.not_run is None] for name, found in BLOCKS.items()}
+NOT_RUN = [(name, block) for name, found in BLOCKS.items() for block in found if block.not_run is not None]
+
+
+def follow(place: Sandbox, block: Block, where: str) -> str:
+    """Run a block's commands; return what the last one printed."""
+    out = ""
+    assert block.commands, f"{where}:{block.line}: a console block without a line that begins with '$ '"
+    for number, command in enumerate(block.commands):
+        done = place.shell(command)
+        expected = block.exit_code if number == len(block.commands) - 1 else 0
+        assert done.code == expected, f"{where}:{block.line}: $ {command}\n{done.out}{done.err}"
+        out = done.out
+    return out
+
+
+@pytest.mark.tools
+@needs("qemu-img", "docker-registry")
+@pytest.mark.parametrize("name", [name for name, found in RUN.items() if found])
+def test_the_commands_of_a_document_run(name, tmp_path):
+    with sandbox(tmp_path) as place:
+        for block in RUN[name]:
+            follow(place, block, name)
+
+
+@pytest.mark.parametrize(("name", "block"), NOT_RUN, ids=[f"{name}:{block.line}" for name, block in NOT_RUN])
+def test_a_block_that_is_not_run_says_why(name, block):
+    assert len(block.not_run) > 10, f"{name}:{block.line}: a reason is wanted"
+    pytest.skip(f"{name}:{block.line}: {block.not_run}")
+
+
+def test_the_reader_of_documents_sees_what_is_there(tmp_path):
+    path = tmp_path / "d.md"
+    path.write_text(
+        "text\n```console\n$ one \\\n    --more\noutput\n$ two\n```\n\n<!-- not run: needs the moon -->\n\n"
+        "```console\n$ fly\n```\n<!-- exit: 4 -->\n```console\n$ fail\n```\n```json\n{}\n```\n"
+    )
+    first, second, third, fourth = blocks(path)
+    assert (first.line, first.commands, first.not_run, first.exit_code) == (2, ["one \\\n    --more", "two"], None, 0)
+    assert (second.commands, second.not_run) == (["fly"], "needs the moon")
+    assert (third.commands, third.exit_code) == (["fail"], 4)
+    assert (fourth.language, fourth.commands) == ("json", [])
