@@ -460,6 +460,7 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes]]] = {
     "vmdk descriptor outside": ("truncated", lambda: vmdk(at=1 << 40)),
     "vmdk descriptor of 2^60": ("damaged", lambda: vmdk(sectors=1 << 60)),
     "vmdk directory outside": ("truncated", lambda: vmdk(directory=1 << 40)),
+    "vmdk spare directory outside": ("truncated", lambda: over(vmdk(), (0x36, b"\xff"))),
     "vmdk tables outside": ("truncated", lambda: vmdk(overhead=1 << 40)),
     "vmdk compression": ("unknown-feature", lambda: vmdk(algorithm=9)),
     "vmdk footer missing": (

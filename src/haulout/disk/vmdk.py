@@ -24,7 +24,7 @@ _ESX_MAGIC = b"COWD"
 _HEADER = struct.Struct("<4sIIQQQQIQQQB4sH")
 _SECTOR = 512
 
-_COMPRESSED, _MARKERS = 1 << 16, 1 << 17
+_SPARE, _COMPRESSED, _MARKERS = 1 << 1, 1 << 16, 1 << 17
 _AT_END = 0xFFFF_FFFF_FFFF_FFFF
 _FOOTER_MARKER = 3
 
@@ -44,6 +44,7 @@ class _Header:
     descriptor_offset: int
     descriptor_sectors: int
     entries_per_table: int
+    spare_directory: int
     directory: int
     overhead: int
     compression: int
@@ -85,8 +86,8 @@ def probe(image: Image) -> Finding | None:
 
 def _parse(data: bytes) -> _Header:
     fields = _HEADER.unpack(data)[1:]
-    version, flags, capacity, grain, offset, sectors, entries, _copy, directory, overhead, _, _, compression = fields
-    return _Header(version, flags, capacity, grain, offset, sectors, entries, directory, overhead, compression)
+    version, flags, capacity, grain, offset, sectors, entries, spare, directory, overhead, _, _, compression = fields
+    return _Header(version, flags, capacity, grain, offset, sectors, entries, spare, directory, overhead, compression)
 
 
 def _check(image: Image, header: _Header) -> None:
@@ -107,7 +108,8 @@ def _check(image: Image, header: _Header) -> None:
         raise Damaged("its tables lie outside the file", rule="truncated", hint="is the file complete?")
     if header.directory != _AT_END:
         tables = -(-header.capacity // (header.grain * header.entries_per_table))
-        if not header.directory or header.directory * _SECTOR + tables * 4 > image.size:
+        places = (header.directory, header.spare_directory) if header.flags & _SPARE else (header.directory,)
+        if not all(place and place * _SECTOR + tables * 4 <= image.size for place in places):
             raise Damaged("its grain directory lies outside the file", rule="truncated", hint="is the file complete?")
 
 
