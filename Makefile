@@ -1,0 +1,47 @@
+# make demo | test | check: each installs what it needs. See CONTRIBUTING.md.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+
+.PHONY: demo test check fix lock docs bench packages clean
+
+demo: $(VENV)/ready packages
+	@$(BIN)/python demo/demo.py
+
+test: $(VENV)/ready packages
+	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal $(ARGS)
+
+check: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/generate_docs.py --check
+	$(BIN)/python tools/check_sizes.py
+
+fix: $(VENV)/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/ready
+	$(BIN)/python tools/generate_docs.py
+
+bench: $(VENV)/ready packages
+	$(BIN)/python benchmarks/transfer.py
+
+# Locks carry hashes and no host names (docs/adr/0002).
+lock: $(VENV)/ready
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements/runtime.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --group dev -o requirements/dev.txt
+
+packages:
+	@tools/debian-packages requirements/debian.txt
+
+$(VENV)/ready: requirements/dev.txt requirements/bootstrap.txt pyproject.toml tools/make-venv
+	@tools/make-venv "$(PYTHON)" $(VENV)
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
