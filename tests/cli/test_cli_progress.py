@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 
 import pytest
@@ -172,6 +173,7 @@ def test_bars_show_untrusted_names_as_they_are_and_leave_nothing_behind(monkeypa
     drawn = err.getvalue()
     assert r"[bold]x[/] \x1b[2J" in drawn
     assert "512 KiB of 1.0 MiB (50 %), 512 KiB/s" in drawn
+    assert all(len(line) <= 116 for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "\n", drawn).split("\n"))
     assert "a [red]note[/red]" in drawn
     assert "\x1b[2J" not in drawn
     assert drawn.endswith("\x1b[2K") or drawn.rstrip().endswith("\x1b[?25h"), "the last bar is erased"

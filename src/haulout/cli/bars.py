@@ -15,9 +15,11 @@ from rich.text import Text
 from haulout.cli.progress import Reporter, figures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from rich.console import ConsoleOptions, RenderResult
     from rich.progress import TaskID
+    from rich.table import Table
 
     from haulout.cli.meter import Meter
     from haulout.cli.progress import Watched
@@ -37,6 +39,21 @@ class _Figures(ProgressColumn):
         return Text(figures(meter, self._clock()))
 
 
+class _Margin:
+    """Leaves room for the ^C that a terminal echoes: in a full line it would move the cursor away from the bars."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(self._table, options.update_width(max(options.max_width - 4, 20)))
+
+
+class _Drawing(RichProgress):
+    def get_renderables(self) -> Iterator[_Margin]:
+        yield _Margin(self.make_tasks_table(self.tasks))
+
+
 class Bars(Reporter):
     """``--progress auto`` on a terminal: one bar per task, gone when the work is done. Notes appear above."""
 
@@ -46,9 +63,10 @@ class Bars(Reporter):
         super().__init__(err, clock=clock)
         self._console = Console(file=err, highlight=False, markup=False, emoji=False)
         # Drawn by our own thread (auto_refresh would be a second one), removed at the end: the result says it all.
-        self._drawing = RichProgress(
+        self._drawing = _Drawing(
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
-            BarColumn(bar_width=24),
+            # The figures are what people read; on a narrow terminal the bar gives way to them.
+            BarColumn(bar_width=24 if self._console.width >= 100 else 6),
             _Figures(clock),
             console=self._console,
             auto_refresh=False,

@@ -76,8 +76,3 @@ class Session:
             lines = (brief,) if brief else ()
         for line in lines:
             print(neutral(line))
-
-    def say(self, line: str) -> None:
-        """Print a line of the story."""
-        if not self.quiet:
-            print(neutral(line), file=sys.stderr)
