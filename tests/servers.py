@@ -106,11 +106,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def issue_tls(directory: Path) -> TlsFiles:
-    """Make an authority and a certificate for localhost, 127.0.0.1 and ::1."""
+def issue_tls(directory: Path, names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")) -> TlsFiles:
+    """Make an authority and a certificate for some names and addresses."""
     directory.mkdir(parents=True, exist_ok=True)
     authority = trustme.CA()
-    leaf = authority.issue_cert("localhost", "127.0.0.1", "::1")
+    leaf = authority.issue_cert(*names)
     files = TlsFiles(directory / "ca.crt", directory / "server.crt", directory / "server.key")
     authority.cert_pem.write_to_path(str(files.ca))
     leaf.private_key_pem.write_to_path(str(files.key))

@@ -58,14 +58,11 @@ def _parse(header: str) -> list[Challenge]:
         scheme = _SCHEME.match(header, position)
         if scheme is None:
             break
-        position = _skip(header, scheme.end())
         parameters: dict[str, str] = {}
-        blob = _TOKEN68.match(header, position)
-        if blob is not None and _PARAMETER.match(header, position) is None and scheme.end() == position:
-            # "Negotiate dG9rZW4=": a token68 in place of parameters; nothing we answer.
-            if scheme[0].endswith(" "):
-                position = _skip(header, blob.end())
-        else:
+        # "Negotiate dG9rZW4=": a token68 in place of parameters; nothing we answer.
+        blob = _TOKEN68.match(header, scheme.end()) if scheme[0].endswith(" ") else None
+        position = _skip(header, blob.end() if blob is not None else scheme.end())
+        if blob is None:
             while (parameter := _PARAMETER.match(header, position)) is not None:
                 value = _ESCAPE.sub(r"\1", parameter[2]) if parameter[2] is not None else parameter[3]
                 parameters.setdefault(parameter[1].lower(), value)

@@ -15,7 +15,15 @@ from haulout.registry.origin import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FOREIGN: Final = (foreign.HTTPError, foreign.HTTPWarning, http.client.HTTPException, OSError, UnicodeError, EOFError)
+FOREIGN: Final = (
+    foreign.HTTPError,
+    foreign.HTTPWarning,
+    foreign.ProxySchemeUnsupported,
+    http.client.HTTPException,
+    OSError,
+    UnicodeError,
+    EOFError,
+)
 """Everything a request or a read can raise that is not ours."""
 
 _E = TypeVar("_E", bound=BaseException)

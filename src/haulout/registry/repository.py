@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from haulout.errors import ContentError, HauloutError, StorageError, UsageError
+from haulout.errors import ContentError, HauloutError, StorageError, UnreachableError, UsageError
 from haulout.oci import parse_any
 from haulout.oci.json import MAX_MANIFEST_BYTES
 from haulout.registry import blobs, ingest, manifests, referrers, tags, uploads
@@ -35,6 +35,8 @@ class Place:
         self.urls = blobs.SignedUrls()
         self.digests = digests
         self.tags = tags
+        self.is_down = False
+        """Not to be asked again: it could not be reached within the tries of one request."""
 
 
 class RegistryRepository:
@@ -148,7 +150,7 @@ class RegistryRepository:
 
     def _first(self, ask: Callable[[Place], _T], *, digest: bool) -> _T:
         for place in self._places:
-            if place is self._home or not (place.digests if digest else place.tags):
+            if place is self._home or place.is_down or not (place.digests if digest else place.tags):
                 continue
             try:
                 return ask(place)
@@ -160,6 +162,7 @@ class RegistryRepository:
 
     def _pass_over(self, place: Place, error: HauloutError) -> None:
         # A mirror that lies is as good as one that is down: the next one is asked, and everything is hashed anyway.
+        place.is_down = place.is_down or isinstance(error, UnreachableError)
         if place.access.name in self._failed and not isinstance(error, ContentError):
             return
         self._failed.add(place.access.name)
