@@ -296,7 +296,7 @@ def test_a_certificate_for_another_name_is_refused(tmp_path):
         docker_registry(tmp_path, tls=tls) as server,
         Registries(options, environment=_environment(tmp_path)) as registries,
     ):
-        with pytest.raises(UnreachableError, match="certificate of 127.0.0.1:"):
+        with pytest.raises(UnreachableError, match=r"certificate of 127\.0\.0\.1:"):
             registries.repository(_reference(server.host)).manifest("1")
         _publish(registries.repository(_reference(f"localhost:{server.port}"), push=True))
 
@@ -351,8 +351,8 @@ def test_a_proxy_without_ranges_begins_at_zero(tmp_path, plain):
         _publish(registries.repository(_reference(proxy.host, "proxied"), push=True))
         store = registries.repository(_reference(proxy.host, "proxied"))
         with store.open_blob(BLOB, 1_000_000, 1_500_000) as stream:
-            assert (stream.start, stream.stop) == (0, 1_500_000)
-            assert stream.read(10_000_000) == CONTENT[:1_500_000]
+            assert (stream.start, stream.stop) == (0, len(CONTENT)), "the whole blob comes, and may be used"
+            assert stream.read(10_000_000) == CONTENT
 
 
 @needs("nginx")

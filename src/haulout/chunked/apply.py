@@ -108,7 +108,7 @@ class _Fetchers:
     def _fetch(self, piece: Slice) -> None:
         with self._blobs.open_blob(self._blob, piece.start, piece.stop) as stream:
             frames = list(piece.frames)
-            if stream.start < piece.start:
+            if stream.start < piece.start or stream.stop > piece.stop:
                 # The whole blob comes anyway: this thread takes all that is left, in the order it comes.
                 with self._lock:
                     frames += [frame for rest in self._waiting for frame in rest.frames]

@@ -138,8 +138,10 @@ class RangeStream:
             reply = self._ask()
             try:
                 begin = self._check(reply)
-                if begin < self._position and is_first:
+                if is_first and reply.status == 200:
+                    # The whole blob comes, whatever was asked: the reader may use all of it.
                     self.start = self._position = begin
+                    self.stop = self._reply_stop = self._blob.size
                 self._skip(reply, self._position - begin)
             except FOREIGN as error:
                 reply.close()

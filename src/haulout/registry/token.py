@@ -54,7 +54,7 @@ def check_realm(realm: str, registry: Origin) -> Origin:
         origin = Origin.of(realm)
     except RegistryError as exc:
         raise DeniedError(f"{registry.netloc} asks for a token from something that is no web address") from exc
-    if origin.scheme != "https" and registry.scheme != "http":
+    if origin.scheme != "https" and (registry.scheme != "http" or origin.host != registry.host):
         raise DeniedError(
             f"{registry.netloc} asks for a token from {origin}, which is not https; no credentials are sent there"
         )

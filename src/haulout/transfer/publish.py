@@ -19,6 +19,7 @@ from haulout.errors import ConflictError, ContentError, DeniedError, NotFoundErr
 from haulout.oci import EMPTY, Descriptor, Digest, Index, Manifest, empty_config_manifest, json, mediatype
 from haulout.oci import annotations as keys
 from haulout.resolve import canonical_type
+from haulout.transfer.stores import put_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +119,7 @@ def _write(store: Store, tag: str, index: Index | None, entries: Sequence[Descri
     data = merged.to_bytes()
     if index is not None and merged == index:
         return store.manifest(tag).descriptor.digest
-    return store.push_manifest(data, merged.media_type, tag).digest
+    return put_manifest(store, data, merged.media_type, tag).digest
 
 
 def _converge(store: Store, tag: str, ours: Sequence[Descriptor], progress: Progress) -> Digest:
@@ -163,7 +164,7 @@ def _announce(store: Store, tag: str, entry: Descriptor) -> None:
             keys.INTENT_ENTRY: json.dumps(entry.to_json()).decode(),
         },
     )
-    store.push_manifest(manifest.to_bytes(), manifest.media_type, _intent_tag(tag, entry))
+    put_manifest(store, manifest.to_bytes(), manifest.media_type, _intent_tag(tag, entry))
 
 
 def _read_intent(store: Store, name: str, tag: str) -> _Intent | None:

@@ -34,7 +34,7 @@ from haulout.transfer.check import hash_file
 from haulout.transfer.names import base_name, title_for
 from haulout.transfer.publish import entry_key, publish, read_index
 from haulout.transfer.results import PushedDisk, PushResult
-from haulout.transfer.stores import open_store
+from haulout.transfer.stores import open_store, put_manifest
 from haulout.transfer.target import storage_errors
 
 if TYPE_CHECKING:
@@ -197,11 +197,11 @@ class _Push:
             artifact_type=mediatype.DISK_ARTIFACT,
             annotations={keys.TOC: str(sized_toc), keys.DISK: str(packed.toc.disk)},
         )
-        described = store.push_manifest(manifest.to_bytes(), manifest.media_type)
+        described = put_manifest(store, manifest.to_bytes(), manifest.media_type)
         referrer = empty_config_manifest(
             (toc_blob, hints_blob), artifact_type=mediatype.TOC_ARTIFACT, subject=described.bare()
         )
-        store.push_manifest(referrer.to_bytes(), referrer.media_type)
+        put_manifest(store, referrer.to_bytes(), referrer.media_type)
         return (
             _report(disk, title, described, manifest, "pushed"),
             replace(

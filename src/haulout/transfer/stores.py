@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import random
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from haulout.content.layout import LayoutStore
-from haulout.oci import LayoutReference
+from haulout.errors import RegistryError
+from haulout.oci import EMPTY, LayoutReference
 from haulout.registry import ConnectionOptions, Registries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from haulout.content.ports import Store
-    from haulout.oci import Digest, Reference
+    from haulout.oci import Descriptor, Reference
     from haulout.progress import Progress
 
 
@@ -40,9 +44,25 @@ def open_store(
         yield repository
 
 
-def selector(reference: Reference) -> str | Digest:
-    """Return what a store is asked for: the digest where there is one, else the tag."""
-    if reference.digest is not None:
-        return reference.digest
-    assert reference.tag is not None, "references without tag and digest are parsed to 'latest'"
-    return reference.tag
+def put_manifest(store: Store, data: bytes, media_type: str, tag: str | None = None) -> Descriptor:
+    """Store a manifest, patiently where the registry does not see yet what another publisher uploads this moment.
+
+    docker-registry 2.8 rewrites the link of a blob that is uploaded twice at once (every artifact shares the empty
+    config), and for that instant refuses manifests that name it, with status 400.
+
+    Raises:
+        RegistryError: it goes on refusing.
+    """
+    for attempt in range(_PUT_TRIES):
+        try:
+            return store.push_manifest(data, media_type, tag)
+        except RegistryError as exc:
+            if exc.status != _BAD_REQUEST or attempt == _PUT_TRIES - 1:
+                raise
+            time.sleep(random.uniform(0.02, 0.1) * 2**attempt)  # noqa: S311 - jitter, not a secret
+            store.push_blob(EMPTY, lambda: io.BytesIO(b"{}"))
+    raise AssertionError("the loop returns or raises")
+
+
+_PUT_TRIES: Final = 6
+_BAD_REQUEST: Final = 400

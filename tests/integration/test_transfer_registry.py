@@ -1,0 +1,356 @@
+"""Push and pull against the real docker-registry, and the stock tools on what we published."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.disks import leftovers, qcow2_disk, raw_disk, sha256
+from tests.servers import docker_registry, needs, nginx
+
+from haulout.disk import DiskFormat, DiskType
+from haulout.errors import ConflictError, DeniedError, NoMatchingDisk, StorageError, UnsafeDiskError, UsageError
+from haulout.oci import Architecture, Index, Manifest, parse_any, parse_reference
+from haulout.oci import annotations as keys
+from haulout.registry import ConnectionOptions
+from haulout.registry.options import Credentials
+from haulout.transfer import DiskSource, pull, push, resolve
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.tools, needs("docker-registry")]
+X86, ARM = Architecture.X86_64, Architecture.AARCH64
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def registry(tmp_path):
+    with docker_registry(tmp_path) as server:
+        yield server
+
+
+def reference(server, tag="5.0", repository="team/machine"):
+    return parse_reference(f"{server.host}/{repository}:{tag}")
+
+
+def index_of(server, tag="5.0", repository="team/machine"):
+    request = urllib.request.Request(
+        f"{server.url}/v2/{repository}/manifests/{tag}",
+        headers={"Accept": "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return parse_any(answer.read(), tag)
+
+
+def test_what_is_pushed_comes_back_byte_for_byte_and_sparse(registry, tmp_path):
+    disk = raw_disk(tmp_path / "d.raw")
+    pushed = push(reference(registry), [DiskSource(disk, X86)])
+    pulled = pull(reference(registry), architecture=X86, output=tmp_path / "out.raw")
+    assert sha256(tmp_path / "out.raw") == sha256(disk) == pushed.disks[0].disk.digest.hex
+    assert (tmp_path / "out.raw").stat().st_blocks * 512 < 10 * 1024 * 1024
+    assert (pulled.status, pulled.verified) == ("pulled", "frames")
+    assert pulled.fetched < pushed.disks[0].blob.size
+    assert leftovers(tmp_path) == []
+    # The pinned reference means the same disk, and nothing moves for one that is here.
+    again = pull(pulled.pinned, architecture=X86, output=tmp_path / "out.raw")
+    assert (again.status, again.fetched) == ("present", 0)
+
+
+def test_resolving_a_tag_takes_at_most_three_requests(registry, tmp_path):
+    push(reference(registry), [DiskSource(raw_disk(tmp_path / "d.raw"), X86)])
+    before = registry.count()
+    found = resolve(reference(registry), architecture=X86)
+    assert registry.count() - before <= 3
+    assert str(found.pinned).startswith(f"{registry.host}/team/machine@sha256:")
+
+
+def test_pushing_again_uploads_nothing(registry, tmp_path):
+    disk = raw_disk(tmp_path / "d.raw")
+    first = push(reference(registry), [DiskSource(disk, X86)])
+    before = registry.count("POST")
+    second = push(reference(registry), [DiskSource(disk, X86)])
+    assert second.disks[0].status == "present"
+    assert second.index == first.index
+    assert registry.count("POST") == before
+    assert second.traffic.sent < 4096
+
+
+def test_entries_of_others_stay_and_only_the_same_is_replaced(registry, tmp_path):
+    raw = raw_disk(tmp_path / "d.raw", data_mib=1, size_mib=8)
+    push(reference(registry), [DiskSource(raw, X86), DiskSource(raw, ARM)])
+    push(reference(registry), [DiskSource(raw_disk(tmp_path / "e.raw", data_mib=1, size_mib=8, seed="e"), ARM)])
+    index = index_of(registry)
+    assert isinstance(index, Index)
+    assert [entry.platform and entry.platform.architecture for entry in index.manifests] == ["x86_64", "aarch64"]
+    pull(reference(registry), architecture=ARM, output=tmp_path / "out")
+    assert sha256(tmp_path / "out") == sha256(tmp_path / "e.raw")
+    with pytest.raises(NoMatchingDisk, match=r"no aarch64/hyperv in .*; there are x86_64/applehv, aarch64/applehv"):
+        pull(reference(registry), architecture=ARM, disk_type=DiskType.HYPERV, output=tmp_path / "no")
+
+
+def test_the_published_form_is_podmans(registry, tmp_path):
+    push(
+        reference(registry),
+        [DiskSource(raw_disk(tmp_path / "d.raw", data_mib=1, size_mib=8), X86)],
+        title="podman-machine",
+    )
+    entry = index_of(registry).manifests[0]
+    assert entry.platform is not None
+    assert (entry.platform.architecture, entry.platform.os) == ("x86_64", "linux")
+    assert entry.annotations == {"disktype": "applehv"}
+    manifest = index_of(registry, str(entry.digest))
+    assert isinstance(manifest, Manifest)
+    assert manifest.config.data == b"{}"
+    assert [layer.media_type for layer in manifest.layers] == ["application/zstd"]
+    assert manifest.layers[0].annotations == {keys.TITLE: "podman-machine.x86_64.applehv.raw.zst"}
+
+
+def test_many_publishers_of_one_tag_lose_nothing(registry, tmp_path):
+    disks = {}
+    for arch in Architecture:
+        disks[arch] = raw_disk(tmp_path / f"{arch}.raw", data_mib=1, size_mib=4, seed=arch)
+    for round_ in range(3):
+        target = reference(registry, f"r{round_}")
+        with ThreadPoolExecutor(len(disks)) as pool:
+            work = [pool.submit(push, target, [DiskSource(disk, arch)], jobs=1) for arch, disk in disks.items()]
+            for each in work:
+                each.result()
+        assert {
+            entry.platform and entry.platform.architecture for entry in index_of(registry, f"r{round_}").manifests
+        } == set(disks)
+
+
+@needs("skopeo", "zstd")
+def test_skopeo_copies_it_and_zstd_reads_it(registry, tmp_path):
+    disk = raw_disk(tmp_path / "d.raw")
+    push(reference(registry), [DiskSource(disk, X86)])
+    subprocess.run(
+        ["skopeo", "copy", "-q", "--all", "--preserve-digests", "--src-tls-verify=false",
+         f"docker://{registry.host}/team/machine:5.0", f"oci:{tmp_path}/copy:5.0"],
+        check=True,
+    )  # fmt: skip
+    blobs = sorted((tmp_path / "copy/blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    with (tmp_path / "plain").open("wb") as out:
+        subprocess.run(["zstd", "-dc", blobs[-1]], check=True, stdout=out)
+    assert sha256(tmp_path / "plain") == sha256(disk)
+    # The copy has no referrers, so no TOC: the whole blob is pulled, and checked by its own digest.
+    pulled = pull(parse_reference(f"oci:{tmp_path}/copy:5.0"), architecture=X86, output=tmp_path / "out")
+    assert (pulled.verified, sha256(tmp_path / "out")) == ("blob", sha256(disk))
+
+
+@needs("skopeo")
+def test_an_embedded_layout_travels_through_skopeo_to_a_registry(registry, tmp_path):
+    disk = raw_disk(tmp_path / "d.raw")
+    push(parse_reference(f"oci:{tmp_path}/lay:5.0"), [DiskSource(disk, X86)])
+    subprocess.run(
+        ["skopeo", "copy", "-q", "--all", "--dest-tls-verify=false", f"oci:{tmp_path}/lay:5.0",
+         f"docker://{registry.host}/team/machine:5.0"],
+        check=True,
+    )  # fmt: skip
+    pull(reference(registry), architecture=X86, output=tmp_path / "out")
+    assert sha256(tmp_path / "out") == sha256(disk)
+
+
+@needs("qemu-img")
+def test_all_formats_from_one_raw_disk(registry, tmp_path):
+    disk = raw_disk(tmp_path / "d.raw", data_mib=2, size_mib=16)
+    types = (DiskType.QEMU, DiskType.HYPERV, DiskType.VMDK)
+    push(reference(registry), [DiskSource(disk, X86)], also=types)
+    for disk_type in types:
+        out = tmp_path / f"out.{disk_type}"
+        result = pull(reference(registry), architecture=X86, disk_type=disk_type, output=out)
+        assert result.format == disk_type.disk_format
+        subprocess.run(
+            ["qemu-img", "compare", "-f", "raw", "-F", result.format, disk, out], check=True, stdout=subprocess.DEVNULL
+        )
+        if disk_type is not DiskType.VMDK:
+            subprocess.run(["qemu-img", "check", "-f", result.format, out], check=True, stdout=subprocess.DEVNULL)
+
+
+@needs("qemu-img")
+@pytest.mark.parametrize("form", [DiskFormat.QCOW2, DiskFormat.VHDX, DiskFormat.VMDK])
+def test_as_makes_the_format_here_and_is_recognised_next_time(registry, tmp_path, form):
+    disk = raw_disk(tmp_path / "d.raw", data_mib=2, size_mib=16)
+    push(reference(registry), [DiskSource(disk, X86)])
+    out = tmp_path / "out"
+    assert pull(reference(registry), architecture=X86, output=out, as_format=form).status == "pulled"
+    subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", form, disk, out], check=True, stdout=subprocess.DEVNULL)
+    assert pull(reference(registry), architecture=X86, output=out, as_format=form).status == "present"
+    assert leftovers(tmp_path) == []
+
+
+@needs("qemu-img")
+def test_a_compressed_qcow2_is_published_uncompressed(registry, tmp_path):
+    raw = raw_disk(tmp_path / "d.raw", data_mib=2, size_mib=16)
+    packed = qcow2_disk(tmp_path / "d.qcow2", raw, compressed=True)
+    push(reference(registry), [DiskSource(packed, X86)])
+    pull(reference(registry), architecture=X86, output=tmp_path / "out")
+    info = json.loads(subprocess.check_output(["qemu-img", "check", "-f", "qcow2", "--output=json", tmp_path / "out"]))
+    assert info.get("compressed-clusters", 0) == 0
+    subprocess.run(["qemu-img", "compare", raw, tmp_path / "out"], check=True, stdout=subprocess.DEVNULL)
+
+
+@needs("qemu-img")
+def test_a_qcow2_with_a_backing_file_is_neither_pushed_nor_pulled(registry, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(os.urandom(1 << 20))
+    evil = tmp_path / "evil.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", secret, evil], check=True)
+    with pytest.raises(UnsafeDiskError):
+        push(reference(registry), [DiskSource(evil, X86)])
+    # Somebody else's tool published it all the same.
+    from tests.publish import publish_blob
+
+    publish_blob(registry, "team/machine", "evil", evil.read_bytes(), "evil.x86_64.qemu.qcow2", "qemu")
+    out = tmp_path / "out"
+    out.write_bytes(b"old")
+    with pytest.raises(UnsafeDiskError):
+        pull(reference(registry, "evil"), architecture=X86, output=out)
+    assert out.read_bytes() == b"old"
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("tool", ["zstd", "gzip", "xz", "cat"])
+def test_blobs_of_other_tools_are_pulled_whole(registry, tmp_path, tool):
+    from tests.publish import publish_blob
+
+    disk = raw_disk(tmp_path / "d.raw", data_mib=2, size_mib=16)
+    command = [tool] if tool == "cat" else [tool, "-c"]
+    blob = subprocess.check_output([*command, disk])
+    suffix = {"zstd": ".zst", "gzip": ".gz", "xz": ".xz", "cat": ""}[tool]
+    publish_blob(registry, "team/machine", "5.0", blob, f"podman-machine.x86_64.applehv.raw{suffix}", "applehv")
+    out = tmp_path / "out"
+    result = pull(reference(registry), architecture=X86, output=out)
+    assert (result.verified, sha256(out)) == ("blob", sha256(disk))
+    assert out.stat().st_blocks * 512 < 4 << 20
+    assert pull(reference(registry), architecture=X86, output=out).status == "present"
+    assert leftovers(tmp_path) == []
+
+
+def test_a_registry_with_a_password(tmp_path):
+    disk = raw_disk(tmp_path / "d.raw", data_mib=1, size_mib=8)
+    with docker_registry(tmp_path, auth=("ann", "s3cret")) as server:
+        good = ConnectionOptions(credentials=Credentials("ann", "s3cret"))
+        push(reference(server), [DiskSource(disk, X86)], connections=good)
+        pull(reference(server), architecture=X86, output=tmp_path / "out", connections=good)
+        assert sha256(tmp_path / "out") == sha256(disk)
+        wrong = ConnectionOptions(credentials=Credentials("ann", "guess-me"))
+        with pytest.raises(DeniedError) as caught:
+            pull(reference(server), architecture=X86, output=tmp_path / "no", connections=wrong)
+        assert "guess-me" not in str(caught.value)
+
+
+@needs("nginx")
+def test_a_server_that_ignores_ranges(registry, tmp_path):
+    disk = raw_disk(tmp_path / "d.raw", data_mib=20, size_mib=64)
+    push(reference(registry), [DiskSource(disk, X86)])
+    with nginx(tmp_path, registry, ranges="off") as front:
+        result = pull(reference(front), architecture=X86, output=tmp_path / "out")
+    assert sha256(tmp_path / "out") == sha256(disk)
+    # Once, but for a connection that nginx closes half way and that is taken up again; not once for every slice or thread.
+    assert front.count("GET", "/blobs/") <= 4
+    assert result.traffic.received < 2.1 * result.blob.size
+
+
+def test_what_is_in_the_way_stays(registry, tmp_path):
+    push(reference(registry), [DiskSource(raw_disk(tmp_path / "d.raw", data_mib=1, size_mib=8), X86)])
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(StorageError, match="symbolic link"):
+        pull(reference(registry), architecture=X86, output=tmp_path / "link")
+    assert (tmp_path / "real").read_bytes() == b"old"
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(StorageError):
+        pull(reference(registry), architecture=X86, output=tmp_path / "fifo")
+    with pytest.raises(StorageError, match="no such folder"):
+        pull(reference(registry), architecture=X86, output=tmp_path / "missing" / "x")
+    with pytest.raises(UsageError):
+        push(parse_reference(f"{registry.host}/a@sha256:{'0' * 64}"), [DiskSource(tmp_path / "d.raw", X86)])
+
+
+def _start_pull(ref, out: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "haulout", "pull", str(ref), "--arch", "x86_64", "-o", str(out), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def test_kill_9_anywhere_then_the_next_pull_completes(registry, tmp_path):
+    disk = raw_disk(tmp_path / "d.raw", data_mib=48, size_mib=256)
+    push(reference(registry), [DiskSource(disk, X86)], level=1)
+    want = sha256(disk)
+    with _start_pull(reference(registry), tmp_path / "whole") as whole:
+        begun = time.monotonic()
+        whole.communicate(timeout=60)
+        seconds = time.monotonic() - begun
+    reused = 0
+    for point in range(20):
+        out = tmp_path / f"out{point}"
+        with _start_pull(reference(registry), out) as victim:
+            time.sleep(seconds * (0.3 + 0.7 * point / 20))
+            victim.send_signal(signal.SIGKILL)
+            victim.wait(10)
+        if out.exists():
+            assert sha256(out) == want, "what has its name is right"
+        with _start_pull(reference(registry), out) as rerun:
+            stdout, _ = rerun.communicate(timeout=60)
+        assert rerun.returncode == 0
+        assert sha256(out) == want
+        reused += (
+            json.loads(stdout)["bytes"]["reused"] if "bytes" in json.loads(stdout) else json.loads(stdout)["reused"]
+        )
+        out.unlink()
+        assert leftovers(tmp_path) == []
+    assert reused > 0, "some of what was verified was taken up again"
+
+
+def test_two_pulls_to_one_target_do_not_mix(registry, tmp_path):
+    disk = raw_disk(tmp_path / "d.raw", data_mib=24, size_mib=64)
+    push(reference(registry), [DiskSource(disk, X86)], level=1)
+
+    def one(_):
+        try:
+            return pull(reference(registry), architecture=X86, output=tmp_path / "out").status
+        except ConflictError:
+            return "conflict"
+
+    with ThreadPoolExecutor(3) as pool:
+        outcomes = list(pool.map(one, range(3)))
+    assert set(outcomes) <= {"pulled", "present", "conflict"}
+    assert "pulled" in outcomes
+    assert sha256(tmp_path / "out") == sha256(disk)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_a_full_disk_costs_one_line_and_is_continued_elsewhere(registry, tmp_path):
+    disk = raw_disk(tmp_path / "d.raw", data_mib=24, size_mib=64)
+    push(reference(registry), [DiskSource(disk, X86)], level=1)
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", small], check=False, stderr=subprocess.DEVNULL
+    )
+    if mounted.returncode:
+        pytest.skip("tmpfs cannot be mounted here")
+    try:
+        (small / "out").write_bytes(b"old")
+        with pytest.raises(StorageError, match="free"):
+            pull(reference(registry), architecture=X86, output=small / "out")
+        assert (small / "out").read_bytes() == b"old"
+        assert leftovers(small) == []
+    finally:
+        subprocess.run(["umount", small], check=True)

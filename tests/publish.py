@@ -1,0 +1,38 @@
+"""Publishing by hand, as other tools do: one blob, one manifest, one index."""
+
+from __future__ import annotations
+
+import io
+
+from haulout.oci import (
+    Descriptor,
+    Index,
+    Platform,
+    RegistryReference,
+    empty_config_manifest,
+    parse_reference,
+)
+from haulout.oci import annotations as keys
+from haulout.oci.descriptor import EMPTY
+from haulout.registry import ConnectionOptions, Registries
+
+
+def publish_blob(server, repository, tag, blob, title, disk_type, architecture="x86_64", media_type="application/zstd"):
+    """Publish ``blob`` as the only disk of a tag, in the form of Podman machine."""
+    reference = parse_reference(f"{server.host}/{repository}:{tag}")
+    assert isinstance(reference, RegistryReference)
+    with Registries(ConnectionOptions()) as registries, registries.repository(reference, push=True) as store:
+        layer = Descriptor.of(media_type, blob, annotations={keys.TITLE: title})
+        store.push_blob(layer, lambda: io.BytesIO(blob))
+        store.push_blob(EMPTY, lambda: io.BytesIO(b"{}"))
+        manifest = empty_config_manifest((layer,))
+        described = store.push_manifest(manifest.to_bytes(), manifest.media_type)
+        entry = Descriptor(
+            described.media_type,
+            described.digest,
+            described.size,
+            annotations={keys.DISKTYPE: disk_type},
+            platform=Platform(architecture, "linux"),
+        )
+        index = Index((entry,))
+        store.push_manifest(index.to_bytes(), index.media_type, tag)
