@@ -293,8 +293,10 @@ def test_credentials_do_not_follow_a_redirect_realm_or_upload_to_another_host(tm
             other = raw_disk(tmp_path / "other.raw", data_mib=1, size_mib=4, seed="other")
             with suppress(HauloutError):
                 pull(reference, architecture=X86, output=tmp_path / "o", connections=secret)
-            with pytest.raises(HauloutError):
+            with suppress(HauloutError):
                 push(parse_reference(f"{registry.host}/m:6"), [DiskSource(other, X86)], connections=secret)
+        with pytest.raises(HauloutError, match="localhost"):
+            push(parse_reference(f"{registry.host}/m:7"), [DiskSource(other, X86)], connections=secret)
     for request in seen:
         assert "s3cret" not in str(request)
         assert "YW5uOnMzY3JldA" not in str(request)
