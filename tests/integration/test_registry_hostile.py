@@ -24,7 +24,7 @@ from haulout.errors import (
     UnreachableError,
     UsageError,
 )
-from haulout.oci import Descriptor, Digest, Index, empty_config_manifest, mediatype, parse_reference
+from haulout.oci import Descriptor, Digest, Index, RegistryReference, empty_config_manifest, mediatype, parse_reference
 from haulout.registry import ConnectionOptions, Credentials, Registries
 from haulout.registry.referrers import fallback_tag
 
@@ -34,11 +34,17 @@ MANIFEST = empty_config_manifest((BLOB,), artifact_type="application/x.test")
 ANNA = Credentials("anna", "s3cr3t-pass")
 
 
+def reference(host):
+    found = parse_reference(f"{host}/m:1")
+    assert isinstance(found, RegistryReference)
+    return found
+
+
 @contextmanager
 def opened(registry, *, push=False, note=None, **options):
     options = {"attempts": 3, "stall_seconds": 1.0, "connect_seconds": 2.0} | options
     with Registries(ConnectionOptions(**options), environment={"HOME": "/nonexistent"}, note=note) as registries:
-        yield registries.repository(parse_reference(f"{registry.host}/m:1"), push=push)
+        yield registries.repository(reference(registry.host), push=push)
 
 
 @pytest.fixture
@@ -195,9 +201,10 @@ def test_a_drip_fed_header_is_given_up():
         try:
             options = ConnectionOptions(stall_seconds=0.3, attempts=1)
             began = time.monotonic()
-            with Registries(options) as registries, pytest.raises(UnreachableError, match="in time"):
-                host = f"127.0.0.1:{listener.getsockname()[1]}"
-                registries.repository(parse_reference(f"{host}/m:1")).manifest("1")
+            with Registries(options) as registries:
+                store = registries.repository(reference(f"127.0.0.1:{listener.getsockname()[1]}"))
+                with pytest.raises(UnreachableError, match="in time"):
+                    store.manifest("1")
             assert time.monotonic() - began < 5
         finally:
             stop.set()
@@ -209,29 +216,31 @@ def test_a_drip_fed_header_is_given_up():
     [b"SSH-2.0-OpenSSH_9\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\0" * 70_000, b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 300],
 )
 def test_what_is_not_http_is_said_to_be_so(answer):
+    stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(10)
+        listener.settimeout(0.1)
 
         def serve():
-            for _ in range(3):
+            while not stop.is_set():
                 try:
                     connection, _ = listener.accept()
-                except OSError:
-                    return
+                except TimeoutError:
+                    continue
                 with connection:
                     connection.settimeout(5)
                     if connection.recv(1, socket.MSG_PEEK) != b"\x16":
                         connection.recv(10_000)
                         connection.sendall(answer)
 
-        thread = threading.Thread(target=serve, daemon=True)
+        thread = threading.Thread(target=serve)
         thread.start()
         with Registries(ConnectionOptions(attempts=1, stall_seconds=1.0)) as registries:
             host = f"127.0.0.1:{listener.getsockname()[1]}"
             with pytest.raises((UnreachableError, RegistryError)) as caught:
-                registries.repository(parse_reference(f"{host}/m:1")).manifest("1")
+                registries.repository(reference(host)).manifest("1")
         assert "\n" not in str(caught.value)
-    thread.join(15)
+        stop.set()
+        thread.join(10)
 
 
 def test_nobody_there():
@@ -239,7 +248,7 @@ def test_nobody_there():
         unused.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{unused.getsockname()[1]}"
     with Registries() as registries, pytest.raises(UnreachableError, match="nothing listens"):
-        registries.repository(parse_reference(f"{host}/m:1")).manifest("1")
+        registries.repository(reference(host)).manifest("1")
 
 
 # -- ranges that lie -----------------------------------------------------------------------------------------------------
@@ -871,7 +880,7 @@ def test_what_others_wrote_into_the_fallback_tag_stays(registry):
 
 def test_an_entry_that_another_publisher_undid_is_written_again(registry):
     registry.referrers_api = False
-    undone = []
+    undone: list[object] = []
 
     def before(request):
         if request.method == "PUT" and "/manifests/sha256-" in request.path and len(undone) < 2:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tempfile
 from pathlib import Path
@@ -60,17 +59,3 @@ def test_a_missing_directory_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(StorageError, match="gone"), spool(_refuse):
         pass
-
-
-def test_reading_while_writing_is_possible():
-    def push(_descriptor, source, _task):
-        with source() as stream:
-            assert isinstance(stream, io.BufferedReader)
-            assert stream.read() == b"abc"
-
-    with spool(push) as blob:
-        blob.write(b"abc")
-        blob.commit("a/b")
-        with pytest.raises(AssertionError):
-            blob.write(b"def")
-            blob.commit("a/b")

@@ -26,7 +26,7 @@ _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _EXPIRED: Final = frozenset({400, 401, 403, 404, 410})
 """What stores answer to a signed URL whose time is over."""
 _MAX_REDIRECTS: Final = 5
-_PROGRESS: Final = 1024 * 1024
+_PROGRESS: Final = 256 * 1024
 """Bytes after which a stream counts as having moved on, and may fail as often again."""
 _SKIP_BLOCK: Final = 256 * 1024
 

@@ -32,6 +32,7 @@ POOL_SIZE: Final = 16
 _SEND_BLOCK: Final = 256 * 1024
 _SLOWEST: Final = 4 * 1024
 """Bytes per second below which a transfer counts as stalled."""
+_ENDLESS: Final = "the answer does not end its header"
 _DRAIN: Final = 64 * 1024
 """Unread bytes up to which finishing an answer is cheaper than a new connection."""
 
@@ -53,6 +54,7 @@ class Reply:
         self._response = response
         self._meter = meter
         self._transport = transport
+        self._is_too_slow = False
         self.url = url
         self.status = response.status
         self.headers = response.headers
@@ -81,9 +83,11 @@ class Reply:
             try:
                 data = self._response.read(amount, decode_content=False)
             except FOREIGN:
-                if limit.expired:
+                if limit.expired or self._is_too_slow:
                     raise TimeoutError("the transfer is too slow") from None
                 raise
+            # What did come is good; the next read finds the connection shut.
+            self._is_too_slow = limit.expired
         self._meter.add(received=len(data))
         return data
 
@@ -268,11 +272,16 @@ def _pool_classes(watchdog: Watchdog, stall: float, *, quiet: bool) -> dict[str,
             # Twice: a silent server is left to the socket's own timeout, which says so more exactly.
             with watchdog.limit(patience * 2, lambda: sock.shutdown(socket.SHUT_RDWR)) as limit:
                 try:
-                    return super().getresponse()  # type: ignore[misc]
+                    response = super().getresponse()  # type: ignore[misc]
                 except FOREIGN:
                     if limit.expired:
-                        raise TimeoutError("the answer does not end its header") from None
+                        raise TimeoutError(_ENDLESS) from None
                     raise
+            if limit.expired:
+                # Cut off in the middle, a header may still look complete.
+                response.close()
+                raise TimeoutError(_ENDLESS)
+            return response
 
     class Plain(Bounded, HTTPConnection):
         pass
