@@ -71,6 +71,8 @@ class RepositoryHost:
         self._authorizer = Authorizer(find_credentials)
         self._lock = Lock()
         self._warned: set[str] = set()
+        self._vetted: dict[Origin, TlsProfile] = {}
+        """Where redirects may lead, and how to meet it: names are resolved once, not once per range."""
 
     @property
     def name(self) -> str:
@@ -140,11 +142,17 @@ class RepositoryHost:
         here, there = self.origin, Origin.of(request.target)
         if there == here:
             return self.exchange(request, meter)
+        vetted = self._vetted.get(there)
+        if vetted is None:
+            vetted = self._vetted[there] = self._vet(here, there)
+        return self.transport.send(request, vetted, meter)
+
+    def _vet(self, here: Origin, there: Origin) -> TlsProfile:
         if here.scheme == "https" and there.scheme != "https":
             raise DeniedError(f"{self.name} redirects from https to {there}; content is not fetched without TLS")
         if there.host != here.host and is_local(there.host) and not is_local(here.host):
             raise DeniedError(f"{self.name} redirects into this machine's own network, to {there.netloc}")
-        return self.transport.send(request, self._profile(there), meter)
+        return self._profile(there)
 
     def follow(self, request: Request, meter: Meter, *, what: str, accept: frozenset[int]) -> Reply:
         """Send a GET, following redirects.
