@@ -13,8 +13,12 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from disks import build_disk, fetch_kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HAULOUT = Path(sys.executable).with_name("haulout")
 NEEDED = {
@@ -44,7 +48,7 @@ def haulout(*argv: str | Path) -> dict:
 
 
 @contextmanager
-def registry(folder: Path):
+def registry(folder: Path) -> Iterator[str]:
     """Run Debian's docker-registry on a free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -114,9 +118,17 @@ def main() -> None:
                 for place in (f"oci:machines:{version}", f"{host}/demo/machine:{version}"):
                     result = haulout("push", place, f"machine-{version}.raw", "--title", "machine", "--also", "qemu")
                     for disk in result["disks"]:
-                        print(f"  {disk['architecture']}/{disk['disk_type']}: {mib(disk['blob']['size'])} compressed, {disk['status']}")
+                        print(
+                            f"  {disk['architecture']}/{disk['disk_type']}: "
+                            f"{mib(disk['blob']['size'])} compressed, {disk['status']}"
+                        )
             for version in ("5.0", "5.1"):
-                say(f"3. Pull {version} for this processor, and boot it" if version == "5.0" else "4. The fix is out: pull 5.1, and boot it")
+                first = version == "5.0"
+                say(
+                    "3. Pull 5.0 for this processor, and boot it"
+                    if first
+                    else "4. The fix is out: pull 5.1, and boot it"
+                )
                 started = time.monotonic()
                 result = haulout("pull", f"{host}/demo/machine:{version}", "-o", f"machine-{version}.qcow2")
                 print(

@@ -79,7 +79,22 @@ def build_disk(folder: Path, version: str, greeting: str, vmlinuz: Path) -> Path
         file.truncate(SIZE)
         file.write(boot + entry + sectors.to_bytes(4, "little") + bytes(48) + b"\x55\xaa")
     inside = f"{disk}@@{START}"
-    run("mformat", "-i", inside, "-T", str(sectors), "-h", "16", "-s", "63", "-H", str(START // 512), "-v", "MACHINE", "::")
+    run(
+        "mformat",
+        "-i",
+        inside,
+        "-T",
+        str(sectors),
+        "-h",
+        "16",
+        "-s",
+        "63",
+        "-H",
+        str(START // 512),
+        "-v",
+        "MACHINE",
+        "::",
+    )
     run("syslinux", "--install", "--offset", str(START), disk)
     for source, name in ((vmlinuz, "vmlinuz"), (work / "initrd", "initrd"), (work / "syslinux.cfg", "syslinux.cfg")):
         run("mcopy", "-i", inside, source, f"::{name}")
