@@ -428,5 +428,7 @@ def test_writing_a_tag_gives_it_one_meaning_and_leaves_the_rest(entries, tag, nu
     assert found is not None
     assert found.digest == target.digest
     strangers = [item for item in index.manifests if not naming.bears(item, tag)]
-    assert [item for item in changed.manifests if item in strangers][: len(strangers)] == strangers
+    # In their order, among others: a former bearer may have become just like one of them.
+    remaining = iter(changed.manifests)
+    assert all(item in remaining for item in strangers)
     assert changed == naming.with_tag(changed, tag, target, frozenset())

@@ -22,6 +22,7 @@ MAGIC = b"KDMV"
 _TEXT_MAGIC = b"# Disk DescriptorFile"
 _ESX_MAGIC = b"COWD"
 _HEADER = struct.Struct("<4sIIQQQQIQQQB4sH")
+_CID_DIGITS = 8
 _SECTOR = 512
 
 _SPARE, _COMPRESSED, _MARKERS = 1 << 1, 1 << 16, 1 << 17
@@ -139,7 +140,10 @@ def _descriptor(text: bytes, capacity: int, dangers: list[Danger]) -> str:
     included), so nothing may stand in a comment that could be taken for more.
     """
     text, _, rest = text.partition(b"\0")
-    if rest.strip(b"\0"):
+    # QEMU rewrites the content id in place and does not clear what a shorter one leaves of the old end: at most as many
+    # bytes as an id has digits.
+    left = rest.rstrip(b"\0")
+    if left and not (len(left) < _CID_DIGITS and text.endswith(left)):
         dangers.append(Danger("contradiction", "its descriptor goes on behind its end"))
     values: dict[str, str] = {}
     extents: list[int] = []

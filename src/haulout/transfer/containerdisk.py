@@ -8,7 +8,7 @@ from __future__ import annotations
 import tarfile
 from typing import IO, TYPE_CHECKING, Final, cast
 
-from haulout.errors import InvalidFrame, NotFoundError
+from haulout.errors import InvalidFrame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,11 +17,8 @@ _STEP: Final = 1 << 20
 _MAX_MEMBERS: Final = 200_000
 
 
-class NoDiskInLayer(NotFoundError):  # noqa: N818 - named as the rest of the tree
-    """A layer without a file under ``/disk/``."""
-
-    def __init__(self) -> None:
-        super().__init__("the layer holds no file under /disk/")
+class NoDiskInLayer(Exception):  # noqa: N818 - it names a finding, and never leaves this room
+    """A layer without a file under ``/disk/``; the next one may have it."""
 
 
 def disk_in_tar(pieces: Iterator[bytes]) -> Iterator[bytes]:

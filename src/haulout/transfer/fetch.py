@@ -17,7 +17,7 @@ from haulout.content.verify import read_blob
 from haulout.disk.sparse import punch_hole
 from haulout.errors import ContentError, DigestMismatch, InvalidFrame, InvalidToc, NotFoundError, StorageError
 from haulout.oci import Descriptor, mediatype
-from haulout.transfer.containerdisk import disk_in_tar
+from haulout.transfer.containerdisk import NoDiskInLayer, disk_in_tar
 from haulout.transfer.expand import STEP, SparseWriter, expand, sniff
 from haulout.transfer.spool import SpooledBlob
 
@@ -151,7 +151,7 @@ def _stream(
             pieces = expand(blob, compression)
             for piece in disk_in_tar(pieces) if found.container_disk else pieces:
                 writer.write(piece)
-        except (InvalidFrame, NotFoundError):
+        except (InvalidFrame, NoDiskInLayer):
             # Damage on the way shows as a digest mismatch, which says more than what a decompressor made of it.
             blob.finish()
             raise
