@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from haulout.disk.info import Danger
 from haulout.disk.vmdk import _descriptor
+
+if TYPE_CHECKING:
+    from haulout.disk.info import Danger
 
 TEXT = b"""# Disk DescriptorFile
 version=1
