@@ -15,6 +15,7 @@ from haulout.chunked.survey import survey
 from haulout.chunked.toc import MAX_TOC_BYTES, Toc
 from haulout.content.verify import read_blob
 from haulout.disk.sparse import punch_hole
+from haulout.disk.writing import early_writeback
 from haulout.errors import ContentError, DigestMismatch, InvalidFrame, InvalidToc, NotFoundError, StorageError
 from haulout.oci import Descriptor, mediatype
 from haulout.transfer.containerdisk import NoDiskInLayer, disk_in_tar
@@ -83,7 +84,7 @@ def fetch_frames(
     ahead = sum(piece.stop - piece.start for piece in plan)
     _check_room(partial, int(toc.plain_sizes[wanted].sum(dtype=np.uint64)))
     kept = int(toc.compressed[data & right].sum(dtype=np.uint64))
-    with progress.task("pulling", kept + ahead, done=kept) as task:
+    with progress.task("pulling", kept + ahead, done=kept) as task, early_writeback(partial.fd):
         apply(toc, plan, blobs, found.layer, partial.fd, jobs=jobs, task=task)
     return Fetched(ahead, reused, toc.disk.size - toc.data_bytes)
 
