@@ -43,9 +43,11 @@ class Rebuilder:
         self._fd = fd
         self._seeds = seeds
         self._may_clone = [True] * len(seeds)
-        self.cloned = 0
-        """Bytes that share their storage with a seed."""
         self._lock = threading.Lock()
+        self.used = [0] * len(seeds)
+        """Plain bytes taken from each seed."""
+        self.cloned = 0
+        """Of these, bytes that share their storage with the seed."""
 
     def rebuild(self, frame: int, pieces: Sequence[Piece]) -> bool:
         """Put ``frame`` together from ``pieces``; False where they no longer hold it, and nothing is vouched for.
@@ -57,11 +59,10 @@ class Rebuilder:
         expected = self._toc.sha256[frame].tobytes()
         if self._clone(pieces, size, offset):
             plain = os.pread(self._fd, size, offset)
-            if hashlib.sha256(plain).digest() == expected:
-                with self._lock:
-                    self.cloned += size
-                return True
-            return False
+            if hashlib.sha256(plain).digest() != expected:
+                return False
+            self._count(pieces, cloned=size)
+            return True
         try:
             plain = read_pieces(pieces, self._seeds, size)
         except StorageError:
@@ -70,7 +71,15 @@ class Rebuilder:
         if hashlib.sha256(plain).digest() != expected:
             return False
         write_all(self._fd, plain, offset)
+        self._count(pieces)
         return True
+
+    def _count(self, pieces: Sequence[Piece], cloned: int = 0) -> None:
+        with self._lock:
+            self.cloned += cloned
+            for piece in pieces:
+                if piece.seed != ZEROS:
+                    self.used[piece.seed] += piece.length
 
     def _clone(self, pieces: Sequence[Piece], size: int, offset: int) -> bool:
         if any(piece.seed == ZEROS or not self._may_clone[piece.seed] for piece in pieces):
@@ -95,9 +104,10 @@ def rebuild_all(
     frames: Sequence[int],
     pieces: Callable[[int], Sequence[Piece]],
     *,
-    jobs: int,
-    task: Task,
     toc: Toc,
+    jobs: int,
+    stop: threading.Event,
+    task: Task,
 ) -> list[int]:
     """Rebuild ``frames`` on ``jobs`` threads and return those that could not be.
 
@@ -105,15 +115,15 @@ def rebuild_all(
         rebuilder: does one.
         frames: in disk order.
         pieces: gives the pieces of the frame at a position of ``frames``.
-        jobs: threads.
-        task: advanced by the plain bytes of frames rebuilt.
         toc: gives their sizes.
+        jobs: threads.
+        stop: set from outside, it ends the work at the next frame.
+        task: advanced by the plain bytes of frames rebuilt.
 
     Raises:
         StorageError: the file cannot be written.
     """
     failed: list[int] = []
-    stop = threading.Event()
 
     def work(position: int) -> None:
         if stop.is_set():

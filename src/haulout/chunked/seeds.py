@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from haulout.chunked.blocks import BLOCK, ZERO_HINT, Hashes, block_count, hash_blocks
+from haulout.chunked.blocks import BLOCK, ZERO_HINT, Hashes, hash_blocks
+from haulout.chunked.framing import Kind
 from haulout.disk.sparse import data_extents
 from haulout.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from haulout.chunked.toc import Toc
     from haulout.progress import Task
 
 Numbers = npt.NDArray[np.int64]
@@ -196,10 +198,29 @@ def read_pieces(pieces: Iterable[Piece], seeds: Sequence[int], size: int) -> byt
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def stored_blocks(fd: int) -> int:
-    """Return how many blocks a scan of the file will hash."""
-    size = os.fstat(fd).st_size
-    return sum(block_count(extent.length) for extent in data_extents(fd, size))
+def stored_bytes(fd: int) -> int:
+    """Return how many bytes a scan of the file will read."""
+    return sum(extent.length for extent in data_extents(fd, os.fstat(fd).st_size))
+
+
+def same_frames(toc: Toc, frames: Sequence[int], known: Toc) -> Numbers:
+    """Return, for each of ``frames``, where on the disk of ``known`` a frame of the same digest lies, or MISSING."""
+    wanted = np.asarray(frames, dtype=np.int64)
+    places = np.full(len(wanted), MISSING, dtype=np.int64)
+    theirs = np.flatnonzero(known.kinds == Kind.DATA)
+    if not len(theirs) or not len(wanted):
+        return places
+    # The first eight bytes find a digest; the rest is compared where they do.
+    keys = _keys(known, theirs)
+    order = np.argsort(keys)
+    found = order[np.minimum(np.searchsorted(keys[order], _keys(toc, wanted)), len(order) - 1)]
+    same = (known.sha256[theirs[found]] == toc.sha256[wanted]).all(axis=1)
+    places[same] = known.disk_offsets[theirs[found[same]]].astype(np.int64)
+    return places
+
+
+def _keys(toc: Toc, frames: Numbers) -> Hashes:
+    return np.ascontiguousarray(toc.sha256[frames][:, :8]).view("<u8").ravel()
 
 
 def _contains(ascending: Hashes, values: Hashes) -> Flags:

@@ -43,6 +43,21 @@ class Partial:
         with storage_errors(self.path):
             os.ftruncate(self.fd, size)
 
+    def require_room(self, needed: int) -> None:
+        """Check that ``needed`` more bytes fit.
+
+        Raises:
+            StorageError: they do not.
+        """
+        room = os.fstatvfs(self.fd)
+        free = room.f_bavail * room.f_frsize
+        if needed > free:
+            raise StorageError(
+                str(self.target.parent),
+                f"{needed} bytes are needed and {free} are free",
+                hint="make room, or choose another place with --output",
+            )
+
     def publish(self) -> None:
         """Make the bytes durable, then rename the file to its target: either the old result or all of the new one.
 
@@ -61,6 +76,11 @@ class Partial:
         with suppress(OSError):
             self.path.unlink()
 
+    def discard_empty(self) -> None:
+        """Remove the partial if it holds no content: there is nothing to go on with."""
+        if os.fstat(self.fd).st_blocks == 0:
+            self.discard()
+
 
 @contextmanager
 def open_partial(target: Path, identity: Digest, part: str = "disk") -> Iterator[Partial]:
@@ -78,13 +98,11 @@ def open_partial(target: Path, identity: Digest, part: str = "disk") -> Iterator
     check_target(target)
     path = target.parent / f".{target.name}.{identity.short}.{part}{_SUFFIX}"
     fd = _open_locked(path, target)
+    partial = Partial(fd, path, target)
     try:
-        yield Partial(fd, path, target)
+        yield partial
     except BaseException:
-        # What holds no content is nothing to go on with.
-        if os.fstat(fd).st_blocks == 0:
-            with suppress(OSError):
-                path.unlink()
+        partial.discard_empty()
         raise
     finally:
         os.close(fd)

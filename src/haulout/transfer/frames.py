@@ -1,0 +1,176 @@
+"""Bringing a disk here by its table of contents: from what is in place, from seeds, and the rest from the registry."""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from haulout.chunked.apply import apply
+from haulout.chunked.framing import Kind
+from haulout.chunked.plan import Slice, slices, wanted_frames
+from haulout.chunked.rebuild import Rebuilder, rebuild_all
+from haulout.chunked.survey import survey
+from haulout.disk.sparse import punch_hole
+from haulout.disk.writing import early_writeback
+from haulout.transfer.results import Moved, SeedUse
+from haulout.transfer.reuse import Reuse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from haulout.chunked.blocks import Mask
+    from haulout.chunked.toc import Toc
+    from haulout.oci import Descriptor
+    from haulout.progress import Progress
+    from haulout.transfer.link import MeasuringReader
+    from haulout.transfer.seeds import Seed
+    from haulout.transfer.target import Partial
+
+_PROCESSORS: Final = len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True, slots=True)
+class FramePlan:
+    """How a disk will come here."""
+
+    reuse: Reuse
+    """Which frames are rebuilt from seeds, and from what."""
+    ranges: tuple[Slice, ...]
+    """What is fetched of the blob."""
+    moved: Moved
+    """What that comes to."""
+
+
+class FramePull:
+    """One disk with a table of contents on its way into a partial file.
+
+    Args:
+        toc: its table of contents.
+        blobs: where the blob is.
+        blob: the blob.
+        partial: what an earlier pull left is kept where it is right.
+        seeds: local files whose blocks may be reused; none: no hints are fetched.
+        progress: told of the work.
+        jobs: parallel connections.
+    """
+
+    def __init__(
+        self,
+        toc: Toc,
+        blobs: MeasuringReader,
+        blob: Descriptor,
+        partial: Partial,
+        seeds: Sequence[Seed],
+        progress: Progress,
+        jobs: int,
+    ) -> None:
+        self._toc = toc
+        self._blobs = blobs
+        self._blob = blob
+        self._partial = partial
+        self._seeds = tuple(seeds)
+        self._progress = progress
+        self._jobs = jobs
+
+    def plan(self) -> FramePlan:
+        """Find out what is here already and what has to be fetched. Of the registry, hints are read and no more.
+
+        Raises:
+            StorageError: the partial file cannot be prepared.
+            UnreachableError: the registry failed for good.
+        """
+        toc = self._toc
+        right = self._take_up()
+        wanted = wanted_frames(toc, right)
+        reuse = Reuse.find(toc, wanted, self._blobs, self._seeds, self._progress)
+        ranges = self._slices(reuse.missing)
+        data = toc.kinds == Kind.DATA
+        return FramePlan(
+            reuse,
+            tuple(ranges),
+            Moved(
+                fetched=self._blobs.received + _length(ranges),
+                index=self._blobs.received,
+                ranges=len(ranges),
+                reused=int(toc.plain_sizes[data & right].sum(dtype=np.uint64)),
+                seeds=self._uses(reuse.expected()),
+                zero=toc.disk.size - toc.data_bytes,
+            ),
+        )
+
+    def run(self, plan: FramePlan) -> Moved:
+        """Do what the plan says; frames that a seed no longer holds are fetched instead.
+
+        Raises:
+            ContentError: a frame is not what the table of contents promises.
+            StorageError: there is no room for the disk.
+        """
+        toc, fd, reuse = self._toc, self._partial.fd, plan.reuse
+        planned = [*reuse.frames, *reuse.missing]
+        self._partial.require_room(int(toc.plain_sizes[planned].sum(dtype=np.uint64)))
+        rebuilder = Rebuilder(toc, fd, [seed.fd for seed in self._seeds])
+        with early_writeback(fd):
+            failed = self._both(plan, rebuilder)
+            again = self._slices(failed)
+            if again:
+                self._progress.note(f"{len(failed)} frames changed in their seeds meanwhile: fetching them")
+                self._fetch(again)
+        return replace(
+            plan.moved,
+            fetched=plan.moved.fetched + _length(again),
+            ranges=len(plan.ranges) + len(again),
+            seeds=self._uses(rebuilder.used),
+            cloned=rebuilder.cloned,
+        )
+
+    def _both(self, plan: FramePlan, rebuilder: Rebuilder) -> list[int]:
+        """Fetch and rebuild side by side: one waits for the network, the other for the processor."""
+        toc, reuse = self._toc, plan.reuse
+        if not reuse.frames:
+            self._fetch(plan.ranges)
+            return []
+        stop = threading.Event()
+        total = int(toc.plain_sizes[reuse.frames].sum(dtype=np.uint64))
+        with ThreadPoolExecutor(1, "reuse") as side, self._progress.task("reusing local blocks", total) as task:
+            rebuilding = side.submit(
+                rebuild_all, rebuilder, reuse.frames, reuse.pieces, toc=toc, jobs=_PROCESSORS, stop=stop, task=task
+            )
+            try:
+                self._fetch(plan.ranges)
+                return rebuilding.result()
+            finally:
+                stop.set()
+
+    def _fetch(self, ranges: Sequence[Slice]) -> None:
+        if ranges:
+            with self._progress.task("pulling", _length(ranges)) as task:
+                apply(self._toc, ranges, self._blobs.plain, self._blob, self._partial.fd, jobs=self._jobs, task=task)
+
+    def _slices(self, frames: list[int]) -> list[Slice]:
+        return slices(self._toc, frames, gap=self._blobs.link().gap(self._jobs))
+
+    def _uses(self, used: Sequence[int]) -> tuple[SeedUse, ...]:
+        return tuple(SeedUse(seed.path, size) for seed, size in zip(self._seeds, used, strict=True) if size)
+
+    def _take_up(self) -> Mask:
+        """Survey what an earlier pull left, and bring the file to its size with nothing wrong where zeros belong."""
+        toc, partial = self._toc, self._partial
+        if os.fstat(partial.fd).st_size == 0:
+            partial.resize(toc.disk.size)
+            empty: Mask = toc.kinds == Kind.ZERO
+            return empty
+        partial.resize(toc.disk.size)
+        with self._progress.task("checking what is here", toc.data_bytes) as task:
+            right = survey(partial.fd, toc, self._jobs, task)
+        for frame in np.flatnonzero((toc.kinds == Kind.ZERO) & ~right).tolist():
+            punch_hole(partial.fd, int(toc.disk_offsets[frame]), toc.plain_size(frame))
+        return right
+
+
+def _length(ranges: Sequence[Slice]) -> int:
+    return sum(piece.stop - piece.start for piece in ranges)

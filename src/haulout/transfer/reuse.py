@@ -1,0 +1,151 @@
+"""Which frames of a disk can be rebuilt from local files: by the digests of earlier pulls first, then by hints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
+
+from haulout.chunked.plan import HINT_BYTES, hint_ranges
+from haulout.chunked.seeds import MISSING, ZEROS, Blocks, Piece, SeedIndex, Wanted, same_frames, scan, stored_bytes
+from haulout.errors import HauloutError, StorageError
+from haulout.oci import Descriptor, mediatype
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from haulout.chunked.blocks import Hashes
+    from haulout.chunked.seeds import Numbers
+    from haulout.chunked.toc import Toc
+    from haulout.content.ports import BlobReader
+    from haulout.progress import Progress
+    from haulout.transfer.seeds import Seed
+
+_MOST_SCANNED: Final = 3
+"""Seeds nobody named whose blocks are hashed; digests alone are compared with those of all."""
+
+_NOTHING: Final = Blocks(np.empty(0, np.uint64), np.empty(0, np.int64))
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """What seeds give; all of it is verified when it is used."""
+
+    frames: list[int]
+    """Frames to rebuild, ascending."""
+    missing: list[int]
+    """Frames to fetch, ascending."""
+    _pieces: dict[int, Piece]
+    """Of frames found whole."""
+    _places: dict[int, Numbers]
+    """Of frames found block by block."""
+    _index: SeedIndex
+    _toc: Toc
+    _seeds: int
+
+    @classmethod
+    def find(cls, toc: Toc, wanted: list[int], blobs: BlobReader, seeds: Sequence[Seed], progress: Progress) -> Self:
+        """Look for the frames ``wanted`` in ``seeds``.
+
+        Args:
+            toc: of the disk that is pulled.
+            wanted: data frames, ascending.
+            blobs: where the hints are.
+            seeds: in the order their numbers follow.
+            progress: told of the search.
+        """
+        whole = _whole_frames(toc, wanted, seeds)
+        rest = [frame for frame in wanted if frame not in whole]
+        places: dict[int, Numbers] = {}
+        index = SeedIndex([_NOTHING])
+        if rest and seeds:
+            hints = _read_hints(toc, rest, blobs, progress)
+            index = _scan(hints, _worth_scanning(seeds, whole), len(seeds), progress)
+            places = _locate(index, hints)
+        found = sorted(whole.keys() | places.keys())
+        return cls(found, [frame for frame in rest if frame not in places], whole, places, index, toc, len(seeds))
+
+    def pieces(self, position: int) -> list[Piece]:
+        """Return the pieces of the frame at ``position`` of :attr:`frames`."""
+        frame = self.frames[position]
+        piece = self._pieces.get(frame)
+        return [piece] if piece is not None else self._index.pieces(self._places[frame])
+
+    def expected(self) -> list[int]:
+        """Return the plain bytes each seed will give, if all goes well."""
+        used = [0] * self._seeds
+        for position in range(len(self.frames)):
+            for piece in self.pieces(position):
+                if piece.seed != ZEROS:
+                    used[piece.seed] += piece.length
+        return used
+
+
+def _whole_frames(toc: Toc, wanted: list[int], seeds: Sequence[Seed]) -> dict[int, Piece]:
+    found: dict[int, Piece] = {}
+    for number, seed in enumerate(seeds):
+        if seed.toc is None:
+            continue
+        rest = [frame for frame in wanted if frame not in found]
+        for frame, place in zip(rest, same_frames(toc, rest, seed.toc).tolist(), strict=True):
+            if place != MISSING:
+                found[frame] = Piece(number, place, toc.plain_size(frame))
+    return found
+
+
+def _worth_scanning(seeds: Sequence[Seed], whole: dict[int, Piece]) -> list[tuple[int, Seed]]:
+    """Choose the seeds the user named, and a few others: what shares most with the disk, then what is not known."""
+    given = [0] * len(seeds)
+    for piece in whole.values():
+        given[piece.seed] += piece.length
+    others = [number for number, seed in enumerate(seeds) if not seed.named]
+    others.sort(key=lambda number: -given[number])
+    chosen = {*others[:_MOST_SCANNED], *(number for number, seed in enumerate(seeds) if seed.named)}
+    return [(number, seeds[number]) for number in sorted(chosen)]
+
+
+def _scan(hints: dict[int, Hashes], chosen: list[tuple[int, Seed]], count: int, progress: Progress) -> SeedIndex:
+    wanted = Wanted(*hints.values())
+    scans = [_NOTHING] * count
+    for number, seed in chosen:
+        try:
+            with progress.task(f"searching {seed.path.name}", stored_bytes(seed.fd)) as task:
+                scans[number] = scan(seed.fd, wanted, task)
+        except StorageError as error:
+            progress.note(f"{seed.path} cannot be searched for known blocks: {error}")
+    return SeedIndex(scans)
+
+
+def _locate(index: SeedIndex, hints: dict[int, Hashes]) -> dict[int, Numbers]:
+    if not hints:
+        return {}
+    places = index.locate(np.concatenate(list(hints.values())))
+    found: dict[int, Numbers] = {}
+    position = 0
+    for frame, own in hints.items():
+        part = places[position : position + len(own)]
+        position += len(own)
+        if not (part == MISSING).any():
+            found[frame] = part
+    return found
+
+
+def _read_hints(toc: Toc, frames: list[int], blobs: BlobReader, progress: Progress) -> dict[int, Hashes]:
+    """Fetch the hints of ``frames``: parts of a blob, unverified, since hints are never trusted anyway."""
+    blob = Descriptor(mediatype.HINTS, toc.hints.digest, toc.hints.size)
+    hints: dict[int, Hashes] = {}
+    try:
+        for first, stop in hint_ranges(toc, frames):
+            begin, end = int(toc.hint_offsets[frames[first]]), int(toc.hint_offsets[frames[stop - 1] + 1])
+            with blobs.open_blob(blob, begin, end) as stream:
+                data = stream.read(end - stream.start)[begin - stream.start :]
+            values = np.frombuffer(data, "<u8", len(data) // HINT_BYTES)
+            for frame in frames[first:stop]:
+                at = (int(toc.hint_offsets[frame]) - begin) // HINT_BYTES
+                own = values[at : at + int(toc.blocks[frame])]
+                if len(own) == int(toc.blocks[frame]):
+                    hints[frame] = own
+    except HauloutError as error:
+        progress.note(f"the hints cannot be read ({error}): local blocks are found by whole frames only")
+    return hints
