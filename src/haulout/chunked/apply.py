@@ -120,7 +120,7 @@ class _Fetchers:
         stream = self._blobs.open_blob(self._blob, piece.start, piece.stop)
         if not _is_whole(stream, piece) or self._left(piece) > self._blob.size // 2:
             return stream
-        # A proxy whose cache is cold answers with the whole blob, once. Where little is wanted, asking again is cheaper.
+        # A proxy whose cache is cold sends the whole blob, once. Where little is wanted, asking again is cheaper.
         stream.__exit__(None, None, None)
         return self._blobs.open_blob(self._blob, piece.start, piece.stop)
 
