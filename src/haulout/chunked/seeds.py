@@ -167,9 +167,11 @@ class SeedIndex:
         return [self._piece(int(places[a]), b - a) for a, b in pairwise(edges)]
 
     def _adjacent(self, first: Numbers, second: Numbers) -> Flags:
+        """Whether each second place is the block after the first; only places of blocks count, not MISSING or ZEROS."""
         if not len(self._numbers):
             return np.zeros(len(first), dtype=np.bool_)
-        flags: Flags = (self._numbers[second] == self._numbers[first] + 1) & (self._seeds[second] == self._seeds[first])
+        one, two = np.maximum(first, 0), np.maximum(second, 0)
+        flags: Flags = (self._numbers[two] == self._numbers[one] + 1) & (self._seeds[two] == self._seeds[one])
         return flags
 
     def _piece(self, place: int, blocks: int) -> Piece:
