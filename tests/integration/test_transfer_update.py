@@ -83,7 +83,7 @@ def test_an_update_finds_the_earlier_pull_and_fetches_what_changed(registry, pub
     assert leftovers(tmp_path) == []
 
 
-def manifests(result) -> int:
+def manifests(result):
     """Bytes received that are no blobs."""
     return result.traffic.received - result.moved.fetched
 
