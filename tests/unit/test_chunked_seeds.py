@@ -242,6 +242,10 @@ def test_slices_cover_what_is_wanted_and_no_more_than_their_gaps(disk):
     assert [frame for piece in whole for frame in piece.frames] == frames
     lonely = slices(toc, frames[::2], gap=0)
     assert sum(piece.stop - piece.start for piece in lonely) == int(toc.compressed[frames[::2]].sum())
+    verified = np.zeros(len(toc), dtype=np.bool_)
+    verified[frames[1]] = True
+    apart = slices(toc, [frames[0], frames[2]], verified=verified, gap=1 << 40, most_gaps=0)
+    assert [piece.frames for piece in apart] == [(frames[0],), (frames[2],)], "what is verified is not fetched again"
     few = slices(toc, frames[::2], gap=0, most_gaps=1)
     assert len(few) == 2
     assert [frame for piece in few for frame in piece.frames] == frames[::2]

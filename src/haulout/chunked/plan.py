@@ -60,13 +60,20 @@ def wanted_frames(toc: Toc, right: Mask) -> list[int]:
 
 
 def slices(
-    toc: Toc, frames: list[int], *, slice_bytes: int = SLICE, gap: int = _MOST_GAP, most_gaps: int = MOST_GAPS
+    toc: Toc,
+    frames: list[int],
+    *,
+    verified: Mask | None = None,
+    slice_bytes: int = SLICE,
+    gap: int = _MOST_GAP,
+    most_gaps: int = MOST_GAPS,
 ) -> list[Slice]:
     """Group wanted ``frames`` (ascending) into requests of single ranges.
 
     Args:
         toc: where they are in the blob.
         frames: the numbers of the frames.
+        verified: frames that were fetched before; they are never read over.
         slice_bytes: bytes after which a request ends.
         gap: unneeded bytes worth reading over rather than asking again, while they are not too many in all.
         most_gaps: gaps left at most; to get there, wider ones are read over as well.
@@ -76,7 +83,10 @@ def slices(
     wanted = np.array(frames, dtype=np.int64)
     starts = toc.blob_offsets[wanted].astype(np.int64)
     ends = toc.blob_offsets[wanted + 1].astype(np.int64)
-    splits = _splits(starts[1:] - ends[:-1], int((ends - starts).sum()), gap, most_gaps)
+    kept = np.zeros(len(toc), dtype=np.bool_) if verified is None else verified & (toc.kinds == Kind.DATA)
+    before = np.concatenate([[0], np.cumsum(kept)])
+    barriers: Mask = before[wanted[1:]] > before[wanted[:-1]]
+    splits = _splits(starts[1:] - ends[:-1], barriers, int((ends - starts).sum()), gap, most_gaps)
     out: list[Slice] = []
     for first, last in splits:
         begin = first
@@ -93,21 +103,22 @@ def hint_ranges(toc: Toc, frames: list[int], *, most: int = 4) -> list[tuple[int
         return []
     wanted = np.array(frames, dtype=np.int64)
     starts, ends = toc.hint_offsets[wanted].astype(np.int64), toc.hint_offsets[wanted + 1].astype(np.int64)
-    return _splits(starts[1:] - ends[:-1], int((ends - starts).sum()), _MOST_GAP, most - 1)
+    gaps = starts[1:] - ends[:-1]
+    return _splits(gaps, np.zeros(len(gaps), dtype=np.bool_), int((ends - starts).sum()), _MOST_GAP, most - 1)
 
 
-def _splits(gaps: npt.NDArray[np.int64], wanted: int, gap: int, most: int) -> list[tuple[int, int]]:
+def _splits(gaps: npt.NDArray[np.int64], barriers: Mask, wanted: int, gap: int, most: int) -> list[tuple[int, int]]:
     """Cut a row of items at its widest gaps, and return the runs between as ``[first, stop)``.
 
     Gaps of at most ``gap`` bytes are read over, the narrowest first, until they make a quarter of ``wanted``; then, of
-    those left, the widest ``most`` are kept.
+    those left, the widest ``most`` are kept. ``barriers`` are cut in any case.
     """
     order = np.argsort(gaps, kind="stable")
+    order = order[~barriers[order]]
     ascending = gaps[order]
     read_over = (ascending <= gap) & (np.cumsum(ascending) <= wanted * _MOST_WASTE)
     read_over |= ascending == 0
     cuts = order[~read_over]
-    if len(cuts) > most:
-        cuts = cuts[len(cuts) - most :]
+    cuts = np.concatenate([cuts[max(len(cuts) - most, 0) :], np.flatnonzero(barriers)])
     edges = [0, *np.sort(cuts + 1).tolist(), len(gaps) + 1]
     return list(pairwise(edges))

@@ -38,6 +38,8 @@ _PROCESSORS: Final = len(os.sched_getaffinity(0))
 class FramePlan:
     """How a disk will come here."""
 
+    right: Mask
+    """Frames that are in place already, verified."""
     reuse: Reuse
     """Which frames are rebuilt from seeds, and from what."""
     ranges: tuple[Slice, ...]
@@ -88,9 +90,10 @@ class FramePull:
         right = self._take_up()
         wanted = wanted_frames(toc, right)
         reuse = Reuse.find(toc, wanted, self._blobs, self._seeds, self._progress)
-        ranges = self._slices(reuse.missing)
+        ranges = self._slices(reuse.missing, right)
         data = toc.kinds == Kind.DATA
         return FramePlan(
+            right,
             reuse,
             tuple(ranges),
             Moved(
@@ -116,7 +119,7 @@ class FramePull:
         rebuilder = Rebuilder(toc, fd, [seed.fd for seed in self._seeds])
         with early_writeback(fd):
             failed = self._both(plan, rebuilder)
-            again = self._slices(failed)
+            again = self._slices(failed, plan.right)
             if again:
                 self._progress.note(f"{len(failed)} frames changed in their seeds meanwhile: fetching them")
                 self._fetch(again)
@@ -151,8 +154,8 @@ class FramePull:
             with self._progress.task("pulling", _length(ranges)) as task:
                 apply(self._toc, ranges, self._blobs.plain, self._blob, self._partial.fd, jobs=self._jobs, task=task)
 
-    def _slices(self, frames: list[int]) -> list[Slice]:
-        return slices(self._toc, frames, gap=self._blobs.link().gap(self._jobs))
+    def _slices(self, frames: list[int], right: Mask) -> list[Slice]:
+        return slices(self._toc, frames, verified=right, gap=self._blobs.link().gap(self._jobs))
 
     def _uses(self, used: Sequence[int]) -> tuple[SeedUse, ...]:
         return tuple(SeedUse(seed.path, size) for seed, size in zip(self._seeds, used, strict=True) if size)
