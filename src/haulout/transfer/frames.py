@@ -89,7 +89,7 @@ class FramePull:
         toc = self._toc
         right = self._take_up()
         wanted = wanted_frames(toc, right)
-        reuse = Reuse.find(toc, wanted, self._blobs, self._seeds, self._progress)
+        reuse = Reuse.find(toc, wanted, self._blobs, self._seeds, self._progress, lambda _: np.empty(0, np.uint64))
         ranges = self._slices(reuse.missing, right)
         data = toc.kinds == Kind.DATA
         return FramePlan(

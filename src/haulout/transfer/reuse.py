@@ -13,13 +13,13 @@ from haulout.errors import HauloutError, StorageError
 from haulout.oci import Descriptor, mediatype
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from haulout.chunked.blocks import Hashes
     from haulout.chunked.seeds import Numbers
     from haulout.chunked.toc import Toc
     from haulout.content.ports import BlobReader
-    from haulout.progress import Progress
+    from haulout.progress import Progress, Task
     from haulout.transfer.seeds import Seed
 
 _MOST_SCANNED: Final = 3
@@ -36,16 +36,26 @@ class Reuse:
     """Frames to rebuild, ascending."""
     missing: list[int]
     """Frames to fetch, ascending."""
-    _pieces: dict[int, Piece]
-    """Of frames found whole."""
+    index: SeedIndex
+    """The wanted blocks of the seeds."""
+    _whole: dict[int, Piece]
+    """Where frames were found whole, by digest."""
+    _hints: dict[int, Hashes]
+    """Of the other frames, as far as they could be read."""
     _places: dict[int, Numbers]
-    """Of frames found block by block."""
-    _index: SeedIndex
-    _toc: Toc
-    _seeds: int
+    """Where all blocks of a frame were found, by hints."""
+    _scans: tuple[Blocks, ...]
 
     @classmethod
-    def find(cls, toc: Toc, wanted: list[int], blobs: BlobReader, seeds: Sequence[Seed], progress: Progress) -> Self:
+    def find(
+        cls,
+        toc: Toc,
+        wanted: list[int],
+        blobs: BlobReader,
+        seeds: Sequence[Seed],
+        progress: Progress,
+        more: Callable[[list[int]], Hashes],
+    ) -> Self:
         """Look for the frames ``wanted`` in ``seeds``.
 
         Args:
@@ -54,27 +64,42 @@ class Reuse:
             blobs: where the hints are.
             seeds: in the order their numbers follow.
             progress: told of the search.
+            more: given the frames that were not found whole, says which other hints to look for while we are at it.
         """
         whole = _whole_frames(toc, wanted, seeds)
         rest = [frame for frame in wanted if frame not in whole]
-        places: dict[int, Numbers] = {}
-        index = SeedIndex([_NOTHING])
+        scans = (_NOTHING,) * len(seeds)
+        hints: dict[int, Hashes] = {}
         if rest and seeds:
             hints = _read_hints(toc, rest, blobs, progress)
-            index = _scan(hints, _worth_scanning(seeds, whole), len(seeds), progress)
-            places = _locate(index, hints)
-        found = sorted(whole.keys() | places.keys())
-        return cls(found, [frame for frame in rest if frame not in places], whole, places, index, toc, len(seeds))
+            looked_for = Wanted(more(rest), *hints.values())
+            scans = _scan(looked_for, _worth_scanning(seeds, whole), len(seeds), progress)
+        return cls._located(wanted, whole, hints, scans)
+
+    @classmethod
+    def _located(
+        cls, wanted: list[int], whole: dict[int, Piece], hints: dict[int, Hashes], scans: tuple[Blocks, ...]
+    ) -> Self:
+        index = SeedIndex(scans)
+        places = _locate(index, hints)
+        frames = [frame for frame in wanted if frame in whole or frame in places]
+        missing = [frame for frame in wanted if frame not in whole and frame not in places]
+        return cls(frames, missing, index, whole, hints, places, scans)
+
+    def with_seed(self, fd: int, task: Task) -> Self:
+        """Return what can be reused when the file at ``fd`` is one more seed, the last."""
+        scans = (*self._scans, scan(fd, Wanted(*self._hints.values()), task))
+        return self._located(sorted([*self.frames, *self.missing]), self._whole, self._hints, scans)
 
     def pieces(self, position: int) -> list[Piece]:
         """Return the pieces of the frame at ``position`` of :attr:`frames`."""
         frame = self.frames[position]
-        piece = self._pieces.get(frame)
-        return [piece] if piece is not None else self._index.pieces(self._places[frame])
+        piece = self._whole.get(frame)
+        return [piece] if piece is not None else self.index.pieces(self._places[frame])
 
     def expected(self) -> list[int]:
         """Return the plain bytes each seed will give, if all goes well."""
-        used = [0] * self._seeds
+        used = [0] * len(self._scans)
         for position in range(len(self.frames)):
             for piece in self.pieces(position):
                 if piece.seed != ZEROS:
@@ -105,8 +130,7 @@ def _worth_scanning(seeds: Sequence[Seed], whole: dict[int, Piece]) -> list[tupl
     return [(number, seeds[number]) for number in sorted(chosen)]
 
 
-def _scan(hints: dict[int, Hashes], chosen: list[tuple[int, Seed]], count: int, progress: Progress) -> SeedIndex:
-    wanted = Wanted(*hints.values())
+def _scan(wanted: Wanted, chosen: list[tuple[int, Seed]], count: int, progress: Progress) -> tuple[Blocks, ...]:
     scans = [_NOTHING] * count
     for number, seed in chosen:
         try:
@@ -114,7 +138,7 @@ def _scan(hints: dict[int, Hashes], chosen: list[tuple[int, Seed]], count: int, 
                 scans[number] = scan(seed.fd, wanted, task)
         except StorageError as error:
             progress.note(f"{seed.path} cannot be searched for known blocks: {error}")
-    return SeedIndex(scans)
+    return tuple(scans)
 
 
 def _locate(index: SeedIndex, hints: dict[int, Hashes]) -> dict[int, Numbers]:
