@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import click
 
@@ -38,6 +38,18 @@ class ReferenceParam(StringParam):
         from haulout.oci import parse_reference  # noqa: PLC0415
 
         return parse_reference(str(value))
+
+
+class BaseParam(ReferenceParam):
+    """A reference, or ``none``, which becomes False: click takes None for an option that was not given."""
+
+    name = "base"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Reference | Literal[False]:
+        """Parse it."""
+        return False if value == "none" else super().convert(value, param, ctx)
 
 
 class ArchitectureParam(StringParam):
