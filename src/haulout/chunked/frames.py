@@ -74,7 +74,7 @@ class FrameDecoder:
         return not has_checksum and found == plain
 
     def _expand(self, frame: bytes, size: int, where: str) -> tuple[bytes, bool]:
-        """Return the plain bytes, and whether there is a checksum of zstd's own; nothing is compared but their number."""
+        """Return the plain bytes, not compared with anything yet, and whether zstd's own checksum is there."""
         try:
             parameters = zstandard.get_frame_parameters(frame)
             if parameters.content_size != size:

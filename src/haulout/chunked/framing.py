@@ -69,8 +69,8 @@ class Span:
     blocks: int
     base: int | None = None
     """The data frame of the base that holds the same blocks."""
-    fresh: bool = False
-    """It holds blocks that the base lacks."""
+    is_crumb: bool = False
+    """It is short and holds blocks that the base lacks, or is a crumb of the base still."""
 
 
 class Cutter:

@@ -1,7 +1,7 @@
-"""Guided framing: where a disk is cut when an earlier one, the base, is known. Pure; content and base decide, nothing else.
+"""Guided framing: where a disk is cut when an earlier one, the base, is known. Pure: content and base decide alone.
 
 * A frame of the base whose blocks all lie here, in order, is cut out as it is: it can be taken over compressed.
-* Elsewhere a frame holds either blocks that the base has or blocks that it lacks, so that whoever holds the base fetches
+* Elsewhere a frame holds either blocks that the base has or blocks that it lacks, so that whoever has the base fetches
   little else than what is new. Short stretches of known blocks within new ones are not worth two more cuts.
 * Zero runs are as without a base.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from haulout.chunked.crumbs import MAX_CRUMB
 from haulout.chunked.framing import Cutter, Framer, Framing, Kind, Span, runs
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class GuidedFramer(Framer):
                 continue
             spans += self._loose.take(hashes[decided:position])
             spans += self._loose.end()
-            spans.append(Span(Kind.DATA, self._base.length(frame), base=frame))
+            spans.append(Span(Kind.DATA, self._base.length(frame), frame, self._base.is_crumb(frame)))
             self._next, self._follows = frame + 1, True
             position = decided = position + self._base.length(frame)
         spans += self._loose.take(hashes[decided:position])
@@ -134,4 +135,4 @@ def _known(lengths: list[int]) -> list[Span]:
 
 
 def _fresh(lengths: list[int]) -> list[Span]:
-    return [Span(Kind.DATA, length, fresh=True) for length in lengths]
+    return [Span(Kind.DATA, length, is_crumb=length <= MAX_CRUMB) for length in lengths]

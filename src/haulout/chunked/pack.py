@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, Final, Protocol, Self
 import numpy as np
 
 from haulout.chunked.blocks import BLOCK, Hashes, block_count, hash_blocks, zero_blocks
-from haulout.chunked.crumbs import MAX_CRUMB, CrumbGatherer
+from haulout.chunked.crumbs import CrumbGatherer
 from haulout.chunked.frames import FrameCompressor, zero_frame
 from haulout.chunked.framing import WINDOW_BLOCKS, Framer, Framing, Kind, Span
 from haulout.chunked.guided import GuidedFramer
@@ -214,8 +214,7 @@ class _Packer:
     def _store(self, span: Span, pieces: list[memoryview]) -> _Stored:
         plain: bytes | memoryview = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         frame = self._taken(span, plain) or self._compress(plain)
-        is_crumb = span.fresh and span.blocks <= MAX_CRUMB
-        return _Stored(frame, hashlib.sha256(plain).digest(), bytes(plain) if is_crumb else None)
+        return _Stored(frame, hashlib.sha256(plain).digest(), bytes(plain) if span.is_crumb else None)
 
     def _taken(self, span: Span, plain: bytes | memoryview) -> bytes | None:
         if span.base is None or self._takeover is None:

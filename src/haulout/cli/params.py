@@ -40,16 +40,21 @@ class ReferenceParam(StringParam):
         return parse_reference(str(value))
 
 
-class BaseParam(ReferenceParam):
+class BaseParam(StringParam):
     """A reference, or ``none``, which becomes False: click takes None for an option that was not given."""
 
     name = "base"
 
     def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+        self,
+        value: Any,
+        param: click.Parameter | None,  # noqa: ARG002
+        ctx: click.Context | None,  # noqa: ARG002
     ) -> Reference | Literal[False]:
         """Parse it."""
-        return False if value == "none" else super().convert(value, param, ctx)
+        from haulout.oci import parse_reference  # noqa: PLC0415
+
+        return False if value == "none" else parse_reference(str(value))
 
 
 class ArchitectureParam(StringParam):

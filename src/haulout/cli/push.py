@@ -101,8 +101,9 @@ def command(
     """Publish bootable disks under REF.
 
     Entries the tag holds already stay; only the same processor and type is replaced. What the registry has is not sent
-    again. What a disk has in common with the version before (the tag's present disk, or the tag before it) is taken over
-    from there, and cut in the same places, so that updates move little else than what is new. Each disk is inspected first: one with a backing file, encryption or a lying header is refused.
+    again. What a disk has in common with the version before (the tag's present disk, or the tag before it) is taken
+    over from there and cut in the same places, so that updates move little else than what is new. Each disk is
+    inspected first: one with a backing file, encryption or a lying header is refused.
     """
     sources = (*_sources(disks, arch, disk_type), *named)
     if not sources:

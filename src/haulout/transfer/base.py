@@ -5,15 +5,16 @@ A base only saves: whatever is wrong with one costs a note, never a push.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Self
 
 from haulout.chunked.base import Base
+from haulout.chunked.crumbs import MAX_CRUMBS_BYTES, crumb_frames
 from haulout.content.verify import read_blob
 from haulout.errors import ContentError, HauloutError, NotFoundError
-from haulout.oci import Descriptor, LayoutReference, mediatype
+from haulout.oci import Descriptor, LayoutReference, RegistryReference, mediatype
 from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
 from haulout.resolve import DiskQuery, resolve
@@ -25,6 +26,8 @@ from haulout.transfer.versions import earlier_tags
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from haulout.chunked.takeover import FrameSource
+    from haulout.chunked.toc import Toc
     from haulout.content.ports import Store
     from haulout.disk import DiskType
     from haulout.oci import Architecture, Reference
@@ -60,11 +63,26 @@ class FoundBase:
         stated = self.found.manifest.annotations.get(keys.LEVEL, "")
         return int(stated) if stated.isdecimal() and len(stated) <= 2 else None
 
-    def frames(self, jobs: int, progress: Progress) -> LocalFrames | RemoteFrames:
-        """Open its compressed frames, to be used in a ``with`` block."""
+    @contextmanager
+    def frames(self, jobs: int, progress: Progress) -> Iterator[FrameSource]:
+        """Open its compressed frames.
+
+        Args:
+            jobs: threads that compress.
+            progress: told if they cease to come.
+        """
         if isinstance(self.found.reference, LayoutReference):
-            return LocalFrames(self.store, self.found.layer, self.base, progress.note)
-        return RemoteFrames(self.store, self.found.layer, self.base, jobs, progress.note)
+            yield LocalFrames(self.store, self.found.layer, self.base, progress.note)
+            return
+        with RemoteFrames(self.store, self.found.layer, self.base, jobs, progress.note) as frames:
+            yield frames
+
+    def mounts_into(self, reference: Reference) -> str | None:
+        """The base's repository, where the registry of ``reference`` can mount blobs from it; None where it cannot."""
+        here = self.found.reference
+        if not isinstance(here, RegistryReference) or not isinstance(reference, RegistryReference):
+            return None
+        return here.repository if here.host == reference.host and here.repository != reference.repository else None
 
 
 class Bases:
@@ -147,10 +165,22 @@ class Bases:
         if toc is None:
             raise ContentError("it has no table of contents")
         hints = Descriptor(mediatype.HINTS, toc.hints.digest, toc.hints.size)
-        return FoundBase(found, Base(toc, read_blob(store, hints, MAX_HINTS_BYTES, "the hints of the base")), store)
+        data = read_blob(store, hints, MAX_HINTS_BYTES, "the hints of the base")
+        return FoundBase(found, Base(toc, data, _crumbs(store, found, toc)), store)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+
+
+def _crumbs(store: Store, found: ResolvedDisk, toc: Toc) -> list[int]:
+    """Return which frames are crumbs of a base; without its list, they only are none any more."""
+    try:
+        if found.crumbs is None:
+            return []
+        crumbs = Descriptor(mediatype.CRUMBS, found.crumbs.digest, found.crumbs.size)
+        return crumb_frames(read_blob(store, crumbs, MAX_CRUMBS_BYTES, "the crumbs of the base"), toc)
+    except (ContentError, NotFoundError):
+        return []

@@ -61,7 +61,7 @@ class DiskSource:
     """None: what inspection of the file says."""
 
 
-def push(
+def push(  # noqa: PLR0913 - each is one word of the request
     reference: Reference,
     sources: Sequence[DiskSource],
     *,
@@ -105,7 +105,7 @@ def push(
         connections = connections or ConnectionOptions()
         store = stack.enter_context(open_store(reference, connections, progress, push=True))
         bases = stack.enter_context(Bases(reference, store, base, connections, progress)) if use_base else None
-        work = _Push(store, bases, title or base_name(reference), level, jobs or _processors(), progress)
+        work = _Push(reference, store, bases, title, level, jobs or _processors(), progress)
         index = read_index(store, reference.tag)
         pushed = [work.one(disk, index) for disk in planned]
         digest = publish(store, reference.tag, [entry for _, entry in pushed], progress)
@@ -182,10 +182,20 @@ class _Tables:
 class _Push:
     """Pushing disks to one store."""
 
-    def __init__(self, store: Store, bases: Bases | None, name: str, level: int, jobs: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        reference: Reference,
+        store: Store,
+        bases: Bases | None,
+        title: str | None,
+        level: int,
+        jobs: int,
+        progress: Progress,
+    ) -> None:
         self._store = store
         self._bases = bases
-        self._name = name
+        self._reference = reference
+        self._name = title or base_name(reference)
         self._level = level
         self._jobs = jobs
         self._progress = progress
@@ -208,8 +218,9 @@ class _Push:
             with progress.task(f"compressing {disk.disk_type}", os.fstat(fd).st_size) as task:
                 packed = pack(fd, sink, level=self._level, jobs=self._jobs, task=task, guide=guide)
             with packed, progress.task(f"uploading {disk.disk_type}", packed.toc.blob_size) as task:
-                blob = sink.commit(mediatype.ZSTD, task)
-                tables = self._store_tables(packed)
+                near = None if found is None else found.mounts_into(self._reference)
+                blob = sink.commit(mediatype.ZSTD, task, mount_from=near)
+                tables = self._store_tables(packed, near)
         store.push_blob(EMPTY, _empty)
         manifest = empty_config_manifest(
             (replace(blob, annotations={keys.TITLE: title}),),
@@ -241,7 +252,7 @@ class _Push:
         frames = stack.enter_context(found.frames(self._jobs, self._progress))
         return Guide(found.base, Takeover(frames, self._progress.note))
 
-    def _store_tables(self, packed: Packed) -> _Tables:
+    def _store_tables(self, packed: Packed, near: str | None) -> _Tables:
         """Store what goes with the blob."""
         toc, crumbs, hints = packed.toc.encode(), packed.crumbs, packed.toc.hints
         tables = _Tables(
@@ -249,10 +260,10 @@ class _Push:
             Descriptor(mediatype.HINTS, hints.digest, hints.size, annotations={keys.TITLE: "disk.hints"}),
             Descriptor.of(mediatype.CRUMBS, crumbs, annotations={keys.TITLE: "disk.crumbs"}) if crumbs else None,
         )
-        self._store.push_blob(tables.toc, lambda: io.BytesIO(toc))
-        self._store.push_blob(tables.hints, packed.hints)
+        self._store.push_blob(tables.toc, lambda: io.BytesIO(toc), mount_from=near)
+        self._store.push_blob(tables.hints, packed.hints, mount_from=near)
         if tables.crumbs is not None:
-            self._store.push_blob(tables.crumbs, lambda: io.BytesIO(crumbs))
+            self._store.push_blob(tables.crumbs, lambda: io.BytesIO(crumbs), mount_from=near)
         return tables
 
     def _present(

@@ -1,4 +1,4 @@
-"""Whether fetching frames is quicker than compressing them, from what both have cost so far. Pure: the caller's clock."""
+"""Whether fetching frames is quicker than compressing them, from what both have cost so far. Pure."""
 
 from __future__ import annotations
 

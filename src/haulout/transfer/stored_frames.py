@@ -1,4 +1,4 @@
-"""Where the frames of a base come from: a layout's file at once, a registry only where that is quicker than compressing.
+"""Where the frames of a base come from: a layout at once, a registry only where that is quicker than compressing.
 
 What a registry sends is fetched ahead, in parallel single ranges of some megabytes. Nobody waits for it longer than
 compressing would take, and it ends as soon as compressing turns out to be quicker.
@@ -60,12 +60,6 @@ class LocalFrames:
 
     def compressed(self, size: int, seconds: float) -> None:
         """Ignore it: reading is quicker."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
 
 
 @dataclass(slots=True, eq=False)
@@ -166,10 +160,7 @@ class RemoteFrames:
                 piece = self._waiting.popleft()
                 self._speeds.begin(time.monotonic())
             try:
-                with self._blobs.open_blob(self._blob, piece.start, piece.stop) as stream:
-                    if stream.start != piece.start:
-                        raise ContentError("its registry does not send parts of blobs")
-                    data = stream.read(piece.stop - piece.start)
+                data = self._fetch(piece)
             except Exception as exc:  # noqa: BLE001 - whatever it is, the push goes on without
                 with self._lock:
                     self._end(str(exc))
@@ -179,6 +170,12 @@ class RemoteFrames:
                 piece.data, piece.is_complete = data, True
                 self._late = 0
                 self._lock.notify_all()
+
+    def _fetch(self, piece: _Piece) -> bytes:
+        with self._blobs.open_blob(self._blob, piece.start, piece.stop) as stream:
+            if stream.start != piece.start:
+                raise ContentError("its registry does not send parts of blobs")
+            return stream.read(piece.stop - piece.start)
 
     def _end(self, reason: str | None) -> None:
         if reason is not None and not self._ended:
