@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 WINDOW: Final = WINDOW_BLOCKS * BLOCK
 _ZERO_WINDOW: Final = bytes(WINDOW)
+_AHEAD_BLOCKS: Final = 8192
+"""Blocks under way while frames are taken over (32 MiB)."""
+_AHEAD_FRAMES: Final = 1024
 _HINTS_IN_MEMORY: Final = 8 * 1024 * 1024
 
 
@@ -153,6 +156,8 @@ class _Packer:
         self.crumbs = CrumbGatherer(compressor)
         self._pool = pool
         self._ahead = 2 * jobs + 2
+        self._waiting = 0
+        """Blocks of the data frames under way."""
         self._task = task
         self._unframed: deque[memoryview] = deque()
         self._under_way: deque[tuple[Span, Callable[[], _Stored]]] = deque()
@@ -207,19 +212,26 @@ class _Packer:
             stored = _Stored(zero_frame(sum(map(len, pieces))), bytes(32))
             self._under_way.append((span, lambda: stored))
         else:
-            self._under_way.append((span, self._pool.submit(self._store, span, pieces).result))
-        while len(self._under_way) > self._ahead:
+            coming = self._expect(span)
+            self._under_way.append((span, self._pool.submit(self._store, span, pieces, coming).result))
+        self._waiting += span.blocks if span.kind is Kind.DATA else 0
+        while self._is_full():
             self._write_oldest()
 
-    def _store(self, span: Span, pieces: list[memoryview]) -> _Stored:
-        plain: bytes | memoryview = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        frame = self._taken(span, plain) or self._compress(plain)
-        return _Stored(frame, hashlib.sha256(plain).digest(), bytes(plain) if span.is_crumb else None)
+    def _is_full(self) -> bool:
+        if self._takeover is None:
+            return len(self._under_way) > self._ahead
+        # What comes from elsewhere needs time to arrive.
+        return self._waiting > _AHEAD_BLOCKS or len(self._under_way) > _AHEAD_FRAMES
 
-    def _taken(self, span: Span, plain: bytes | memoryview) -> bytes | None:
-        if span.base is None or self._takeover is None:
-            return None
-        return self._takeover.take(span.base, plain)
+    def _expect(self, span: Span) -> Callable[[], bytes | None] | None:
+        return None if span.base is None or self._takeover is None else self._takeover.expect(span.base)
+
+    def _store(self, span: Span, pieces: list[memoryview], coming: Callable[[], bytes | None] | None) -> _Stored:
+        plain: bytes | memoryview = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        taken = None if coming is None or self._takeover is None else self._takeover.take(coming, plain)
+        frame = taken or self._compress(plain)
+        return _Stored(frame, hashlib.sha256(plain).digest(), bytes(plain) if span.is_crumb else None)
 
     def _compress(self, plain: bytes | memoryview) -> bytes:
         begun = time.monotonic()
@@ -230,6 +242,7 @@ class _Packer:
 
     def _write_oldest(self) -> None:
         span, result = self._under_way.popleft()
+        self._waiting -= span.blocks if span.kind is Kind.DATA else 0
         stored = result()
         self._sink.write(stored.frame)
         if stored.crumb is not None:

@@ -18,10 +18,14 @@ _MOST_WRONG: Final = 8
 
 
 class FrameSource(Protocol):
-    """Where the compressed frames of a base come from. Called from several threads."""
+    """Where the compressed frames of a base come from; safe to use from several threads."""
 
-    def frame(self, number: int) -> bytes | None:
-        """Return data frame ``number`` as stored, unchecked; None where it cannot be had, or compressing is cheaper."""
+    def expect(self, number: int) -> Callable[[], bytes | None]:
+        """Announce that data frame ``number`` will be wanted, in the order of the new disk.
+
+        Returns:
+            What yields it as stored, unchecked; or None where it cannot be had, or compressing is quicker.
+        """
 
     def compressed(self, size: int, seconds: float) -> None:
         """Learn that compressing ``size`` plain bytes took ``seconds`` of one thread."""
@@ -41,11 +45,13 @@ class Takeover:
         self._lock = threading.Lock()
         self._wrong = 0
 
-    def take(self, number: int, plain: bytes | memoryview) -> bytes | None:
-        """Return data frame ``number`` of the base, if it holds exactly ``plain``."""
-        if self._wrong >= _MOST_WRONG:
-            return None
-        frame = self.source.frame(number)
+    def expect(self, number: int) -> Callable[[], bytes | None]:
+        """Announce that data frame ``number`` of the base will be wanted; :meth:`take` takes what is returned."""
+        return self.source.expect(number)
+
+    def take(self, coming: Callable[[], bytes | None], plain: bytes | memoryview) -> bytes | None:
+        """Return the frame that was expected, if it holds exactly ``plain``."""
+        frame = coming() if self._wrong < _MOST_WRONG else None
         if frame is None:
             return None
         is_right = self._decoder.holds(frame, plain)

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, Self
 
 from haulout.chunked.base import Base
+from haulout.chunked.blocks import block_count
 from haulout.chunked.crumbs import MAX_CRUMBS_BYTES, crumb_frames
 from haulout.content.verify import read_blob
 from haulout.errors import ContentError, HauloutError, NotFoundError
@@ -35,9 +36,12 @@ if TYPE_CHECKING:
     from haulout.registry import ConnectionOptions
     from haulout.resolve import ResolvedDisk
 
-MAX_HINTS_BYTES: Final = 512 * 1024 * 1024
-"""Largest hints read of a base: those of 256 GiB of data."""
+_MAX_HINTS: Final = 512 * 1024 * 1024
+"""Largest hints read of a base, in bytes: those of 256 GiB of data."""
+_LEAST_HINTS: Final = 16 * 1024 * 1024
+"""Hints that are read however small the new disk is."""
 
+_BYTES_PER_HINT: Final = 8
 _MAX_TAGS: Final = 4096
 """Tags looked at, of a repository."""
 _MAX_TRIES: Final = 6
@@ -114,15 +118,17 @@ class Bases:
         self._other: Store | None = None
         self._earlier: list[str] | None = None
 
-    def find(self, architecture: Architecture, disk_type: DiskType) -> FoundBase | None:
-        """Return the base for a disk; None where there is none that is of use."""
+    def find(self, architecture: Architecture, disk_type: DiskType, size: int) -> FoundBase | None:
+        """Return the base for a disk of ``size`` bytes; None where there is none that is of use."""
+        # What holds many times the data of the disk is no version of it, and costs memory.
+        limit = min(_MAX_HINTS, max(_LEAST_HINTS, 4 * _BYTES_PER_HINT * block_count(size)))
         query = DiskQuery(architecture, disk_type.value)
         if self._named is not None:
-            return self._named_base(self._named, query)
+            return self._named_base(self._named, query, limit)
         refused: str | None = None
         for candidate in self._candidates():
             try:
-                return self._load(self._store, resolve(self._store, candidate, query))
+                return self._load(self._store, resolve(self._store, candidate, query), limit)
             except NotFoundError:
                 continue
             except HauloutError as exc:
@@ -131,10 +137,10 @@ class Bases:
             self._progress.note(refused)
         return None
 
-    def _named_base(self, named: Reference, query: DiskQuery) -> FoundBase | None:
+    def _named_base(self, named: Reference, query: DiskQuery, limit: int) -> FoundBase | None:
         try:
             store = self._open(named)
-            return self._load(store, resolve(store, named, query))
+            return self._load(store, resolve(store, named, query), limit)
         except HauloutError as exc:
             self._progress.note(f"{named} is no base: {exc}; everything is compressed anew")
             return None
@@ -160,12 +166,12 @@ class Bases:
             # A repository that is not there yet, or a registry that lists no tags.
             return []
 
-    def _load(self, store: Store, found: ResolvedDisk) -> FoundBase:
+    def _load(self, store: Store, found: ResolvedDisk, limit: int) -> FoundBase:
         toc = load_toc(store, found, NullProgress())
         if toc is None:
             raise ContentError("it has no table of contents")
         hints = Descriptor(mediatype.HINTS, toc.hints.digest, toc.hints.size)
-        data = read_blob(store, hints, MAX_HINTS_BYTES, "the hints of the base")
+        data = read_blob(store, hints, limit, "the list of its blocks")
         return FoundBase(found, Base(toc, data, _crumbs(store, found, toc)), store)
 
     def __enter__(self) -> Self:

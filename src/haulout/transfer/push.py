@@ -208,7 +208,8 @@ class _Push:
             present = self._present(fd, disk, title, index)
             if present is not None:
                 return present
-            found = self._bases.find(disk.architecture, disk.disk_type) if self._bases is not None else None
+            size = os.fstat(fd).st_size
+            found = None if self._bases is None else self._bases.find(disk.architecture, disk.disk_type, size)
             return self._upload(fd, disk, title, found)
 
     def _upload(self, fd: int, disk: _Planned, title: str, found: FoundBase | None) -> tuple[PushedDisk, Descriptor]:

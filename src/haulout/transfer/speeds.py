@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-PROBES: Final = 2
-"""Pieces fetched before the network's speed is believed to be known."""
+PROBE_BYTES: Final = 1 << 20
+PROBES: Final = 24
+"""Bytes, or requests, after which the network's speed is believed to be known."""
+
+_AT_ONCE: Final = 4
+"""Requests under way while it is not."""
+_LOOK_AGAIN: Final = 64
+"""Requests not made before one is, to see whether the network has become quicker."""
 
 _GUESS: Final = 50e6
 """Plain bytes one thread compresses in a second, until that has been measured."""
-_LEAST_SHARE: Final = 0.1
-_SETTLED: Final = 12
-"""Pieces after which the share that was of use is believed."""
 
 
 class Speeds:
@@ -25,24 +28,23 @@ class Speeds:
     def __init__(self, ratio: float, jobs: int) -> None:
         self._ratio = ratio
         self._jobs = jobs
-        self.used = 0
-        """Bytes that were of use among those fetched."""
         self._fetched = 0
         self._fetching = 0.0
         self._done = 0
         self._under_way = 0
         self._since = 0.0
+        self._refused = 0
         self._plain = 0
         self._seconds = 0.0
 
     def begin(self, now: float) -> None:
-        """Fetching a piece begins."""
+        """A request begins."""
         if not self._under_way:
             self._since = now
         self._under_way += 1
 
     def end(self, now: float, amount: int) -> None:
-        """A piece of ``amount`` bytes is here. Pieces on their way at once share the time."""
+        """A request has brought ``amount`` bytes. Requests under way at once share the time."""
         self._under_way -= 1
         self._done += 1
         self._fetched += amount
@@ -59,8 +61,9 @@ class Speeds:
         return stored * self._ratio * (self._seconds / self._plain if self._plain and self._seconds else 1 / _GUESS)
 
     def fetching_pays(self, waiting: int) -> bool:
-        """Whether to fetch one more piece while ``waiting`` others are still to be begun."""
-        if self._done < PROBES:
-            return self._done + self._under_way + waiting < PROBES
-        share = max(_LEAST_SHARE, self.used / self._fetched) if self._done >= _SETTLED else 1.0
-        return self._fetching / self._fetched <= share * self.compressing(1) / self._jobs
+        """Whether to make one more request while ``waiting`` others are still to begin."""
+        if self._fetched < PROBE_BYTES and self._done < PROBES:
+            return self._under_way + waiting < _AT_ONCE
+        pays = self._fetching / max(1, self._fetched) <= self.compressing(1) / self._jobs
+        self._refused = 0 if pays else self._refused + 1
+        return pays or self._refused % _LOOK_AGAIN == 0
