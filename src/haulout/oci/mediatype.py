@@ -21,6 +21,7 @@ TOC_ARTIFACT: Final = "application/vnd.io.github.haulout.toc.v1"
 """Artifact type of the referrer that carries TOC and hints."""
 TOC: Final = "application/vnd.io.github.haulout.toc.v1+binary"
 HINTS: Final = "application/vnd.io.github.haulout.hints.v1+binary"
+CRUMBS: Final = "application/vnd.io.github.haulout.crumbs.v1+binary"
 INTENT_ARTIFACT: Final = "application/vnd.io.github.haulout.intent.v1"
 """Artifact type of a publisher's announced index entry (docs/formats/registry.md, "Two publishers")."""
 

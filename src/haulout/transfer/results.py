@@ -13,6 +13,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class PushedBase:
+    """The earlier version that a disk was cut after."""
+
+    reference: Reference
+    """Pinned: ``repository@sha256:…``."""
+    frames: int
+    """Frames taken over from it, compressed as they were."""
+    bytes: int
+    """Bytes of these frames in the blob."""
+
+
+@dataclass(frozen=True, slots=True)
 class PushedDisk:
     """One disk entry of the tag, as it stands after the push."""
 
@@ -28,6 +40,7 @@ class PushedDisk:
     frames: int
     status: Literal["pushed", "present"]
     """``present``: the tag held this very disk already and nothing was uploaded for it."""
+    base: PushedBase | None = None
 
 
 @dataclass(frozen=True, slots=True)
