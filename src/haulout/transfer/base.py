@@ -19,9 +19,9 @@ from haulout.oci import Descriptor, LayoutReference, RegistryReference, mediatyp
 from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
 from haulout.resolve import DiskQuery, resolve
-from haulout.transfer.fetch import load_toc
 from haulout.transfer.stored_frames import LocalFrames, RemoteFrames
 from haulout.transfer.stores import open_store
+from haulout.transfer.toc import load_toc
 from haulout.transfer.versions import earlier_tags
 
 if TYPE_CHECKING:
