@@ -44,6 +44,10 @@ class Link:
         cost = self.round_trip * self.bytes_per_second / max(connections, 1)
         return int(min(max(cost, _LEAST_GAP), _MOST_GAP))
 
+    def cost(self, size: int, requests: int, connections: int) -> int:
+        """Weigh a way of fetching: its bytes, and the bytes that its requests could have moved instead."""
+        return size + requests * self.gap(connections)
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:

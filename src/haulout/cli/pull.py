@@ -130,6 +130,7 @@ def document(result: PullResult) -> dict[str, Any]:
         "fetched": moved.fetched,
         "index": moved.index,
         "ranges": moved.ranges,
+        "crumbs": moved.crumbs,
         "delta": None if moved.delta is None else {"digest": str(moved.delta.digest), "size": moved.delta.size},
         "reused": moved.reused,
         "seeds": [{"path": str(use.path), "size": use.size} for use in moved.seeds],
@@ -170,6 +171,7 @@ def _fetched(result: PullResult) -> str:
     share = f" ({100 * moved.fetched / whole:.0f} %)" if whole else ""
     how = [
         *(["1 delta"] if moved.delta is not None else []),
+        *(["crumbs"] if moved.crumbs else []),
         *([count(moved.ranges, "range")] if moved.ranges else []),
         *([count(result.traffic.requests, "request")] if result.traffic.requests else []),
     ]

@@ -180,7 +180,7 @@ class _Pull:
             open_partial(self._target, self._found.layer.digest) as partial,
             open_seeds(wishes.seeds, self._target, self._notes if wishes.find_seeds else None, name) as seeds,
         ):
-            work = FramePull(toc, blobs, self._found.layer, partial, seeds, self._progress, wishes.jobs)
+            work = FramePull(toc, blobs, self._found, partial, seeds, self._progress, wishes.jobs)
             plan = work.plan()
             if wishes.dry_run:
                 partial.discard_empty()

@@ -74,6 +74,8 @@ class Moved:
     """Of these, what only tells where the rest is: table of contents, hints, the delta's index."""
     ranges: int = 0
     """Ranges of the disk's blob asked for."""
+    crumbs: int = 0
+    """Of the bytes fetched, those of the crumbs."""
     delta: SizedDigest | None = None
     """The delta that was used, and its bytes that were fetched."""
     reused: int = 0
