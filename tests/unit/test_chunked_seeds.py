@@ -27,8 +27,10 @@ from haulout.chunked.seeds import (
     read_pieces,
     same_frames,
     scan,
-    stored_bytes,
+    stored_parts,
+    unshared_parts,
 )
+from haulout.disk.sparse import Extent
 from haulout.progress import NullProgress
 
 TASK = NullProgress().task("", None)
@@ -64,7 +66,7 @@ def test_a_scan_keeps_only_what_is_wanted(tmp_path):
         found = scan(fd, Wanted(hints(data[3], data[599], block("elsewhere"))), TASK)
         assert found.numbers.tolist() == [3, 599]
         assert found.hints.tolist() == hints(data[3], data[599]).tolist()
-        assert stored_bytes(fd) == 600 * BLOCK
+        assert stored_parts(fd) == [Extent(0, 600 * BLOCK)]
 
 
 def test_holes_are_not_read_and_zeros_need_no_seed(tmp_path):
@@ -75,7 +77,7 @@ def test_holes_are_not_read_and_zeros_need_no_seed(tmp_path):
         file.write(block("far"))
     fd = os.open(path, os.O_RDONLY)
     try:
-        assert stored_bytes(fd) == BLOCK
+        assert stored_parts(fd) == [Extent(1 << 39, BLOCK)]
         index, places = find([fd], hints(bytes(BLOCK), block("far"), bytes(BLOCK), bytes(BLOCK)))
         assert (places == ZEROS).tolist() == [True, False, True, True]
         pieces = index.pieces(places)
@@ -170,6 +172,19 @@ def test_frames_of_a_known_disk_are_found_by_digest(disk, tmp_path):
             # What was at 0 lies behind 2 MiB of others and 1 MiB of zeros there.
             assert place == int(toc.disk_offsets[frame]) + 3 * MIB
     assert same_frames(toc, [], moved).tolist() == []
+
+
+def test_of_a_known_disk_only_what_the_other_lacks_is_searched(disk, tmp_path):
+    data, toc, _, _ = disk
+    assert unshared_parts(toc, toc) == []
+    changed = bytearray(data)
+    changed[5 * MIB] ^= 1
+    other, _, _ = packed(tmp_path / "m", bytes(changed))
+    parts = unshared_parts(toc, other)
+    assert any(part.offset <= 5 * MIB < part.end for part in parts)
+    assert sum(part.length for part in parts) < 2 * MIB
+    nothing, _, _ = packed(tmp_path / "n", noise("nothing alike", MIB))
+    assert sum(part.length for part in unshared_parts(toc, nothing)) == toc.hints.size // 8 * BLOCK
 
 
 def rebuilt(toc, hint_values, seeds, out, *, spoil=lambda: None):

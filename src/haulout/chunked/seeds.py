@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from haulout.chunked.blocks import BLOCK, ZERO_HINT, Hashes, hash_blocks
 from haulout.chunked.framing import Kind
-from haulout.disk.sparse import data_extents
+from haulout.disk.sparse import Extent, data_extents
 from haulout.errors import StorageError
 
 if TYPE_CHECKING:
@@ -74,20 +74,21 @@ class Blocks:
     numbers: Numbers
 
 
-def scan(fd: int, wanted: Wanted, task: Task) -> Blocks:
+def scan(fd: int, wanted: Wanted, task: Task, parts: Sequence[Extent] | None = None) -> Blocks:
     """Hash the stored blocks of a file and keep the wanted ones.
 
     Args:
         fd: open for reading. It may be written to meanwhile: what is found is verified by whoever uses it.
         wanted: what to keep.
         task: advanced by the stored bytes read.
+        parts: where to look, at block boundaries; None: everywhere.
 
     Raises:
         StorageError: the file cannot be read.
     """
     hints: list[Hashes] = [np.empty(0, np.uint64)]
     numbers: list[Numbers] = [np.empty(0, np.int64)]
-    for extent in data_extents(fd, os.fstat(fd).st_size):
+    for extent in stored_parts(fd) if parts is None else parts:
         for start in range(extent.offset, extent.end, _STEP):
             data = read_seed(fd, start, min(_STEP, extent.end - start))
             hashes = hash_blocks(memoryview(data))
@@ -122,6 +123,7 @@ class SeedIndex:
     def __init__(self, scans: Sequence[Blocks]) -> None:
         self._hints = np.concatenate([np.empty(0, np.uint64), *(each.hints for each in scans)])
         self._numbers = np.concatenate([np.empty(0, np.int64), *(each.numbers for each in scans)])
+        self._count = len(scans)
         lengths = [len(each.hints) for each in scans]
         self._seeds = np.repeat(np.arange(len(scans), dtype=np.int16), lengths)
         self._order = np.argsort(self._hints, kind="stable")
@@ -143,18 +145,26 @@ class SeedIndex:
 
     def _extend(self, places: Numbers, hints: Hashes) -> None:
         last = len(self._hints) - 1
+        at = np.flatnonzero((places[:-1] >= 0) & (places[1:] >= 0) & (places[1:] != places[:-1] + 1))
         for _ in range(_EXTENSIONS):
-            following = np.minimum(places[:-1] + 1, last)
+            following = np.minimum(places[at] + 1, last)
             better = (
-                (places[:-1] >= 0)
-                & (places[1:] >= 0)
-                & (places[1:] != following)
-                & (self._hints[following] == hints[1:])
-                & self._adjacent(places[:-1], following)
+                (places[at + 1] != following)
+                & (self._hints[following] == hints[at + 1])
+                & self._adjacent(places[at], following)
             )
-            if not better.any():
+            at = at[better] + 1
+            if not len(at):
                 return
-            places[1:][better] = following[better]
+            places[at] = following[better]
+            # What was moved may be continued by the block after it.
+            at = at[at < len(places) - 1]
+            at = at[places[at + 1] >= 0]
+
+    def shares(self, places: Numbers) -> list[int]:
+        """Return the bytes each seed gives to the blocks of ``places``."""
+        counts = np.bincount(self._seeds[places[places >= 0]], minlength=self._count)
+        return [int(count) * BLOCK for count in counts]
 
     def pieces(self, places: Numbers) -> list[Piece]:
         """Return the reads that give the blocks of ``places``, none of them :data:`MISSING`, in order."""
@@ -200,9 +210,22 @@ def read_pieces(pieces: Iterable[Piece], seeds: Sequence[int], size: int) -> byt
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def stored_bytes(fd: int) -> int:
-    """Return how many bytes a scan of the file will read."""
-    return sum(extent.length for extent in data_extents(fd, os.fstat(fd).st_size))
+def stored_parts(fd: int) -> list[Extent]:
+    """Return where a file holds data."""
+    return list(data_extents(fd, os.fstat(fd).st_size))
+
+
+def unshared_parts(known: Toc, toc: Toc) -> list[Extent]:
+    """Return where on the disk of ``known`` the data frames lie that ``toc`` does not hold by digest."""
+    frames = np.flatnonzero(known.kinds == Kind.DATA)
+    alone = frames[same_frames(known, frames.tolist(), toc) == MISSING]
+    parts: list[Extent] = []
+    for frame in alone.tolist():
+        start, end = int(known.disk_offsets[frame]), int(known.disk_offsets[frame + 1])
+        if parts and parts[-1].end == start:
+            start = parts.pop().offset
+        parts.append(Extent(start, end - start))
+    return parts
 
 
 def same_frames(toc: Toc, frames: Sequence[int], known: Toc) -> Numbers:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 
 from haulout.chunked.plan import HINT_BYTES, hint_ranges
-from haulout.chunked.seeds import MISSING, ZEROS, Blocks, Piece, SeedIndex, Wanted, same_frames, scan, stored_bytes
+from haulout.chunked.seeds import (
+    MISSING,
+    Blocks,
+    Piece,
+    SeedIndex,
+    Wanted,
+    same_frames,
+    scan,
+    stored_parts,
+    unshared_parts,
+)
 from haulout.errors import HauloutError, StorageError
 from haulout.oci import Descriptor, mediatype
 
@@ -73,7 +83,7 @@ class Reuse:
         if rest and seeds:
             hints = _read_hints(toc, rest, blobs, progress)
             looked_for = Wanted(more(rest), *hints.values())
-            scans = _scan(looked_for, _worth_scanning(seeds, whole), len(seeds), progress)
+            scans = _scan(looked_for, toc, _worth_scanning(seeds, whole), len(seeds), progress)
         return cls._located(wanted, whole, hints, scans)
 
     @classmethod
@@ -99,11 +109,9 @@ class Reuse:
 
     def expected(self) -> list[int]:
         """Return the plain bytes each seed will give, if all goes well."""
-        used = [0] * len(self._scans)
-        for position in range(len(self.frames)):
-            for piece in self.pieces(position):
-                if piece.seed != ZEROS:
-                    used[piece.seed] += piece.length
+        used = self.index.shares(np.concatenate([np.empty(0, np.int64), *self._places.values()]))
+        for piece in self._whole.values():
+            used[piece.seed] += piece.length
         return used
 
 
@@ -130,12 +138,16 @@ def _worth_scanning(seeds: Sequence[Seed], whole: dict[int, Piece]) -> list[tupl
     return [(number, seeds[number]) for number in sorted(chosen)]
 
 
-def _scan(wanted: Wanted, chosen: list[tuple[int, Seed]], count: int, progress: Progress) -> tuple[Blocks, ...]:
+def _scan(
+    wanted: Wanted, toc: Toc, chosen: list[tuple[int, Seed]], count: int, progress: Progress
+) -> tuple[Blocks, ...]:
     scans = [_NOTHING] * count
     for number, seed in chosen:
         try:
-            with progress.task(f"searching {seed.path.name}", stored_bytes(seed.fd)) as task:
-                scans[number] = scan(seed.fd, wanted, task)
+            # Of a disk whose table is known, what both disks hold as whole frames is not read.
+            parts = stored_parts(seed.fd) if seed.toc is None else unshared_parts(seed.toc, toc)
+            with progress.task(f"searching {seed.path.name}", sum(part.length for part in parts)) as task:
+                scans[number] = scan(seed.fd, wanted, task, parts)
         except StorageError as error:
             progress.note(f"{seed.path} cannot be searched for known blocks: {error}")
     return tuple(scans)
