@@ -215,6 +215,11 @@ def stored_parts(fd: int) -> list[Extent]:
     return list(data_extents(fd, os.fstat(fd).st_size))
 
 
+def stored_bytes(fd: int) -> int:
+    """Return how many bytes a scan of all of the file reads."""
+    return sum(part.length for part in stored_parts(fd))
+
+
 def unshared_parts(known: Toc, toc: Toc) -> list[Extent]:
     """Return where on the disk of ``known`` the data frames lie that ``toc`` does not hold by digest."""
     frames = np.flatnonzero(known.kinds == Kind.DATA)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from haulout import disk as disks
@@ -37,10 +35,11 @@ from haulout.transfer.names import base_name, title_for
 from haulout.transfer.publish import entry_key, publish, read_index
 from haulout.transfer.results import PushedBase, PushedDisk, PushResult
 from haulout.transfer.stores import open_store, put_manifest
-from haulout.transfer.target import storage_errors
+from haulout.transfer.target import storage_errors, workplace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from haulout.content.ports import Store
     from haulout.disk import DiskInfo, DiskType
@@ -133,13 +132,13 @@ def _plan(
         path = source.path
         if info.compressed:
             progress.note(f"{path} is compressed inside; it is written again without, so that updates stay small")
-            path = _workplace(stack) / "plain.qcow2"
+            path = workplace(stack) / "plain.qcow2"
             uncompress_qcow2(source.path, path, progress=progress)
         yield _Planned(path, source.architecture, disk_type)
         for other in also:
             if other is disk_type:
                 continue
-            made = _workplace(stack) / f"disk.{other.disk_format.extension}"
+            made = workplace(stack) / f"disk.{other.disk_format.extension}"
             convert(source.path, info.format, made, other.disk_format, progress=progress)
             yield _Planned(made, source.architecture, other)
 
@@ -156,13 +155,6 @@ def _require_distinct(inspected: Sequence[tuple[DiskSource, DiskInfo, DiskType]]
                     hint="tell them apart with --disk ARCH/TYPE=FILE",
                 )
             seen.add((source.architecture, each))
-
-
-def _workplace(stack: ExitStack) -> Path:
-    # /var/tmp rather than /tmp, which is often memory: a converted disk is large.
-    parent = os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - a fresh private folder is made in it
-    with storage_errors(Path(parent)):
-        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="haulout-", dir=parent)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,3 +111,34 @@ class PullResult:
     ``nothing``: only planned."""
     traffic: Traffic
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaResult:
+    """What the making of a delta did."""
+
+    reference: Reference
+    """The new disk, as asked for."""
+    pinned: Reference
+    """The new disk by digest."""
+    old: Reference
+    """The old disk by digest."""
+    architecture: str | None
+    disk_type: str | None
+    source: SizedDigest
+    """The plain old disk."""
+    disk: SizedDigest
+    """The plain new disk."""
+    blob: SizedDigest
+    """The new disk's blob: what a client without the old disk fetches."""
+    manifest: Digest | None
+    """Digest of the delta's manifest; None where none is needed."""
+    index: SizedDigest | None
+    data: SizedDigest | None
+    new: int
+    """Plain bytes that the delta gives."""
+    segments: int
+    status: Literal["pushed", "present", "needless"]
+    """``present``: one was attached already; ``needless``: the old disk has every block of the new one."""
+    traffic: Traffic
+    seconds: float

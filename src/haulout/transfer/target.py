@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import stat
+import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from haulout.errors import ConflictError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import ExitStack
 
     from haulout.oci import Digest
 
@@ -139,6 +141,18 @@ def storage_errors(path: Path) -> Iterator[None]:
     except OSError as exc:
         hint = _HINTS.get(exc.errno or 0)
         raise StorageError(str(path), (exc.strerror or str(exc)).lower(), hint=hint) from exc
+
+
+def workplace(stack: ExitStack) -> Path:
+    """Make a private folder for large intermediate files, which ``stack`` removes.
+
+    Raises:
+        StorageError: no folder can be made in ``$TMPDIR``, or else ``/var/tmp``.
+    """
+    # /var/tmp rather than /tmp, which is often memory: a converted disk is large.
+    parent = os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - a fresh private folder is made in it
+    with storage_errors(Path(parent)):
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="haulout-", dir=parent)))
 
 
 def sync_folder(folder: Path) -> None:
