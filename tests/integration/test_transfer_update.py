@@ -20,11 +20,13 @@ from haulout.chunked.toc import Toc
 from haulout.disk import DiskFormat, DiskType
 from haulout.errors import NotFoundError, StorageError
 from haulout.oci import Architecture, parse_reference
-from haulout.transfer import DiskSource, frames, pull, push
+from haulout.registry import ConnectionOptions
+from haulout.transfer import DiskSource, delta, frames, pull, push
 from haulout.transfer.seeds import SeedNotes
 
 pytestmark = [pytest.mark.tools, needs("docker-registry")]
 X86 = Architecture.X86_64
+FAST = ConnectionOptions(attempts=2, stall_seconds=2.0, connect_seconds=2.0)
 
 
 @pytest.fixture(autouse=True)
@@ -336,3 +338,134 @@ def test_where_the_file_system_can_blocks_are_shared(registry, published, disks,
         assert sha256(place / "b.raw") == sha256(disks[1])
         # All but frames that hold zeros, and the last.
         assert result.moved.cloned > 0.9 * sum(use.size for use in result.moved.seeds) > 17 * MIB
+
+
+# Published deltas
+
+
+@pytest.fixture(scope="module")
+def rebuilt(tmp_path_factory):
+    """Two versions that share no aligned block in 8 MiB of their data, though hardly a byte differs."""
+    folder = tmp_path_factory.mktemp("rebuilt")
+    old = raw_disk(folder / "old.raw", data_mib=24)
+    data = bytearray(old.read_bytes())
+    part = data[2 * MIB : 10 * MIB - 100]
+    for number in range(40):
+        at = number * 190_000
+        part[at : at] = b"inserted %d" % number
+    data[2 * MIB : 10 * MIB] = part[: 8 * MIB]
+    new = folder / "new.raw"
+    new.write_bytes(data)
+    subprocess.run(["fallocate", "--dig-holes", new], check=True)
+    return old, new
+
+
+@pytest.fixture
+def with_delta(registry, rebuilt):
+    for tag, disk in (("1", rebuilt[0]), ("2", rebuilt[1])):
+        push(reference(registry, tag), [DiskSource(disk, X86)])
+    return delta(reference(registry, "1"), reference(registry, "2"), architecture=X86, disk_type=DiskType.APPLEHV)
+
+
+def test_a_published_delta_is_used_where_it_is_cheaper(registry, with_delta, rebuilt, tmp_path):
+    old, new = rebuilt
+    by_ranges = get(registry, "2", tmp_path / "a.raw", seeds=[old], find_seeds=False, use_deltas=False)
+    planned = get(registry, "2", tmp_path / "b.raw", seeds=[old], find_seeds=False, dry_run=True)
+    result = get(registry, "2", tmp_path / "b.raw", seeds=[old], find_seeds=False)
+    assert sha256(tmp_path / "a.raw") == sha256(tmp_path / "b.raw") == sha256(new)
+    assert by_ranges.moved.delta is None
+    assert result.moved.delta is not None
+    assert result.moved.fetched < 0.2 * by_ranges.moved.fetched
+    assert result.traffic.requests <= 12
+    assert planned.moved.delta == result.moved.delta
+    assert planned.moved.fetched == result.moved.fetched
+    assert leftovers(tmp_path) == []
+
+
+@needs("qemu-img")
+def test_the_old_disk_may_lie_in_any_file(registry, with_delta, rebuilt, tmp_path):
+    seed = qcow2_disk(tmp_path / "old.qcow2", rebuilt[0])
+    result = get(registry, "2", tmp_path / "b.raw", seeds=[seed], find_seeds=False)
+    assert sha256(tmp_path / "b.raw") == sha256(rebuilt[1])
+    assert result.moved.delta is not None
+
+
+def test_a_remembered_disk_serves_a_delta(registry, with_delta, rebuilt, tmp_path):
+    get(registry, "1", tmp_path / "a.raw")
+    result = get(registry, "2", tmp_path / "b.raw")
+    assert sha256(tmp_path / "b.raw") == sha256(rebuilt[1])
+    assert result.moved.delta is not None
+    assert result.moved.fetched < MIB
+
+
+def test_without_the_old_disk_a_delta_is_not_even_asked_for(registry, with_delta, rebuilt, tmp_path):
+    before = registry.count("GET", "/manifests/sha256-")
+    result = get(registry, "2", tmp_path / "b.raw")
+    assert sha256(tmp_path / "b.raw") == sha256(rebuilt[1])
+    assert result.moved.delta is None
+    assert registry.count("GET", "/manifests/sha256-") == before
+
+
+def test_a_delta_to_another_disk_than_the_seed_is_passed_over(registry, with_delta, rebuilt, tmp_path):
+    seed = raw_disk(tmp_path / "unrelated.raw", data_mib=8, seed="unrelated")
+    result = get(registry, "2", tmp_path / "b.raw", seeds=[seed], find_seeds=False)
+    assert sha256(tmp_path / "b.raw") == sha256(rebuilt[1])
+    assert result.moved.delta is None
+
+
+def test_a_seed_that_changes_before_its_delta_is_expanded_costs_only_a_fetch(
+    registry, with_delta, rebuilt, tmp_path, monkeypatch
+):
+    get(registry, "1", tmp_path / "a.raw")
+    run = frames.FramePull.run
+
+    def changed(self, plan):
+        assert plan.way.delta is not None
+        with (tmp_path / "a.raw").open("r+b") as file:
+            for at in range(2 * MIB, 10 * MIB, 512 * 1024):
+                file.seek(at)
+                file.write(noise(f"guest {at}", 4096))
+        return run(self, plan)
+
+    monkeypatch.setattr(frames.FramePull, "run", changed)
+    get(registry, "2", tmp_path / "b.raw")
+    assert sha256(tmp_path / "b.raw") == sha256(rebuilt[1])
+    assert [name for name in leftovers(tmp_path) if "b.raw" in name] == []
+
+
+@pytest.mark.parametrize("what", ["delta.index.v1", "delta.data.v1"])
+@pytest.mark.parametrize("how", ["missing", "flipped", "truncated", "zeros", "of another"])
+def test_a_delta_that_lies_costs_only_a_fallback(rebuilt, tmp_path, what, how):
+    old, new = rebuilt
+    with SimulatedRegistry() as registry:
+        one, two = (parse_reference(f"{registry.host}/m:{tag}") for tag in "12")
+        push(one, [DiskSource(old, X86)])
+        push(two, [DiskSource(new, X86)])
+        delta(one, two, architecture=X86, disk_type=DiskType.APPLEHV)
+        manifests = [json.loads(data) for _, data in registry.manifests.values()]
+        layers = [layer for each in manifests for layer in each.get("layers", ()) if what in layer["mediaType"]]
+        (digest,) = {layer["digest"] for layer in layers}
+        told = []
+
+        def spoil(request):
+            if request.method != "GET" or not request.path.endswith(digest):
+                return None
+            told.append(request.path)
+            answer = registry.answer(request)
+            body = answer.body
+            if how == "missing":
+                return replace(answer, status=404, body=b"{}")
+            changed = {
+                "flipped": bytes([*body[: len(body) // 2], body[len(body) // 2] ^ 1, *body[len(body) // 2 + 1 :]]),
+                "truncated": body[: len(body) // 2],
+                "zeros": bytes(len(body)),
+                "of another": body[::-1],
+            }[how]
+            return replace(answer, body=changed)
+
+        registry.before = spoil
+        result = pull(two, architecture=X86, output=tmp_path / "b.raw", seeds=[old], find_seeds=False, connections=FAST)
+        assert told
+        assert sha256(tmp_path / "b.raw") == sha256(new)
+        assert result.moved.fetched < 1.2 * result.blob.size
+        assert leftovers(tmp_path) == []

@@ -192,14 +192,16 @@ def rebuilt(toc, hint_values, seeds, out, *, spoil=lambda: None):
     index = SeedIndex([scan(fd, Wanted(hint_values), TASK) for fd in seeds])
     places = index.locate(hint_values)
 
-    def pieces(position):
-        begin, end = int(toc.hint_offsets[frames[position]]) // 8, int(toc.hint_offsets[frames[position] + 1]) // 8
+    def pieces(frame):
+        begin, end = int(toc.hint_offsets[frame]) // 8, int(toc.hint_offsets[frame + 1]) // 8
         return index.pieces(places[begin:end])
 
     spoil()
     os.ftruncate(out, toc.disk.size)
-    rebuilder = Rebuilder(toc, out, seeds)
-    failed = rebuild_all(rebuilder, frames, pieces, toc=toc, jobs=2, stop=threading.Event(), task=TASK)
+    rebuilder = Rebuilder(toc, out)
+    for seed in seeds:
+        rebuilder.add_seed(seed)
+    failed = rebuild_all(rebuilder, frames, pieces, jobs=2, stop=threading.Event(), task=TASK)
     return failed, rebuilder
 
 
@@ -240,9 +242,10 @@ def test_work_that_is_told_to_stop_begins_nothing_more(disk, tmp_path):
     stop.set()
     with opened(tmp_path / "a", data) as seed, opened(tmp_path / "out", b"") as out:
         os.ftruncate(out, toc.disk.size)
-        rebuilder = Rebuilder(toc, out, [seed])
+        rebuilder = Rebuilder(toc, out)
+        rebuilder.add_seed(seed)
         frames = np.flatnonzero(toc.kinds == Kind.DATA).tolist()
-        rebuild_all(rebuilder, frames, lambda _: [], toc=toc, jobs=2, stop=stop, task=TASK)
+        rebuild_all(rebuilder, frames, lambda _: [], jobs=2, stop=stop, task=TASK)
         assert os.fstat(out).st_blocks == 0
 
 

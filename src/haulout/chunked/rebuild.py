@@ -35,19 +35,25 @@ class Rebuilder:
     Args:
         toc: what the frames must hash to.
         fd: the file, already of the disk's size, open for reading and writing.
-        seeds: descriptors, by seed number.
     """
 
-    def __init__(self, toc: Toc, fd: int, seeds: Sequence[int]) -> None:
-        self._toc = toc
+    def __init__(self, toc: Toc, fd: int) -> None:
+        self.toc = toc
         self._fd = fd
-        self._seeds = seeds
-        self._may_clone = [True] * len(seeds)
+        self._seeds: list[int] = []
+        self._may_clone: list[bool] = []
         self._lock = threading.Lock()
-        self.used = [0] * len(seeds)
+        self.used: list[int] = []
         """Plain bytes taken from each seed."""
         self.cloned = 0
         """Of these, bytes that share their storage with the seed."""
+
+    def add_seed(self, fd: int) -> None:
+        """Take one more open file to read from; pieces name it by its number, counted from 0."""
+        with self._lock:
+            self._seeds.append(fd)
+            self._may_clone.append(True)
+            self.used.append(0)
 
     def rebuild(self, frame: int, pieces: Sequence[Piece]) -> bool:
         """Put ``frame`` together from ``pieces``; False where they no longer hold it, and nothing is vouched for.
@@ -55,8 +61,8 @@ class Rebuilder:
         Raises:
             StorageError: the file cannot be written.
         """
-        size, offset = self._toc.plain_size(frame), int(self._toc.disk_offsets[frame])
-        expected = self._toc.sha256[frame].tobytes()
+        size, offset = self.toc.plain_size(frame), int(self.toc.disk_offsets[frame])
+        expected = self.toc.sha256[frame].tobytes()
         if self._clone(pieces, size, offset):
             plain = os.pread(self._fd, size, offset)
             if hashlib.sha256(plain).digest() != expected:
@@ -104,7 +110,6 @@ def rebuild_all(
     frames: Sequence[int],
     pieces: Callable[[int], Sequence[Piece]],
     *,
-    toc: Toc,
     jobs: int,
     stop: threading.Event,
     task: Task,
@@ -114,8 +119,7 @@ def rebuild_all(
     Args:
         rebuilder: does one.
         frames: in disk order.
-        pieces: gives the pieces of the frame at a position of ``frames``.
-        toc: gives their sizes.
+        pieces: gives the pieces of a frame.
         jobs: threads.
         stop: set from outside, it ends the work at the next frame.
         task: advanced by the plain bytes of frames rebuilt.
@@ -125,18 +129,17 @@ def rebuild_all(
     """
     failed: list[int] = []
 
-    def work(position: int) -> None:
+    def work(frame: int) -> None:
         if stop.is_set():
             return
-        frame = frames[position]
-        if rebuilder.rebuild(frame, pieces(position)):
-            task.advance(toc.plain_size(frame))
+        if rebuilder.rebuild(frame, pieces(frame)):
+            task.advance(rebuilder.toc.plain_size(frame))
         else:
             failed.append(frame)
 
     with ThreadPoolExecutor(jobs, "rebuild") as pool:
         try:
-            for _ in pool.map(work, range(len(frames))):
+            for _ in pool.map(work, frames):
                 pass
         except BaseException:
             # On Ctrl-C, or a full disk, the rest is not begun.

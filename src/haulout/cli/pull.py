@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     help="Reuse blocks of this disk image, of whatever version and format; may be given several times.",
 )
 @click.option("--no-seeds", is_flag=True, help="Do not look for blocks in earlier pulls and in what is at the target.")
+@click.option("--no-delta", is_flag=True, help="Do not use published deltas.")
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched and reused, and fetch nothing.")
 @options.jobs
 @options.registry
@@ -79,6 +80,7 @@ def command(
     check_disk: bool,
     seeds: tuple[str, ...],
     no_seeds: bool,
+    no_delta: bool,
     dry_run: bool,
     jobs: int | None,
 ) -> None:
@@ -103,6 +105,7 @@ def command(
             check_disk=check_disk,
             seeds=[Path(seed) for seed in seeds],
             find_seeds=not no_seeds,
+            use_deltas=not no_delta,
             dry_run=dry_run,
             connections=session.connections(),
             progress=progress,

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from haulout.chunked.crumbs import MAX_CRUMB, MAX_CRUMBS_BYTES, read_crumbs
+from haulout.chunked.crumbs import MAX_CRUMBS_BYTES, read_crumbs
 from haulout.content.verify import read_blob
 from haulout.disk.writing import write_all
 from haulout.errors import HauloutError, StorageError
 from haulout.oci import Descriptor, mediatype
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from haulout.chunked.toc import Toc
     from haulout.content.ports import BlobReader
     from haulout.oci import SizedDigest
     from haulout.progress import Progress
-
-
-def maybe_crumbs(toc: Toc, frames: Iterable[int]) -> set[int]:
-    """Return which of ``frames`` are short enough to be crumbs."""
-    return {frame for frame in frames if toc.blocks[frame] <= MAX_CRUMB}
 
 
 def take_crumbs(

@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from haulout.chunked.apply import apply
+from haulout.chunked.delta_expand import expand
 from haulout.chunked.framing import Kind
-from haulout.chunked.plan import Slice, slices, wanted_frames
+from haulout.chunked.plan import wanted_frames
 from haulout.chunked.rebuild import Rebuilder, rebuild_all
+from haulout.chunked.seeds import stored_bytes
 from haulout.chunked.survey import survey
 from haulout.disk.sparse import punch_hole
 from haulout.disk.writing import early_writeback
-from haulout.transfer.crumbs import maybe_crumbs, take_crumbs
+from haulout.errors import HauloutError, StorageError
+from haulout.oci import SizedDigest
+from haulout.transfer.crumbs import take_crumbs
+from haulout.transfer.delta_choice import DeltaChoice
 from haulout.transfer.results import Moved, SeedUse
 from haulout.transfer.reuse import Reuse
+from haulout.transfer.target import storage_errors
+from haulout.transfer.ways import Way, Ways, length, short_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from haulout.chunked.blocks import Mask
+    from haulout.chunked.plan import Slice
     from haulout.chunked.toc import Toc
-    from haulout.oci import SizedDigest
     from haulout.progress import Progress
     from haulout.resolve import ResolvedDisk
+    from haulout.transfer.delta_choice import DeltaPlan
     from haulout.transfer.link import MeasuringReader
     from haulout.transfer.seeds import Seed
     from haulout.transfer.target import Partial
@@ -41,12 +50,11 @@ _PROCESSORS: Final = len(os.sched_getaffinity(0))
 class FramePlan:
     """How a disk will come here."""
 
-    right: Mask
-    """Frames that are in place already, verified."""
     reuse: Reuse
     """Which frames are rebuilt from seeds, and from what; the others are fetched."""
-    crumbs: SizedDigest | None
-    """The crumbs, where they are fetched."""
+    way: Way
+    """How they are fetched."""
+    ways: Ways
     moved: Moved
     """What that comes to."""
 
@@ -56,12 +64,13 @@ class FramePull:
 
     Args:
         toc: its table of contents.
-        blobs: where its blobs are.
+        blobs: reads from where it is.
         found: the disk.
         partial: what an earlier pull left is kept where it is right.
         seeds: local files whose blocks may be reused; none: no hints are fetched.
         progress: told of the work.
         jobs: parallel connections.
+        use_deltas: whether published deltas may be used.
     """
 
     def __init__(
@@ -73,6 +82,8 @@ class FramePull:
         seeds: Sequence[Seed],
         progress: Progress,
         jobs: int,
+        *,
+        use_deltas: bool = True,
     ) -> None:
         self._toc = toc
         self._blobs = blobs
@@ -81,9 +92,12 @@ class FramePull:
         self._seeds = tuple(seeds)
         self._progress = progress
         self._jobs = jobs
+        self._use_deltas = use_deltas
+        self._ranges: list[Slice] = []
+        """Asked for so far."""
 
     def plan(self) -> FramePlan:
-        """Find out what is here already and what has to be fetched. Of the registry, hints are read and no more.
+        """Find out what is here already and what has to be fetched. Of the registry, only indexes are read.
 
         Raises:
             StorageError: the partial file cannot be prepared.
@@ -92,87 +106,98 @@ class FramePull:
         toc = self._toc
         right = self._take_up()
         wanted = wanted_frames(toc, right)
-        reuse = Reuse.find(toc, wanted, self._blobs, self._seeds, self._progress, lambda _: np.empty(0, np.uint64))
-        crumbs, ranges = self._cheapest(reuse.missing, right)
-        data = toc.kinds == Kind.DATA
-        ahead = _length(ranges) + (crumbs.size if crumbs else 0)
-        return FramePlan(
-            right,
-            reuse,
-            crumbs,
-            Moved(
-                fetched=self._blobs.received + ahead,
-                index=self._blobs.received,
-                ranges=len(ranges),
-                crumbs=crumbs.size if crumbs else 0,
-                reused=int(toc.plain_sizes[data & right].sum(dtype=np.uint64)),
-                seeds=self._uses(reuse.expected()),
-                zero=toc.disk.size - toc.data_bytes,
-            ),
+        deltas = DeltaChoice(self._blobs, self._found, toc, self._seeds, self._progress, enabled=self._use_deltas)
+        reuse = Reuse.find(toc, wanted, self._blobs, self._seeds, self._progress, deltas)
+        ways = Ways(toc, right, self._blobs.link(), self._jobs)
+        way = ways.cheapest(reuse.missing, self._found.crumbs, deltas.plan(reuse))
+        moved = Moved(
+            fetched=self._blobs.received + way.size,
+            index=self._blobs.received,
+            ranges=len(way.ranges),
+            crumbs=way.crumbs.size if way.crumbs else 0,
+            delta=SizedDigest(way.delta.offer.manifest, way.delta.size) if way.delta else None,
+            reused=int(toc.plain_sizes[(toc.kinds == Kind.DATA) & right].sum(dtype=np.uint64)),
+            seeds=self._uses(reuse.expected()),
+            zero=toc.disk.size - toc.data_bytes,
         )
+        return FramePlan(reuse, way, ways, moved)
 
     def run(self, plan: FramePlan) -> Moved:
-        """Do what the plan says; what a seed or the crumbs turn out not to hold is fetched instead.
+        """Do what the plan says; what a seed, the delta or the crumbs turn out not to hold is fetched instead.
 
         Raises:
             ContentError: a frame is not what the table of contents promises.
             StorageError: there is no room for the disk.
         """
-        toc, fd, reuse = self._toc, self._partial.fd, plan.reuse
-        planned = [*reuse.frames, *reuse.missing]
-        self._partial.require_room(int(toc.plain_sizes[planned].sum(dtype=np.uint64)))
-        rebuilder = Rebuilder(toc, fd, [seed.fd for seed in self._seeds])
-        with early_writeback(fd):
-            with self._rebuilding(reuse, rebuilder) as rebuilding:
-                ranges = self._slices(self._after_crumbs(plan), plan.right)
-                self._fetch(ranges)
+        toc, reuse, delta = self._toc, plan.reuse, plan.way.delta
+        self._partial.require_room(int(toc.plain_sizes[[*reuse.frames, *reuse.missing]].sum(dtype=np.uint64)))
+        rebuilder = Rebuilder(toc, self._partial.fd)
+        for seed in self._seeds:
+            rebuilder.add_seed(seed.fd)
+        with early_writeback(self._partial.fd), ExitStack() as stack:
+            with self._rebuilding(reuse, reuse.frames, rebuilder) as rebuilding:
+                if delta is None:
+                    self._fetch_missing(plan, reuse.missing, plan.way.crumbs)
+                else:
+                    grown = self._expand(delta, reuse, rebuilder, stack)
             failed = rebuilding.result()
-            again = self._slices(failed, plan.right)
-            if again:
-                self._progress.note(f"{len(failed)} frames changed in their seeds meanwhile: fetching them")
-                self._fetch(again)
+            if delta is not None:
+                with self._rebuilding(grown, sorted({*grown.frames} - {*reuse.frames}), rebuilder) as rebuilding:
+                    self._fetch_missing(plan, grown.missing, None)
+                failed += rebuilding.result()
+            if failed:
+                self._progress.note(f"{len(failed)} frames are not in their seeds any more: fetching them")
+                self._fetch(plan.ways.by_ranges(sorted(failed)))
         return replace(
             plan.moved,
-            fetched=self._blobs.received + _length(ranges) + _length(again),
-            ranges=len(ranges) + len(again),
+            fetched=self._blobs.received + length(self._ranges) + (delta.size if delta else 0),
+            ranges=len(self._ranges),
             seeds=self._uses(rebuilder.used),
             cloned=rebuilder.cloned,
         )
 
-    def _cheapest(self, missing: list[int], right: Mask) -> tuple[SizedDigest | None, list[Slice]]:
-        """Choose whether to fetch the crumbs, or the short frames by ranges: by bytes, and requests in bytes."""
-        ranges = self._slices(missing, right)
-        crumbs, short = self._found.crumbs, maybe_crumbs(self._toc, missing)
-        if crumbs is None or not short:
-            return None, ranges
-        link = self._blobs.link()
-        longer = self._slices([frame for frame in missing if frame not in short], right)
-        with_crumbs = crumbs.size + link.cost(_length(longer), len(longer) + 1, self._jobs)
-        if with_crumbs < link.cost(_length(ranges), len(ranges), self._jobs):
-            return crumbs, longer
-        return None, ranges
+    def _expand(self, delta: DeltaPlan, reuse: Reuse, rebuilder: Rebuilder, stack: ExitStack) -> Reuse:
+        """Make a seed of the delta: a file without a name, so that nothing is left of it whatever happens."""
+        with storage_errors(self._partial.target):
+            file = tempfile.TemporaryFile(dir=self._partial.target.parent)  # noqa: SIM115 - closed by the stack
+            spare = stack.enter_context(file).fileno()
+        rebuilder.add_seed(spare)
+        fds = [seed.fd for seed in self._seeds]
+        try:
+            with self._progress.task("pulling a delta", delta.size) as task:
+                expand(delta.index, delta.segments, self._blobs.plain, delta.offer.data, reuse.index, fds, spare, task)
+        except StorageError:
+            raise
+        except HauloutError as error:
+            self._progress.note(f"the delta {delta.offer.manifest.short} is of no use: {error}")
+        with self._progress.task("searching the delta", stored_bytes(spare)) as task:
+            return reuse.with_seed(spare, task)
 
-    def _after_crumbs(self, plan: FramePlan) -> list[int]:
-        """Take what the crumbs hold, and return the frames that are missing yet."""
-        missing = plan.reuse.missing
-        if plan.crumbs is None:
-            return missing
-        short = maybe_crumbs(self._toc, missing)
-        taken = take_crumbs(self._toc, plan.crumbs, short, self._blobs, self._partial.fd, self._progress)
-        return [frame for frame in missing if frame not in taken]
+    def _fetch_missing(self, plan: FramePlan, missing: list[int], crumbs: SizedDigest | None) -> None:
+        if crumbs is not None:
+            short = short_frames(self._toc, missing)
+            taken = take_crumbs(self._toc, crumbs, short, self._blobs, self._partial.fd, self._progress)
+            missing = [frame for frame in missing if frame not in taken]
+        self._fetch(plan.ways.by_ranges(missing))
+
+    def _fetch(self, ranges: Sequence[Slice]) -> None:
+        if ranges:
+            self._ranges += ranges
+            fd, blob = self._partial.fd, self._found.layer
+            with self._progress.task("pulling", length(ranges)) as task:
+                apply(self._toc, ranges, self._blobs.plain, blob, fd, jobs=self._jobs, task=task)
 
     @contextmanager
-    def _rebuilding(self, reuse: Reuse, rebuilder: Rebuilder) -> Iterator[Future[list[int]]]:
-        """Rebuild while the block fetches: one waits for the processor, the other for the network."""
+    def _rebuilding(self, reuse: Reuse, frames: list[int], rebuilder: Rebuilder) -> Iterator[Future[list[int]]]:
+        """Rebuild ``frames`` while the block fetches: one waits for the processor, the other for the network."""
         stop = threading.Event()
-        frames, toc = reuse.frames, self._toc
-        total = int(toc.plain_sizes[frames].sum(dtype=np.uint64))
+        total = int(self._toc.plain_sizes[frames].sum(dtype=np.uint64))
 
         def work() -> list[int]:
             if not frames:
                 return []
             with self._progress.task("reusing local blocks", total) as task:
-                return rebuild_all(rebuilder, frames, reuse.pieces, toc=toc, jobs=_PROCESSORS, stop=stop, task=task)
+                return rebuild_all(rebuilder, frames, reuse.pieces, jobs=_PROCESSORS, stop=stop, task=task)
 
         with ThreadPoolExecutor(1, "reuse") as side:
             try:
@@ -181,17 +206,9 @@ class FramePull:
             finally:
                 stop.set()
 
-    def _fetch(self, ranges: Sequence[Slice]) -> None:
-        if ranges:
-            fd, blob = self._partial.fd, self._found.layer
-            with self._progress.task("pulling", _length(ranges)) as task:
-                apply(self._toc, ranges, self._blobs.plain, blob, fd, jobs=self._jobs, task=task)
-
-    def _slices(self, frames: list[int], right: Mask) -> list[Slice]:
-        return slices(self._toc, frames, verified=right, gap=self._blobs.link().gap(self._jobs))
-
     def _uses(self, used: Sequence[int]) -> tuple[SeedUse, ...]:
-        return tuple(SeedUse(seed.path, size) for seed, size in zip(self._seeds, used, strict=True) if size)
+        # A delta is one more seed, the last, which nobody asked about.
+        return tuple(SeedUse(seed.path, size) for seed, size in zip(self._seeds, used, strict=False) if size)
 
     def _take_up(self) -> Mask:
         """Survey what an earlier pull left, and bring the file to its size with nothing wrong where zeros belong."""
@@ -206,7 +223,3 @@ class FramePull:
         for frame in np.flatnonzero((toc.kinds == Kind.ZERO) & ~right).tolist():
             punch_hole(partial.fd, int(toc.disk_offsets[frame]), toc.plain_size(frame))
         return right
-
-
-def _length(ranges: Sequence[Slice]) -> int:
-    return sum(piece.stop - piece.start for piece in ranges)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 from haulout.chunked.plan import Link
 
 if TYPE_CHECKING:
-    from haulout.content.ports import BlobReader, BlobStream
+    from haulout.content.ports import BlobStream, Store
     from haulout.oci import Descriptor
 
 _ENOUGH: Final = 64 * 1024
@@ -18,9 +18,9 @@ _ENOUGH: Final = 64 * 1024
 class MeasuringReader:
     """Reads blobs, and keeps the shortest wait for an answer and the highest rate seen. For one thread at a time."""
 
-    def __init__(self, blobs: BlobReader) -> None:
-        self.plain = blobs
-        """The same, unmeasured, for any number of threads."""
+    def __init__(self, store: Store) -> None:
+        self.plain = store
+        """The place itself, unmeasured, for any number of threads."""
         self._round_trip: float | None = None
         self._rate: float | None = None
         self.received = 0

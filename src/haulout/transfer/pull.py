@@ -58,6 +58,7 @@ def pull(  # noqa: PLR0913 - each is one word of the request
     check_disk: bool = False,
     seeds: Sequence[Path] = (),
     find_seeds: bool = True,
+    use_deltas: bool = True,
     dry_run: bool = False,
     connections: ConnectionOptions | None = None,
     progress: Progress | None = None,
@@ -78,6 +79,7 @@ def pull(  # noqa: PLR0913 - each is one word of the request
         check_disk: hash the finished disk as a whole, too, and compare with what its publisher states.
         seeds: local files, of any version and format, whose blocks may be reused.
         find_seeds: reuse blocks of earlier pulls, too, and of what is at the target.
+        use_deltas: use a published delta where that is the cheapest way.
         dry_run: find out what would be fetched and reused, and stop there.
         connections: how registries are reached.
         progress: told of the work.
@@ -92,7 +94,7 @@ def pull(  # noqa: PLR0913 - each is one word of the request
     with open_store(reference, connections or ConnectionOptions(), progress) as store:
         found = resolve(store, reference, query)
         target = _target(found, output, as_format)
-        wishes = _Wishes(as_format, check_disk, tuple(seeds), find_seeds, dry_run, jobs or _DEFAULT_JOBS)
+        wishes = _Wishes(as_format, check_disk, tuple(seeds), find_seeds, use_deltas, dry_run, jobs or _DEFAULT_JOBS)
         outcome = _Pull(store, found, target, wishes, progress).run()
         return PullResult(
             reference=reference,
@@ -137,6 +139,7 @@ class _Wishes:
     check_disk: bool
     seeds: tuple[Path, ...]
     find_seeds: bool
+    use_deltas: bool
     dry_run: bool
     jobs: int
 
@@ -180,7 +183,9 @@ class _Pull:
             open_partial(self._target, self._found.layer.digest) as partial,
             open_seeds(wishes.seeds, self._target, self._notes if wishes.find_seeds else None, name) as seeds,
         ):
-            work = FramePull(toc, blobs, self._found, partial, seeds, self._progress, wishes.jobs)
+            work = FramePull(
+                toc, blobs, self._found, partial, seeds, self._progress, wishes.jobs, use_deltas=wishes.use_deltas
+            )
             plan = work.plan()
             if wishes.dry_run:
                 partial.discard_empty()

@@ -23,13 +23,15 @@ from haulout.errors import HauloutError, StorageError
 from haulout.oci import Descriptor, mediatype
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from haulout.chunked.blocks import Hashes
     from haulout.chunked.seeds import Numbers
     from haulout.chunked.toc import Toc
     from haulout.content.ports import BlobReader
+    from haulout.disk.sparse import Extent
     from haulout.progress import Progress, Task
+    from haulout.transfer.delta_choice import DeltaChoice
     from haulout.transfer.seeds import Seed
 
 _MOST_SCANNED: Final = 3
@@ -54,6 +56,8 @@ class Reuse:
     """Of the other frames, as far as they could be read."""
     _places: dict[int, Numbers]
     """Where all blocks of a frame were found, by hints."""
+    lacking: dict[int, Numbers]
+    """Of frames that are missing though their hints are known: which of their blocks were not found."""
     _scans: tuple[Blocks, ...]
 
     @classmethod
@@ -64,7 +68,7 @@ class Reuse:
         blobs: BlobReader,
         seeds: Sequence[Seed],
         progress: Progress,
-        more: Callable[[list[int]], Hashes],
+        deltas: DeltaChoice,
     ) -> Self:
         """Look for the frames ``wanted`` in ``seeds``.
 
@@ -74,7 +78,7 @@ class Reuse:
             blobs: where the hints are.
             seeds: in the order their numbers follow.
             progress: told of the search.
-            more: given the frames that were not found whole, says which other hints to look for while we are at it.
+            deltas: says which old blocks to look for, so that a delta can be decoded.
         """
         whole = _whole_frames(toc, wanted, seeds)
         rest = [frame for frame in wanted if frame not in whole]
@@ -82,8 +86,14 @@ class Reuse:
         hints: dict[int, Hashes] = {}
         if rest and seeds:
             hints = _read_hints(toc, rest, blobs, progress)
-            looked_for = Wanted(more(rest), *hints.values())
-            scans = _scan(looked_for, toc, _worth_scanning(seeds, whole), len(seeds), progress)
+            looked_for = Wanted(deltas.reference_hints(rest), *hints.values())
+            # Of a disk whose table is known, what both disks hold as whole frames is not read; a delta may refer to it.
+            known = {n: s.toc for n, s in enumerate(seeds) if s.toc is not None and s.toc.disk not in deltas.sources()}
+            parts = {
+                number: stored_parts(seed.fd) if number not in known else unshared_parts(known[number], toc)
+                for number, seed in _worth_scanning(seeds, whole)
+            }
+            scans = _scan(looked_for, seeds, parts, progress)
         return cls._located(wanted, whole, hints, scans)
 
     @classmethod
@@ -91,19 +101,18 @@ class Reuse:
         cls, wanted: list[int], whole: dict[int, Piece], hints: dict[int, Hashes], scans: tuple[Blocks, ...]
     ) -> Self:
         index = SeedIndex(scans)
-        places = _locate(index, hints)
+        places, lacking = _locate(index, hints)
         frames = [frame for frame in wanted if frame in whole or frame in places]
         missing = [frame for frame in wanted if frame not in whole and frame not in places]
-        return cls(frames, missing, index, whole, hints, places, scans)
+        return cls(frames, missing, index, whole, hints, places, lacking, scans)
 
     def with_seed(self, fd: int, task: Task) -> Self:
         """Return what can be reused when the file at ``fd`` is one more seed, the last."""
         scans = (*self._scans, scan(fd, Wanted(*self._hints.values()), task))
         return self._located(sorted([*self.frames, *self.missing]), self._whole, self._hints, scans)
 
-    def pieces(self, position: int) -> list[Piece]:
-        """Return the pieces of the frame at ``position`` of :attr:`frames`."""
-        frame = self.frames[position]
+    def pieces(self, frame: int) -> list[Piece]:
+        """Return the pieces of one of :attr:`frames`."""
         piece = self._whole.get(frame)
         return [piece] if piece is not None else self.index.pieces(self._places[frame])
 
@@ -139,32 +148,36 @@ def _worth_scanning(seeds: Sequence[Seed], whole: dict[int, Piece]) -> list[tupl
 
 
 def _scan(
-    wanted: Wanted, toc: Toc, chosen: list[tuple[int, Seed]], count: int, progress: Progress
+    wanted: Wanted, seeds: Sequence[Seed], parts: dict[int, list[Extent]], progress: Progress
 ) -> tuple[Blocks, ...]:
-    scans = [_NOTHING] * count
-    for number, seed in chosen:
+    scans = [_NOTHING] * len(seeds)
+    for number, extents in parts.items():
+        seed = seeds[number]
         try:
-            # Of a disk whose table is known, what both disks hold as whole frames is not read.
-            parts = stored_parts(seed.fd) if seed.toc is None else unshared_parts(seed.toc, toc)
-            with progress.task(f"searching {seed.path.name}", sum(part.length for part in parts)) as task:
-                scans[number] = scan(seed.fd, wanted, task, parts)
+            with progress.task(f"searching {seed.path.name}", sum(part.length for part in extents)) as task:
+                scans[number] = scan(seed.fd, wanted, task, extents)
         except StorageError as error:
             progress.note(f"{seed.path} cannot be searched for known blocks: {error}")
     return tuple(scans)
 
 
-def _locate(index: SeedIndex, hints: dict[int, Hashes]) -> dict[int, Numbers]:
+def _locate(index: SeedIndex, hints: dict[int, Hashes]) -> tuple[dict[int, Numbers], dict[int, Numbers]]:
+    """Return where the blocks of each frame are, and, where not all were found, which were not."""
     if not hints:
-        return {}
+        return {}, {}
     places = index.locate(np.concatenate(list(hints.values())))
     found: dict[int, Numbers] = {}
+    lacking: dict[int, Numbers] = {}
     position = 0
     for frame, own in hints.items():
         part = places[position : position + len(own)]
         position += len(own)
-        if not (part == MISSING).any():
+        not_found = np.flatnonzero(part == MISSING)
+        if len(not_found):
+            lacking[frame] = not_found
+        else:
             found[frame] = part
-    return found
+    return found, lacking
 
 
 def _read_hints(toc: Toc, frames: list[int], blobs: BlobReader, progress: Progress) -> dict[int, Hashes]:

@@ -1,0 +1,138 @@
+"""Whether a published delta is cheaper than ranges, which one, and which of its segments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from haulout.chunked.delta_expand import usable_segments
+from haulout.chunked.plan import HINT_BYTES
+from haulout.errors import HauloutError
+from haulout.transfer.deltas import load_index, offered
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from haulout.chunked.blocks import Hashes, Mask
+    from haulout.chunked.delta import DeltaIndex
+    from haulout.chunked.toc import Toc
+    from haulout.oci import SizedDigest
+    from haulout.progress import Progress
+    from haulout.resolve import ResolvedDisk
+    from haulout.transfer.deltas import OfferedDelta
+    from haulout.transfer.link import MeasuringReader
+    from haulout.transfer.reuse import Reuse
+    from haulout.transfer.seeds import Seed
+
+_WORTH_ASKING: Final = 256 * 1024
+"""Bytes to fetch from which on it pays to ask what deltas there are."""
+_MOST_TRIED: Final = 3
+"""Indexes fetched where nothing says which disk the seeds hold."""
+_BARGAIN: Final = 0.9
+"""A delta that is not smaller by a tenth than what it replaces is not worth its requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaPlan:
+    """A delta to be used."""
+
+    offer: OfferedDelta
+    index: DeltaIndex
+    segments: tuple[int, ...]
+    """Those that give blocks which are missing, and whose old blocks are here."""
+    covered: frozenset[int]
+    """Frames that can be rebuilt with what the segments give."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the data blob to fetch."""
+        return sum(self.index.segments[number].stop - self.index.segments[number].start for number in self.segments)
+
+    @property
+    def requests(self) -> int:
+        """Requests for them: neighbouring segments are fetched together."""
+        return 1 + sum(after != before + 1 for before, after in pairwise(self.segments))
+
+
+class DeltaChoice:
+    """The deltas that may help one pull.
+
+    Args:
+        blobs: reads from where the disk and its deltas are.
+        found: the disk.
+        toc: its table of contents.
+        seeds: local files.
+        progress: told where deltas cannot be read.
+        enabled: whether they may be used at all.
+    """
+
+    def __init__(
+        self,
+        blobs: MeasuringReader,
+        found: ResolvedDisk,
+        toc: Toc,
+        seeds: Sequence[Seed],
+        progress: Progress,
+        *,
+        enabled: bool,
+    ) -> None:
+        self._blobs = blobs
+        self._found = found
+        self._toc = toc
+        self._known = {seed.toc.disk for seed in seeds if seed.toc is not None}
+        self._progress = progress
+        self._enabled = enabled
+        self._loaded: list[tuple[OfferedDelta, DeltaIndex]] = []
+
+    def reference_hints(self, frames: list[int]) -> Hashes:
+        """Ask for deltas that promise to be cheaper than ``frames``; return the hints of the old blocks they need."""
+        size = int(self._toc.compressed[frames].sum(dtype=np.uint64))
+        if self._enabled and size > _WORTH_ASKING:
+            try:
+                self._load(size)
+            except HauloutError as error:
+                self._progress.note(f"published deltas cannot be read ({error}): doing without")
+        return np.concatenate([np.empty(0, np.uint64), *(index.reference_hints for _, index in self._loaded)])
+
+    def sources(self) -> set[SizedDigest]:
+        """Return the plain disks whose blocks the deltas need."""
+        return {offer.source for offer, _ in self._loaded}
+
+    def _load(self, size: int) -> None:
+        offers = [
+            each
+            for each in offered(self._blobs.plain, self._found, self._toc, known=self._known)
+            if each.size < _BARGAIN * size
+        ]
+        known = [each for each in offers if each.source in self._known]
+        for offer in known or offers[:_MOST_TRIED]:
+            try:
+                self._loaded.append((offer, load_index(self._blobs, offer, self._toc)))
+            except HauloutError as error:
+                self._progress.note(f"the delta {offer.manifest.short} is of no use: {error}")
+
+    def plan(self, reuse: Reuse) -> list[DeltaPlan]:
+        """Return what each delta would do for what ``reuse`` lacks; none that does nothing."""
+        plans = [self._plan(offer, index, reuse) for offer, index in self._loaded] if reuse.missing else []
+        return [plan for plan in plans if plan.covered]
+
+    def _plan(self, offer: OfferedDelta, index: DeltaIndex, reuse: Reuse) -> DeltaPlan:
+        lacking: Mask = np.zeros(self._toc.hints.size // HINT_BYTES, dtype=np.bool_)
+        own = {frame: self._first_block(frame) + blocks for frame, blocks in reuse.lacking.items()}
+        for blocks in own.values():
+            lacking[blocks] = True
+        given: Mask = np.zeros(len(lacking), dtype=np.bool_)
+        segments: list[int] = []
+        for number in usable_segments(index, reuse.index):
+            blocks = index.blocks_of(number)
+            if lacking[blocks].any():
+                segments.append(number)
+                given[blocks] = True
+        covered = frozenset(frame for frame, blocks in own.items() if given[blocks].all())
+        return DeltaPlan(offer, index, tuple(segments), covered)
+
+    def _first_block(self, frame: int) -> int:
+        return int(self._toc.hint_offsets[frame]) // HINT_BYTES
