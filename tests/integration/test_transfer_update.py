@@ -352,7 +352,7 @@ def rebuilt(tmp_path_factory):
     part = data[2 * MIB : 10 * MIB - 100]
     for number in range(40):
         at = number * 190_000
-        part[at : at] = b"inserted %d" % number
+        part[at:at] = b"inserted %d" % number
     data[2 * MIB : 10 * MIB] = part[: 8 * MIB]
     new = folder / "new.raw"
     new.write_bytes(data)
