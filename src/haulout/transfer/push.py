@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from haulout import disk as disks
 from haulout.chunked.pack import pack
 from haulout.chunked.toc import toc_frames
 from haulout.disk.convert import convert, uncompress_qcow2
+from haulout.disk.workplace import APART, workplace
 from haulout.errors import ContentError, NotFoundError, UsageError
 from haulout.oci import (
     EMPTY,
@@ -152,7 +152,7 @@ def _workplace(stack: ExitStack) -> Path:
     # /var/tmp rather than /tmp, which is often memory: a converted disk is large.
     parent = os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - a fresh private folder is made in it
     with storage_errors(Path(parent)):
-        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="haulout-", dir=parent)))
+        return stack.enter_context(workplace(Path(parent), APART))
 
 
 class _Push:
