@@ -24,7 +24,7 @@ from haulout.transfer.names import file_name
 from haulout.transfer.records import Records
 from haulout.transfer.results import PullResult
 from haulout.transfer.stores import open_store
-from haulout.transfer.target import check_target, open_partial, storage_errors
+from haulout.transfer.target import check_target, open_partial, storage_errors, sweep
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -156,6 +156,8 @@ class _Pull:
         stated = toc.disk if toc is not None else self._found.disk
         present = self._present(toc)
         if present is not None:
+            # Whoever was killed after its last step could not clear up.
+            sweep(self._target)
             return _Outcome(
                 self._found.layer, stated, str(present.format), Fetched(0, present.file_size, 0), "present", "present"
             )
@@ -180,9 +182,8 @@ class _Pull:
                 except ContentError:
                     _discard(plain, spool)
                     raise
-                info = self._finish(made, stated)
+                info = self._finish(made, stated, shows_origin=False)
                 _discard(plain, spool)
-            self._records.remember(self._target, self._found.digest, self._form)
             return _Outcome(layer, stated, str(info.format), fetched, "pulled", "blob")
         raise container_image_error(self._found.reference)
 
@@ -208,18 +209,28 @@ class _Pull:
         finally:
             os.close(fd)
 
-    def _finish(self, partial: Partial, stated: SizedDigest | None) -> DiskInfo:
+    def _finish(self, partial: Partial, stated: SizedDigest | None, *, shows_origin: bool = True) -> DiskInfo:
+        """Let the result appear; remember what it was made from where it does not show.
+
+        Each step comes before what it replaces goes, so that whoever is killed between them has nothing to fetch again.
+        """
         if self._check_disk and stated is not None:
             with self._progress.task("hashing the disk", stated.size) as task:
                 require_disk(hash_file(partial.fd, task), stated)
         info = self._approve(partial)
         if self._as is None or self._as == info.format:
+            if not shows_origin or self._as is not None:
+                self._remember(partial.fd)
             partial.publish()
             return info
         made = convert(partial.fd, info.format, self._target, self._as, progress=self._progress)
+        with storage_errors(self._target), self._target.open("rb", buffering=0) as file:
+            self._remember(file.fileno())
         partial.discard()
-        self._records.remember(self._target, self._found.digest, self._form)
         return made
+
+    def _remember(self, fd: int) -> None:
+        self._records.remember(self._target, self._found.digest, self._form, fd)
 
     def _approve(self, partial: Partial) -> DiskInfo:
         """Inspect what came before anything else may open it."""

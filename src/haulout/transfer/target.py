@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from haulout.disk.workplace import BESIDE
+from haulout.disk.workplace import sweep as sweep_workplaces
 from haulout.errors import ConflictError, StorageError
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Partial:
             os.fchmod(self.fd, 0o666 & ~_umask())
             self.path.rename(self.target)
             sync_folder(self.target.parent)
-        _sweep(self.target)
+        sweep(self.target)
 
     def discard(self) -> None:
         """Remove the partial: nothing in it is worth keeping."""
@@ -175,8 +177,9 @@ def _lock(fd: int, path: Path, target: Path) -> None:
         ) from None
 
 
-def _sweep(target: Path) -> None:
-    """Remove abandoned partials of ``target``: a newer result has made them useless."""
+def sweep(target: Path) -> None:
+    """Remove what interrupted pulls to ``target`` left behind: the result is there."""
+    sweep_workplaces(target.parent, BESIDE)
     ours = re.compile(re.escape(f".{target.name}.") + r"[0-9a-f]{12}\.[a-z]+" + re.escape(_SUFFIX))
     for path in target.parent.iterdir():
         if ours.fullmatch(path.name) is None:
