@@ -17,7 +17,7 @@ SLICE: Final = 8 * 1024 * 1024
 """Blob bytes of one request, about: long enough to hide a round trip, short enough to spread over connections."""
 
 GAP: Final = 64 * 1024
-"""Unneeded bytes worth reading over rather than asking again."""
+"""Bytes of zero frames worth reading over rather than asking again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,17 @@ def wanted_frames(toc: Toc, right: Mask) -> list[int]:
 
 
 def slices(toc: Toc, frames: list[int], *, slice_bytes: int = SLICE, gap: int = GAP) -> list[Slice]:
-    """Group wanted ``frames`` (ascending) into requests of single ranges."""
+    """Group wanted ``frames`` (ascending) into requests of single ranges.
+
+    Zero frames between two are read over, data frames never: one that is not wanted is here, verified.
+    """
     out: list[Slice] = []
     group: list[int] = []
     start = stop = 0
     offsets = toc.blob_offsets
     for frame in frames:
         begin, end = int(offsets[frame]), int(offsets[frame + 1])
-        if group and (begin - stop > gap or end - start > slice_bytes):
+        if group and (begin - stop > gap or end - start > slice_bytes or _hold_data(toc, group[-1] + 1, frame)):
             out.append(Slice(start, stop, tuple(group)))
             group = []
         if not group:
@@ -52,3 +55,7 @@ def slices(toc: Toc, frames: list[int], *, slice_bytes: int = SLICE, gap: int = 
     if group:
         out.append(Slice(start, stop, tuple(group)))
     return out
+
+
+def _hold_data(toc: Toc, first: int, stop: int) -> bool:
+    return first < stop and bool((toc.kinds[first:stop] == Kind.DATA).any())
