@@ -93,7 +93,7 @@ def _extension(member: tarfile.TarInfo, stream: _Pieces) -> dict[str, str]:
 
 
 def _attributes(data: bytes) -> dict[str, str]:
-    """Parse the records of a POSIX extended header: ``LENGTH KEY=VALUE\\n``, the length being that of the record."""
+    """Parse the records of a POSIX extended header: ``LENGTH KEY=VALUE`` and a line feed, all counted by the length."""
     found: dict[str, str] = {}
     position = 0
     while position < len(data):
