@@ -314,6 +314,23 @@ def test_a_title_with_a_path_is_never_a_path(wicked, tmp_path, monkeypatch, disk
     assert not (tmp_path.parent / "evil.raw").exists()
 
 
+@pytest.mark.parametrize("disk_type", ["/../../evil", "../../../evil", "..", "x/y", "\x1b[2J", "a" * 300])
+def test_a_disk_type_with_a_path_is_never_a_path(wicked, tmp_path, monkeypatch, disk, disk_type):
+    from tests.publish import publish_blob
+
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    # The kernel would look into this folder on its way to "..".
+    (here / "m.x86_64.").mkdir()
+    (here / "m.x86_64...").mkdir()
+    publish_blob(wicked.registry, "m", "evil", disk.read_bytes(), None, disk_type)
+    path = pull(parse_reference(f"{wicked.registry.host}/m:evil"), architecture=X86, connections=FAST).path
+    assert path.absolute().parent == here
+    assert path.name.isprintable()
+    assert [entry.name for entry in tmp_path.iterdir() if "evil" in entry.name] == []
+
+
 def test_a_decompression_bomb_stops_early(wicked, tmp_path):
     import zstandard
     from tests.publish import publish_blob
