@@ -88,6 +88,13 @@ def test_a_fingerprint_depends_on_content_alone_and_on_all_of_it(tmp_path_factor
     assert len({printed(folder / name) for name in ("sparse", "changed", "longer")}) == 3
 
 
+def test_the_same_content_at_another_place_is_another_disk(tmp_path):
+    piece = os.urandom(MIB)
+    (tmp_path / "one").write_bytes(piece + bytes(MIB))
+    (tmp_path / "other").write_bytes(bytes(MIB) + piece)
+    assert printed(tmp_path / "one") != printed(tmp_path / "other")
+
+
 @pytest.fixture
 def remembered(tmp_path):
     target = tmp_path / "disk"

@@ -16,6 +16,7 @@ from tests.disks import leftovers
 
 from haulout.errors import ConflictError, StorageError
 from haulout.oci import Digest
+from haulout.transfer import target as module
 from haulout.transfer.target import check_target, open_partial, storage_errors, sweep
 
 if TYPE_CHECKING:
@@ -209,15 +210,21 @@ def test_a_name_that_is_too_long_for_its_partial_only_is_one_line(tmp_path):
     assert caught.value.hint == "choose a shorter name with --output"
 
 
-def test_a_partial_that_was_renamed_under_the_lock_is_opened_anew(tmp_path):
-    """Two wait for one lock: the first publishes, so the second must not go on with what has become the target."""
+def test_a_partial_that_is_published_just_before_it_is_locked_is_not_gone_on_with(tmp_path, monkeypatch):
+    """Two open one partial; the first publishes it and is gone before the second asks for the lock."""
     target = tmp_path / "disk"
+    partial_of(target, A).write_bytes(b"right")
+    real = module._lock
+
+    def late(fd: int, path: Path, wanted: Path) -> None:
+        if not target.exists():
+            path.rename(target)
+        real(fd, path, wanted)
+
+    monkeypatch.setattr(module, "_lock", late)
     with open_partial(target, A) as partial:
-        os.pwrite(partial.fd, b"right", 0)
-        partial.publish()
-        with open_partial(target, A) as fresh:
-            assert os.fstat(fresh.fd).st_ino != os.fstat(partial.fd).st_ino
-            os.pwrite(fresh.fd, b"wrong", 0)
+        assert os.pread(partial.fd, 10, 0) == b""
+        os.pwrite(partial.fd, b"wrong", 0)
     assert target.read_bytes() == b"right"
 
 
