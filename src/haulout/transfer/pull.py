@@ -105,8 +105,10 @@ def pull(  # noqa: PLR0913 - each is one word of the request
 
 
 def _target(found: ResolvedDisk, output: Path | None, as_format: DiskFormat | None) -> Path:
-    if output is not None and not output.is_dir():
-        return output
+    if output is not None:
+        with storage_errors(output):
+            if not output.is_dir():
+                return output
     return (output or Path()) / file_name(found, as_format)
 
 
