@@ -88,7 +88,7 @@ def read_index(store: Store, tag: str) -> Index | None:
     if isinstance(parsed, Manifest):
         raise UsageError(
             f"the tag {tag} holds a single manifest, not an index that disks could be added to",
-            hint="choose another tag",
+            hint="choose another tag, or publish that one as an index (podman manifest create, add, push --all)",
         )
     return parsed
 
