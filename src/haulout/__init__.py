@@ -24,16 +24,18 @@ if TYPE_CHECKING:
     from haulout.oci import Architecture, Digest, Reference, parse_reference
     from haulout.progress import NullProgress, Progress
     from haulout.registry import ConnectionOptions
+    from haulout.transfer.delta import delta
     from haulout.transfer.look import inventory, resolve
     from haulout.transfer.pull import pull
     from haulout.transfer.push import DiskSource, push
-    from haulout.transfer.results import PullResult, PushedDisk, PushResult
+    from haulout.transfer.results import DeltaResult, PullResult, PushedDisk, PushResult
 
 __version__: Final = "0.1.0"
 
 __all__ = [
     "Architecture",
     "ConnectionOptions",
+    "DeltaResult",
     "Digest",
     "DiskFormat",
     "DiskInfo",
@@ -47,6 +49,7 @@ __all__ = [
     "PushedDisk",
     "Reference",
     "__version__",
+    "delta",
     "inspect",
     "inventory",
     "parse_reference",
@@ -61,8 +64,8 @@ _HOMES: Final = {
     "haulout.oci": ("Architecture", "Digest", "Reference", "parse_reference"),
     "haulout.progress": ("NullProgress", "Progress"),
     "haulout.registry": ("ConnectionOptions",),
-    "haulout.transfer": ("DiskSource", "inventory", "pull", "push", "resolve"),
-    "haulout.transfer.results": ("PullResult", "PushResult", "PushedDisk"),
+    "haulout.transfer": ("DiskSource", "delta", "inventory", "pull", "push", "resolve"),
+    "haulout.transfer.results": ("DeltaResult", "PullResult", "PushResult", "PushedDisk"),
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
 

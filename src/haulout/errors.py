@@ -15,7 +15,8 @@ HauloutError                        3  (never raised itself)
 │   ├── SizeMismatch                   more or fewer bytes than announced
 │   ├── InvalidManifest                JSON, schema or media type of a manifest or index
 │   ├── InvalidToc                     a frame table that does not tile, or lies
-│   └── InvalidFrame                   a compressed frame that does not decode to its promise
+│   ├── InvalidFrame                   a compressed frame that does not decode to its promise
+│   └── InvalidDelta                   a delta's index that contradicts itself, or another delta than announced
 ├── UnsafeDiskError                 9  inspection refuses a disk image
 ├── StorageError                   10  the local file system: full, read-only, no permission, a symlink in the way
 ├── ToolError                      11  a helper program is missing or failed
@@ -176,6 +177,10 @@ class InvalidToc(ContentError):
 
 class InvalidFrame(ContentError):
     """A compressed frame that does not decode to what its table promises."""
+
+
+class InvalidDelta(ContentError):
+    """A published delta that contradicts itself, or is not the one announced."""
 
 
 class UnsafeDiskError(HauloutError):

@@ -14,6 +14,7 @@ import haulout
 PUBLIC = [
     "Architecture",
     "ConnectionOptions",
+    "DeltaResult",
     "Digest",
     "DiskFormat",
     "DiskInfo",
@@ -27,6 +28,7 @@ PUBLIC = [
     "PushedDisk",
     "Reference",
     "__version__",
+    "delta",
     "inspect",
     "inventory",
     "parse_reference",
@@ -68,9 +70,9 @@ def test_the_version_is_that_of_the_package():
 )
 def test_a_package_of_the_same_name_never_hides_a_verb(first):
     out = python(
-        f"{first}\nimport haulout\nprint(*(callable(getattr(haulout, v)) for v in ('push','pull','resolve','inspect')))"
+        f"{first}\nimport haulout\nprint(*(callable(getattr(haulout, v)) for v in ('push','pull','resolve','inspect','delta')))"
     )
-    assert out.split() == ["True"] * 4
+    assert out.split() == ["True"] * 5
 
 
 def test_importing_haulout_loads_nothing_of_weight():

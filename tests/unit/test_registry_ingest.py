@@ -20,20 +20,20 @@ def _refuse(*_):
 def test_what_was_written_can_be_read_again_and_again():
     seen = []
 
-    def push(descriptor, source, task):
+    def push(descriptor, source, task, mount_from):
         for _ in range(2):
             with source() as stream:
                 seen.append(stream.read())
                 stream.seek(3)
                 seen.append(stream.read(2))
-        assert task is None
+        assert (task, mount_from) == (None, "near")
         assert descriptor == Descriptor.of("a/b", b"0123456789")
 
     with spool(push) as blob:
         blob.write(b"01234")
         blob.write(bytearray(b"567"))
         blob.write(memoryview(b"89"))
-        blob.commit("a/b")
+        blob.commit("a/b", mount_from="near")
     assert seen == [b"0123456789", b"34"] * 2
 
 

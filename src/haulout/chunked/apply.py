@@ -106,15 +106,27 @@ class _Fetchers:
             self._probed.set()
 
     def _fetch(self, piece: Slice) -> None:
-        with self._blobs.open_blob(self._blob, piece.start, piece.stop) as stream:
+        with self._open(piece) as stream:
             frames = list(piece.frames)
-            if stream.start < piece.start or stream.stop > piece.stop:
+            if _is_whole(stream, piece):
                 # The whole blob comes anyway: this thread takes all that is left, in the order it comes.
                 with self._lock:
                     frames += [frame for rest in self._waiting for frame in rest.frames]
                     self._waiting.clear()
             self._probed.set()
             self._drain(stream, sorted(frames))
+
+    def _open(self, piece: Slice) -> BlobStream:
+        stream = self._blobs.open_blob(self._blob, piece.start, piece.stop)
+        if not _is_whole(stream, piece) or self._left(piece) > self._blob.size // 2:
+            return stream
+        # A proxy whose cache is cold sends the whole blob, once. Where little is wanted, asking again is cheaper.
+        stream.__exit__(None, None, None)
+        return self._blobs.open_blob(self._blob, piece.start, piece.stop)
+
+    def _left(self, piece: Slice) -> int:
+        with self._lock:
+            return sum(each.stop - each.start for each in (piece, *self._waiting))
 
     def _drain(self, stream: BlobStream, frames: list[int]) -> None:
         position = stream.start
@@ -150,3 +162,8 @@ class _Fetchers:
             while position < start and (skipped := len(stream.read(min(_SKIP, start - position)))):
                 position += skipped
             return self._decode(frame, stream.read(stop - start))
+
+
+def _is_whole(stream: BlobStream, piece: Slice) -> bool:
+    """Whether more comes than was asked: the server ignores ranges."""
+    return stream.start < piece.start or stream.stop > piece.stop

@@ -18,7 +18,8 @@ Hashes = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
 _ZERO: Final = bytes(BLOCK)
-_ZERO_HASH: Final = np.uint64(xxhash.xxh3_64_intdigest(_ZERO))
+ZERO_HINT: Final = np.uint64(xxhash.xxh3_64_intdigest(_ZERO))
+"""The hint of a block of zeros."""
 
 
 def block_count(size: int) -> int:
@@ -38,7 +39,7 @@ def hash_blocks(data: memoryview) -> Hashes:
 
 def zero_blocks(data: memoryview, hashes: Hashes) -> Mask:
     """Return which blocks are all zero. The hash only nominates: a collision must not erase data."""
-    mask: Mask = hashes == _ZERO_HASH
+    mask: Mask = hashes == ZERO_HINT
     for index in np.flatnonzero(mask):
         block = data[int(index) * BLOCK : (int(index) + 1) * BLOCK]
         if block != _ZERO[: len(block)]:

@@ -57,6 +57,24 @@ class FrameDecoder:
             InvalidFrame: it is no zstd frame, promises another size, asks for a dictionary or a huge window, or holds
                 other bytes than the TOC says.
         """
+        plain, _ = self._expand(frame, size, where)
+        if len(plain) != size or hashlib.sha256(plain).digest() != sha256:
+            raise InvalidFrame(
+                f"{where} does not hold the bytes its table of contents promises",
+                hint="the registry or something between holds damaged data; try another mirror, or push again",
+            )
+        return plain
+
+    def holds(self, frame: bytes, plain: bytes | memoryview) -> bool:
+        """Whether ``frame`` is one that may be published, and decodes to exactly ``plain``."""
+        try:
+            found, has_checksum = self._expand(frame, len(plain), "frame")
+        except InvalidFrame:
+            return False
+        return not has_checksum and found == plain
+
+    def _expand(self, frame: bytes, size: int, where: str) -> tuple[bytes, bool]:
+        """Return the plain bytes, not compared with anything yet, and whether zstd's own checksum is there."""
         try:
             parameters = zstandard.get_frame_parameters(frame)
             if parameters.content_size != size:
@@ -69,12 +87,7 @@ class FrameDecoder:
             plain = context.decompress(frame, max_output_size=size, allow_extra_data=False)
         except zstandard.ZstdError as exc:
             raise InvalidFrame(f"{where} is damaged ({exc})") from exc
-        if len(plain) != size or hashlib.sha256(plain).digest() != sha256:
-            raise InvalidFrame(
-                f"{where} does not hold the bytes its table of contents promises",
-                hint="the registry or something between holds damaged data; try another mirror, or push again",
-            )
-        return plain
+        return plain, parameters.has_checksum
 
 
 @lru_cache(maxsize=64)

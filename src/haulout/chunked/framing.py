@@ -67,85 +67,108 @@ class Span:
 
     kind: Kind
     blocks: int
+    base: int | None = None
+    """The data frame of the base that holds the same blocks."""
+    is_crumb: bool = False
+    """It is short and holds blocks that the base lacks, or is a crumb of the base still."""
+
+
+class Cutter:
+    """Cuts data, fed in order, after blocks whose hint ends in zero bits, between a least and a most length."""
+
+    def __init__(self, framing: Framing) -> None:
+        self._framing = framing
+        self._mask = np.uint64(framing.average - 1)
+        self._length = 0
+
+    def cut(self, hashes: Hashes) -> list[int]:
+        """Take more blocks; returns the lengths of the frames completed, in blocks."""
+        least, most = self._framing.least, self._framing.most
+        lengths: list[int] = []
+        position = 0  # blocks of these already counted in self._length, or cut
+        for candidate in np.flatnonzero((hashes & self._mask) == 0):
+            end = int(candidate) + 1
+            while self._length + end - position > most:
+                position += most - self._length
+                lengths.append(most)
+                self._length = 0
+            if self._length + end - position >= least:
+                lengths.append(self._length + end - position)
+                self._length = 0
+                position = end
+        self._length += len(hashes) - position
+        while self._length >= most:
+            lengths.append(most)
+            self._length -= most
+        return lengths
+
+    def end(self) -> list[int]:
+        """Return the length of the last frame, if one is open."""
+        lengths = [self._length] if self._length else []
+        self._length = 0
+        return lengths
 
 
 class Framer:
     """Turns the blocks of a disk, fed in order, window by window, into spans that tile it."""
 
     def __init__(self, framing: Framing) -> None:
-        self._framing = framing
-        self._mask = np.uint64(framing.average - 1)
-        self._kind = Kind.DATA
-        self._length = 0
+        self._cutter = Cutter(framing)
+        self._zeros = 0
+        """Blocks of the zero frame that is open; 0 after data, and just after a zero frame of full length."""
 
     def feed(self, hashes: Hashes, zero: Mask) -> tuple[Mask, list[Span]]:
         """Take one window (``WINDOW_BLOCKS`` blocks, fewer at the end of the disk).
 
         Returns:
-            Which of these blocks go into zero frames, and the spans completed so far.
+            Which of these blocks go into zero frames, and the spans completed so far, which may lag behind.
         """
         in_zero = np.zeros(len(zero), dtype=np.bool_)
         spans: list[Span] = []
-        for start, stop, is_zero in _runs(zero):
-            continues = start == 0 and self._kind is Kind.ZERO and self._length > 0
-            if is_zero and (continues or stop - start >= MIN_ZERO_RUN):
+        for start, stop, is_zero in runs(zero):
+            if is_zero and ((start == 0 and self._zeros) or stop - start >= MIN_ZERO_RUN):
                 in_zero[start:stop] = True
-        for start, stop, is_zero in _runs(in_zero):
+        for start, stop, is_zero in runs(in_zero):
             if is_zero:
-                spans += self._zeros(stop - start)
+                spans += self._take_zeros(stop - start)
             else:
+                spans += self._end_zeros()
                 spans += self._data(hashes[start:stop])
         return in_zero, spans
 
     def feed_hole(self, blocks: int) -> list[Span]:
         """Take one whole window of zeros, or the end of the disk."""
-        if blocks >= MIN_ZERO_RUN or (self._kind is Kind.ZERO and self._length):
-            return self._zeros(blocks)
+        if blocks >= MIN_ZERO_RUN or self._zeros:
+            return self._take_zeros(blocks)
         raise ValueError("a hole shorter than MIN_ZERO_RUN is data; feed it")
 
     def finish(self) -> list[Span]:
-        """Return the last span, if one is open."""
-        return self._cut()
+        """Return the last spans, if any are open."""
+        return [*self._end_data(), *self._end_zeros()]
 
-    def _cut(self) -> list[Span]:
-        if not self._length:
-            return []
-        span, self._length = Span(self._kind, self._length), 0
-        return [span]
-
-    def _zeros(self, blocks: int) -> list[Span]:
-        spans = self._cut() if self._kind is Kind.DATA else []
-        self._kind = Kind.ZERO
-        self._length += blocks
-        while self._length >= MAX_ZERO_BLOCKS:
+    def _take_zeros(self, blocks: int) -> list[Span]:
+        spans = self._end_data()
+        self._zeros += blocks
+        while self._zeros >= MAX_ZERO_BLOCKS:
             spans.append(Span(Kind.ZERO, MAX_ZERO_BLOCKS))
-            self._length -= MAX_ZERO_BLOCKS
+            self._zeros -= MAX_ZERO_BLOCKS
+        return spans
+
+    def _end_zeros(self) -> list[Span]:
+        spans = [Span(Kind.ZERO, self._zeros)] if self._zeros else []
+        self._zeros = 0
         return spans
 
     def _data(self, hashes: Hashes) -> list[Span]:
-        spans = self._cut() if self._kind is Kind.ZERO else []
-        self._kind = Kind.DATA
-        least, most = self._framing.least, self._framing.most
-        position = 0  # blocks of this run already counted in self._length
-        for candidate in np.flatnonzero((hashes & self._mask) == 0):
-            end = int(candidate) + 1
-            while self._length + end - position > most:
-                position += most - self._length
-                self._length = most
-                spans += self._cut()
-            if self._length + end - position >= least:
-                self._length += end - position
-                position = end
-                spans += self._cut()
-        self._length += len(hashes) - position
-        while self._length >= most:
-            rest, self._length = self._length - most, most
-            spans += self._cut()
-            self._length = rest
-        return spans
+        """Take blocks that go into data frames."""
+        return [Span(Kind.DATA, length) for length in self._cutter.cut(hashes)]
+
+    def _end_data(self) -> list[Span]:
+        """Complete the data frame that is open, if one is."""
+        return [Span(Kind.DATA, length) for length in self._cutter.end()]
 
 
-def _runs(mask: Mask) -> Iterator[tuple[int, int, bool]]:
+def runs(mask: Mask) -> Iterator[tuple[int, int, bool]]:
     """Yield (start, stop, value) of each run of equal values."""
     if not len(mask):
         return

@@ -1,4 +1,4 @@
-"""Packing: one streaming pass from a plain disk to its seekable zstd blob, TOC and hints.
+"""Packing: one streaming pass from a plain disk to its seekable zstd blob, TOC, hints and crumbs.
 
 The calling thread reads windows, hashes their blocks and writes frames out in order; a pool compresses; one more thread
 hashes the plain disk. Every queue is bounded, so memory does not grow with the disk.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from typing import IO, TYPE_CHECKING, BinaryIO, Final, Protocol, Self
 import numpy as np
 
 from haulout.chunked.blocks import BLOCK, Hashes, block_count, hash_blocks, zero_blocks
+from haulout.chunked.crumbs import CrumbGatherer
 from haulout.chunked.frames import FrameCompressor, zero_frame
 from haulout.chunked.framing import WINDOW_BLOCKS, Framer, Framing, Kind, Span
+from haulout.chunked.guided import GuidedFramer
 from haulout.chunked.seektable import encode_seek_table, seek_table_size
 from haulout.chunked.toc import Toc
 from haulout.disk.image import descriptor_name
@@ -29,10 +32,15 @@ from haulout.oci import Digest, SizedDigest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from haulout.chunked.base import Base
+    from haulout.chunked.takeover import Takeover
     from haulout.progress import Task
 
 WINDOW: Final = WINDOW_BLOCKS * BLOCK
 _ZERO_WINDOW: Final = bytes(WINDOW)
+_AHEAD_BLOCKS: Final = 8192
+"""Blocks under way while frames are taken over (32 MiB)."""
+_AHEAD_FRAMES: Final = 1024
 _HINTS_IN_MEMORY: Final = 8 * 1024 * 1024
 
 
@@ -48,6 +56,8 @@ class Packed:
     """What packing made besides the blob. Close it to release the hints."""
 
     toc: Toc
+    crumbs: bytes
+    """The blob of crumbs; empty where there are none."""
     _hints: IO[bytes]
 
     def hints(self) -> BinaryIO:
@@ -66,7 +76,23 @@ class Packed:
         self._hints.close()
 
 
-def pack(fd: int, sink: Sink, *, level: int, jobs: int, task: Task) -> Packed:
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """What an earlier disk contributes: it says where to cut, and has frames to take over."""
+
+    base: Base
+    takeover: Takeover | None = None
+    """None: nothing is taken over."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    frame: bytes
+    sha256: bytes
+    crumb: bytes | None = None
+
+
+def pack(fd: int, sink: Sink, *, level: int, jobs: int, task: Task, guide: Guide | None = None) -> Packed:
     """Compress the disk open at ``fd`` into ``sink``.
 
     Args:
@@ -75,6 +101,7 @@ def pack(fd: int, sink: Sink, *, level: int, jobs: int, task: Task) -> Packed:
         level: zstd level, 1 to 22; chooses the framing, too.
         jobs: frames compressed at a time.
         task: advanced by plain bytes, holes included, up to the size of the disk.
+        guide: an earlier version of the disk.
 
     Raises:
         ContentError: the disk is empty, or changed its size while it was read.
@@ -86,10 +113,12 @@ def pack(fd: int, sink: Sink, *, level: int, jobs: int, task: Task) -> Packed:
     hints: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_HINTS_IN_MEMORY)  # noqa: SIM115 - handed to Packed
     try:
         with ThreadPoolExecutor(jobs, "pack") as pool, ThreadPoolExecutor(1, "disk-hash") as hashing:
-            packer = _Packer(sink, hints, FrameCompressor(level), pool, jobs, task)
+            takeover = guide.takeover if guide is not None else None
+            packer = _Packer(sink, hints, FrameCompressor(level), takeover, pool, jobs, task)
             whole = hashlib.sha256()
             behind: deque[Future[None]] = deque()
-            framer = Framer(Framing.for_level(level))
+            framing = Framing.for_level(level)
+            framer = Framer(framing) if guide is None else GuidedFramer(framing, guide.base)
             for window in _windows(fd, size):
                 if len(behind) >= 4:  # windows held for the hasher
                     behind.popleft().result()
@@ -102,25 +131,36 @@ def pack(fd: int, sink: Sink, *, level: int, jobs: int, task: Task) -> Packed:
     except BaseException:
         hints.close()
         raise
-    return Packed(toc, hints)
+    return Packed(toc, packer.crumbs.finish(), hints)
 
 
 class _Packer:
     """The state of one packing: bytes not yet framed, frames under way, columns of the TOC."""
 
     def __init__(
-        self, sink: Sink, hints: IO[bytes], compressor: FrameCompressor, pool: ThreadPoolExecutor, jobs: int, task: Task
+        self,
+        sink: Sink,
+        hints: IO[bytes],
+        compressor: FrameCompressor,
+        takeover: Takeover | None,
+        pool: ThreadPoolExecutor,
+        jobs: int,
+        task: Task,
     ) -> None:
         self._sink = sink
         self._hints = hints
         self._hints_hash = hashlib.sha256()
         self._hints_size = 0
         self._compressor = compressor
+        self._takeover = takeover
+        self.crumbs = CrumbGatherer(compressor)
         self._pool = pool
         self._ahead = 2 * jobs + 2
+        self._waiting = 0
+        """Blocks of the data frames under way."""
         self._task = task
         self._unframed: deque[memoryview] = deque()
-        self._under_way: deque[tuple[Span, Callable[[], tuple[bytes, bytes]]]] = deque()
+        self._under_way: deque[tuple[Span, Callable[[], _Stored]]] = deque()
         self._sha256 = bytearray()
         self._compressed: list[int] = []
         self._spans: list[Span] = []
@@ -169,23 +209,46 @@ class _Packer:
     def _frame(self, span: Span) -> None:
         pieces = list(self._take(span.blocks * BLOCK))
         if span.kind is Kind.ZERO:
-            frame = zero_frame(sum(map(len, pieces)))
-            self._under_way.append((span, lambda: (frame, bytes(32))))
+            stored = _Stored(zero_frame(sum(map(len, pieces))), bytes(32))
+            self._under_way.append((span, lambda: stored))
         else:
-            self._under_way.append((span, self._pool.submit(self._compress, pieces).result))
-        while len(self._under_way) > self._ahead:
+            coming = self._expect(span)
+            self._under_way.append((span, self._pool.submit(self._store, span, pieces, coming).result))
+        self._waiting += span.blocks if span.kind is Kind.DATA else 0
+        while self._is_full():
             self._write_oldest()
 
-    def _compress(self, pieces: list[memoryview]) -> tuple[bytes, bytes]:
+    def _is_full(self) -> bool:
+        if self._takeover is None:
+            return len(self._under_way) > self._ahead
+        # What comes from elsewhere needs time to arrive.
+        return self._waiting > _AHEAD_BLOCKS or len(self._under_way) > _AHEAD_FRAMES
+
+    def _expect(self, span: Span) -> Callable[[], bytes | None] | None:
+        return None if span.base is None or self._takeover is None else self._takeover.expect(span.base)
+
+    def _store(self, span: Span, pieces: list[memoryview], coming: Callable[[], bytes | None] | None) -> _Stored:
         plain: bytes | memoryview = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        return self._compressor.compress(plain), hashlib.sha256(plain).digest()
+        taken = None if coming is None or self._takeover is None else self._takeover.take(coming, plain)
+        frame = taken or self._compress(plain)
+        return _Stored(frame, hashlib.sha256(plain).digest(), bytes(plain) if span.is_crumb else None)
+
+    def _compress(self, plain: bytes | memoryview) -> bytes:
+        begun = time.monotonic()
+        frame = self._compressor.compress(plain)
+        if self._takeover is not None:
+            self._takeover.source.compressed(len(plain), time.monotonic() - begun)
+        return frame
 
     def _write_oldest(self) -> None:
         span, result = self._under_way.popleft()
-        frame, sha256 = result()
-        self._sink.write(frame)
-        self._compressed.append(len(frame))
-        self._sha256 += sha256
+        self._waiting -= span.blocks if span.kind is Kind.DATA else 0
+        stored = result()
+        self._sink.write(stored.frame)
+        if stored.crumb is not None:
+            self.crumbs.add(len(self._spans), stored.crumb)
+        self._compressed.append(len(stored.frame))
+        self._sha256 += stored.sha256
         self._spans.append(span)
 
     def _take(self, amount: int) -> Iterator[memoryview]:

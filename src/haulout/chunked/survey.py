@@ -33,26 +33,55 @@ def survey(fd: int, toc: Toc, jobs: int, task: Task) -> Mask:
         jobs: threads that hash.
         task: advanced by the plain bytes of data frames found right.
     """
-    size = min(os.fstat(fd).st_size, toc.disk.size)
-    stored = _stored_frames(fd, size, toc)
-    right: Mask = (toc.kinds == Kind.ZERO) & ~stored
-    # Beyond the end of the file nothing is right, zeros included: the file has to grow first.
-    right &= toc.disk_offsets[:-1] + toc.plain_sizes <= size
+    return _Survey(fd, toc, task).run(jobs, to_the_end=True)
 
-    def check(frame: int) -> None:
+
+def holds(fd: int, toc: Toc, jobs: int, task: Task) -> bool:
+    """Return whether the file open at ``fd`` holds the whole disk; ends at the first frame that is wrong.
+
+    Arguments as for :func:`survey`.
+    """
+    return bool(_Survey(fd, toc, task).run(jobs, to_the_end=False).all())
+
+
+class _Survey:
+    def __init__(self, fd: int, toc: Toc, task: Task) -> None:
+        self._fd = fd
+        self._toc = toc
+        self._task = task
+        size = min(os.fstat(fd).st_size, toc.disk.size)
+        self._stored = _stored_frames(fd, size, toc)
+        self._right: Mask = (toc.kinds == Kind.ZERO) & ~self._stored
+        # Beyond the end of the file nothing is right, zeros included: the file has to grow first.
+        self._inside: Mask = toc.disk_offsets[:-1] + toc.plain_sizes <= size
+        self._right &= self._inside
+
+    def run(self, jobs: int, *, to_the_end: bool) -> Mask:
+        if not to_the_end and not (self._right | self._stored & self._inside).all():
+            return self._right
+        wrong = False
+
+        def check(frame: int) -> None:
+            nonlocal wrong
+            if to_the_end or not wrong:
+                self._right[frame] = self._is_right(frame)
+                wrong = wrong or not self._right[frame]
+
+        with ThreadPoolExecutor(jobs, "survey") as pool:
+            for _ in pool.map(check, np.flatnonzero(self._stored).tolist()):
+                pass
+        return self._right
+
+    def _is_right(self, frame: int) -> bool:
+        toc = self._toc
         start, length = int(toc.disk_offsets[frame]), toc.plain_size(frame)
         if toc.kinds[frame] == Kind.ZERO:
-            right[frame] = _reads_zero(fd, start, length)
-            return
-        plain = os.pread(fd, length, start)
-        if len(plain) == length and hashlib.sha256(plain).digest() == toc.sha256[frame].tobytes():
-            right[frame] = True
-            task.advance(length)
-
-    with ThreadPoolExecutor(jobs, "survey") as pool:
-        for _ in pool.map(check, np.flatnonzero(stored).tolist()):
-            pass
-    return right
+            return _reads_zero(self._fd, start, length)
+        plain = os.pread(self._fd, length, start)
+        if len(plain) != length or hashlib.sha256(plain).digest() != toc.sha256[frame].tobytes():
+            return False
+        self._task.advance(length)
+        return True
 
 
 def _stored_frames(fd: int, size: int, toc: Toc) -> Mask:

@@ -68,6 +68,11 @@ class Toc:
         return _offsets(self.blocks, BLOCK)
 
     @cached_property
+    def hint_offsets(self) -> Offsets:
+        """Where each frame's hints begin in the hints blob, in bytes; one more: its end. Zero frames have none."""
+        return _offsets(np.where(self.kinds == Kind.DATA, self.blocks, 0).astype(np.uint32), 8)
+
+    @cached_property
     def data_bytes(self) -> int:
         """Plain bytes of all data frames."""
         return int(self.plain_sizes[self.kinds == Kind.DATA].sum(dtype=np.uint64))

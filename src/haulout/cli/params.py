@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import click
 
@@ -38,6 +38,23 @@ class ReferenceParam(StringParam):
         from haulout.oci import parse_reference  # noqa: PLC0415
 
         return parse_reference(str(value))
+
+
+class BaseParam(StringParam):
+    """A reference, or ``none``, which becomes False: click takes None for an option that was not given."""
+
+    name = "base"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,  # noqa: ARG002
+        ctx: click.Context | None,  # noqa: ARG002
+    ) -> Reference | Literal[False]:
+        """Parse it."""
+        from haulout.oci import parse_reference  # noqa: PLC0415
+
+        return False if value == "none" else parse_reference(str(value))
 
 
 class ArchitectureParam(StringParam):

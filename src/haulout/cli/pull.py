@@ -54,6 +54,16 @@ if TYPE_CHECKING:
 )
 @click.option("--as", "as_format", type=FormatParam(), metavar="FORMAT", help="Make raw, qcow2, vhdx or vmdk of it.")
 @click.option("--check-disk", is_flag=True, help="Hash the whole finished disk once more.")
+@click.option(
+    "--seed",
+    "seeds",
+    type=click.Path(),
+    metavar="FILE",
+    multiple=True,
+    help="Reuse blocks of this disk image, of whatever version and format; may be given several times.",
+)
+@click.option("--no-seeds", is_flag=True, help="Do not look for blocks in earlier pulls and in what is at the target.")
+@click.option("--dry-run", is_flag=True, help="Say what would be fetched and reused, and fetch nothing.")
 @options.jobs
 @options.registry
 @options.common
@@ -67,12 +77,16 @@ def command(
     output: str | None,
     as_format: DiskFormat | None,
     check_disk: bool,
+    seeds: tuple[str, ...],
+    no_seeds: bool,
+    dry_run: bool,
     jobs: int | None,
 ) -> None:
     """Fetch one bootable disk from REF.
 
     Every byte is verified before the file appears under its name, and holes stay holes. Interrupted, the same command
-    continues where it stopped. A disk that is here already is not fetched again.
+    continues where it stopped. A disk that is here already is not fetched again; of one that is not, only the blocks
+    that no earlier pull left on this machine.
     """
     if output == "-":
         raise UsageError("a disk cannot be written to a pipe", hint="name a file; a file called - is ./-")
@@ -87,6 +101,9 @@ def command(
             output=None if output is None else Path(output),
             as_format=as_format,
             check_disk=check_disk,
+            seeds=[Path(seed) for seed in seeds],
+            find_seeds=not no_seeds,
+            dry_run=dry_run,
             connections=session.connections(),
             progress=progress,
             jobs=jobs,
@@ -96,6 +113,7 @@ def command(
 
 def document(result: PullResult) -> dict[str, Any]:
     """Return the JSON of a pull."""
+    moved = result.moved
     return {
         "reference": str(result.reference),
         "pinned": str(result.pinned),
@@ -109,9 +127,15 @@ def document(result: PullResult) -> dict[str, Any]:
         "manifest": str(result.manifest),
         "blob": {"digest": str(result.blob.digest), "size": result.blob.size},
         "disk": None if result.disk is None else {"digest": str(result.disk.digest), "size": result.disk.size},
-        "fetched": result.fetched,
-        "reused": result.reused,
-        "zero": result.zero,
+        "fetched": moved.fetched,
+        "index": moved.index,
+        "ranges": moved.ranges,
+        "crumbs": moved.crumbs,
+        "delta": None if moved.delta is None else {"digest": str(moved.delta.digest), "size": moved.delta.size},
+        "reused": moved.reused,
+        "seeds": [{"path": str(use.path), "size": use.size} for use in moved.seeds],
+        "cloned": moved.cloned,
+        "zero": moved.zero,
         "requests": result.traffic.requests,
         "sent": result.traffic.sent,
         "received": result.traffic.received,
@@ -127,18 +151,29 @@ def lines(result: PullResult) -> Iterator[str]:
         whole = "" if result.disk is None else f"{size(result.disk.size)}, "
         yield f"{kind} of {result.reference} is here already: {result.path} ({whole}{took})"
     else:
-        requests = f" in {count(result.traffic.requests, 'request')}" if result.traffic.requests else ""
-        facts = [
-            *_sizes(result),
-            f"fetched {size(result.fetched)}{requests}",
-            *([f"reused {size(result.reused)}"] if result.reused else []),
-        ]
-        yield f"pulled {kind} of {result.reference} → {result.path} ({', '.join(facts)}, {took})"
+        done, verb = ("pulled", "fetched") if result.status == "pulled" else ("would pull", "to fetch:")
+        facts = ", ".join([*_sizes(result), took])
+        yield f"{done} {kind} of {result.reference} → {result.path} ({facts})"
+        yield f"  {verb} {_fetched(result)}"
+        yield from (f"  {size(use.size)} reused from {use.path}" for use in result.moved.seeds)
     yield str(result.pinned)
 
 
 def _sizes(result: PullResult) -> Iterator[str]:
     if result.disk is not None:
         yield size(result.disk.size)
-        if result.zero:
-            yield f"{size(result.disk.size - result.zero)} data"
+        if result.moved.zero:
+            yield f"{size(result.disk.size - result.moved.zero)} data"
+
+
+def _fetched(result: PullResult) -> str:
+    moved, whole = result.moved, result.blob.size
+    share = f" ({100 * moved.fetched / whole:.0f} %)" if whole else ""
+    how = [
+        *(["1 delta"] if moved.delta is not None else []),
+        *(["crumbs"] if moved.crumbs else []),
+        *([count(moved.ranges, "range")] if moved.ranges else []),
+        *([count(result.traffic.requests, "request")] if result.traffic.requests else []),
+    ]
+    kept = f"; {size(moved.reused)} of an earlier pull kept" if moved.reused else ""
+    return f"{size(moved.fetched)} of {size(whole)}{share}{': ' if how else ''}{', '.join(how)}{kept}"

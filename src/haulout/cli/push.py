@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from haulout.cli import options
 from haulout.cli.params import (
     ArchitectureParam,
+    BaseParam,
     DiskSourceParam,
     DiskTypeParam,
     DiskTypesParam,
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
             "haulout push oci:machines:5.0 disk.raw --also qemu,hyperv",
             "publish a raw disk in three formats, in an image layout beside you",
         ),
+        Example(
+            "haulout push oci:machines:5.1 disk.raw --base oci:machines:5.0",
+            "publish the next version; the version before is found by itself where it is a tag of the same place",
+        ),
     ),
 )
 @click.argument("reference", metavar="REF", type=ReferenceParam())
@@ -68,6 +73,12 @@ if TYPE_CHECKING:
     multiple=True,
     help="Make these types from a raw DISK too, and publish them.",
 )
+@click.option(
+    "--base",
+    type=BaseParam(),
+    metavar="REF|none",
+    help="The version before, if not this tag's present disks or the tag before it.",
+)
 @click.option("--title", metavar="NAME", help="Begin file titles with NAME.  [default: the repository's name]")
 @click.option("--level", type=click.IntRange(1, 22), metavar="N", default=6, show_default=True, help="zstd level.")
 @options.jobs
@@ -82,6 +93,7 @@ def command(
     disk_type: DiskType | None,
     named: tuple[DiskSource, ...],
     also: tuple[tuple[DiskType, ...], ...],
+    base: Reference | Literal[False] | None,
     title: str | None,
     level: int,
     jobs: int | None,
@@ -89,7 +101,9 @@ def command(
     """Publish bootable disks under REF.
 
     Entries the tag holds already stay; only the same processor and type is replaced. What the registry has is not sent
-    again. Each disk is inspected first: one with a backing file, encryption or a lying header is refused.
+    again. What a disk has in common with the version before (the tag's present disk, or the tag before it) is taken
+    over from there and cut in the same places, so that updates move little else than what is new. Each disk is
+    inspected first: one with a backing file, encryption or a lying header is refused.
     """
     sources = (*_sources(disks, arch, disk_type), *named)
     if not sources:
@@ -105,6 +119,8 @@ def command(
             also=tuple(dict.fromkeys(one for several in also for one in several)),
             level=level,
             title=title,
+            base=base or None,
+            use_base=base is not False,
             connections=session.connections(),
             progress=progress,
             jobs=jobs,
@@ -147,6 +163,10 @@ def lines(result: PushResult) -> Iterator[str]:
         for disk in result.disks
     ]
     yield from table(("disk", "title", "size", "compressed", "status"), rows)
+    for disk in result.disks:
+        if disk.base is not None:
+            taken = f"{count(disk.base.frames, 'frame')} ({size(disk.base.bytes)})"
+            yield f"  {disk.architecture}/{disk.disk_type}: took {taken} over from {disk.base.reference}"
     yield str(result.reference.at(result.index))
 
 
@@ -183,4 +203,7 @@ def _disk(disk: PushedDisk) -> dict[str, Any]:
         "disk": {"digest": str(disk.disk.digest), "size": disk.disk.size},
         "toc": {"digest": str(disk.toc.digest), "size": disk.toc.size},
         "frames": disk.frames,
+        "base": None
+        if disk.base is None
+        else {"reference": str(disk.base.reference), "frames": disk.base.frames, "bytes": disk.base.bytes},
     }

@@ -19,6 +19,7 @@ VERBS: Final = {
     "pull": "haulout.cli.pull",
     "resolve": "haulout.cli.resolve",
     "inspect": "haulout.cli.inspect",
+    "delta": "haulout.cli.delta",
     "login": "haulout.cli.login",
     "logout": "haulout.cli.logout",
     "completion": "haulout.cli.completion",

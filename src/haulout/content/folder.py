@@ -16,7 +16,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from haulout.errors import ConflictError, ContentError, NotFoundError, StorageError
+from haulout.errors import ConflictError, ContentError, NotFoundError, SizeMismatch, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -315,3 +315,41 @@ def _lock_record(fd: int) -> bool:
         # fcntl(2): EAGAIN or EACCES, whichever the system prefers.
         return False
     return True
+
+
+class FileStream:
+    """Bytes of a file, read by position; closed by leaving the ``with`` block."""
+
+    def __init__(self, fd: int, start: int, stop: int, what: str) -> None:
+        self.start = start
+        self.stop = stop
+        self._fd = fd
+        self._position = start
+        self._what = what
+
+    def read(self, amount: int) -> bytes:
+        """Return exactly ``amount`` bytes, fewer only at ``stop``.
+
+        Raises:
+            SizeMismatch: the file was cut while being read.
+            StorageError: the disk cannot be read.
+        """
+        want = min(amount, self.stop - self._position)
+        parts: list[bytes] = []
+        with translated(self._what):
+            while want > 0:
+                part = os.pread(self._fd, want, self._position)
+                if not part:
+                    raise SizeMismatch(self._what, self.stop, self._position)
+                parts.append(part)
+                self._position += len(part)
+                want -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

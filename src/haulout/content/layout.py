@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from haulout.content import naming
-from haulout.content.folder import Folder, Partial, translated
+from haulout.content.folder import FileStream, Folder, Partial, translated
 from haulout.content.ports import StoredManifest, Traffic
 from haulout.content.subjects import Subjects
 from haulout.errors import ConflictError, ContentError, DigestMismatch, NotFoundError, SizeMismatch, StorageError
@@ -219,7 +219,14 @@ class LayoutStore:
         """Whether the blob is there, with its right size."""
         return self._blob_size(blob.digest) == blob.size
 
-    def push_blob(self, blob: Descriptor, source: Callable[[], BinaryIO], task: Task | None = None) -> None:
+    def push_blob(
+        self,
+        blob: Descriptor,
+        source: Callable[[], BinaryIO],
+        task: Task | None = None,
+        *,
+        mount_from: str | None = None,  # noqa: ARG002 - there is one repository
+    ) -> None:
         """Store a blob whose digest is known; does nothing where it is there already.
 
         Raises:
@@ -339,7 +346,14 @@ class LayoutIngest:
         self._hash.update(data)
         self.size += memoryview(data).nbytes
 
-    def commit(self, media_type: str, task: Task | None = None, *, expected: Descriptor | None = None) -> Descriptor:
+    def commit(
+        self,
+        media_type: str,
+        task: Task | None = None,
+        *,
+        mount_from: str | None = None,  # noqa: ARG002 - there is one repository
+        expected: Descriptor | None = None,
+    ) -> Descriptor:
         """Give the blob its name and describe it.
 
         Raises:
@@ -356,41 +370,3 @@ class LayoutIngest:
         if task is not None:
             task.advance(self.size)
         return described
-
-
-class FileStream:
-    """Bytes of a file, read by position; closed by leaving the ``with`` block."""
-
-    def __init__(self, fd: int, start: int, stop: int, what: str) -> None:
-        self.start = start
-        self.stop = stop
-        self._fd = fd
-        self._position = start
-        self._what = what
-
-    def read(self, amount: int) -> bytes:
-        """Return exactly ``amount`` bytes, fewer only at ``stop``.
-
-        Raises:
-            SizeMismatch: the file was cut while being read.
-            StorageError: the disk cannot be read.
-        """
-        want = min(amount, self.stop - self._position)
-        parts: list[bytes] = []
-        with translated(self._what):
-            while want > 0:
-                part = os.pread(self._fd, want, self._position)
-                if not part:
-                    raise SizeMismatch(self._what, self.stop, self._position)
-                parts.append(part)
-                self._position += len(part)
-                want -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1

@@ -87,7 +87,14 @@ class MemoryStore:
         """Whether the blob is there already."""
         return blob.digest in self._blobs
 
-    def push_blob(self, blob: Descriptor, source: Callable[[], BinaryIO], task: Task | None = None) -> None:
+    def push_blob(
+        self,
+        blob: Descriptor,
+        source: Callable[[], BinaryIO],
+        task: Task | None = None,
+        *,
+        mount_from: str | None = None,  # noqa: ARG002 - there is one repository
+    ) -> None:
         """Store a blob whose digest is known; does nothing where it is there already.
 
         Raises:
@@ -138,7 +145,13 @@ class MemoryIngest:
         """Append bytes."""
         self._data += data
 
-    def commit(self, media_type: str, task: Task | None = None) -> Descriptor:
+    def commit(
+        self,
+        media_type: str,
+        task: Task | None = None,
+        *,
+        mount_from: str | None = None,  # noqa: ARG002 - there is one repository
+    ) -> Descriptor:
         """Store what was written and describe it."""
         data = bytes(self._data)
         described = Descriptor.of(media_type, data)

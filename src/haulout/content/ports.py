@@ -100,13 +100,22 @@ class BlobWriter(Protocol):
     def has_blob(self, blob: Descriptor) -> bool:
         """Whether the blob is there already."""
 
-    def push_blob(self, blob: Descriptor, source: Callable[[], BinaryIO], task: Task | None = None) -> None:
+    def push_blob(
+        self,
+        blob: Descriptor,
+        source: Callable[[], BinaryIO],
+        task: Task | None = None,
+        *,
+        mount_from: str | None = None,
+    ) -> None:
         """Store a blob whose digest is known; does nothing where it is there already.
 
         Args:
             blob: what it must be; the destination checks it.
             source: opens the bytes from the start; called again for each retry.
             task: advanced by the bytes sent.
+            mount_from: a repository of the same registry that may hold the blob, so that nothing need be sent; places
+                without repositories ignore it.
         """
 
 
@@ -116,8 +125,14 @@ class Ingest(Protocol):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes."""
 
-    def commit(self, media_type: str, task: Task | None = None) -> Descriptor:
-        """Store what was written and describe it. Without a commit nothing remains."""
+    def commit(self, media_type: str, task: Task | None = None, *, mount_from: str | None = None) -> Descriptor:
+        """Store what was written and describe it. Without a commit nothing remains.
+
+        Args:
+            media_type: its type.
+            task: advanced by the bytes sent.
+            mount_from: as for ``push_blob``.
+        """
 
 
 class Ingester(Protocol):

@@ -8,7 +8,7 @@ import io
 import os
 import tempfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 from haulout.errors import StorageError
 from haulout.oci import Descriptor, Digest
@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from haulout.progress import Task
 
 
+Push: TypeAlias = "Callable[[Descriptor, Callable[[], BinaryIO], Task | None, str | None], None]"
+"""How a blob of known digest is stored: its descriptor, what opens it, a task, and where it may be mounted from."""
+
+
 class SpooledBlob:
     """Satisfies ``content.ports.Ingest``."""
 
-    def __init__(self, fd: int, push: Callable[[Descriptor, Callable[[], BinaryIO], Task | None], None]) -> None:
+    def __init__(self, fd: int, push: Push) -> None:
         self._fd = fd
         self._push = push
         self._hash = hashlib.sha256()
@@ -43,19 +47,22 @@ class SpooledBlob:
             except OSError as exc:
                 raise unspoolable(exc) from exc
 
-    def commit(self, media_type: str, task: Task | None = None) -> Descriptor:
+    def commit(self, media_type: str, task: Task | None = None, *, mount_from: str | None = None) -> Descriptor:
         """Store what was written.
 
         Raises:
             HauloutError: as pushing a blob of known digest does.
         """
         descriptor = Descriptor(media_type, Digest(self._hash.hexdigest()), self._size)
-        self._push(descriptor, lambda: cast("BinaryIO", io.BufferedReader(_Window(self._fd), 1024 * 1024)), task)
+        self._push(descriptor, self._open, task, mount_from)
         return descriptor
+
+    def _open(self) -> BinaryIO:
+        return cast("BinaryIO", io.BufferedReader(_Window(self._fd), 1024 * 1024))
 
 
 @contextmanager
-def spool(push: Callable[[Descriptor, Callable[[], BinaryIO], Task | None], None]) -> Iterator[SpooledBlob]:
+def spool(push: Push) -> Iterator[SpooledBlob]:
     """Begin a blob in the directory that ``TMPDIR`` names; nothing remains of it afterwards.
 
     Raises:

@@ -112,7 +112,9 @@ class RegistryRepository:
 
     def ingest(self) -> AbstractContextManager[ingest.SpooledBlob]:
         """Begin a blob of unknown digest in a temporary file: :func:`ingest.spool`."""
-        return ingest.spool(self.push_blob)
+        return ingest.spool(
+            lambda blob, source, task, mount_from: self.push_blob(blob, source, task, mount_from=mount_from)
+        )
 
     def push_manifest(self, data: bytes, media_type: str, tag: str | None = None) -> Descriptor:
         """Store exact bytes under a tag, or by digest alone; keeps the fallback tag of the subject where needed.

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from haulout.errors import DigestMismatch, HauloutError, RegistryError, SizeMismatch, StorageError
+from haulout.errors import (
+    DeniedError,
+    DigestMismatch,
+    HauloutError,
+    NotFoundError,
+    RegistryError,
+    SizeMismatch,
+    StorageError,
+)
 from haulout.registry import blobs
 from haulout.registry.errcode import Answer, failure
 from haulout.registry.failures import FOREIGN
@@ -83,7 +91,7 @@ class _Upload:
         """Try until it is stored; each try begins with a new upload session."""
         piece = self._access.host.transport.options.upload_chunk
         while True:
-            reply = self._start(mount_from)
+            reply = self._start(None) if mount_from is None else self._mount(mount_from)
             mount_from = None
             if reply.status == 201:
                 self.advance_to(self._blob.size)
@@ -103,6 +111,13 @@ class _Upload:
                 piece = limits_for(self._access.host.name).chunk
                 continue
             return
+
+    def _mount(self, mount_from: str) -> Reply:
+        try:
+            return self._start(mount_from)
+        except (DeniedError, NotFoundError, RegistryError):
+            # A mount only saves: what is wrong with the other repository is no reason not to send.
+            return self._start(None)
 
     def _start(self, mount_from: str | None) -> Reply:
         query = "" if mount_from is None else f"?mount={self._blob.digest}&from={mount_from}"

@@ -62,6 +62,15 @@ class ResolvedDisk:
         return _sized(self.manifest, keys.DISK)
 
     @property
+    def crumbs(self) -> SizedDigest | None:
+        """Digest and size in bytes of the crumbs; None where there are none.
+
+        Raises:
+            InvalidManifest: the annotation is malformed.
+        """
+        return _sized(self.manifest, keys.CRUMBS)
+
+    @property
     def layer(self) -> Descriptor:
         """The blob that holds the disk; for a container disk, the likeliest."""
         return self.layers[0]

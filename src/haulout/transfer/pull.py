@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from haulout import disk as disks
-from haulout.chunked.survey import survey
+from haulout.chunked.survey import holds
 from haulout.disk import DiskFormat, DiskInfo, DiskType
 from haulout.disk.convert import convert
 from haulout.errors import ContentError, InvalidPlatform, UnsafeDiskError, UsageError
@@ -19,14 +19,19 @@ from haulout.registry import ConnectionOptions
 from haulout.resolve import DiskQuery, container_image_error, resolve
 from haulout.transfer.check import hash_file, require_disk
 from haulout.transfer.containerdisk import NoDiskInLayer
-from haulout.transfer.fetch import Fetched, fetch_frames, fetch_whole, load_toc
+from haulout.transfer.frames import FramePull
+from haulout.transfer.link import MeasuringReader
 from haulout.transfer.names import file_name
 from haulout.transfer.records import Records
-from haulout.transfer.results import PullResult
+from haulout.transfer.results import Moved, PullResult
+from haulout.transfer.seeds import SeedNotes, open_seeds
 from haulout.transfer.stores import open_store
 from haulout.transfer.target import check_target, open_partial, storage_errors, sweep
+from haulout.transfer.toc import load_toc
+from haulout.transfer.whole import fetch_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Literal
 
     from haulout.chunked.toc import Toc
@@ -51,6 +56,9 @@ def pull(  # noqa: PLR0913 - each is one word of the request
     output: Path | None = None,
     as_format: DiskFormat | None = None,
     check_disk: bool = False,
+    seeds: Sequence[Path] = (),
+    find_seeds: bool = True,
+    dry_run: bool = False,
     connections: ConnectionOptions | None = None,
     progress: Progress | None = None,
     jobs: int | None = None,
@@ -68,6 +76,9 @@ def pull(  # noqa: PLR0913 - each is one word of the request
         output: target file, or a folder for it; None: its title, in the current folder.
         as_format: convert the disk to this format here.
         check_disk: hash the finished disk as a whole, too, and compare with what its publisher states.
+        seeds: local files, of any version and format, whose blocks may be reused.
+        find_seeds: reuse blocks of earlier pulls, too, and of what is at the target.
+        dry_run: find out what would be fetched and reused, and stop there.
         connections: how registries are reached.
         progress: told of the work.
         jobs: parallel connections.
@@ -81,8 +92,8 @@ def pull(  # noqa: PLR0913 - each is one word of the request
     with open_store(reference, connections or ConnectionOptions(), progress) as store:
         found = resolve(store, reference, query)
         target = _target(found, output, as_format)
-        work = _Pull(store, found, target, as_format, progress, jobs or _DEFAULT_JOBS, check_disk=check_disk)
-        outcome = work.run()
+        wishes = _Wishes(as_format, check_disk, tuple(seeds), find_seeds, dry_run, jobs or _DEFAULT_JOBS)
+        outcome = _Pull(store, found, target, wishes, progress).run()
         return PullResult(
             reference=reference,
             pinned=found.pinned,
@@ -94,9 +105,7 @@ def pull(  # noqa: PLR0913 - each is one word of the request
             disk=outcome.disk,
             path=target,
             format=outcome.format,
-            fetched=outcome.fetched.fetched,
-            reused=outcome.fetched.reused,
-            zero=outcome.fetched.zero,
+            moved=outcome.moved,
             status=outcome.status,
             verified=outcome.verified,
             traffic=store.traffic,
@@ -117,34 +126,36 @@ class _Outcome:
     layer: Descriptor
     disk: SizedDigest | None
     format: str
-    fetched: Fetched
-    status: Literal["pulled", "present"]
-    verified: Literal["frames", "blob", "present"]
+    moved: Moved
+    status: Literal["pulled", "present", "planned"]
+    verified: Literal["frames", "blob", "present", "nothing"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wishes:
+    """What the caller of a pull wants of it."""
+
+    as_format: DiskFormat | None
+    check_disk: bool
+    seeds: tuple[Path, ...]
+    find_seeds: bool
+    dry_run: bool
+    jobs: int
 
 
 class _Pull:
     """One disk on its way to one target."""
 
-    def __init__(
-        self,
-        store: Store,
-        found: ResolvedDisk,
-        target: Path,
-        as_format: DiskFormat | None,
-        progress: Progress,
-        jobs: int,
-        *,
-        check_disk: bool,
-    ) -> None:
+    def __init__(self, store: Store, found: ResolvedDisk, target: Path, wishes: _Wishes, progress: Progress) -> None:
         self._store = store
         self._found = found
         self._target = target
+        self._wishes = wishes
         self._announced = _announced_format(found)
-        self._as = None if as_format == self._announced else as_format
+        self._as = None if wishes.as_format == self._announced else wishes.as_format
         self._progress = progress
-        self._jobs = jobs
-        self._check_disk = check_disk
         self._records = Records()
+        self._notes = SeedNotes()
         self._form = "plain" if self._as is None else str(self._as)
 
     def run(self) -> _Outcome:
@@ -154,30 +165,50 @@ class _Pull:
                 hint="pull it without --as to have it as it is",
             )
         check_target(self._target)
-        toc = load_toc(self._store, self._found, self._progress)
+        blobs = MeasuringReader(self._store)
+        toc = load_toc(blobs, self._found, self._progress)
         stated = toc.disk if toc is not None else self._found.disk
         present = self._present(toc)
         if present is not None:
-            # Whoever was killed after its last step could not clear up.
-            sweep(self._target)
-            return _Outcome(
-                self._found.layer, stated, str(present.format), Fetched(0, present.file_size, 0), "present", "present"
-            )
+            if not self._wishes.dry_run:
+                # Whoever was killed after its last step could not clear up.
+                sweep(self._target)
+            moved = Moved(reused=present.file_size)
+            return _Outcome(self._found.layer, stated, str(present.format), moved, "present", "present")
         if toc is None:
             return self._whole(stated)
-        with open_partial(self._target, self._found.layer.digest) as partial:
-            fetched = fetch_frames(toc, self._store, self._found, partial, self._progress, self._jobs)
-            info = self._finish(partial, stated)
-        return _Outcome(self._found.layer, stated, str(info.format), fetched, "pulled", "frames")
+        return self._frames(toc, blobs)
+
+    def _frames(self, toc: Toc, blobs: MeasuringReader) -> _Outcome:
+        wishes, name = self._wishes, self._found.reference.name
+        with (
+            open_partial(self._target, self._found.layer.digest) as partial,
+            open_seeds(wishes.seeds, self._target, self._notes if wishes.find_seeds else None, name) as seeds,
+        ):
+            work = FramePull(toc, blobs, self._found, partial, seeds, self._progress, wishes.jobs)
+            plan = work.plan()
+            if wishes.dry_run:
+                partial.discard_empty()
+                return self._planned(toc.disk, plan.moved)
+            moved = work.run(plan)
+            info = self._finish(partial, toc.disk)
+        self._notes.remember(self._target, name, toc if self._as is None else None)
+        return _Outcome(self._found.layer, toc.disk, str(info.format), moved, "pulled", "frames")
+
+    def _planned(self, stated: SizedDigest | None, moved: Moved) -> _Outcome:
+        form = self._as or self._announced
+        return _Outcome(self._found.layer, stated, str(form or "unknown"), moved, "planned", "nothing")
 
     def _whole(self, stated: SizedDigest | None) -> _Outcome:
+        if self._wishes.dry_run:
+            return self._planned(stated, Moved(fetched=self._found.layer.size))
         for layer in self._found.layers:
             with (
                 open_partial(self._target, layer.digest, "plain") as plain,
                 open_partial(self._target, layer.digest, "blob") as spool,
             ):
                 try:
-                    fetched, made = fetch_whole(self._store, self._found, layer, plain, spool, self._progress)
+                    moved, made = fetch_whole(self._store, self._found, layer, plain, spool, self._progress)
                 except NoDiskInLayer:
                     _discard(plain, spool)
                     continue
@@ -186,7 +217,8 @@ class _Pull:
                     raise
                 info = self._finish(made, stated, shows_origin=False)
                 _discard(plain, spool)
-            return _Outcome(layer, stated, str(info.format), fetched, "pulled", "blob")
+            self._notes.remember(self._target, self._found.reference.name, None)
+            return _Outcome(layer, stated, str(info.format), moved, "pulled", "blob")
         raise container_image_error(self._found.reference)
 
     def _present(self, toc: Toc | None) -> DiskInfo | None:
@@ -207,7 +239,7 @@ class _Pull:
             if os.fstat(fd).st_size != toc.disk.size:
                 return False
             with self._progress.task("checking what is here", toc.data_bytes) as task:
-                return bool(survey(fd, toc, self._jobs, task).all())
+                return holds(fd, toc, self._wishes.jobs, task)
         finally:
             os.close(fd)
 
@@ -216,7 +248,7 @@ class _Pull:
 
         Each step comes before what it replaces goes, so that whoever is killed between them has nothing to fetch again.
         """
-        if self._check_disk and stated is not None:
+        if self._wishes.check_disk and stated is not None:
             with self._progress.task("hashing the disk", stated.size) as task:
                 require_disk(hash_file(partial.fd, task), stated)
         info = self._approve(partial)

@@ -7,14 +7,13 @@ import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from haulout import disk as disks
-from haulout.chunked.pack import pack
+from haulout.chunked.pack import Guide, Packed, pack
+from haulout.chunked.takeover import Takeover
 from haulout.chunked.toc import toc_frames
 from haulout.disk.convert import convert, uncompress_qcow2
-from haulout.disk.workplace import APART, workplace
 from haulout.errors import ContentError, NotFoundError, UsageError
 from haulout.oci import (
     EMPTY,
@@ -30,15 +29,17 @@ from haulout.oci import (
 from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions
+from haulout.transfer.base import Bases, FoundBase
 from haulout.transfer.check import hash_file
 from haulout.transfer.names import base_name, title_for
 from haulout.transfer.publish import entry_key, publish, read_index
-from haulout.transfer.results import PushedDisk, PushResult
+from haulout.transfer.results import PushedBase, PushedDisk, PushResult
 from haulout.transfer.stores import open_store, put_manifest
-from haulout.transfer.target import storage_errors
+from haulout.transfer.target import storage_errors, workplace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from haulout.content.ports import Store
     from haulout.disk import DiskInfo, DiskType
@@ -59,13 +60,15 @@ class DiskSource:
     """None: what inspection of the file says."""
 
 
-def push(
+def push(  # noqa: PLR0913 - each is one word of the request
     reference: Reference,
     sources: Sequence[DiskSource],
     *,
     also: Sequence[DiskType] = (),
     level: int = DEFAULT_LEVEL,
     title: str | None = None,
+    base: Reference | None = None,
+    use_base: bool = True,
     connections: ConnectionOptions | None = None,
     progress: Progress | None = None,
     jobs: int | None = None,
@@ -81,6 +84,10 @@ def push(
         also: further disk types to make from each source here, and publish.
         level: zstd level, 1 to 22.
         title: first part of the titles; None: the last part of the repository's name.
+        base: an earlier version of the disks: they are cut where it was cut, so that whoever has it fetches little, and
+            its frames are taken over. None: the tag's present disk of the same architecture and type, else that of the
+            tag before it.
+        use_base: whether there is to be a base at all.
         connections: how registries are reached.
         progress: told of the work.
         jobs: frames compressed at a time; None: one for each processor.
@@ -94,8 +101,10 @@ def push(
         raise UsageError(f"cannot push to {reference}: a digest names what is there already", hint="name a tag")
     with ExitStack() as stack:
         planned = list(_plan(sources, also, stack, progress))
-        store = stack.enter_context(open_store(reference, connections or ConnectionOptions(), progress, push=True))
-        work = _Push(store, title or base_name(reference), level, jobs or _processors(), progress)
+        connections = connections or ConnectionOptions()
+        store = stack.enter_context(open_store(reference, connections, progress, push=True))
+        bases = stack.enter_context(Bases(reference, store, base, connections, progress)) if use_base else None
+        work = _Push(reference, store, bases, title, level, jobs or _processors(), progress)
         index = read_index(store, reference.tag)
         pushed = [work.one(disk, index) for disk in planned]
         digest = publish(store, reference.tag, [entry for _, entry in pushed], progress)
@@ -123,13 +132,13 @@ def _plan(
         path = source.path
         if info.compressed:
             progress.note(f"{path} is compressed inside; it is written again without, so that updates stay small")
-            path = _workplace(stack) / "plain.qcow2"
+            path = workplace(stack) / "plain.qcow2"
             uncompress_qcow2(source.path, path, progress=progress)
         yield _Planned(path, source.architecture, disk_type)
         for other in also:
             if other is disk_type:
                 continue
-            made = _workplace(stack) / f"disk.{other.disk_format.extension}"
+            made = workplace(stack) / f"disk.{other.disk_format.extension}"
             convert(source.path, info.format, made, other.disk_format, progress=progress)
             yield _Planned(made, source.architecture, other)
 
@@ -148,19 +157,37 @@ def _require_distinct(inspected: Sequence[tuple[DiskSource, DiskInfo, DiskType]]
             seen.add((source.architecture, each))
 
 
-def _workplace(stack: ExitStack) -> Path:
-    # /var/tmp rather than /tmp, which is often memory: a converted disk is large.
-    parent = os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - a fresh private folder is made in it
-    with storage_errors(Path(parent)):
-        return stack.enter_context(workplace(Path(parent), APART))
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """The blobs that go with a disk's blob."""
+
+    toc: Descriptor
+    hints: Descriptor
+    crumbs: Descriptor | None
+
+    @property
+    def layers(self) -> tuple[Descriptor, ...]:
+        """All of them, as layers of their referrer."""
+        return (self.toc, self.hints) if self.crumbs is None else (self.toc, self.hints, self.crumbs)
 
 
 class _Push:
     """Pushing disks to one store."""
 
-    def __init__(self, store: Store, name: str, level: int, jobs: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        reference: Reference,
+        store: Store,
+        bases: Bases | None,
+        title: str | None,
+        level: int,
+        jobs: int,
+        progress: Progress,
+    ) -> None:
         self._store = store
-        self._name = name
+        self._bases = bases
+        self._reference = reference
+        self._name = title or base_name(reference)
         self._level = level
         self._jobs = jobs
         self._progress = progress
@@ -173,43 +200,64 @@ class _Push:
             present = self._present(fd, disk, title, index)
             if present is not None:
                 return present
-            return self._upload(fd, disk, title)
+            size = os.fstat(fd).st_size
+            found = None if self._bases is None else self._bases.find(disk.architecture, disk.disk_type, size)
+            return self._upload(fd, disk, title, found)
 
-    def _upload(self, fd: int, disk: _Planned, title: str) -> tuple[PushedDisk, Descriptor]:
+    def _upload(self, fd: int, disk: _Planned, title: str, found: FoundBase | None) -> tuple[PushedDisk, Descriptor]:
         store, progress = self._store, self._progress
-        with store.ingest() as sink:
+        with store.ingest() as sink, ExitStack() as stack:
+            guide = None if found is None else self._guide(found, stack)
             with progress.task(f"compressing {disk.disk_type}", os.fstat(fd).st_size) as task:
-                packed = pack(fd, sink, level=self._level, jobs=self._jobs, task=task)
+                packed = pack(fd, sink, level=self._level, jobs=self._jobs, task=task, guide=guide)
             with packed, progress.task(f"uploading {disk.disk_type}", packed.toc.blob_size) as task:
-                blob = sink.commit(mediatype.ZSTD, task)
-                toc = packed.toc.encode()
-                toc_blob = Descriptor.of(mediatype.TOC, toc, annotations={keys.TITLE: "disk.toc"})
-                hints = packed.toc.hints
-                hints_blob = Descriptor(
-                    mediatype.HINTS, hints.digest, hints.size, annotations={keys.TITLE: "disk.hints"}
-                )
-                store.push_blob(toc_blob, lambda: io.BytesIO(toc))
-                store.push_blob(hints_blob, packed.hints)
+                near = None if found is None else found.mounts_into(self._reference)
+                blob = sink.commit(mediatype.ZSTD, task, mount_from=near)
+                tables = self._store_tables(packed, near)
         store.push_blob(EMPTY, _empty)
-        sized_toc = SizedDigest(toc_blob.digest, toc_blob.size)
         manifest = empty_config_manifest(
             (replace(blob, annotations={keys.TITLE: title}),),
             artifact_type=mediatype.DISK_ARTIFACT,
-            annotations={keys.TOC: str(sized_toc), keys.DISK: str(packed.toc.disk)},
+            annotations={
+                keys.TOC: _sized(tables.toc),
+                keys.DISK: str(packed.toc.disk),
+                **({keys.CRUMBS: _sized(tables.crumbs)} if tables.crumbs else {}),
+                keys.LEVEL: str(self._level),
+            },
         )
         described = put_manifest(store, manifest.to_bytes(), manifest.media_type)
-        referrer = empty_config_manifest(
-            (toc_blob, hints_blob), artifact_type=mediatype.TOC_ARTIFACT, subject=described.bare()
-        )
+        referrer = empty_config_manifest(tables.layers, artifact_type=mediatype.TOC_ARTIFACT, subject=described.bare())
         put_manifest(store, referrer.to_bytes(), referrer.media_type)
         return (
-            _report(disk, title, described, manifest, "pushed"),
+            _report(disk, title, described, manifest, "pushed", _used(found, guide)),
             replace(
                 described.bare(),
                 annotations={keys.DISKTYPE: str(disk.disk_type)},
                 platform=Platform(disk.architecture.value, "linux"),
             ),
         )
+
+    def _guide(self, found: FoundBase, stack: ExitStack) -> Guide:
+        level = found.level()
+        if level is not None and level < self._level:
+            # Whoever asks for a higher level wants smaller frames, not those of the base.
+            return Guide(found.base)
+        frames = stack.enter_context(found.frames(self._jobs, self._progress))
+        return Guide(found.base, Takeover(frames, self._progress.note))
+
+    def _store_tables(self, packed: Packed, near: str | None) -> _Tables:
+        """Store what goes with the blob."""
+        toc, crumbs, hints = packed.toc.encode(), packed.crumbs, packed.toc.hints
+        tables = _Tables(
+            Descriptor.of(mediatype.TOC, toc, annotations={keys.TITLE: "disk.toc"}),
+            Descriptor(mediatype.HINTS, hints.digest, hints.size, annotations={keys.TITLE: "disk.hints"}),
+            Descriptor.of(mediatype.CRUMBS, crumbs, annotations={keys.TITLE: "disk.crumbs"}) if crumbs else None,
+        )
+        self._store.push_blob(tables.toc, lambda: io.BytesIO(toc), mount_from=near)
+        self._store.push_blob(tables.hints, packed.hints, mount_from=near)
+        if tables.crumbs is not None:
+            self._store.push_blob(tables.crumbs, lambda: io.BytesIO(crumbs), mount_from=near)
+        return tables
 
     def _present(
         self, fd: int, disk: _Planned, title: str, index: Index | None
@@ -239,7 +287,21 @@ class _Push:
         return _report(disk, title, entry, manifest, "present"), entry
 
 
-def _report(disk: _Planned, title: str, entry: Descriptor, manifest: Manifest, status: str) -> PushedDisk:
+def _used(found: FoundBase | None, guide: Guide | None) -> PushedBase | None:
+    if found is None or guide is None:
+        return None
+    taken = guide.takeover
+    return PushedBase(found.pinned, taken.frames if taken else 0, taken.bytes if taken else 0)
+
+
+def _report(
+    disk: _Planned,
+    title: str,
+    entry: Descriptor,
+    manifest: Manifest,
+    status: str,
+    base: PushedBase | None = None,
+) -> PushedDisk:
     blob = manifest.layers[0]
     toc = SizedDigest.parse(manifest.annotations[keys.TOC], keys.TOC)
     return PushedDisk(
@@ -252,7 +314,12 @@ def _report(disk: _Planned, title: str, entry: Descriptor, manifest: Manifest, s
         toc=toc,
         frames=toc_frames(toc.size),
         status="present" if status == "present" else "pushed",
+        base=base,
     )
+
+
+def _sized(blob: Descriptor) -> str:
+    return str(SizedDigest(blob.digest, blob.size))
 
 
 def _empty() -> BinaryIO:

@@ -13,6 +13,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class PushedBase:
+    """The earlier version that a disk was cut after."""
+
+    reference: Reference
+    """Pinned: ``repository@sha256:…``."""
+    frames: int
+    """Frames taken over from it, compressed as they were."""
+    bytes: int
+    """Bytes of these frames in the blob."""
+
+
+@dataclass(frozen=True, slots=True)
 class PushedDisk:
     """One disk entry of the tag, as it stands after the push."""
 
@@ -28,6 +40,7 @@ class PushedDisk:
     frames: int
     status: Literal["pushed", "present"]
     """``present``: the tag held this very disk already and nothing was uploaded for it."""
+    base: PushedBase | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +56,41 @@ class PushResult:
 
 
 @dataclass(frozen=True, slots=True)
+class SeedUse:
+    """What a local file gave to a pull."""
+
+    path: Path
+    size: int
+    """Plain bytes reused from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Where the bytes of a pulled disk came from. Bytes of blobs are as stored there, the others plain."""
+
+    fetched: int = 0
+    """Bytes of blobs fetched by this call: ranges, delta and index."""
+    index: int = 0
+    """Of these, what only tells where the rest is: table of contents, hints, the delta's index."""
+    ranges: int = 0
+    """Ranges of the disk's blob asked for."""
+    crumbs: int = 0
+    """Of the bytes fetched, those of the crumbs."""
+    delta: SizedDigest | None = None
+    """The delta that was used, and its bytes that were fetched."""
+    reused: int = 0
+    """Plain bytes that were in place already: of an interrupted pull, or of the present result."""
+    seeds: tuple[SeedUse, ...] = ()
+    """Local files whose blocks were reused."""
+    cloned: int = 0
+    """Of the bytes from seeds, those that share their storage with them."""
+    zero: int = 0
+    """Plain bytes that are holes: neither fetched nor stored."""
+
+
+@dataclass(frozen=True, slots=True)
 class PullResult:
-    """What a pull did."""
+    """What a pull did, or, after ``dry_run``, would do."""
 
     reference: Reference
     pinned: Reference
@@ -58,14 +104,41 @@ class PullResult:
     """The plain disk as its publisher states it; None where nothing says. After ``--as``, ``path`` encodes it anew."""
     path: Path
     format: str
-    fetched: int
-    """Blob bytes fetched by this call."""
-    reused: int
-    """Plain bytes that were here already and verified: of an interrupted pull, or of the present result."""
-    zero: int
-    """Plain bytes that are holes: neither fetched nor stored."""
-    status: Literal["pulled", "present"]
-    verified: Literal["frames", "blob", "present"]
-    """``frames``: every frame against the TOC; ``blob``: the blob's digest (no TOC); ``present``: the file at hand."""
+    moved: Moved
+    status: Literal["pulled", "present", "planned"]
+    verified: Literal["frames", "blob", "present", "nothing"]
+    """``frames``: every frame against the TOC; ``blob``: the blob's digest (no TOC); ``present``: the file at hand;
+    ``nothing``: only planned."""
+    traffic: Traffic
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaResult:
+    """What the making of a delta did."""
+
+    reference: Reference
+    """The new disk, as asked for."""
+    pinned: Reference
+    """The new disk by digest."""
+    old: Reference
+    """The old disk by digest."""
+    architecture: str | None
+    disk_type: str | None
+    source: SizedDigest
+    """The plain old disk."""
+    disk: SizedDigest
+    """The plain new disk."""
+    blob: SizedDigest
+    """The new disk's blob: what a client without the old disk fetches."""
+    manifest: Digest | None
+    """Digest of the delta's manifest; None where none is needed."""
+    index: SizedDigest | None
+    data: SizedDigest | None
+    new: int
+    """Plain bytes that the delta gives."""
+    segments: int
+    status: Literal["pushed", "present", "needless"]
+    """``present``: one was attached already; ``needless``: the old disk has every block of the new one."""
     traffic: Traffic
     seconds: float

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from haulout.disk.workplace import BESIDE
-from haulout.disk.workplace import sweep as sweep_workplaces
+from haulout.disk import workplace as workplaces
 from haulout.errors import ConflictError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import ExitStack
 
     from haulout.oci import Digest
 
@@ -45,6 +45,21 @@ class Partial:
         with storage_errors(self.path):
             os.ftruncate(self.fd, size)
 
+    def require_room(self, needed: int) -> None:
+        """Check that ``needed`` more bytes fit.
+
+        Raises:
+            StorageError: they do not.
+        """
+        room = os.fstatvfs(self.fd)
+        free = room.f_bavail * room.f_frsize
+        if needed > free:
+            raise StorageError(
+                str(self.target.parent),
+                f"{needed} bytes are needed and {free} are free",
+                hint="make room, or choose another place with --output",
+            )
+
     def publish(self) -> None:
         """Make the bytes durable, then rename the file to its target: either the old result or all of the new one.
 
@@ -63,6 +78,11 @@ class Partial:
         with suppress(OSError):
             self.path.unlink()
 
+    def discard_empty(self) -> None:
+        """Remove the partial if it holds no content: there is nothing to go on with."""
+        if os.fstat(self.fd).st_blocks == 0:
+            self.discard()
+
 
 @contextmanager
 def open_partial(target: Path, identity: Digest, part: str = "disk") -> Iterator[Partial]:
@@ -80,13 +100,11 @@ def open_partial(target: Path, identity: Digest, part: str = "disk") -> Iterator
     check_target(target)
     path = target.parent / f".{target.name}.{identity.short}.{part}{_SUFFIX}"
     fd = _open_locked(path, target)
+    partial = Partial(fd, path, target)
     try:
-        yield Partial(fd, path, target)
+        yield partial
     except BaseException:
-        # What holds no content is nothing to go on with.
-        if os.fstat(fd).st_blocks == 0:
-            with suppress(OSError):
-                path.unlink()
+        partial.discard_empty()
         raise
     finally:
         os.close(fd)
@@ -123,6 +141,18 @@ def storage_errors(path: Path) -> Iterator[None]:
     except OSError as exc:
         hint = _HINTS.get(exc.errno or 0)
         raise StorageError(str(path), (exc.strerror or str(exc)).lower(), hint=hint) from exc
+
+
+def workplace(stack: ExitStack) -> Path:
+    """Make a private folder for large intermediate files, which ``stack`` removes.
+
+    Raises:
+        StorageError: no folder can be made in ``$TMPDIR``, or else ``/var/tmp``.
+    """
+    # /var/tmp rather than /tmp, which is often memory: a converted disk is large.
+    parent = os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - a fresh private folder is made in it
+    with storage_errors(Path(parent)):
+        return stack.enter_context(workplaces.workplace(Path(parent), workplaces.APART))
 
 
 def sync_folder(folder: Path) -> None:
@@ -179,7 +209,7 @@ def _lock(fd: int, path: Path, target: Path) -> None:
 
 def sweep(target: Path) -> None:
     """Remove what interrupted pulls to ``target`` left behind: the result is there."""
-    sweep_workplaces(target.parent, BESIDE)
+    workplaces.sweep(target.parent, workplaces.BESIDE)
     ours = re.compile(re.escape(f".{target.name}.") + r"[0-9a-f]{12}\.[a-z]+" + re.escape(_SUFFIX))
     for path in target.parent.iterdir():
         if ours.fullmatch(path.name) is None:

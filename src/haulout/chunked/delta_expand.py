@@ -1,0 +1,150 @@
+"""Expanding a delta: fetch the segments whose old blocks are here, decode them, and write out the new blocks.
+
+What comes out is one more seed: its blocks are found by their hints, and whoever uses them hashes what they made of
+them. Wrong, stale or hostile segments therefore cost a fetch and no more.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import zstandard
+
+from haulout.chunked.blocks import BLOCK
+from haulout.chunked.delta import MAX_SEGMENT_BLOCKS
+from haulout.chunked.seeds import MISSING, ZEROS, read_pieces
+from haulout.disk.writing import write_all
+from haulout.errors import ContentError, InvalidDelta, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from haulout.chunked.delta import DeltaIndex, Segment
+    from haulout.chunked.seeds import SeedIndex
+    from haulout.content.ports import BlobReader, BlobStream
+    from haulout.oci import Descriptor
+    from haulout.progress import Task
+
+_SKIP: Final = 1 << 20
+_MAX_WINDOW: Final = MAX_SEGMENT_BLOCKS * BLOCK
+
+
+def usable_segments(index: DeltaIndex, seeds: SeedIndex, *, most_missing: float = 0.0) -> list[int]:
+    """Return the segments whose reference is here, by its hints: a guess, as all hints are.
+
+    Args:
+        index: of the delta.
+        seeds: where blocks are; it must have been made from scans that wanted ``index.reference_hints``.
+        most_missing: share of a reference that may be missing; the new blocks that depend on it come out wrong, and
+            the others right.
+    """
+    missing = np.concatenate([[0], np.cumsum(seeds.locate(index.reference_hints) == MISSING)])
+    usable = []
+    for number, segment in enumerate(index.segments):
+        lost = 0
+        if missing[-1] and segment.reference:
+            places = index.reference_of(number)
+            lost = int((missing[places + 1] - missing[places]).sum())
+        if lost <= most_missing * segment.reference:
+            usable.append(number)
+    return usable
+
+
+def expand(  # noqa: PLR0917 - two blobs' worth of places: where it comes from, what it is decoded with, where it goes
+    index: DeltaIndex,
+    segments: Sequence[int],
+    blobs: BlobReader,
+    blob: Descriptor,
+    seeds: SeedIndex,
+    descriptors: Sequence[int],
+    fd: int,
+    task: Task,
+) -> int:
+    """Fetch and decode ``segments`` and write their new blocks to ``fd``, one after another from its start.
+
+    Neighbouring segments are fetched in one request. A segment that cannot be decoded is left out. Blocks of a
+    reference that are not where the scan found them spoil only the new blocks that are made from them.
+
+    Args:
+        index: of the delta.
+        segments: their numbers.
+        blobs: where the data blob is; a server that ignores ranges is read once, from the start.
+        blob: the data blob.
+        seeds: where the old blocks are.
+        descriptors: of the seeds, by their numbers.
+        fd: an empty file.
+        task: advanced by the bytes of the blob that were used.
+
+    Returns:
+        The bytes written.
+
+    Raises:
+        StorageError: the file cannot be written, or a seed cannot be read.
+        UnreachableError: the source failed for good.
+    """
+    waiting = deque(sorted(set(segments)))
+    written = 0
+    while waiting:
+        run = [waiting.popleft()]
+        while waiting and waiting[0] == run[-1] + 1:
+            run.append(waiting.popleft())
+        start, stop = index.segments[run[0]].start, index.segments[run[-1]].stop
+        try:
+            with blobs.open_blob(blob, start, stop) as stream:
+                if stream.start < start or stream.stop > stop:
+                    # The whole blob comes anyway.
+                    run += waiting
+                    waiting.clear()
+                position = stream.start
+                for number in run:
+                    segment = index.segments[number]
+                    frame = _read(stream, segment, position)
+                    position = segment.stop
+                    reference = _reference(index, number, seeds, descriptors)
+                    try:
+                        plain = decode_segment(frame, reference, segment.blocks)
+                    except InvalidDelta:
+                        continue
+                    write_all(fd, plain, written)
+                    written += len(plain)
+                    task.advance(len(frame))
+        except (ContentError, NotFoundError):
+            # The blob is not there, or shorter than its index says: what has come of it may still be used.
+            continue
+    return written
+
+
+def decode_segment(frame: bytes, reference: bytes, blocks: int) -> bytes:
+    """Return the new blocks that ``frame`` decodes to after ``reference``.
+
+    Raises:
+        InvalidDelta: it is damaged, or promises more or asks for more memory than a segment may.
+    """
+    size = blocks * BLOCK
+    try:
+        parameters = zstandard.get_frame_parameters(frame)
+        if parameters.content_size != size or parameters.dict_id or parameters.window_size > _MAX_WINDOW:
+            raise InvalidDelta("a segment of the delta promises another size, or asks for too much memory")
+        dictionary = zstandard.ZstdCompressionDict(reference, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+        decompressor = zstandard.ZstdDecompressor(dict_data=dictionary)
+        plain = decompressor.decompress(frame, max_output_size=size, allow_extra_data=False)
+    except zstandard.ZstdError as exc:
+        raise InvalidDelta(f"a segment of the delta is damaged ({exc})") from exc
+    if len(plain) != size:
+        raise InvalidDelta("a segment of the delta ends early")
+    return plain
+
+
+def _read(stream: BlobStream, segment: Segment, position: int) -> bytes:
+    while position < segment.start and (skipped := len(stream.read(min(_SKIP, segment.start - position)))):
+        position += skipped
+    return stream.read(segment.stop - segment.start)
+
+
+def _reference(index: DeltaIndex, number: int, seeds: SeedIndex, descriptors: Sequence[int]) -> bytes:
+    hints = index.reference_hints[index.reference_of(number)]
+    places = seeds.locate(hints)
+    places[places == MISSING] = ZEROS
+    return read_pieces(seeds.pieces(places), descriptors, len(hints) * BLOCK)

@@ -1,0 +1,137 @@
+"""``haulout delta``: publish what changed between two disks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from haulout.cli import options
+from haulout.cli.params import ArchitectureParam, DiskTypeParam, ReferenceParam
+from haulout.cli.terminal import count, duration, size
+from haulout.cli.tree import Example, Verb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from haulout.cli.session import Session
+    from haulout.disk import DiskType
+    from haulout.oci import Architecture, Reference, SizedDigest
+    from haulout.transfer import DeltaResult
+
+
+@click.command(
+    "delta",
+    cls=Verb,
+    examples=(
+        Example(
+            "haulout delta registry.example.com/machines:5.0 registry.example.com/machines:5.1",
+            "let those who have 5.0 fetch only what changed in 5.1",
+        ),
+        Example(
+            "haulout delta oci:machines:5.0 oci:machines:5.1 --old-file disk.qcow2 --new-file next.qcow2",
+            "the same without pulling the disks, which are here",
+        ),
+    ),
+)
+@click.argument("old", metavar="OLD", type=ReferenceParam())
+@click.argument("new", metavar="NEW", type=ReferenceParam())
+@click.option("--arch", type=ArchitectureParam(), metavar="ARCH", help="Processor of the disks.  [default: this one's]")
+@click.option(
+    "--type",
+    "disk_type",
+    type=DiskTypeParam(),
+    metavar="TYPE",
+    help="Who boots the disks.  [default: qemu, else the only one there is]",
+)
+@click.option("--old-file", type=click.Path(), metavar="FILE", help="The disk of OLD, which is not pulled then.")
+@click.option("--new-file", type=click.Path(), metavar="FILE", help="The disk of NEW, which is not pulled then.")
+@click.option("--level", type=click.IntRange(1, 22), metavar="N", default=12, show_default=True, help="zstd level.")
+@click.option("--again", is_flag=True, help="Make the delta even where one from OLD is attached to NEW.")
+@options.jobs
+@options.registry
+@options.common
+@click.pass_obj
+def command(
+    session: Session,
+    old: Reference,
+    new: Reference,
+    arch: Architecture | None,
+    disk_type: DiskType | None,
+    old_file: str | None,
+    new_file: str | None,
+    level: int,
+    again: bool,
+    jobs: int | None,
+) -> None:
+    """Publish what changed from the disk OLD to the disk NEW.
+
+    The delta is attached to NEW. Whoever pulls NEW and has OLD, in whatever file, fetches it in place of the parts that
+    changed; the result is verified as ever. OLD and NEW may be in different places. A delta that is there already
+    stays.
+    """
+    from haulout.transfer import delta  # noqa: PLC0415 - loads compression and the HTTP client
+
+    with session.progress() as progress:
+        result = delta(
+            old,
+            new,
+            architecture=arch,
+            disk_type=disk_type,
+            old_file=None if old_file is None else Path(old_file),
+            new_file=None if new_file is None else Path(new_file),
+            level=level,
+            again=again,
+            connections=session.connections(),
+            progress=progress,
+            jobs=jobs,
+        )
+    pinned = "" if result.manifest is None else str(result.reference.at(result.manifest))
+    session.result("delta", document(result), lines(result), brief=pinned)
+
+
+def document(result: DeltaResult) -> dict[str, Any]:
+    """Return the JSON of a delta."""
+    return {
+        "reference": str(result.reference),
+        "pinned": str(result.pinned),
+        "old": str(result.old),
+        "architecture": None if result.architecture is None else str(result.architecture),
+        "disk_type": None if result.disk_type is None else str(result.disk_type),
+        "status": result.status,
+        "delta": None if result.manifest is None else str(result.manifest),
+        "from": _sized(result.source),
+        "disk": _sized(result.disk),
+        "blob": _sized(result.blob),
+        "index": _sized(result.index),
+        "data": _sized(result.data),
+        "new": result.new,
+        "segments": result.segments,
+        "requests": result.traffic.requests,
+        "sent": result.traffic.sent,
+        "received": result.traffic.received,
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def lines(result: DeltaResult) -> Iterator[str]:
+    """Write a delta for people: what it costs beside the whole disk; then its reference."""
+    took = duration(result.seconds)
+    if result.manifest is None or result.index is None or result.data is None:
+        yield f"no delta needed: {result.old} has all that is in {result.reference} ({took})"
+        return
+    amount = result.index.size + result.data.size
+    facts = (
+        f"{size(amount)}, {100 * amount / result.blob.size:.1f} % of the whole",
+        f"{size(result.new)} new in {count(result.segments, 'segment')}",
+        took,
+    )
+    what = "is there already" if result.status == "present" else "published"
+    yield f"delta to {result.reference} {what} ({', '.join(facts)})"
+    yield f"from {result.old}"
+    yield str(result.reference.at(result.manifest))
+
+
+def _sized(value: SizedDigest | None) -> dict[str, Any] | None:
+    return None if value is None else {"digest": str(value.digest), "size": value.size}

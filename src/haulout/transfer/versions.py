@@ -1,0 +1,48 @@
+"""Which tag came before which, as far as names tell. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_PART = re.compile(r"\d+|[A-Za-z]+")
+_NUMBER = re.compile(r"\d")
+_BEFORE_RELEASE: Final = frozenset({"alpha", "beta", "dev", "pre", "rc"})
+_OURS = re.compile(r"haulout\.|sha256-[0-9a-f]{64}")
+"""Tags that are no versions of anything: announcements of publishers, lists of referrers."""
+
+Version = tuple[tuple[int, int, str], ...]
+
+
+def earlier_tags(tags: Iterable[str], tag: str) -> list[str]:
+    """Return the tags of ``tags`` that may hold the version before ``tag``, the likeliest first.
+
+    Tags of the same series (``5.9`` and ``v5.10`` are of one, ``next-5.9`` is of another) that are earlier, the latest
+    of them first; then tags without a number, such as ``latest``. Before a tag without a number, every version counts.
+    """
+    others = [other for other in dict.fromkeys(tags) if other != tag and _OURS.match(other) is None]
+    numbered = [other for other in others if _NUMBER.search(other)]
+    if _NUMBER.search(tag):
+        numbered = [other for other in numbered if _series(other) == _series(tag) and version(other) < version(tag)]
+    return [*sorted(numbered, key=version, reverse=True), *(other for other in others if not _NUMBER.search(other))]
+
+
+def version(tag: str) -> Version:
+    """Return what tags of one series are compared by: ``5.9`` < ``5.10-rc1`` < ``5.10`` < ``5.10.1``."""
+    parts: list[tuple[int, int, str]] = []
+    for part in _PART.findall(tag[len(_series(tag)) :]):
+        if part.isdigit():
+            parts.append((2, int(part), ""))
+        else:
+            parts.append((0 if part.lower() in _BEFORE_RELEASE else 2, -1, part.lower()))
+    # The end comes after "rc" and before everything else.
+    return (*parts, (1, 0, ""))
+
+
+def _series(tag: str) -> str:
+    found = _NUMBER.search(tag)
+    before = tag[: found.start()] if found else tag
+    return "" if before.lower() == "v" else before

@@ -1,0 +1,79 @@
+"""Fetching a disk whose blob has no table of contents: one stream, decompressed on the way, verified as a whole."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from haulout.errors import ContentError, DigestMismatch, InvalidFrame
+from haulout.transfer.containerdisk import NoDiskInLayer, disk_in_tar
+from haulout.transfer.expand import STEP, SparseWriter, expand, sniff
+from haulout.transfer.results import Moved
+from haulout.transfer.spool import SpooledBlob
+
+if TYPE_CHECKING:
+    from haulout.content.ports import BlobReader
+    from haulout.oci import Descriptor
+    from haulout.progress import Progress
+    from haulout.resolve import ResolvedDisk
+    from haulout.transfer.target import Partial
+
+
+def fetch_whole(
+    blobs: BlobReader, found: ResolvedDisk, layer: Descriptor, plain: Partial, spool: Partial, progress: Progress
+) -> tuple[Moved, Partial]:
+    """Fetch a blob without TOC in one stream, decompressing on the way.
+
+    The blob itself is kept in ``spool`` until it is verified, so that an interrupted pull goes on where it stopped.
+
+    Returns:
+        What was moved, and the partial that holds the disk: ``plain``, or ``spool`` where the blob is not compressed.
+
+    Raises:
+        ContentError: the blob is not what its digest pins, does not decompress, or is a bomb.
+        StorageError: there is no room for it.
+    """
+    kept = min(os.fstat(spool.fd).st_size, layer.size)
+    try:
+        return _stream(blobs, found, layer, plain, spool, kept, progress)
+    except DigestMismatch:
+        if not kept:
+            raise
+        # A power cut may have damaged what an earlier pull left; the registry gets the benefit of the doubt.
+        progress.note("what an interrupted pull left behind is damaged: fetching it again")
+        os.ftruncate(spool.fd, 0)
+        return _stream(blobs, found, layer, plain, spool, 0, progress)
+
+
+def _stream(
+    blobs: BlobReader,
+    found: ResolvedDisk,
+    layer: Descriptor,
+    plain: Partial,
+    spool: Partial,
+    kept: int,
+    progress: Progress,
+) -> tuple[Moved, Partial]:
+    spool.require_room(layer.size - kept)
+    os.ftruncate(plain.fd, 0)
+    with progress.task("pulling", layer.size) as task, SpooledBlob(blobs, layer, spool, kept, task) as blob:
+        compression = sniff(blob.peek())
+        if compression is None and not found.container_disk:
+            while blob.read(STEP):
+                pass
+            blob.finish()
+            return Moved(layer.size - kept, reused=kept, zero=layer.size - blob.stored), spool
+        writer = SparseWriter(plain.fd, layer.size)
+        try:
+            pieces = expand(blob, compression)
+            for piece in disk_in_tar(pieces) if found.container_disk else pieces:
+                writer.write(piece)
+        except (InvalidFrame, NoDiskInLayer):
+            # Damage on the way shows as a digest mismatch, which says more than what a decompressor made of it.
+            blob.finish()
+            raise
+        blob.finish()
+    plain.resize(writer.size)
+    if found.disk is not None and found.disk.size != writer.size:
+        raise ContentError(f"the disk has {writer.size} bytes, but its manifest says {found.disk.size}")
+    return Moved(layer.size - kept, zero=writer.size - writer.stored), plain
