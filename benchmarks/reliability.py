@@ -27,7 +27,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cases import FLAGS, Case, Disk, LayoutPlace, Pull, PullAs, PullLayout, PullWhole, Push, PushAlso, PushLayout
+from cases import (
+    FLAGS,
+    Case,
+    Disk,
+    LayoutPlace,
+    Pull,
+    PullAs,
+    PullLayout,
+    PullWhole,
+    Push,
+    PushAlso,
+    PushLayout,
+    content_of,
+)
 from transfer import registry
 from victims import Point, Stable, Wrong
 
@@ -108,7 +121,7 @@ class Bench:
         clean = stable.run(case.argv(place), place.environment)
         seconds = time.monotonic() - begun
         if isinstance(case, Pull) and clean["requests"]:
-            case.overhead = clean["received"] - clean["fetched"]
+            case.overhead = clean["received"] - content_of(clean)
         shutil.rmtree(place.folder)
         place = case.place()
         points = stable.census(case.argv(place), place.environment)
