@@ -18,11 +18,11 @@ from haulout.registry import ConnectionOptions, Registries
 
 
 def publish_blob(server, repository, tag, blob, title, disk_type, architecture="x86_64", media_type="application/zstd"):
-    """Publish ``blob`` as the only disk of a tag, in the form of Podman machine."""
+    """Publish ``blob`` as the only disk of a tag, in the form of Podman machine; without a title if it is None."""
     reference = parse_reference(f"{server.host}/{repository}:{tag}")
     assert isinstance(reference, RegistryReference)
     with Registries(ConnectionOptions()) as registries, registries.repository(reference, push=True) as store:
-        layer = Descriptor.of(media_type, blob, annotations={keys.TITLE: title})
+        layer = Descriptor.of(media_type, blob, annotations={} if title is None else {keys.TITLE: title})
         store.push_blob(layer, lambda: io.BytesIO(blob))
         store.push_blob(EMPTY, lambda: io.BytesIO(b"{}"))
         manifest = empty_config_manifest((layer,))

@@ -26,7 +26,7 @@ from haulout.errors import (
 )
 from haulout.oci import Descriptor, Digest, Index, RegistryReference, empty_config_manifest, mediatype, parse_reference
 from haulout.registry import ConnectionOptions, Credentials, Registries
-from haulout.registry.referrers import fallback_tag
+from haulout.registry.fallback import announcement_prefix, fallback_tag
 
 CONTENT = os.urandom(2_000_000)
 BLOB = Descriptor.of(mediatype.OCTETS, CONTENT)
@@ -897,6 +897,89 @@ def test_an_entry_that_another_publisher_undid_is_written_again(registry):
         entry = _attach(store, subject, 1)
         assert [one.digest for one in store.referrers(subject.digest)] == [entry.digest]
     assert len(undone) == 2
+
+
+def _stalled_write(registry, meanwhile, ending=None):
+    """Let ``meanwhile`` happen while the first write of a fallback tag is on its way, then end that write.
+
+    Args:
+        registry: the simulator.
+        meanwhile: what others do between the writer's read and its write.
+        ending: an answer in place of the registry's own; the tag is written all the same.
+    """
+    stalled: list[object] = []
+
+    def before(request):
+        if request.method == "PUT" and "/manifests/sha256-" in request.path and not stalled:
+            stalled.append(request)
+            meanwhile()
+            answer = registry.answer(request)
+            return ending or answer
+        return None
+
+    registry.before = before
+    return stalled
+
+
+def _digests(store, subject):
+    return {one.digest for one in store.referrers(subject.digest)}
+
+
+def test_a_writer_stalled_between_read_and_write_loses_nobody(registry):
+    registry.referrers_api = False
+    others = []
+
+    def meanwhile():
+        # Two publishers of their own, each in a process of its own: nothing in memory is shared.
+        for number in (2, 3):
+            with opened(registry, push=True) as other:
+                others.append(_attach(other, subject, number).digest)
+
+    with opened(registry, push=True) as store:
+        subject = store.manifest("1").descriptor
+        stalled = _stalled_write(registry, meanwhile)
+        entry = _attach(store, subject, 1)
+        assert len(stalled) == 1
+        assert _digests(store, subject) == {entry.digest, *others}
+
+
+def test_whom_a_writer_killed_after_a_late_write_lost_the_next_one_brings_back(registry):
+    registry.referrers_api = False
+    others = []
+
+    def meanwhile():
+        with opened(registry, push=True) as other:
+            others.append(_attach(other, subject, 2).digest)
+
+    with opened(registry, push=True) as store:
+        subject = store.manifest("1").descriptor
+        _stalled_write(registry, meanwhile, ending=Response(400))
+        with pytest.raises(RegistryError):
+            _attach(store, subject, 1)
+        registry.before = None
+        last = _attach(store, subject, 3)
+        assert {last.digest, *others} <= _digests(store, subject)
+
+
+def test_a_list_of_tags_that_may_not_be_read_costs_no_referrer(registry):
+    registry.referrers_api = False
+    registry.before = on("GET", "/tags/", lambda _: Response(403))
+    with opened(registry, push=True) as store:
+        subject = store.manifest("1").descriptor
+        pushed = {_attach(store, subject, number).digest for number in range(3)}
+        assert _digests(store, subject) == pushed
+
+
+def test_what_others_put_under_the_tags_of_announcements_is_no_referrer(registry):
+    registry.referrers_api = False
+    with opened(registry, push=True) as store:
+        subject = store.manifest("1").descriptor
+        prefix = announcement_prefix(subject.digest)
+        foreign = empty_config_manifest((), artifact_type="x/y", subject=BLOB)
+        for name, data in (("a", MANIFEST.to_bytes()), ("b", foreign.to_bytes()), ("c", b"[]")):
+            registry.add_manifest("m", data, MANIFEST.media_type, prefix + name)
+        entry = _attach(store, subject, 1)
+        assert _digests(store, subject) == {entry.digest}
 
 
 def test_the_absence_of_the_api_is_remembered(registry):

@@ -15,7 +15,7 @@ from haulout.errors import DeniedError, InvalidManifest, NotFoundError, Registry
 from haulout.oci import EMPTY, Descriptor, RegistryReference, empty_config_manifest, mediatype, parse_reference
 from haulout.registry import ConnectionOptions, Credentials, Registries, login, logout
 from haulout.registry.credentials import find_credentials
-from haulout.registry.referrers import fallback_tag
+from haulout.registry.fallback import fallback_tag
 
 if TYPE_CHECKING:
     from haulout.content.ports import Store

@@ -9,6 +9,7 @@ from functools import partial
 from io import BytesIO
 
 import pytest
+from tests.containers import containers
 from tests.servers import needs
 
 from haulout.content.layout import LayoutStore
@@ -42,19 +43,8 @@ GOLDEN_DIGEST = "dfcb3b199378320640d78121909409599b58b8012ed93320dae48deacde44d4
 @pytest.fixture
 def buildah(tmp_path, monkeypatch):
     """Run buildah with its own storage, away from the user's."""
-    config = tmp_path / "storage.conf"
-    config.write_text(f'[storage]\ndriver="vfs"\nrunroot="{tmp_path}/run"\ngraphroot="{tmp_path}/graph"\n')
-    monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(config))
-    monkeypatch.setenv("STORAGE_DRIVER", "vfs")
-
-    def run(*arguments: str) -> str:
-        done = subprocess.run(["buildah", *arguments], check=False, capture_output=True, text=True, timeout=60)
-        if done.returncode and ("permitted" in done.stderr or "user namespace" in done.stderr):
-            pytest.skip(f"buildah may not work here: {done.stderr.strip().splitlines()[-1]}")
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    return run
+    with containers(tmp_path, monkeypatch) as tools:
+        yield partial(tools.run, "buildah")
 
 
 def test_podmans_own_manifest_in_an_index_is_found_by_its_real_digest(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.disks import raw_disk, sha256
 from tests.simulators.registry import Basic, Request, Response, ScriptedServer, SimulatedRegistry
+from tests.wicked import BODIES, body, document, flip, wicked_registry
 
 from haulout.errors import HauloutError
 from haulout.oci import Architecture, parse_reference
@@ -36,36 +36,10 @@ def disk(tmp_path_factory) -> Path:
     return raw_disk(tmp_path_factory.mktemp("disk") / "d.raw", data_mib=3, size_mib=16)
 
 
-class Wicked:
-    """A simulated registry that holds one good disk, and spoils answers as told."""
-
-    def __init__(self, registry, blob: str, toc: str, manifest: str, index: str) -> None:
-        self.registry = registry
-        self.blob, self.toc, self.manifest, self.index = blob, toc, manifest, index
-
-    def spoil(self, what: str, change) -> None:
-        """Pass every answer for ``what`` (blob, toc, manifest, index) through ``change``."""
-        digest = getattr(self, what)
-        tagged = what == "index"
-
-        def before(request):
-            if request.method != "GET" or not (digest in request.path or (tagged and request.path.endswith("/5.0"))):
-                return None
-            return change(self.registry.answer(request))
-
-        self.registry.before = before
-
-    def everything(self, change) -> None:
-        self.registry.before = lambda request: change(self.registry.answer(request))
-
-
 @pytest.fixture
 def wicked(disk):
-    with SimulatedRegistry() as registry:
-        reference = parse_reference(f"{registry.host}/m:5.0")
-        pushed = push(reference, [DiskSource(disk, X86)]).disks[0]
-        index = push(reference, [DiskSource(disk, X86)]).index
-        yield Wicked(registry, str(pushed.blob.digest), str(pushed.toc.digest), str(pushed.manifest), str(index))
+    with wicked_registry(disk) as registry:
+        yield registry
 
 
 def refused(wicked, tmp_path, *, match: str | None = None, connections=FAST) -> HauloutError:
@@ -75,40 +49,12 @@ def refused(wicked, tmp_path, *, match: str | None = None, connections=FAST) -> 
     with pytest.raises(HauloutError, match=match) as caught:
         pull(parse_reference(f"{wicked.registry.host}/m:5.0"), architecture=X86, output=out, connections=connections)
     assert out.read_bytes() == b"the old result"
+    # What is right of the new disk may be kept for the next time, under a name nobody takes for a disk.
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["out.raw"]
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600
+    assert caught.value.exit_code in {4, 5, 6, 7, 8}
     return caught.value
-
-
-def body(change):
-    return lambda answer: replace(answer, body=change(answer.body))
-
-
-def document(change):
-    def apply(answer):
-        parsed = json.loads(answer.body)
-        change(parsed)
-        return replace(answer, body=json.dumps(parsed).encode())
-
-    return apply
-
-
-def flip(data: bytes, at: int) -> bytes:
-    at %= len(data)
-    return data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1 :]
-
-
-BODIES = {
-    "empty": lambda _: b"",
-    "truncated": lambda data: data[: len(data) // 2],
-    "padded": lambda data: data + b"\n" * 7,
-    "flipped first": lambda data: flip(data, 0),
-    "flipped middle": lambda data: flip(data, len(data) // 2),
-    "flipped first third": lambda data: flip(data, len(data) // 3),
-    "flipped last": lambda data: flip(data, -1),
-    "zeros": lambda data: bytes(len(data)),
-    "html": lambda _: b"<!DOCTYPE html><html><body>Please log in</body></html>",
-}
 
 
 @pytest.mark.parametrize("how", BODIES)
@@ -312,6 +258,23 @@ def test_a_title_with_a_path_is_never_a_path(wicked, tmp_path, monkeypatch, disk
         with pytest.raises(HauloutError):
             pull(parse_reference(f"{wicked.registry.host}/m:evil"), architecture=X86, connections=FAST)
     assert not (tmp_path.parent / "evil.raw").exists()
+
+
+@pytest.mark.parametrize("disk_type", ["/../../evil", "../../../evil", "..", "x/y", "\x1b[2J", "a" * 300])
+def test_a_disk_type_with_a_path_is_never_a_path(wicked, tmp_path, monkeypatch, disk, disk_type):
+    from tests.publish import publish_blob
+
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    # The kernel would look into this folder on its way to "..".
+    (here / "m.x86_64.").mkdir()
+    (here / "m.x86_64...").mkdir()
+    publish_blob(wicked.registry, "m", "evil", disk.read_bytes(), None, disk_type)
+    path = pull(parse_reference(f"{wicked.registry.host}/m:evil"), architecture=X86, connections=FAST).path
+    assert path.absolute().parent == here
+    assert path.name.isprintable()
+    assert [entry.name for entry in tmp_path.iterdir() if "evil" in entry.name] == []
 
 
 def test_a_decompression_bomb_stops_early(wicked, tmp_path):

@@ -16,10 +16,8 @@ What is made is what hypervisors take:
 from __future__ import annotations
 
 import os
-import shutil
 import stat
-import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +26,7 @@ from haulout.disk import qemu_img
 from haulout.disk.image import opened
 from haulout.disk.inspection import inspect_image, require_safe
 from haulout.disk.types import DiskFormat
+from haulout.disk.workplace import BESIDE, workplace
 from haulout.errors import StorageError, ToolError, UnsafeDiskError, UsageError
 from haulout.progress import NullProgress
 
@@ -190,14 +189,12 @@ def _workplace(target: Path) -> Iterator[Path]:
     else:
         if not stat.S_ISREG(mode):
             raise StorageError(str(target), "is there already, and is not a regular file")
-    try:
-        place = Path(tempfile.mkdtemp(prefix=".haulout-", dir=target.parent)).absolute()
-    except OSError as error:
-        raise StorageError(str(target), f"cannot be written: {error.strerror}") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            place = stack.enter_context(workplace(target.parent, BESIDE))
+        except OSError as error:
+            raise StorageError(str(target), f"cannot be written: {error.strerror}") from error
         yield place / target.name
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def _publish(made: Path, target: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from haulout.errors import ContentError, HauloutError, StorageError, UnreachableError, UsageError
 from haulout.oci import parse_any
 from haulout.oci.json import MAX_MANIFEST_BYTES
-from haulout.registry import blobs, ingest, manifests, referrers, tags, uploads
+from haulout.registry import blobs, fallback, ingest, manifests, referrers, tags, uploads
 from haulout.registry.blobs import EmbeddedStream, RangeStream
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class RegistryRepository:
 
         Raises:
             InvalidManifest: the bytes are no manifest of that type.
-            HauloutError: as :func:`manifests.write` and :func:`referrers.add`.
+            HauloutError: as :func:`manifests.write` and :func:`fallback.add`.
         """
         what = f"{self.name}:{tag}" if tag else f"a manifest for {self.name}"
         if len(data) > MAX_MANIFEST_BYTES:
@@ -130,8 +130,8 @@ class RegistryRepository:
         home = self._home
         descriptor, keeps_referrers = manifests.write(home.access, data, media_type, tag)
         if document.subject is not None and not keeps_referrers:
-            entry = referrers.describe(descriptor, document)
-            referrers.add(home.access, home.memory, document.subject.digest, entry)
+            entry = fallback.describe(descriptor, document)
+            fallback.add(home.access, home.memory.writing, document.subject.digest, entry, data)
         return descriptor
 
     @contextmanager

@@ -1,12 +1,14 @@
 """Container disks: a disk that is a file under ``/disk/`` in a layer of an ordinary image (KubeVirt, crun-vm).
 
-The tar stream is only read, member by member; nothing is ever extracted by name.
+The tar stream is only read, member by member; nothing is ever extracted by name. Headers are parsed by the standard
+library, but the stream is not: its reader takes names, attributes and sparse maps into memory however long they are.
 """
 
 from __future__ import annotations
 
+import re
 import tarfile
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from haulout.errors import InvalidFrame
 
@@ -14,7 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _STEP: Final = 1 << 20
+_BLOCK: Final = 512
 _MAX_MEMBERS: Final = 200_000
+_MAX_EXTENSION: Final = 1 << 20
+"""Bytes of one extended header: a name or attributes. Layers have a few hundred."""
+
+_LONG_NAME: Final = tarfile.GNUTYPE_LONGNAME
+_ATTRIBUTES: Final = frozenset({tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE})
+_EXTENSIONS: Final = frozenset({_LONG_NAME, tarfile.GNUTYPE_LONGLINK, tarfile.XGLTYPE}) | _ATTRIBUTES
+_WITHOUT_CONTENT: Final = frozenset(
+    {tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE}
+)
+_DISK: Final = re.compile(r"[./]*disk/[^/]+")
+_RECORD: Final = re.compile(rb"(\d{1,7}) ([^=\n]+)=")
 
 
 class NoDiskInLayer(Exception):  # noqa: N818 - it names a finding, and never leaves this room
@@ -22,46 +36,107 @@ class NoDiskInLayer(Exception):  # noqa: N818 - it names a finding, and never le
 
 
 def disk_in_tar(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of the first regular file under ``disk/`` of a tar stream.
+    """Yield the bytes of the first regular file under ``disk/`` of a tar stream, in pieces of at most 1 MiB.
 
     Raises:
         NoDiskInLayer: there is none.
-        InvalidFrame: it is no tar archive, or a damaged one.
+        InvalidFrame: it is no tar archive, a damaged one, or one that no builder of images makes.
     """
-    try:
-        with tarfile.open(fileobj=cast("IO[bytes]", _Pieces(pieces)), mode="r|") as archive:
-            for number, member in enumerate(archive):
-                if number > _MAX_MEMBERS:
-                    break
-                name = member.name.lstrip("./")
-                if not member.isreg() or not name.startswith("disk/") or name.count("/") != 1 or not member.size:
-                    continue
-                content = archive.extractfile(member)
-                if content is None:
-                    continue
-                while piece := content.read(_STEP):
-                    yield piece
-                return
-    except (tarfile.TarError, EOFError, ValueError, OverflowError) as exc:
-        raise InvalidFrame(f"the layer is not a readable tar archive: {exc}") from exc
+    stream = _Pieces(pieces)
+    stated: dict[str, str] = {}
+    for _ in range(_MAX_MEMBERS):
+        header = stream.read(_BLOCK)
+        if not header.strip(b"\0"):
+            break
+        member = _parse(header)
+        if member.type in _EXTENSIONS:
+            stated |= _extension(member, stream)
+            continue
+        name, size = stated.get("path", member.name), _size(stated.get("size"), member)
+        if member.type == tarfile.GNUTYPE_SPARSE or any(key.startswith("GNU.sparse.") for key in stated):
+            raise InvalidFrame("the layer's tar archive stores a file in pieces (GNU sparse), which is not read")
+        stated = {}
+        if member.isreg() and size and _DISK.fullmatch(name):
+            yield from stream.take(size)
+            return
+        if member.type not in _WITHOUT_CONTENT:
+            for _ in stream.take(-(-size // _BLOCK) * _BLOCK):
+                pass
     raise NoDiskInLayer
 
 
+def _parse(header: bytes) -> tarfile.TarInfo:
+    try:
+        return tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+    except (tarfile.TarError, ValueError, OverflowError) as exc:
+        raise InvalidFrame(f"the layer is not a readable tar archive: {exc}") from exc
+
+
+def _size(stated: str | None, member: tarfile.TarInfo) -> int:
+    if stated is not None:
+        if not (stated.isascii() and stated.isdigit() and len(stated) < 20):
+            raise InvalidFrame("the layer's tar archive states a size that is no number")
+        return int(stated)
+    if member.size < 0:
+        raise InvalidFrame("the layer's tar archive states a negative size")
+    return member.size
+
+
+def _extension(member: tarfile.TarInfo, stream: _Pieces) -> dict[str, str]:
+    """Read an extended header; return the attributes of the next member that it states."""
+    if not 0 <= member.size <= _MAX_EXTENSION:
+        raise InvalidFrame(f"the layer's tar archive has a header of {member.size} bytes")
+    data = b"".join(stream.take(-(-member.size // _BLOCK) * _BLOCK))[: member.size]
+    if member.type == _LONG_NAME:
+        return {"path": data.partition(b"\0")[0].decode("utf-8", "surrogateescape")}
+    return _attributes(data) if member.type in _ATTRIBUTES else {}
+
+
+def _attributes(data: bytes) -> dict[str, str]:
+    """Parse the records of a POSIX extended header: ``LENGTH KEY=VALUE`` and a line feed, all counted by the length."""
+    found: dict[str, str] = {}
+    position = 0
+    while position < len(data):
+        record = _RECORD.match(data, position)
+        end = position + int(record[1]) if record else 0
+        if record is None or not record.end() < end <= len(data) or data[end - 1 : end] != b"\n":
+            raise InvalidFrame("the layer's tar archive has attributes that are none")
+        key = record[2].decode("utf-8", "surrogateescape")
+        found[key] = data[record.end() : end - 1].decode("utf-8", "surrogateescape")
+        position = end
+    return found
+
+
 class _Pieces:
-    """An iterator of pieces as the file that ``tarfile`` reads."""
+    """An iterator of pieces, read by length."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
-        self._ahead = b""
+        self._ahead = memoryview(b"")
 
     def read(self, amount: int) -> bytes:
-        out = []
+        """Return ``amount`` bytes, fewer at the end."""
+        return b"".join(self._parts(amount))
+
+    def take(self, amount: int) -> Iterator[bytes]:
+        """Yield ``amount`` bytes in bounded pieces.
+
+        Raises:
+            InvalidFrame: there are fewer.
+        """
+        for part in self._parts(amount):
+            amount -= len(part)
+            yield part
+        if amount:
+            raise InvalidFrame("the layer's tar archive is truncated")
+
+    def _parts(self, amount: int) -> Iterator[bytes]:
         while amount:
             if not self._ahead:
-                self._ahead = next(self._pieces, b"")
+                self._ahead = memoryview(next(self._pieces, b""))
                 if not self._ahead:
-                    break
-            out.append(self._ahead[:amount])
-            self._ahead = self._ahead[amount:]
-            amount -= len(out[-1])
-        return b"".join(out)
+                    return
+            part = bytes(self._ahead[: min(amount, _STEP)])
+            self._ahead = self._ahead[len(part) :]
+            amount -= len(part)
+            yield part

@@ -13,14 +13,18 @@ if TYPE_CHECKING:
     from haulout.resolve import ResolvedDisk
 
 _SAFE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@~ -]{0,199}")
+_MAX_TYPE: Final = 40
 _COMPRESSED: Final = (".zst", ".zstd", ".gz", ".xz", ".bz2")
 
 
 def base_name(reference: Reference) -> str:
     """Return the NAME of titles for ``reference``: the last part of its repository, or of the layout's folder."""
     last = reference.name.rstrip("/").rpartition("/")[2].removeprefix("oci:")
-    name = re.sub(r"[^A-Za-z0-9_.-]", "-", last).strip(".-")
-    return name or "disk"
+    return _plain(last) or "disk"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", text).strip(".-")
 
 
 def title_for(name: str, architecture: Architecture, disk_type: DiskType) -> str:
@@ -45,7 +49,8 @@ def file_name(found: ResolvedDisk, as_format: DiskFormat | None) -> str:
     """
     title = found.title
     if title is None:
-        parts = [base_name(found.reference), found.architecture, found.disk_type]
+        # A disk type that is none of ours is whatever its publisher wrote.
+        parts = [base_name(found.reference), found.architecture, _plain(found.disk_type or "")[:_MAX_TYPE]]
         title = ".".join(str(part) for part in parts if part) + ".disk"
     elif _SAFE.fullmatch(title) is None:
         raise ContentError(

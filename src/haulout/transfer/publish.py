@@ -19,10 +19,11 @@ from haulout.errors import ConflictError, ContentError, DeniedError, NotFoundErr
 from haulout.oci import EMPTY, Descriptor, Digest, Index, Manifest, empty_config_manifest, json, mediatype
 from haulout.oci import annotations as keys
 from haulout.resolve import canonical_type
+from haulout.resolve.recognise import classify, look_inside
 from haulout.transfer.stores import put_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from haulout.content.ports import Store
     from haulout.progress import Progress
@@ -32,6 +33,7 @@ INTENT_LIFE: Final = timedelta(minutes=10)
 
 _ROUNDS: Final = 40
 _MAX_INTENTS: Final = 256
+_MAX_UNLABELLED: Final = 64
 
 Key = tuple[str, str, str]
 
@@ -45,17 +47,24 @@ def entry_key(entry: Descriptor) -> Key | None:
     return entry.platform.os, known.value if known else entry.platform.architecture, canonical_type(disk_type)
 
 
-def merge(index: Index | None, entries: Sequence[Descriptor]) -> Index:
+def merge(
+    index: Index | None, entries: Sequence[Descriptor], key_of: Callable[[Descriptor], Key | None] = entry_key
+) -> Index:
     """Return ``index`` with ``entries`` in it: in the place of entries of the same key, else at the end. Pure.
 
     Everything else stays as it is, in its order.
+
+    Args:
+        index: as it is; None where there is none yet.
+        entries: disk entries.
+        key_of: tells the keys of entries of the index.
     """
     if index is None:
         index = Index(())
     manifests = list(index.manifests)
     for entry in entries:
         key = entry_key(entry)
-        places = [number for number, other in enumerate(manifests) if entry_key(other) == key]
+        places = [number for number, other in enumerate(manifests) if key_of(other) == key]
         if places:
             manifests[places[0]] = entry
             for number in reversed(places[1:]):
@@ -79,7 +88,7 @@ def read_index(store: Store, tag: str) -> Index | None:
     if isinstance(parsed, Manifest):
         raise UsageError(
             f"the tag {tag} holds a single manifest, not an index that disks could be added to",
-            hint="choose another tag",
+            hint="choose another tag, or publish that one as an index (podman manifest create, add, push --all)",
         )
     return parsed
 
@@ -100,12 +109,41 @@ def publish(store: Store, tag: str, entries: Sequence[Descriptor], progress: Pro
         UsageError: the tag holds something that is no index.
         ConflictError: other publishers kept changing the index for too long.
     """
+    labels = _Labels(store)
     with store.exclusive() as alone:
         if alone:
-            return _write(store, tag, read_index(store, tag), entries)
+            return _write(store, tag, read_index(store, tag), entries, labels)
     for entry in entries:
         _announce(store, tag, entry)
-    return _converge(store, tag, entries, progress)
+    return _converge(store, tag, entries, labels, progress)
+
+
+class _Labels:
+    """Tells the keys of entries, also of those that lost their ``disktype``.
+
+    Podman 4 and its buildah drop the annotations of entries they take over into a list of their own. Such an entry is
+    still a disk to whoever looks into its manifest, and it comes first: a new disk beside it would never be found.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._types: dict[Digest, str | None] = {}
+
+    def key(self, entry: Descriptor) -> Key | None:
+        key = entry_key(entry)
+        if key is not None or entry.is_index or entry.platform is None or not entry.platform.is_kernel_named:
+            return key
+        if entry.digest not in self._types and len(self._types) < _MAX_UNLABELLED:
+            self._types[entry.digest] = self._read(entry)
+        disk_type = self._types.get(entry.digest)
+        return None if disk_type is None else (entry.platform.os, entry.platform.architecture, disk_type)
+
+    def _read(self, entry: Descriptor) -> str | None:
+        try:
+            manifest = self._store.manifest(entry.digest).parse(f"manifest {entry.digest.short}")
+        except (ContentError, NotFoundError):
+            return None
+        return look_inside(classify(entry), manifest).disk_type if isinstance(manifest, Manifest) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,23 +152,23 @@ class _Intent:
     created: datetime
 
 
-def _write(store: Store, tag: str, index: Index | None, entries: Sequence[Descriptor]) -> Digest:
-    merged = merge(index, entries)
+def _write(store: Store, tag: str, index: Index | None, entries: Sequence[Descriptor], labels: _Labels) -> Digest:
+    merged = merge(index, entries, labels.key)
     data = merged.to_bytes()
     if index is not None and merged == index:
         return store.manifest(tag).descriptor.digest
     return put_manifest(store, data, merged.media_type, tag).digest
 
 
-def _converge(store: Store, tag: str, ours: Sequence[Descriptor], progress: Progress) -> Digest:
+def _converge(store: Store, tag: str, ours: Sequence[Descriptor], labels: _Labels, progress: Progress) -> Digest:
     intents = _intents(store, tag, ours, progress)
     for attempt in range(_ROUNDS):
         index = read_index(store, tag)
-        digest = _write(store, tag, index, intents)
+        digest = _write(store, tag, index, intents, labels)
         intents = _intents(store, tag, ours, progress)
         now = read_index(store, tag)
-        if now is not None and merge(now, intents) == now:
-            return digest if now == merge(index, intents) else store.manifest(tag).descriptor.digest
+        if now is not None and merge(now, intents, labels.key) == now:
+            return digest if now == merge(index, intents, labels.key) else store.manifest(tag).descriptor.digest
         time.sleep(random.uniform(0, min(0.05 * 2**attempt, 2.0)))  # noqa: S311 - jitter, not a secret
     raise ConflictError(
         f"other publishers kept changing the tag {tag}", hint="push again when they are done; nothing is uploaded twice"

@@ -26,7 +26,7 @@ from haulout.transfer.records import Records
 from haulout.transfer.results import Moved, PullResult
 from haulout.transfer.seeds import SeedNotes, open_seeds
 from haulout.transfer.stores import open_store
-from haulout.transfer.target import check_target, open_partial, storage_errors
+from haulout.transfer.target import check_target, open_partial, storage_errors, sweep
 from haulout.transfer.toc import load_toc
 from haulout.transfer.whole import fetch_whole
 
@@ -116,8 +116,10 @@ def pull(  # noqa: PLR0913 - each is one word of the request
 
 
 def _target(found: ResolvedDisk, output: Path | None, as_format: DiskFormat | None) -> Path:
-    if output is not None and not output.is_dir():
-        return output
+    if output is not None:
+        with storage_errors(output):
+            if not output.is_dir():
+                return output
     return (output or Path()) / file_name(found, as_format)
 
 
@@ -171,6 +173,9 @@ class _Pull:
         stated = toc.disk if toc is not None else self._found.disk
         present = self._present(toc)
         if present is not None:
+            if not self._wishes.dry_run:
+                # Whoever was killed after its last step could not clear up.
+                sweep(self._target)
             moved = Moved(reused=present.file_size)
             return _Outcome(self._found.layer, stated, str(present.format), moved, "present", "present")
         if toc is None:
@@ -215,9 +220,8 @@ class _Pull:
                 except ContentError:
                     _discard(plain, spool)
                     raise
-                info = self._finish(made, stated)
+                info = self._finish(made, stated, shows_origin=False)
                 _discard(plain, spool)
-            self._records.remember(self._target, self._found.digest, self._form)
             self._notes.remember(self._target, self._found.reference.name, None)
             return _Outcome(layer, stated, str(info.format), moved, "pulled", "blob")
         raise container_image_error(self._found.reference)
@@ -244,18 +248,28 @@ class _Pull:
         finally:
             os.close(fd)
 
-    def _finish(self, partial: Partial, stated: SizedDigest | None) -> DiskInfo:
+    def _finish(self, partial: Partial, stated: SizedDigest | None, *, shows_origin: bool = True) -> DiskInfo:
+        """Let the result appear; remember what it was made from where it does not show.
+
+        Each step comes before what it replaces goes, so that whoever is killed between them has nothing to fetch again.
+        """
         if self._wishes.check_disk and stated is not None:
             with self._progress.task("hashing the disk", stated.size) as task:
                 require_disk(hash_file(partial.fd, task), stated)
         info = self._approve(partial)
         if self._as is None or self._as == info.format:
+            if not shows_origin or self._as is not None:
+                self._remember(partial.fd)
             partial.publish()
             return info
         made = convert(partial.fd, info.format, self._target, self._as, progress=self._progress)
+        with storage_errors(self._target), self._target.open("rb", buffering=0) as file:
+            self._remember(file.fileno())
         partial.discard()
-        self._records.remember(self._target, self._found.digest, self._form)
         return made
+
+    def _remember(self, fd: int) -> None:
+        self._records.remember(self._target, self._found.digest, self._form, fd)
 
     def _approve(self, partial: Partial) -> DiskInfo:
         """Inspect what came before anything else may open it."""

@@ -65,20 +65,23 @@ class Records:
         finally:
             os.close(fd)
 
-    def remember(self, target: Path, manifest: Digest, form: str) -> None:
-        """Note what ``target`` is. A cache that cannot be written costs only a later pull."""
+    def remember(self, target: Path, manifest: Digest, form: str, fd: int) -> None:
+        """Note what ``target`` is, or is about to be. A cache that cannot be written costs only a later pull.
+
+        Args:
+            target: where the result is, or will appear.
+            manifest: what it is made from.
+            form: in which format.
+            fd: its bytes, open for reading.
+        """
         path = self._path(target)
         with suppress(OSError):
-            fd = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                note = {
-                    "path": str(target.absolute()),
-                    "manifest": str(manifest),
-                    "form": form,
-                    "fingerprint": fingerprint(fd),
-                }
-            finally:
-                os.close(fd)
+            note = {
+                "path": str(target.absolute()),
+                "manifest": str(manifest),
+                "form": form,
+                "fingerprint": fingerprint(fd),
+            }
             path.parent.mkdir(parents=True, exist_ok=True)
             fresh = path.with_name(f"{path.name}.{os.getpid()}")
             fresh.write_text(json.dumps(note))

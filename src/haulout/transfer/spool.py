@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _STEP: Final = 1 << 20
 _SKIP: Final = 1 << 20
+_HEAD: Final = 16
 
 
 class SpooledBlob:
@@ -48,17 +49,20 @@ class SpooledBlob:
 
     def peek(self) -> bytes:
         """Return the first bytes without using them up; enough to recognise a compression."""
-        if not self._ahead:
-            self._ahead = self._next(_STEP)
-        return self._ahead[:16]
+        self._look_ahead(_HEAD)
+        return self._ahead[:_HEAD]
 
     def read(self, amount: int = -1, /) -> bytes:
-        """Return up to ``amount`` bytes, none at the end of the blob."""
+        """Return ``amount`` bytes, fewer only at the end of the blob, none behind it."""
         amount = _STEP if amount < 0 else amount
-        if not self._ahead:
-            self._ahead = self._next(max(amount, 1))
+        self._look_ahead(amount)
         data, self._ahead = self._ahead[:amount], self._ahead[amount:]
         return data
+
+    def _look_ahead(self, amount: int) -> None:
+        # What an earlier pull kept may end anywhere, also within the few bytes that tell what the blob is.
+        while len(self._ahead) < amount and (more := self._next(amount - len(self._ahead))):
+            self._ahead += more
 
     def finish(self) -> None:
         """Read what is left and check the whole.

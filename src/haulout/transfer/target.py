@@ -11,12 +11,12 @@ import fcntl
 import os
 import re
 import stat
-import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from haulout.disk import workplace as workplaces
 from haulout.errors import ConflictError, StorageError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Partial:
             os.fchmod(self.fd, 0o666 & ~_umask())
             self.path.rename(self.target)
             sync_folder(self.target.parent)
-        _sweep(self.target)
+        sweep(self.target)
 
     def discard(self) -> None:
         """Remove the partial: nothing in it is worth keeping."""
@@ -152,7 +152,7 @@ def workplace(stack: ExitStack) -> Path:
     # /var/tmp rather than /tmp, which is often memory: a converted disk is large.
     parent = os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - a fresh private folder is made in it
     with storage_errors(Path(parent)):
-        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="haulout-", dir=parent)))
+        return stack.enter_context(workplaces.workplace(Path(parent), workplaces.APART))
 
 
 def sync_folder(folder: Path) -> None:
@@ -207,8 +207,9 @@ def _lock(fd: int, path: Path, target: Path) -> None:
         ) from None
 
 
-def _sweep(target: Path) -> None:
-    """Remove abandoned partials of ``target``: a newer result has made them useless."""
+def sweep(target: Path) -> None:
+    """Remove what interrupted pulls to ``target`` left behind: the result is there."""
+    workplaces.sweep(target.parent, workplaces.BESIDE)
     ours = re.compile(re.escape(f".{target.name}.") + r"[0-9a-f]{12}\.[a-z]+" + re.escape(_SUFFIX))
     for path in target.parent.iterdir():
         if ours.fullmatch(path.name) is None:
