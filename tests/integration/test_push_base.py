@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -321,7 +323,10 @@ def test_a_base_that_lies_is_found_out(layout, versions, tmp_path, lie):
 def test_a_registry_is_its_own_base_and_mounts_what_is_there(versions, tmp_path):
     old, new = versions
     with docker_registry(tmp_path) as server:
-        at = lambda text: parse_reference(f"{server.host}/{text}")  # noqa: E731
+
+        def at(text):
+            return parse_reference(f"{server.host}/{text}")
+
         pushed(at("a/m:1.0"), old)
         second, result, notes = pushed(at("a/m:1.1"), new)
         assert notes == []
@@ -419,3 +424,35 @@ def test_a_registry_that_refuses_mounts_gets_the_blob(versions, tmp_path):
         assert disk.base is not None
         assert json.dumps(str(disk.blob.digest)) in json.dumps([f"sha256:{d[7:]}" for d in registry.blobs])
         came_back(parse_reference(f"{registry.host}/b:1.0"), new, tmp_path)
+
+
+# -- the command line --------------------------------------------------------------------------------------------------
+
+
+def haulout(tmp_path, *words):
+    argv = [sys.executable, "-m", "haulout", "push", *map(str, words), "--arch", "x86_64", "--jobs", "2"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_the_command_says_which_base_there_was(versions, tmp_path):
+    old, new = versions
+    haulout(tmp_path, "oci:l:1", old)
+    base = json.loads(haulout(tmp_path, "oci:l:2", new, "--json").stdout)["disks"][0]["base"]
+    assert base["reference"].startswith("oci:l@sha256:")
+    assert base["frames"] > 0 < base["bytes"]
+    assert json.loads(haulout(tmp_path, "oci:l:3", new, "--base", "none", "--json").stdout)["disks"][0]["base"] is None
+    named = haulout(tmp_path, "oci:m:1", new, "--base", "oci:l:2")
+    assert "took " in named.stdout
+    assert "over from oci:l@sha256:" in named.stdout
+    missing = haulout(tmp_path, "oci:m:2", old, "--base", "oci:l:9", "--json")
+    assert "oci:l:9 is no base" in missing.stderr
+    assert json.loads(missing.stdout)["disks"][0]["base"] is None
+
+
+def test_a_base_that_is_no_reference_is_a_usage_error(tmp_path):
+    argv = [sys.executable, "-m", "haulout", "push", "oci:l:1", "d.raw", "--base", "not a reference"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") <= 3

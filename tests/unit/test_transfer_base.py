@@ -12,6 +12,7 @@ from tests.bases import packed_disk
 from haulout.chunked.base import Base
 from haulout.errors import NotFoundError
 from haulout.oci import Descriptor
+from haulout.transfer.check import has_frames
 from haulout.transfer.speeds import PROBE_BYTES, PROBES, Speeds
 from haulout.transfer.stored_frames import LocalFrames, RemoteFrames
 from haulout.transfer.versions import earlier_tags, version
@@ -185,3 +186,19 @@ def test_a_registry_that_does_not_send_parts_is_not_asked_again(stored):
     assert set(got) == {None}
     assert len(notes) == 1
     assert "does not send parts" in notes[0]
+
+
+def test_another_disk_is_told_at_its_first_frame(tmp_path):
+    path = tmp_path / "d"
+    path.write_bytes(b"".join(bytes([n % 251 + 1]) * 4096 for n in range(2000)) + bytes(1 << 20) + b"end")
+    _, toc, _, _ = packed_disk(path)
+    for at, same in ((None, True), (0, False), (9, False), (path.stat().st_size - 1, False)):
+        content = bytearray(path.read_bytes())
+        if at is not None:
+            content[at] ^= 1
+        (tmp_path / "other").write_bytes(content)
+        with (tmp_path / "other").open("rb") as file:
+            assert has_frames(file.fileno(), toc) is same
+    (tmp_path / "other").write_bytes(b"short")
+    with (tmp_path / "other").open("rb") as file:
+        assert not has_frames(file.fileno(), toc)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 from haulout.chunked.base import Base
 from haulout.chunked.blocks import block_count
 from haulout.chunked.crumbs import MAX_CRUMBS_BYTES, crumb_frames
+from haulout.content.ports import Traffic
 from haulout.content.verify import read_blob
 from haulout.errors import ContentError, HauloutError, NotFoundError
 from haulout.oci import Descriptor, Index, LayoutReference, RegistryReference, mediatype
@@ -118,6 +119,11 @@ class Bases:
         self._stack = ExitStack()
         self._other: Store | None = None
         self._earlier: list[str] | None = None
+
+    @property
+    def traffic(self) -> Traffic:
+        """What has crossed the wire to other places than the one that is pushed to."""
+        return Traffic() if self._other is None else self._other.traffic
 
     def find(self, architecture: Architecture, disk_type: DiskType, size: int) -> FoundBase | None:
         """Return the base for a disk of ``size`` bytes; None where there is none that is of use."""
