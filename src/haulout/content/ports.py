@@ -46,6 +46,9 @@ class Traffic:
     sent: int = 0
     """Body bytes sent."""
 
+    def __add__(self, other: Traffic) -> Traffic:
+        return Traffic(self.requests + other.requests, self.received + other.received, self.sent + other.sent)
+
 
 class BlobStream(Protocol):
     """Bytes ``start`` to ``stop`` of one blob, read once, in order."""

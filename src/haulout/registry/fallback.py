@@ -4,7 +4,7 @@ The list is an index under one tag, read, changed and written by whoever attache
 conditional write. Publishers therefore announce what they attach before they read the list: its manifest gets a tag of
 its own, :func:`announcement_prefix`, and whoever has written the list looks at the announcements afterwards and writes
 again while one is missing in it. So a writer that was stalled between its read and its write, for however long, puts
-back what its late write took out (docs/adr/0007).
+back what its late write took out (docs/adr/0010).
 
 What remains: a writer that dies after such a late write and before it has looked leaves the others' entries out, until
 the next referrer of this subject is attached, or one of theirs again. Tools that announce nothing (oras, regctl) may

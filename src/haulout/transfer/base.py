@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Final, Self
 from haulout.chunked.base import Base
 from haulout.chunked.blocks import block_count
 from haulout.chunked.crumbs import MAX_CRUMBS_BYTES, crumb_frames
+from haulout.content.ports import Traffic
 from haulout.content.verify import read_blob
 from haulout.errors import ContentError, HauloutError, NotFoundError
-from haulout.oci import Descriptor, LayoutReference, RegistryReference, mediatype
+from haulout.oci import Descriptor, Index, LayoutReference, RegistryReference, mediatype
 from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
 from haulout.resolve import DiskQuery, resolve
+from haulout.transfer.publish import entry_key
 from haulout.transfer.stored_frames import LocalFrames, RemoteFrames
 from haulout.transfer.stores import open_store
 from haulout.transfer.toc import load_toc
@@ -118,6 +120,11 @@ class Bases:
         self._other: Store | None = None
         self._earlier: list[str] | None = None
 
+    @property
+    def traffic(self) -> Traffic:
+        """What has crossed the wire to other places than the one that is pushed to."""
+        return Traffic() if self._other is None else self._other.traffic
+
     def find(self, architecture: Architecture, disk_type: DiskType, size: int) -> FoundBase | None:
         """Return the base for a disk of ``size`` bytes; None where there is none that is of use."""
         # What holds many times the data of the disk is no version of it, and costs memory.
@@ -128,11 +135,14 @@ class Bases:
         refused: str | None = None
         for candidate in self._candidates():
             try:
-                return self._load(self._store, resolve(self._store, candidate, query), limit)
+                entry = self._entry(candidate, architecture, disk_type)
+                if entry is not None:
+                    pinned = self._reference.at(entry.digest)
+                    return self._load(self._store, resolve(self._store, pinned, query), limit)
             except NotFoundError:
                 continue
             except HauloutError as exc:
-                refused = refused or f"{candidate} is no base: {exc}"
+                refused = refused or f"{self._reference.with_tag(candidate)} is no base: {exc}"
         if refused is not None:
             self._progress.note(refused)
         return None
@@ -152,12 +162,19 @@ class Bases:
             self._other = self._stack.enter_context(open_store(named, self._connections, self._progress))
         return self._other
 
-    def _candidates(self) -> Iterator[Reference]:
+    def _entry(self, tag: str, architecture: Architecture, disk_type: DiskType) -> Descriptor | None:
+        # One request, where resolving would look further for what is not there.
+        index = self._store.manifest(tag).parse(f"tag {tag}")
+        key = ("linux", architecture.value, disk_type.value)
+        entries = index.manifests if isinstance(index, Index) else ()
+        return next((entry for entry in entries if entry_key(entry) == key), None)
+
+    def _candidates(self) -> Iterator[str]:
         assert self._reference.tag is not None
-        yield self._reference
+        yield self._reference.tag
         if self._earlier is None:
             self._earlier = self._earlier_tags(self._reference.tag)
-        yield from map(self._reference.with_tag, self._earlier)
+        yield from self._earlier
 
     def _earlier_tags(self, tag: str) -> list[str]:
         try:

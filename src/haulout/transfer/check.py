@@ -6,11 +6,15 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
+from haulout.chunked.framing import Kind
 from haulout.disk.sparse import data_extents
 from haulout.errors import DigestMismatch
 from haulout.oci import Digest, SizedDigest
 
 if TYPE_CHECKING:
+    from haulout.chunked.toc import Toc
     from haulout.progress import Task
 
 _STEP: Final = 1 << 20
@@ -47,6 +51,15 @@ def hash_file(fd: int, task: Task) -> SizedDigest:
             task.advance(len(piece))
     zeros(size)
     return SizedDigest(Digest(digest.hexdigest()), size)
+
+
+def has_frames(fd: int, toc: Toc) -> bool:
+    """Whether all data frames of ``toc`` lie in the file open at ``fd``; ends at the first that does not."""
+    for frame in np.flatnonzero(toc.kinds == Kind.DATA).tolist():
+        plain = os.pread(fd, toc.plain_size(frame), int(toc.disk_offsets[frame]))
+        if hashlib.sha256(plain).digest() != toc.sha256[frame].tobytes():
+            return False
+    return True
 
 
 def require_disk(actual: SizedDigest, stated: SizedDigest) -> None:

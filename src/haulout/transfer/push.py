@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from haulout import disk as disks
 from haulout.chunked.pack import Guide, Packed, pack
 from haulout.chunked.takeover import Takeover
-from haulout.chunked.toc import toc_frames
+from haulout.chunked.toc import MAX_TOC_BYTES, Toc, toc_frames
+from haulout.content.verify import read_blob
 from haulout.disk.convert import convert, uncompress_qcow2
 from haulout.errors import ContentError, NotFoundError, UsageError
 from haulout.oci import (
@@ -30,7 +31,7 @@ from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions
 from haulout.transfer.base import Bases, FoundBase
-from haulout.transfer.check import hash_file
+from haulout.transfer.check import has_frames, hash_file
 from haulout.transfer.names import base_name, title_for
 from haulout.transfer.publish import entry_key, publish, read_index
 from haulout.transfer.results import PushedBase, PushedDisk, PushResult
@@ -108,7 +109,8 @@ def push(  # noqa: PLR0913 - each is one word of the request
         index = read_index(store, reference.tag)
         pushed = [work.one(disk, index) for disk in planned]
         digest = publish(store, reference.tag, [entry for _, entry in pushed], progress)
-        return PushResult(reference, digest, tuple(disk for disk, _ in pushed), store.traffic, time.monotonic() - begun)
+        traffic = store.traffic if bases is None else store.traffic + bases.traffic
+        return PushResult(reference, digest, tuple(disk for disk, _ in pushed), traffic, time.monotonic() - begun)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,14 +276,15 @@ class _Push:
             stated = SizedDigest.parse(manifest.annotations.get(keys.DISK, ""), keys.DISK)
             toc = SizedDigest.parse(manifest.annotations.get(keys.TOC, ""), keys.TOC)
             size = os.fstat(fd).st_size
-            if stated.size != size:
+            toc_blob = Descriptor(mediatype.TOC, toc.digest, toc.size)
+            if stated.size != size or not self._store.has_blob(manifest.layers[0]):
+                return None
+            # Hashing all of a disk is the dearest part of a push: most others are told at their first frame.
+            if not has_frames(fd, Toc.decode(read_blob(self._store, toc_blob, MAX_TOC_BYTES, "table of contents"))):
                 return None
             with self._progress.task(f"comparing {disk.disk_type}", size) as task:
                 if hash_file(fd, task) != stated:
                     return None
-            blobs = (manifest.layers[0], Descriptor(mediatype.TOC, toc.digest, toc.size))
-            if not all(self._store.has_blob(blob) for blob in blobs):
-                return None
         except (ContentError, NotFoundError):
             return None
         return _report(disk, title, entry, manifest, "present"), entry

@@ -14,6 +14,9 @@ _BEFORE_RELEASE: Final = frozenset({"alpha", "beta", "dev", "pre", "rc"})
 _OURS = re.compile(r"haulout\.|sha256-[0-9a-f]{64}")
 """Tags that are no versions of anything: announcements of publishers, lists of referrers."""
 
+_BEFORE, _END, _DASH, _DOT = range(4)
+"""How parts of a version rank where others of the same beginning end, or go on."""
+
 Version = tuple[tuple[int, int, str], ...]
 
 
@@ -31,15 +34,16 @@ def earlier_tags(tags: Iterable[str], tag: str) -> list[str]:
 
 
 def version(tag: str) -> Version:
-    """Return what tags of one series are compared by: ``5.9`` < ``5.10-rc1`` < ``5.10`` < ``5.10.1``."""
+    """Return what tags of one series are compared by: ``5.9`` < ``5.10-rc1`` < ``5.10`` < ``5.10-2`` < ``5.10.1``."""
+    first = _NUMBER.search(tag)
     parts: list[tuple[int, int, str]] = []
-    for part in _PART.findall(tag[len(_series(tag)) :]):
-        if part.isdigit():
-            parts.append((2, int(part), ""))
+    for found in _PART.finditer(tag, first.start() if first else 0):
+        part, follows_dot = found[0].lower(), tag[found.start() - 1 : found.start()] == "."
+        if part in _BEFORE_RELEASE:
+            parts.append((_BEFORE, 0, part))
         else:
-            parts.append((0 if part.lower() in _BEFORE_RELEASE else 2, -1, part.lower()))
-    # The end comes after "rc" and before everything else.
-    return (*parts, (1, 0, ""))
+            parts.append((_DOT if follows_dot else _DASH, int(part) if part.isdigit() else -1, part))
+    return (*parts, (_END, 0, ""))
 
 
 def _series(tag: str) -> str:
