@@ -323,7 +323,7 @@ def test_the_limits_of_the_format_are_kept_where_everything_resembles_everything
 
 
 WATCHED = """
-import os, resource, sys
+import os
 from haulout.chunked.delta import DeltaIndex
 from haulout.chunked.delta_expand import expand
 from haulout.chunked.seeds import SeedIndex, Wanted, scan
@@ -338,7 +338,9 @@ with store.ingest() as sink:
 old, out = os.open("old", os.O_RDONLY), os.open("out", os.O_RDWR | os.O_CREAT)
 seeds = SeedIndex([scan(old, Wanted(index.reference_hints), task)])
 numbers = range(len(index.segments))
-print(expand(index, numbers, store, blob, seeds, [old], out, task), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(expand(index, numbers, store, blob, seeds, [old], out, task))
+# Not getrusage(2), which begins with what the parent had.
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
 """
 
 
@@ -371,7 +373,7 @@ def test_the_largest_segments_the_format_grants_are_expanded_in_bounded_memory(t
     written, most = map(int, done.stdout.split())
     assert written == 2 * MAX_SEGMENT_BLOCKS * BLOCK
     assert (tmp_path / "out").read_bytes() == b"".join(new)
-    assert most < 300 * 1024
+    assert most < 160 * 1024
 
 
 def test_a_seed_that_cannot_be_read_is_an_error_of_storage(delta, pair, tmp_path):
