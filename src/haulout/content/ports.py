@@ -46,6 +46,9 @@ class Traffic:
     sent: int = 0
     """Body bytes sent."""
 
+    def __add__(self, more: Traffic) -> Traffic:
+        return Traffic(self.requests + more.requests, self.received + more.received, self.sent + more.sent)
+
 
 class BlobStream(Protocol):
     """Bytes ``start`` to ``stop`` of one blob, read once, in order."""
