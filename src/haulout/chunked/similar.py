@@ -21,6 +21,8 @@ MOST_ALIKE: Final = 4
 """A feature that more blocks than this have says little: it is left out."""
 
 _FEATURE: Final = 32
+_TABLE_BITS: Final = 24
+_TABLE_SHIFT: Final = np.uint64(64 - _TABLE_BITS)
 _CHOOSER: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIXERS: Final = (np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9), np.uint64(0x27D4EB2F165667C5))
 
@@ -64,7 +66,12 @@ class Similar:
         order = np.argsort(values, kind="stable")
         self._values = values[order]
         self._blocks = blocks[order]
-        self._known = np.unique(self._values)
+        is_first = np.ones(len(self._values), dtype=np.bool_)
+        is_first[1:] = self._values[1:] != self._values[:-1]
+        self._known = self._values[is_first]
+        # Most features of old blocks are in no new one; a look at this table spares most of the searches.
+        self._perhaps = np.zeros(1 << _TABLE_BITS, dtype=np.bool_)
+        self._perhaps[self._known >> _TABLE_SHIFT] = True
         self._seen = np.zeros(len(self._known), dtype=np.int64)
         self._features: list[Numbers] = [np.empty(0, np.int64)]
         self._old: list[Numbers] = [np.empty(0, np.int64)]
@@ -73,14 +80,19 @@ class Similar:
         """Take features of old blocks; only those are kept that new blocks have, and that are not too common yet."""
         if not len(self._known) or not len(values):
             return
+        likely = np.flatnonzero(self._perhaps[values >> _TABLE_SHIFT])
+        values, blocks = values[likely], blocks[likely]
+        order = np.lexsort((blocks, values))
+        values, blocks = values[order], blocks[order]
         found = np.minimum(np.searchsorted(self._known, values), len(self._known) - 1)
-        kept = np.flatnonzero(self._known[found] == values)
+        kept = self._known[found] == values
         # A feature counts once for a block, however often the block has it.
-        pairs = np.unique(np.stack([found[kept], blocks[kept]], axis=1), axis=0)
-        pairs = pairs[self._seen[pairs[:, 0]] <= MOST_ALIKE]
-        np.add.at(self._seen, pairs[:, 0], 1)
-        self._features.append(pairs[:, 0])
-        self._old.append(pairs[:, 1])
+        kept[1:] &= (values[1:] != values[:-1]) | (blocks[1:] != blocks[:-1])
+        kept &= self._seen[found] <= MOST_ALIKE
+        found, blocks = found[kept], blocks[kept]
+        np.add.at(self._seen, found, 1)
+        self._features.append(found)
+        self._old.append(blocks)
 
     def pairs(self) -> tuple[Numbers, Numbers]:
         """Return pairs of a new and an old block, ascending by new block; one for each feature in common."""

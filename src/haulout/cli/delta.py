@@ -94,6 +94,17 @@ def command(
 def document(result: DeltaResult) -> dict[str, Any]:
     """Return the JSON of a delta."""
     return {
+        **essence(result),
+        "requests": result.traffic.requests,
+        "sent": result.traffic.sent,
+        "received": result.traffic.received,
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def essence(result: DeltaResult) -> dict[str, Any]:
+    """Return what a push tells of each delta, too."""
+    return {
         "reference": str(result.reference),
         "pinned": str(result.pinned),
         "old": str(result.old),
@@ -108,29 +119,28 @@ def document(result: DeltaResult) -> dict[str, Any]:
         "data": _sized(result.data),
         "new": result.new,
         "segments": result.segments,
-        "requests": result.traffic.requests,
-        "sent": result.traffic.sent,
-        "received": result.traffic.received,
-        "seconds": round(result.seconds, 3),
     }
 
 
 def lines(result: DeltaResult) -> Iterator[str]:
     """Write a delta for people: what it costs beside the whole disk; then its reference."""
     took = duration(result.seconds)
-    if result.manifest is None or result.index is None or result.data is None:
+    if result.manifest is None:
         yield f"no delta needed: {result.old} has all that is in {result.reference} ({took})"
         return
-    amount = result.index.size + result.data.size
-    facts = (
-        f"{size(amount)}, {100 * amount / result.blob.size:.1f} % of the whole",
-        f"{size(result.new)} new in {count(result.segments, 'segment')}",
-        took,
-    )
     what = "is there already" if result.status == "present" else "published"
-    yield f"delta to {result.reference} {what} ({', '.join(facts)})"
+    yield f"delta to {result.reference} {what} ({cost(result)}, {took})"
     yield f"from {result.old}"
     yield str(result.reference.at(result.manifest))
+
+
+def cost(result: DeltaResult) -> str:
+    """Say what fetching a delta costs beside the whole disk."""
+    if result.index is None or result.data is None:
+        return "not needed"
+    amount = result.index.size + result.data.size
+    share = f"{100 * amount / result.blob.size:.1f} % of the whole"
+    return f"{size(amount)}, {share}, {size(result.new)} new in {count(result.segments, 'segment')}"
 
 
 def _sized(value: SizedDigest | None) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from haulout.cli import options
+from haulout.cli import delta, options
 from haulout.cli.params import (
     ArchitectureParam,
     BaseParam,
@@ -79,6 +79,13 @@ if TYPE_CHECKING:
     metavar="REF|none",
     help="The version before, if not this tag's present disks or the tag before it.",
 )
+@click.option(
+    "--delta-from",
+    type=ReferenceParam(),
+    metavar="REF",
+    multiple=True,
+    help="Attach a delta from this earlier version, too (see haulout delta); may be given several times.",
+)
 @click.option("--title", metavar="NAME", help="Begin file titles with NAME.  [default: the repository's name]")
 @click.option("--level", type=click.IntRange(1, 22), metavar="N", default=6, show_default=True, help="zstd level.")
 @options.jobs
@@ -94,6 +101,7 @@ def command(
     named: tuple[DiskSource, ...],
     also: tuple[tuple[DiskType, ...], ...],
     base: Reference | Literal[False] | None,
+    delta_from: tuple[Reference, ...],
     title: str | None,
     level: int,
     jobs: int | None,
@@ -121,6 +129,7 @@ def command(
             title=title,
             base=base or None,
             use_base=base is not False,
+            delta_from=delta_from,
             connections=session.connections(),
             progress=progress,
             jobs=jobs,
@@ -135,6 +144,7 @@ def document(result: PushResult) -> dict[str, Any]:
         "pinned": str(result.reference.at(result.index)),
         "index": str(result.index),
         "disks": [_disk(disk) for disk in result.disks],
+        "deltas": [delta.essence(each) for each in result.deltas],
         "requests": result.traffic.requests,
         "sent": result.traffic.sent,
         "received": result.traffic.received,
@@ -167,6 +177,8 @@ def lines(result: PushResult) -> Iterator[str]:
         if disk.base is not None:
             taken = f"{count(disk.base.frames, 'frame')} ({size(disk.base.bytes)})"
             yield f"  {disk.architecture}/{disk.disk_type}: took {taken} over from {disk.base.reference}"
+    for each in result.deltas:
+        yield f"  {each.architecture}/{each.disk_type}: delta {delta.cost(each)}, from {each.old}"
     yield str(result.reference.at(result.index))
 
 

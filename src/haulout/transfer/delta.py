@@ -159,7 +159,7 @@ class _Delta:
         if older.disk is not None and (there := self._there(older.disk, found, toc, again=again)):
             return there
         with ExitStack() as stack:
-            old = old_file or self._pulled(stack, older.found)
+            old = old_file or self._pulled(stack, older.found, *([new_file] if new_file else []))
             source = self._checked(old, older)
             if older.disk is None and (there := self._there(source, found, toc, again=again)):
                 return there
@@ -189,12 +189,13 @@ class _Delta:
     def _pulled(self, stack: ExitStack, found: ResolvedDisk, *seeds: Path) -> Path:
         pulled = pull(
             found.pinned,
+            architecture=self._query.architecture,
             output=workplace(stack) / "disk",
             seeds=seeds,
             connections=self._connections,
             progress=self._progress,
         )
-        self._count(pulled.traffic)
+        self.traffic += pulled.traffic
         return pulled.path
 
     def _checked(self, path: Path, older: _End) -> SizedDigest:
@@ -240,13 +241,7 @@ class _Delta:
             try:
                 yield store
             finally:
-                self._count(store.traffic)
-
-    def _count(self, more: Traffic) -> None:
-        so_far = self.traffic
-        self.traffic = Traffic(
-            so_far.requests + more.requests, so_far.received + more.received, so_far.sent + more.sent
-        )
+                self.traffic += store.traffic
 
 
 def _another(path: Path, older: _End) -> ContentError:

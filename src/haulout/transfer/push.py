@@ -15,7 +15,7 @@ from haulout.chunked.takeover import Takeover
 from haulout.chunked.toc import MAX_TOC_BYTES, Toc, toc_frames
 from haulout.content.verify import read_blob
 from haulout.disk.convert import convert, uncompress_qcow2
-from haulout.errors import ContentError, NotFoundError, UsageError
+from haulout.errors import ContentError, NoMatchingDisk, NotFoundError, UsageError
 from haulout.oci import (
     EMPTY,
     Architecture,
@@ -32,9 +32,10 @@ from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions
 from haulout.transfer.base import Bases, FoundBase
 from haulout.transfer.check import has_frames, hash_file
+from haulout.transfer.delta import delta
 from haulout.transfer.names import base_name, title_for
 from haulout.transfer.publish import entry_key, publish, read_index
-from haulout.transfer.results import PushedBase, PushedDisk, PushResult
+from haulout.transfer.results import DeltaResult, PushedBase, PushedDisk, PushResult
 from haulout.transfer.stores import open_store, put_manifest
 from haulout.transfer.target import storage_errors, workplace
 
@@ -70,6 +71,7 @@ def push(  # noqa: PLR0913 - each is one word of the request
     title: str | None = None,
     base: Reference | None = None,
     use_base: bool = True,
+    delta_from: Sequence[Reference] = (),
     connections: ConnectionOptions | None = None,
     progress: Progress | None = None,
     jobs: int | None = None,
@@ -89,6 +91,7 @@ def push(  # noqa: PLR0913 - each is one word of the request
             its frames are taken over. None: the tag's present disk of the same architecture and type, else that of the
             tag before it.
         use_base: whether there is to be a base at all.
+        delta_from: earlier versions; for each of its disks of the same architecture and type, a delta is attached.
         connections: how registries are reached.
         progress: told of the work.
         jobs: frames compressed at a time; None: one for each processor.
@@ -108,9 +111,48 @@ def push(  # noqa: PLR0913 - each is one word of the request
         work = _Push(reference, store, bases, title, level, jobs or _processors(), progress)
         index = read_index(store, reference.tag)
         pushed = [work.one(disk, index) for disk in planned]
+        # Before the tag moves: whoever sees the new disks finds their deltas.
+        deltas = [
+            made
+            for disk, (_, entry) in zip(planned, pushed, strict=True)
+            for old in delta_from
+            if (made := _delta(old, reference.at(entry.digest), disk, connections, progress, jobs))
+        ]
         digest = publish(store, reference.tag, [entry for _, entry in pushed], progress)
         traffic = store.traffic if bases is None else store.traffic + bases.traffic
-        return PushResult(reference, digest, tuple(disk for disk, _ in pushed), traffic, time.monotonic() - begun)
+        return PushResult(
+            reference,
+            digest,
+            tuple(disk for disk, _ in pushed),
+            tuple(deltas),
+            sum((made.traffic for made in deltas), traffic),
+            time.monotonic() - begun,
+        )
+
+
+def _delta(
+    old: Reference,
+    new: Reference,
+    disk: _Planned,
+    connections: ConnectionOptions,
+    progress: Progress,
+    jobs: int | None,
+) -> DeltaResult | None:
+    try:
+        made = delta(
+            old,
+            new,
+            architecture=disk.architecture,
+            disk_type=disk.disk_type,
+            new_file=disk.path,
+            connections=connections,
+            progress=progress,
+            jobs=jobs,
+        )
+    except NoMatchingDisk as error:
+        progress.note(f"no delta for {disk.architecture}/{disk.disk_type}: {error}")
+        return None
+    return replace(made, architecture=str(disk.architecture), disk_type=str(disk.disk_type))
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,8 @@ class PushResult:
     index: Digest
     """Digest of the index the tag points to now."""
     disks: tuple[PushedDisk, ...]
+    deltas: tuple[DeltaResult, ...]
+    """What was asked for with ``delta_from``, in the order of the disks."""
     traffic: Traffic
     seconds: float
 

@@ -1,0 +1,128 @@
+"""Deltas for tests: two disks given as bytes, and what is made of them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from haulout.chunked.blocks import BLOCK, ZERO_HINT, Hashes, hash_blocks
+from haulout.chunked.delta_expand import expand, usable_segments
+from haulout.chunked.delta_make import make_delta
+from haulout.chunked.pack import pack
+from haulout.chunked.seeds import SeedIndex, Wanted, scan
+from haulout.content.memory import MemoryStore
+from haulout.oci import Digest, SizedDigest, mediatype
+from haulout.progress import NullProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from haulout.chunked.delta import DeltaIndex
+    from haulout.chunked.toc import Toc
+    from haulout.oci import Descriptor
+
+TASK = NullProgress().task("", None)
+
+
+class Sink:
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+
+
+@contextmanager
+def opened(path: Path, content: bytes) -> Iterator[int]:
+    """Write a file and open it."""
+    path.write_bytes(content)
+    fd = os.open(path, os.O_RDWR)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A delta in memory, and the table and hints of its new disk."""
+
+    index: DeltaIndex
+    data: bytes
+    toc: Toc
+    hints: Hashes
+
+    def store(self, data: bytes | None = None) -> tuple[MemoryStore, Descriptor]:
+        """Put the data blob, or another in its place, into a store."""
+        store = MemoryStore()
+        with store.ingest() as sink:
+            sink.write(self.data if data is None else data)
+            return store, sink.commit(mediatype.DELTA_DATA)
+
+    def expected(self, segments: list[int] | None = None) -> Hashes:
+        """The hints of the blocks that some segments, or all, give."""
+        numbers = range(len(self.index.segments)) if segments is None else segments
+        return np.concatenate([np.empty(0, np.uint64), *(self.hints[self.index.blocks_of(n)] for n in numbers)])
+
+
+def sized(content: bytes) -> SizedDigest:
+    """Describe a plain disk."""
+    return SizedDigest(Digest.of(content), len(content))
+
+
+def toc_of(folder: Path, new: bytes) -> tuple[Toc, Hashes]:
+    """Pack a disk; return its table of contents and its hints."""
+    with (
+        opened(folder / "packed", new) as fd,
+        pack(fd, Sink(), level=1, jobs=1, task=TASK) as packed,
+        packed.hints() as hints,
+    ):
+        return packed.toc, np.frombuffer(hints.read(), "<u8")
+
+
+def delta_between(folder: Path, old: bytes, new: bytes, *, level: int = 1, jobs: int = 2) -> Delta | None:
+    """Make a delta; None where none is needed."""
+    toc, hints = toc_of(folder, new)
+    sink = Sink()
+    with opened(folder / "old", old) as old_fd, opened(folder / "new", new) as new_fd:
+        index = make_delta(old_fd, new_fd, sized(old), toc, sink, level=level, jobs=jobs, task=TASK)
+    return None if index is None else Delta(index, bytes(sink.data), toc, hints)
+
+
+def expanded(
+    folder: Path, delta: Delta, held: bytes, *, data: bytes | None = None, segments: list[int] | None = None
+) -> tuple[list[int], bytes]:
+    """Expand a delta with a file that holds ``held``; return the segments used and what came out."""
+    store, blob = delta.store(data)
+    with opened(folder / "held", held) as fd, opened(folder / "out", b"") as out:
+        seeds = SeedIndex([scan(fd, Wanted(delta.index.reference_hints), TASK)])
+        usable = usable_segments(delta.index, seeds) if segments is None else segments
+        written = expand(delta.index, usable, store, blob, seeds, [fd], out, TASK)
+        got = os.pread(out, written + 1, 0)
+    assert len(got) == written
+    return usable, got
+
+
+def rebuilt(toc: Toc, hints: Hashes, *seeds: bytes) -> bytes:
+    """Put a disk together from the blocks of ``seeds``, by hints alone; KeyError where one is missing."""
+    blocks = {int(ZERO_HINT): bytes(BLOCK)}
+    for seed in seeds:
+        for at, hint in zip(range(0, len(seed), BLOCK), hash_blocks(memoryview(seed)).tolist(), strict=True):
+            blocks[hint] = seed[at : at + BLOCK].ljust(BLOCK, b"\0")
+    disk = bytearray(-(-toc.disk.size // BLOCK) * BLOCK)
+    place = 0
+    for frame in range(len(toc)):
+        offset = int(toc.disk_offsets[frame])
+        if toc.kinds[frame]:
+            continue
+        for number in range(int(toc.blocks[frame])):
+            disk[offset + number * BLOCK : offset + (number + 1) * BLOCK] = blocks[int(hints[place])]
+            place += 1
+    return bytes(disk[: toc.disk.size])
