@@ -39,7 +39,6 @@ from cases import (
     Push,
     PushAlso,
     PushLayout,
-    content_of,
 )
 from transfer import registry
 from victims import Point, Stable, Wrong
@@ -101,7 +100,7 @@ class Bench:
             argv = ["push", f"{place}:5.0", str(self.disk.path), "--level", "1", *FLAGS]
             disk = stable.run(argv, environment)["disks"][0]
         toc = disk["toc"]["digest"]
-        self.disk.sha256, self.disk.blob = disk["disk"]["digest"], disk["blob"]["digest"]
+        self.disk.sha256, self.disk.toc_size = disk["disk"]["digest"], disk["toc"]["size"]
         self.disk.toc = Toc.decode(LayoutPlace(self.folder / "new").get(toc, "blobs"))
         self.clone("new", "whole")
         shutil.rmtree(self._repository("whole") / "_layers/sha256" / toc.removeprefix("sha256:"))
@@ -121,7 +120,7 @@ class Bench:
         clean = stable.run(case.argv(place), place.environment)
         seconds = time.monotonic() - begun
         if isinstance(case, Pull) and clean["requests"]:
-            case.overhead = clean["received"] - content_of(clean)
+            case.overhead = clean["received"] - clean["fetched"]
         shutil.rmtree(place.folder)
         place = case.place()
         points = stable.census(case.argv(place), place.environment)

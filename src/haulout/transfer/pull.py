@@ -174,8 +174,9 @@ class _Pull:
         present = self._present(toc)
         if present is not None:
             if not self._wishes.dry_run:
-                # Whoever was killed after its last step could not clear up.
+                # Whoever was killed after its last step could neither clear up nor take note.
                 sweep(self._target)
+                self._notes.remember(self._target, self._found.reference.name, toc if self._as is None else None)
             moved = Moved(reused=present.file_size)
             return _Outcome(self._found.layer, stated, str(present.format), moved, "present", "present")
         if toc is None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from platformdirs import user_cache_path
 
 from haulout.disk.sparse import data_extents, is_zero
+from haulout.transfer.cachefile import put
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,9 +84,7 @@ class Records:
                 "fingerprint": fingerprint(fd),
             }
             path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = path.with_name(f"{path.name}.{os.getpid()}")
-            fresh.write_text(json.dumps(note))
-            fresh.replace(path)
+            put(path, json.dumps(note).encode())
 
     def _path(self, target: Path) -> Path:
         name = hashlib.sha256(os.fsencode(target.absolute())).hexdigest()

@@ -19,6 +19,7 @@ from platformdirs import user_cache_path
 from haulout.chunked.toc import MAX_TOC_BYTES, Toc
 from haulout.errors import InvalidToc, NotFoundError, StorageError
 from haulout.oci import Digest
+from haulout.transfer.cachefile import put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,9 +56,9 @@ class SeedNotes:
             if toc is not None:
                 data = toc.encode()
                 note["toc"] = Digest.of(data).hex
-                self._write(f"{note['toc']}.toc", data)
+                put(self._folder / f"{note['toc']}.toc", data)
             # Names that are not UTF-8 survive as surrogates, escaped.
-            self._write(f"{Digest.of(os.fsencode(where)).hex}.json", json.dumps(note).encode())
+            put(self._folder / f"{Digest.of(os.fsencode(where)).hex}.json", json.dumps(note).encode())
             self._prune()
 
     def recall(self, name: str) -> Iterator[tuple[Path, Toc | None]]:
@@ -87,11 +88,6 @@ class SeedNotes:
                 data = file.read(MAX_TOC_BYTES + 1)
             return Toc.decode(data)
         return None
-
-    def _write(self, name: str, data: bytes) -> None:
-        fresh = self._folder / f".{name}.{os.getpid()}"
-        fresh.write_bytes(data)
-        fresh.replace(self._folder / name)
 
     def _prune(self) -> None:
         """Forget files that are gone, the oldest of too many, and tables that no note names."""
