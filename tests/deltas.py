@@ -92,7 +92,7 @@ def delta_between(folder: Path, old: bytes, new: bytes, *, level: int = 1, jobs:
     toc, hints = toc_of(folder, new)
     sink = Sink()
     with opened(folder / "old", old) as old_fd, opened(folder / "new", new) as new_fd:
-        index = make_delta(old_fd, new_fd, sized(old), toc, sink, level=level, jobs=jobs, task=TASK)
+        index = make_delta(old_fd, new_fd, sized(old), toc, sink, level=level, jobs=jobs, progress=NullProgress())
     return None if index is None else Delta(index, bytes(sink.data), toc, hints)
 
 

@@ -93,7 +93,10 @@ def raw_disk(path: Path, seed: int, size: int = 4 << 20) -> Path:
 
 @contextmanager
 def sandbox(tmp_path: Path, *, registry: bool = True) -> Iterator[Sandbox]:
-    """Make a sandbox with ``disk.raw``, ``disk.qcow2``, ``arm.qcow2`` and ``token`` in it, logged in to its registry."""
+    """Make a sandbox with disks and ``token`` in it, logged in to its registry.
+
+    The disks are ``disk.raw``, ``disk.qcow2``, ``arm.qcow2``, and the next versions ``next.raw`` and ``next.qcow2``.
+    """
     home, work, programs = tmp_path / "home", tmp_path / "work", tmp_path / "bin"
     for folder in (home, work, programs):
         folder.mkdir()
@@ -101,8 +104,12 @@ def sandbox(tmp_path: Path, *, registry: bool = True) -> Iterator[Sandbox]:
     script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m haulout "$@"\n')
     script.chmod(0o755)
     raw = raw_disk(work / "disk.raw", 1)
+    following = bytearray(raw.read_bytes())
+    following[(1 << 20) + 50_000 : (1 << 20) + 50_100] = bytes(100)
+    (work / "next.raw").write_bytes(following)
     if find("qemu-img"):
         _qcow2(raw, work / "disk.qcow2")
+        _qcow2(work / "next.raw", work / "next.qcow2")
         _qcow2(raw_disk(home / "arm.raw", 2), work / "arm.qcow2")
     (work / "token").write_text(f"{CREDENTIALS[1]}\n")
     environment = {

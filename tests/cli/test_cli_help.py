@@ -37,7 +37,7 @@ def place(tmp_path_factory):
 @pytest.mark.tools
 @needs("qemu-img", "docker-registry")
 def test_every_example_of_the_help_runs_as_it_stands(place):
-    order = ["login", "push", "resolve", "inspect", "pull", "completion", "logout"]
+    order = ["login", "push", "resolve", "inspect", "delta", "pull", "completion", "logout"]
     assert sorted(order) == sorted(VERBS)
     for name in order:
         command = COMMANDS[name]

@@ -85,7 +85,7 @@ def test_every_verb_and_every_member_is_documented():
         for member in json.loads(shown.text):
             assert f"`{member}`" in text, f"{command.commands}: {member}"
     verbs = {json.loads(shown.text).get("verb") for _, shown in PAIRS}
-    assert verbs == {None, "push", "pull", "resolve", "inspect", "login", "logout", "completion"}
+    assert verbs == {None, "push", "pull", "resolve", "inspect", "delta", "login", "logout", "completion"}
 
 
 def test_progress_events_have_the_documented_members():

@@ -21,6 +21,7 @@ from haulout.chunked.delta_expand import decode_segment, expand, usable_segments
 from haulout.chunked.delta_make import SEGMENT_BLOCKS, compress_segment, make_delta
 from haulout.chunked.seeds import Blocks, SeedIndex, Wanted, scan
 from haulout.errors import ContentError, InvalidDelta, StorageError
+from haulout.progress import NullProgress
 
 MIB = 1 << 20
 
@@ -284,28 +285,26 @@ def test_a_disk_that_is_not_the_one_published_is_refused(pair, tmp_path):
         opened(tmp_path / "new", bytes(wrong)) as new,
         pytest.raises(ContentError, match="not the disk that was published"),
     ):
-        make_delta(old, new, sized(pair[0]), toc, Sink(), level=1, jobs=1, task=TASK)
+        make_delta(old, new, sized(pair[0]), toc, Sink(), level=1, jobs=1, progress=NullProgress())
 
 
 def test_a_disk_that_changes_while_the_delta_is_made_is_noticed(pair, tmp_path):
     toc, _ = toc_of(tmp_path, pair[1])
 
-    class Meddling(type(TASK)):  # type: ignore[misc]
-        """Changes the old disk once it has been looked through twice, before it is compressed against."""
+    class Meddling(NullProgress):
+        """Changes the old disk once it has been looked through, before it is compressed against."""
 
-        seen = 0
-
-        def advance(self, amount):
-            self.seen += amount
-            if self.seen == 2 * len(pair[0]) + len(pair[1]):
+        def task(self, name, total, **_):
+            if name == "compressing what is new":
                 os.pwrite(old, b"x", 6 * MIB + 1)
+            return TASK
 
     with (
         opened(tmp_path / "old", pair[0]) as old,
         opened(tmp_path / "new", pair[1]) as new,
         pytest.raises(ContentError, match="changed while the delta was made"),
     ):
-        make_delta(old, new, sized(pair[0]), toc, Sink(), level=1, jobs=1, task=Meddling())
+        make_delta(old, new, sized(pair[0]), toc, Sink(), level=1, jobs=1, progress=Meddling())
 
 
 def test_the_limits_of_the_format_are_kept_where_everything_resembles_everything(tmp_path):

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
+from dataclasses import replace
 from pathlib import Path
 
 import xxhash
 import zstandard
+from tests.deltas import delta_between, expanded, rebuilt
 
+from haulout.chunked.delta import DeltaIndex
 from haulout.chunked.pack import pack
 from haulout.progress import NullProgress
 
@@ -90,3 +94,91 @@ def test_a_reader_that_knows_only_the_documents(tmp_path):
         offset += blocks * BLOCK
     assert position + 17 + 8 * frames == len(blob) == int.from_bytes(toc[24:32], "little")
     assert hints == b"".join(hint.to_bytes(8, "little") for hint in hinted)
+
+
+def vector_next() -> bytes:
+    """The next version of the vectors' disk: small changes, something new, something moved, another end."""
+    data = bytearray(vector_disk())
+    for place in range(10, 60):
+        data[place * BLOCK + 7] ^= 0xFF
+    data[200 * BLOCK : 203 * BLOCK] = data[20 * BLOCK + 1 : 23 * BLOCK + 1]
+    fresh = b"".join(hashlib.shake_128(f"d {n}".encode()).digest(64) * 64 for n in range(20))
+    return bytes(data) + fresh + b"another end"
+
+
+def test_the_vector_of_a_delta_is_what_making_makes_and_gives_the_next_disk(tmp_path):
+    old, new = vector_disk(), vector_next()
+    delta = delta_between(tmp_path, old, new, level=9)
+    assert delta is not None
+    version = ".".join(map(str, zstandard.ZSTD_VERSION))
+    made = json.loads((VECTORS / "made.json").read_text())
+    if os.environ.get("HAULOUT_UPDATE_GOLDEN"):
+        (VECTORS / "delta-index.hex").write_text(delta.index.encode().hex("\n", 32) + "\n")
+        (VECTORS / "delta-data.hex").write_text(delta.data.hex("\n", 32) + "\n")
+    index_blob = bytes.fromhex((VECTORS / "delta-index.hex").read_text())
+    data_blob = bytes.fromhex((VECTORS / "delta-data.hex").read_text())
+    index = DeltaIndex.decode(index_blob)
+    # Compressed bytes belong to one version of the library; which blocks, and from which, does not.
+    assert [index.blocks_of(n).tolist() for n in range(len(index.segments))] == [
+        delta.index.blocks_of(n).tolist() for n in range(len(delta.index.segments))
+    ]
+    assert index.reference_hints.tolist() == delta.index.reference_hints.tolist()
+    if made["zstd"] == version:
+        assert (delta.index.encode(), delta.data) == (index_blob, data_blob)
+    usable, out = expanded(tmp_path, replace(delta, index=index, data=data_blob), old)
+    assert usable == list(range(len(index.segments)))
+    assert rebuilt(delta.toc, delta.hints, old, out) == new
+
+
+def test_a_reader_of_deltas_that_knows_only_the_documents():
+    old, new = vector_disk(), vector_next()
+    plain = zstandard.ZstdDecompressor().decompress(bytes.fromhex((VECTORS / "delta-index.hex").read_text()))
+    data = bytes.fromhex((VECTORS / "delta-data.hex").read_text())
+    magic, block, segments, ranges, runs, hints, zero, old_size, new_size, old_digest, new_digest, reserved = (
+        struct.unpack_from("<8s6I2Q32s32s16s", plain)
+    )
+    assert (magic, block, zero, reserved) == (b"haudelt1", BLOCK, 0, bytes(16))
+    assert (old_size, old_digest) == (len(old), hashlib.sha256(old).digest())
+    assert (new_size, new_digest) == (len(new), hashlib.sha256(new).digest())
+    assert len(plain) == 128 + 12 * segments + 8 * (ranges + runs) + 8 * hints
+    words = list(struct.unpack_from(f"<{3 * segments + 2 * (ranges + runs)}I", plain, 128))
+    names = struct.unpack_from(f"<{hints}Q", plain, 128 + 4 * len(words))
+
+    def take(count):
+        taken, words[:count] = words[:count], []
+        return taken
+
+    sizes, range_counts, run_counts = take(segments), take(segments), take(segments)
+    range_skips, range_takes, run_skips, run_takes = take(ranges), take(ranges), take(runs), take(runs)
+
+    def blocks_of(disk):
+        for at in range(0, len(disk), BLOCK):
+            whole = disk[at : at + BLOCK].ljust(BLOCK, b"\0")
+            yield xxhash.xxh3_64_intdigest(whole), whole
+
+    known = dict(blocks_of(old))
+    fresh = b""
+    places: list[int] = []
+    position = place = 0
+    for segment in range(segments):
+        reference, at = b"", 0
+        for _ in range(range_counts[segment]):
+            at += range_skips.pop(0)
+            length = range_takes.pop(0)
+            reference += b"".join(known[name] for name in names[at : at + length])
+            at += length
+        for _ in range(run_counts[segment]):
+            place += run_skips.pop(0)
+            length = run_takes.pop(0)
+            places += range(place, place + length)
+            place += length
+        dictionary = zstandard.ZstdCompressionDict(reference, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+        frame = data[position : position + sizes[segment]]
+        fresh += zstandard.ZstdDecompressor(dict_data=dictionary).decompress(frame)
+        position += sizes[segment]
+    assert position == len(data)
+    assert len(fresh) == BLOCK * len(places)
+    # The disk has one zero frame of 40 blocks, which has no hints; all other blocks are counted.
+    counted = [each for number, each in enumerate(blocks_of(new)) if not 300 <= number < 340]
+    assert [counted[n][1] for n in places] == [fresh[at : at + BLOCK] for at in range(0, len(fresh), BLOCK)]
+    assert {name for name, _ in blocks_of(new)} <= {*known, *(counted[n][0] for n in places)}

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from haulout.chunked.seeds import Flags, Numbers
     from haulout.chunked.toc import Toc
     from haulout.oci import SizedDigest
-    from haulout.progress import Task
+    from haulout.progress import Progress, Task
 
 DEFAULT_LEVEL: Final = 12
 """zstd level of a delta: from 13 on, eight times the time buys half a per cent (measured)."""
@@ -96,7 +96,7 @@ def make_delta(
     *,
     level: int = DEFAULT_LEVEL,
     jobs: int,
-    task: Task,
+    progress: Progress,
 ) -> DeltaIndex | None:
     """Write the data blob of a delta to ``sink`` and return its index; None where the old disk has every block.
 
@@ -108,21 +108,23 @@ def make_delta(
         sink: receives the data blob.
         level: zstd level, 1 to 22.
         jobs: segments compressed at a time.
-        task: advanced by the bytes read and compressed; see :func:`work_ahead`.
+        progress: told of the work.
 
     Raises:
         ContentError: ``new`` is not what ``toc`` says, or the disks are too different and too large.
         StorageError: one of them cannot be read.
     """
-    known = _all_blocks(old, task)
-    fresh, ordinals, gone = _new_blocks(new, toc, known, task)
-    if not len(fresh):
-        return None
-    segments = [slice(at, at + SEGMENT_BLOCKS) for at in range(0, len(fresh), SEGMENT_BLOCKS)]
-    chosen = _choose(known, gone, fresh, segments, task)
+    with progress.task("comparing the disks", 2 * stored_bytes(old) + toc.data_bytes) as task:
+        known = _all_blocks(old, task)
+        fresh, ordinals, gone = _new_blocks(new, toc, known, task)
+        if not len(fresh):
+            return None
+        segments = [slice(at, at + SEGMENT_BLOCKS) for at in range(0, len(fresh), SEGMENT_BLOCKS)]
+        chosen = _choose(known, gone, fresh, segments, task)
     used = np.unique(np.concatenate(chosen))
     pairs = ((known.part(each), fresh.part(part)) for each, part in zip(chosen, segments, strict=True))
-    compressed = _compress(pairs, sink, level, jobs, task)
+    with progress.task("compressing what is new", len(fresh) * BLOCK) as task:
+        compressed = _compress(pairs, sink, level, jobs, task)
     index = DeltaIndex(
         source,
         toc.disk,
@@ -134,11 +136,6 @@ def make_delta(
     if len(index.encode()) > MAX_INDEX_BYTES:
         raise ContentError("the disks are so large and so different that a delta between them is of no use")
     return index
-
-
-def work_ahead(old: int, toc: Toc) -> int:
-    """Return the bytes by which :func:`make_delta` advances its task, but for the new blocks it compresses."""
-    return 2 * stored_bytes(old) + toc.data_bytes
 
 
 def _all_blocks(fd: int, task: Task) -> _Blocks:

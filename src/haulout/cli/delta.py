@@ -30,7 +30,7 @@ if TYPE_CHECKING:
             "let those who have 5.0 fetch only what changed in 5.1",
         ),
         Example(
-            "haulout delta oci:machines:5.0 oci:machines:5.1 --old-file disk.qcow2 --new-file next.qcow2",
+            "haulout delta oci:machines:5.0 oci:machines:5.1 --type raw --old-file disk.raw --new-file next.raw",
             "the same without pulling the disks, which are here",
         ),
     ),

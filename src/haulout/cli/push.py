@@ -43,7 +43,11 @@ if TYPE_CHECKING:
             "publish a raw disk in three formats, in an image layout beside you",
         ),
         Example(
-            "haulout push oci:machines:5.1 disk.raw --base oci:machines:5.0",
+            "haulout push registry.example.com/machines:5.1 next.qcow2 --delta-from registry.example.com/machines:5.0",
+            "publish the next version, with a delta for those who have 5.0",
+        ),
+        Example(
+            "haulout push oci:machines:5.1 next.raw --base oci:machines:5.0",
             "publish the next version; the version before is found by itself where it is a tag of the same place",
         ),
     ),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from haulout.chunked.blocks import BLOCK
-from haulout.chunked.delta_make import DEFAULT_LEVEL, make_delta, work_ahead
+from haulout.chunked.delta_make import DEFAULT_LEVEL, make_delta
 from haulout.chunked.survey import holds
 from haulout.content.ports import Traffic
 from haulout.errors import ContentError, NotFoundError, StorageError
@@ -214,8 +214,9 @@ class _Delta:
 
     def _push(self, store: Store, old: Path, new: Path, source: SizedDigest, found: ResolvedDisk, toc: Toc) -> _Made:
         with _opened(old) as old_fd, _opened(new) as new_fd, store.ingest() as sink:
-            with self._progress.task("making the delta", work_ahead(old_fd, toc)) as task:
-                index = make_delta(old_fd, new_fd, source, toc, sink, level=self._level, jobs=self._jobs, task=task)
+            index = make_delta(
+                old_fd, new_fd, source, toc, sink, level=self._level, jobs=self._jobs, progress=self._progress
+            )
             if index is None:
                 return _Made(source, toc.disk, None, None, "needless")
             with self._progress.task("uploading the delta", index.data_size) as task:
