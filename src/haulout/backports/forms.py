@@ -1,0 +1,207 @@
+"""The forms a fix has: the upstream commit, and every backport of it that is known or recognised.
+
+Tried on its own, an upstream commit conflicts with most old branches. One backport as a further form classifies them
+all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from haulout.backports import history, patches
+from haulout.backports.git import decode, encode
+from haulout.backports.objects import MissingObject
+from haulout.backports.recognise import Candidate, candidates, covers, undoings
+from haulout.backports.signals import same_commit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from haulout.backports.history import Walk
+    from haulout.backports.model import Commit, Fix, Patch
+    from haulout.backports.objects import Bench
+    from haulout.backports.recognise import Undoing
+    from haulout.backports.repository import Repository
+
+_MOST: Final = 64
+"""Forms tried on every branch; of more, those that most branches have."""
+_ALIKE: Final = 0.5
+"""Part of a commit's changed lines that another must share to be the same change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One form of a commit, and the commits that have it."""
+
+    patch: Patch
+    commits: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One commit of a fix, with all that is known of it."""
+
+    commit: Commit
+    patch: Patch | None
+    """None: this clone does not hold enough to tell what it changes."""
+    forms: tuple[Form, ...]
+    """The upstream commit's first."""
+    candidates: tuple[Candidate, ...]
+    undoings: tuple[Undoing, ...]
+
+    @property
+    def carriers(self) -> tuple[str, ...]:
+        """The commits whose presence in history speaks for the fix."""
+        return (self.commit.oid, *(candidate.commit.oid for candidate in self.candidates))
+
+    def signals(self, oid: str) -> tuple[str, ...]:
+        """Return what a commit was recognised by."""
+        if oid == self.commit.oid:
+            return ("ancestor",)
+        return next((one.signals for one in self.candidates if one.commit.oid == oid), ())
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Where forms are looked for."""
+
+    repository: Repository
+    bench: Bench
+    tips: tuple[str, ...]
+    """Of all branches."""
+    main: str
+    mainline: int
+    """Of merges, the parent they went onto."""
+
+
+def gather(ground: Ground, fix: Fix) -> tuple[Walk, list[Unit]]:
+    """Walk history once, and find every form of each commit of a fix."""
+    repository = ground.repository
+    oids = [commit.oid for commit in fix.commits]
+    tips = [*ground.tips, ground.main]
+    walk = history.walk(repository, tips, _before(ground, oids)) if oids else history.Walk((), {})
+    walked = list(walk.commits)
+    here = {commit.oid for commit in walked}
+    # A commit that no branch reaches is still a form of itself.
+    listed = [oid for name in _listed(fix) if (oid := repository.find(name)) is not None]
+    walked += history.commits(repository, [oid for oid in dict.fromkeys(listed) if oid not in here])
+    return walk, [_unit(ground, fix, commit, walked) for commit in fix.commits]
+
+
+def _before(ground: Ground, oids: Sequence[str]) -> list[str]:
+    """Return where a walk may stop, so that every descendant of every commit is in it."""
+    base = oids[0]
+    if len(oids) > 1:
+        base = ground.repository.git.run("merge-base", "--octopus", *oids, ok=(0, 1)).text
+    if not base:
+        return []
+    return [parent for parent in ground.bench.commit(base).parents if ground.bench.has(parent)]
+
+
+def _listed(fix: Fix) -> Iterator[str]:
+    for backport in fix.record.backports if fix.record else ():
+        yield from backport.commits
+
+
+def _unit(ground: Ground, fix: Fix, commit: Commit, walked: Sequence[Commit]) -> Unit:
+    repository, bench = ground.repository, ground.bench
+    globs = fix.record.paths if fix.record else ()
+    patch = patches.patch_or_none(bench, commit.oid, mainline=ground.mainline, paths=globs)
+    found: list[Candidate] = []
+    if patch is not None:
+        paths = sorted(path for path in patch.paths if not path.startswith(f"{history.VENDOR}/")) or sorted(patch.paths)
+        on_main = repository.is_ancestor(commit.oid, ground.main)
+        stop = [ground.main, commit.oid] if on_main else [parent for parent in commit.parents if bench.has(parent)]
+        found = candidates(
+            commit,
+            walked,
+            patch_ids=history.patch_ids(repository, ground.tips, stop, paths),
+            patch_id=history.patch_ids_of(repository, [commit.oid], paths).get(commit.oid),
+            alike=lambda doubtful: _alike(repository, commit, doubtful),
+        )
+    found = _with_record(fix, commit, walked, found)
+    carriers = (commit.oid, *(one.commit.oid for one in found))
+    forms = tuple(_forms(bench, fix, patch, found, ground.mainline))
+    return Unit(commit, patch, forms, tuple(found), tuple(undoings(walked, carriers)))
+
+
+def _with_record(fix: Fix, commit: Commit, walked: Sequence[Commit], found: Sequence[Candidate]) -> list[Candidate]:
+    """Add the backports that the record lists, in the place of the unit where it lists as many as there are units."""
+    by_oid = {one.commit.oid: one for one in found}
+    place = [one.oid for one in fix.commits].index(commit.oid)
+    for backport in fix.record.backports if fix.record else ():
+        whole = len(fix.commits) == 1
+        paired = len(backport.commits) == len(fix.commits) + len(fix.unknown) and not fix.unknown
+        names = backport.commits if whole else backport.commits[place : place + 1] if paired else ()
+        for name in names:
+            for one in walked:
+                if same_commit(one.oid, name) and one.oid != commit.oid:
+                    before = by_oid.get(one.oid)
+                    signals = (*(before.signals if before else ()), "record")
+                    by_oid[one.oid] = Candidate(one, signals)
+    return list(by_oid.values())
+
+
+def _forms(bench: Bench, fix: Fix, patch: Patch | None, found: Sequence[Candidate], mainline: int) -> Iterator[Form]:
+    globs = fix.record.paths if fix.record else ()
+    by_changes: dict[object, list[tuple[Patch, str]]] = {}
+    if patch is not None and patch.changes:
+        by_changes[patch.changes] = [(patch, patch.commits[0])]
+    for candidate in found:
+        oid = candidate.commit.oid
+        form = patches.patch_or_none(bench, oid, mainline=mainline, paths=globs)
+        if form is None or not form.changes:
+            continue
+        if patch is not None and "record" not in candidate.signals and not _covers(bench, form, patch):
+            continue
+        by_changes.setdefault(form.changes, []).append((form, oid))
+    most = Counter({key: len(value) for key, value in by_changes.items()})
+    allowed = {key for key, _ in most.most_common(_MOST)}
+    for number, (key, members) in enumerate(by_changes.items()):
+        if number == 0 or key in allowed:
+            yield Form(members[0][0], tuple(oid for _, oid in members))
+
+
+def _covers(bench: Bench, form: Patch, fix: Patch) -> bool:
+    try:
+        tree = bench.commit(form.commits[0]).tree
+        return covers(form, fix, lambda path: bench.at(tree, path) is not None)
+    except MissingObject:
+        return False
+
+
+def _alike(repository: Repository, unit: Commit, doubtful: Sequence[Commit]) -> set[str]:
+    """Return which commits change at least half of the lines that the unit changes, wherever these lines are."""
+    changed = _changed_lines(repository, [unit.oid, *(commit.oid for commit in doubtful)])
+    own = changed.get(unit.oid, set())
+    if not own:
+        return set()
+    return {oid for oid, lines in changed.items() if oid != unit.oid and len(lines & own) >= _ALIKE * len(own)}
+
+
+def _changed_lines(repository: Repository, oids: Sequence[str]) -> dict[str, set[str]]:
+    said = repository.git.run(
+        "log",
+        "--no-walk=unsorted",
+        "--patch",
+        "--unified=0",
+        "--no-ext-diff",
+        "--no-textconv",
+        "--diff-merges=first-parent",
+        "--format=commit %H",
+        "--stdin",
+        "--",
+        ":(top)",
+        f":(top,exclude){history.VENDOR}",
+        stdin=encode("\n".join(oids) + "\n"),
+    ).out
+    found: dict[str, set[str]] = {}
+    lines: set[str] = set()
+    for line in decode(said).split("\n"):
+        if line.startswith("commit "):
+            lines = found.setdefault(line[7:], set())
+        elif line[:1] in {"+", "-"} and not line.startswith(("+++ ", "--- ")) and line[1:].strip():
+            lines.add(line[0] + line[1:].strip())
+    return found
