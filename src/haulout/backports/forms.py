@@ -6,7 +6,7 @@ all.
 
 from __future__ import annotations
 
-from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from haulout.backports.recognise import Undoing
     from haulout.backports.repository import Repository
 
-_MOST: Final = 64
-"""Forms tried on every branch; of more, those that most branches have."""
 _ALIKE: Final = 0.5
 """Part of a commit's changed lines that another must share to be the same change."""
 
@@ -81,13 +79,40 @@ def gather(ground: Ground, fix: Fix) -> tuple[Walk, list[Unit]]:
     repository = ground.repository
     oids = [commit.oid for commit in fix.commits]
     tips = [*ground.tips, ground.main]
-    walk = history.walk(repository, tips, _before(ground, oids)) if oids else history.Walk((), {})
+    globs = fix.record.paths if fix.record else ()
+    made = [patches.patch_or_none(ground.bench, oid, mainline=ground.mainline, paths=globs) for oid in oids]
+    stops = [_stops(ground, commit) for commit in fix.commits]
+    before = _before(ground, oids)
+    # Both are git's work, on different commits: side by side.
+    with ThreadPoolExecutor(2) as pool:
+        walking = pool.submit(history.walk, repository, tips, before) if oids else None
+        asked = [pool.submit(_patch_ids, ground, *one) for one in zip(fix.commits, made, stops, strict=True)]
+        walk = walking.result() if walking else history.Walk((), {})
+        ids = [one.result() for one in asked]
     walked = list(walk.commits)
     here = {commit.oid for commit in walked}
     # A commit that no branch reaches is still a form of itself.
     listed = [oid for name in _listed(fix) if (oid := repository.find(name)) is not None]
     walked += history.commits(repository, [oid for oid in dict.fromkeys(listed) if oid not in here])
-    return walk, [_unit(ground, fix, commit, walked) for commit in fix.commits]
+    return walk, [_unit(ground, fix, *one, walked) for one in zip(fix.commits, made, ids, strict=True)]
+
+
+def _stops(ground: Ground, commit: Commit) -> list[str]:
+    """Return where to stop looking for copies of a commit: at main, where they come from."""
+    if ground.repository.is_ancestor(commit.oid, ground.main):
+        return [ground.main, commit.oid]
+    return [parent for parent in commit.parents if ground.bench.has(parent)]
+
+
+def _patch_ids(
+    ground: Ground, commit: Commit, patch: Patch | None, stops: Sequence[str]
+) -> tuple[dict[str, str], str | None]:
+    """Return the patch-ids of what may be copies of a commit, and its own."""
+    if patch is None or not patch.changes:
+        return {}, None
+    paths = sorted(path for path in patch.paths if not path.startswith(f"{history.VENDOR}/")) or sorted(patch.paths)
+    own = history.patch_ids_of(ground.repository, [commit.oid], paths).get(commit.oid)
+    return history.patch_ids(ground.repository, ground.tips, stops, paths), own
 
 
 def _before(ground: Ground, oids: Sequence[str]) -> list[str]:
@@ -105,25 +130,26 @@ def _listed(fix: Fix) -> Iterator[str]:
         yield from backport.commits
 
 
-def _unit(ground: Ground, fix: Fix, commit: Commit, walked: Sequence[Commit]) -> Unit:
-    repository, bench = ground.repository, ground.bench
-    globs = fix.record.paths if fix.record else ()
-    patch = patches.patch_or_none(bench, commit.oid, mainline=ground.mainline, paths=globs)
+def _unit(
+    ground: Ground,
+    fix: Fix,
+    commit: Commit,
+    patch: Patch | None,
+    ids: tuple[dict[str, str], str | None],
+    walked: Sequence[Commit],
+) -> Unit:
     found: list[Candidate] = []
     if patch is not None:
-        paths = sorted(path for path in patch.paths if not path.startswith(f"{history.VENDOR}/")) or sorted(patch.paths)
-        on_main = repository.is_ancestor(commit.oid, ground.main)
-        stop = [ground.main, commit.oid] if on_main else [parent for parent in commit.parents if bench.has(parent)]
         found = candidates(
             commit,
             walked,
-            patch_ids=history.patch_ids(repository, ground.tips, stop, paths),
-            patch_id=history.patch_ids_of(repository, [commit.oid], paths).get(commit.oid),
-            alike=lambda doubtful: _alike(repository, commit, doubtful),
+            patch_ids=ids[0],
+            patch_id=ids[1],
+            alike=lambda doubtful: _alike(ground.repository, commit, doubtful),
         )
     found = _with_record(fix, commit, walked, found)
-    carriers = (commit.oid, *(one.commit.oid for one in found))
-    forms = tuple(_forms(bench, fix, patch, found, ground.mainline))
+    carriers = [commit, *(one.commit for one in found)]
+    forms = tuple(_forms(ground.bench, fix, patch, found, ground.mainline))
     return Unit(commit, patch, forms, tuple(found), tuple(undoings(walked, carriers)))
 
 
@@ -157,11 +183,8 @@ def _forms(bench: Bench, fix: Fix, patch: Patch | None, found: Sequence[Candidat
         if patch is not None and "record" not in candidate.signals and not _covers(bench, form, patch):
             continue
         by_changes.setdefault(form.changes, []).append((form, oid))
-    most = Counter({key: len(value) for key, value in by_changes.items()})
-    allowed = {key for key, _ in most.most_common(_MOST)}
-    for number, (key, members) in enumerate(by_changes.items()):
-        if number == 0 or key in allowed:
-            yield Form(members[0][0], tuple(oid for _, oid in members))
+    for members in by_changes.values():
+        yield Form(members[0][0], tuple(oid for _, oid in members))
 
 
 def _covers(bench: Bench, form: Patch, fix: Patch) -> bool:

@@ -79,9 +79,9 @@ def scan(repository: Repository, branch: Branch, main: str) -> tuple[Mention, ..
 def mentions(path: str, text: str, branch: str, known: Iterable[str]) -> list[Mention]:
     """Return the lines that name another branch. Pure.
 
-    In CI files: values of keys that speak of branches (``DEST_BRANCH: "main"``) and items of lists below such keys, unless
-    the list has the branch itself too. Elsewhere (OWNERS): names of other consumer branches, and the main branch's where
-    the line speaks of a branch.
+    In CI files: values of keys that speak of branches (``DEST_BRANCH: "main"``) and items of lists below such keys,
+    unless the list has the branch itself too. Elsewhere (OWNERS): names of other consumer branches, and the main
+    branch's where the line speaks of a branch.
     """
     others = set(known)
     if path.lower().endswith((".yml", ".yaml", ".toml", ".json", ".json5")):

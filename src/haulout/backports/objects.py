@@ -23,6 +23,9 @@ from haulout.errors import ContentError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+_MEMORY: Final = "/dev/shm"  # noqa: S108 - the folder made in it has a name of its own, and is the user's alone
+_ENOUGH: Final = 256 << 20
+"""Bytes; throw-away objects are of the size of what a fix changes."""
 TREE: Final = "40000"
 SYMLINK: Final = "120000"
 GITLINK: Final = "160000"
@@ -56,8 +59,11 @@ class CommitObject:
 class Bench:
     """Objects at hand, and a place for throw-away ones. Use :func:`bench`."""
 
-    def __init__(self, folder: Path, git: Git, talk: Talk, algorithm: str) -> None:
+    def __init__(self, folder: Path, git: Git, alone: Git, talk: Talk, algorithm: str) -> None:
         self.git = git
+        self.alone = alone
+        """Sees nothing but what was written here. A git that writes an object it can see elsewhere renews the times of
+        that file, so whatever writes must run on this one."""
         self._objects = folder / "objects"
         self._talk = talk
         self._algorithm = algorithm
@@ -195,6 +201,15 @@ class Bench:
         lines = [f"tree {tree}", *(f"parent {oid}" for oid in parents), f"author {who}", f"committer {who}", "", ""]
         return self._write("commit", "\n".join(lines).encode())
 
+    def copy(self, oid: str) -> None:
+        """Make a file's content be here itself.
+
+        Raises:
+            MissingObject: it is not in this clone.
+        """
+        if not (self._objects / oid[:2] / oid[2:]).exists():
+            self._write("blob", self.read(oid))
+
     def write_blob(self, content: bytes) -> str:
         """Write a throw-away file; return its id."""
         return self._write("blob", content)
@@ -258,7 +273,7 @@ def bench(stores: Sequence[Path], algorithm: str) -> Iterator[Bench]:
         stores: ``objects`` folders of repositories.
         algorithm: ``sha1`` or ``sha256``, which git calls the object format.
     """
-    with tempfile.TemporaryDirectory(prefix="haulout-bench-") as made:
+    with tempfile.TemporaryDirectory(prefix="haulout-bench-", dir=_quick_place()) as made:
         folder = Path(made)
         for name in ("objects/info", "refs"):
             (folder / name).mkdir(parents=True)
@@ -270,22 +285,35 @@ def bench(stores: Sequence[Path], algorithm: str) -> Iterator[Bench]:
             # Paths are compared one by one, each under a name of its own; see probe.
             + "[merge]\n\trenames = false\n\tdirectoryRenames = false\n"
         )
-        (folder / "objects/info/alternates").write_bytes(b"".join(_alternate(store) for store in stores))
         variables = environment(os.environ) | {
             "GIT_DIR": made,
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_ATTR_NOSYSTEM": "1",
         }
-        git = Git(folder, {name: value for name, value in variables.items() if name != "GIT_CONFIG_COUNT"})
+        variables.pop("GIT_CONFIG_COUNT", None)
+        alone = Git(folder, variables)
+        git = Git(folder, variables | {"GIT_ALTERNATE_OBJECT_DIRECTORIES": ":".join(map(_alternate, stores))})
         with git.process("cat-file", "--batch-command") as talk:
-            yield Bench(folder, git, talk, algorithm)
+            yield Bench(folder, git, alone, talk, algorithm)
 
 
-def _alternate(store: Path) -> bytes:
-    raw = os.fsencode(store)
-    if raw.startswith((b'"', b"#")) or b"\n" in raw:
-        # The file has one path a line; git unquotes what begins with a quotation mark.
-        escaped = raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
-        raw = b'"' + escaped + b'"'
-    return raw + b"\n"
+def _quick_place() -> str | None:
+    """Return where small files are made and removed fastest: in memory, where there is enough and nobody says else."""
+    if "TMPDIR" in os.environ:
+        return None
+    try:
+        free = os.statvfs(_MEMORY)
+        enough = free.f_bavail * free.f_frsize >= _ENOUGH
+    except OSError:
+        return None
+    return _MEMORY if enough and os.access(_MEMORY, os.W_OK | os.X_OK) else None
+
+
+def _alternate(store: Path) -> str:
+    text = os.fspath(store)
+    if text.startswith('"') or ":" in text or "\n" in text:
+        # Paths are separated by colons; git unquotes what begins with a quotation mark.
+        escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'"{escaped}"'
+    return text

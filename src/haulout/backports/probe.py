@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from haulout.backports.git import decode
 from haulout.backports.model import Content
+from haulout.backports.names import is_code
 from haulout.backports.objects import GITLINK, SYMLINK, Entry, MissingObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from haulout.backports.model import Patch
+    from haulout.backports.model import Change, Patch
     from haulout.backports.objects import Bench
     from haulout.backports.renames import Renames
 
@@ -30,6 +32,8 @@ class Answer(StrEnum):
     SAME = "same"
     CHANGED = "changed"
     CONFLICT = "conflict"
+    CREATED = "created"
+    """It would be a new file."""
     ABSENT = "absent"
     UNKNOWN = "unknown"
 
@@ -42,7 +46,7 @@ class Question(NamedTuple):
     theirs: Entry | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tried:
     """A patch tried on a tree: what would become of each file, and where it was found."""
 
@@ -52,29 +56,37 @@ class Tried:
     """Files that have another name on the branch."""
     line_ends: bool = False
     """Nothing but line ends is in the way."""
+    untouched: bool = False
+    """The code is, byte for byte, as it was before the change."""
 
-    @property
+    @cached_property
     def content(self) -> Content:
         """Sum the files up."""
-        return summed(self.answers.values())
+        return summed(self.answers)
 
     def where(self, answer: Answer) -> list[str]:
         """Return the files with an answer."""
         return [path for path, found in self.answers.items() if found is answer]
 
 
-def summed(answers: Iterable[Answer]) -> Content:
-    """Say what a change does to a branch. Pure.
+def summed(answers: Mapping[str, Answer]) -> Content:
+    """Say what a change does to a branch, by file. Pure.
 
-    A file the branch does not have is left out of account, as whoever picks would: a backport often comes without the
-    tests. A branch with none of the files is not affected.
+    A file the branch does not have is left out of account, as whoever picks would; a branch with none of the files that
+    are changed is not affected. Whether the fix is there is read off the code, where any is changed: a backport often
+    comes without tests and documents.
     """
-    found = set(answers)
+    found = set(answers.values())
+    code = {answer for path, answer in answers.items() if is_code(path)}
+    if Answer.SAME in code and code <= {Answer.SAME, Answer.ABSENT}:
+        return Content.SAME
+    if Answer.ABSENT in found and found <= {Answer.ABSENT, Answer.CREATED}:
+        return Content.ABSENT
     if Answer.UNKNOWN in found:
         return Content.UNKNOWN
     if Answer.CONFLICT in found:
         return Content.CONFLICTS
-    if Answer.CHANGED in found:
+    if found & {Answer.CHANGED, Answer.CREATED}:
         return Content.APPLIES
     return Content.SAME if Answer.SAME in found else Content.ABSENT
 
@@ -84,7 +96,7 @@ def compare(question: Question) -> Answer | None:
     base, ours, theirs = question
     if ours is None:
         # Created by the change, or already without it, or nothing to change.
-        return Answer.CHANGED if base is None else Answer.ABSENT
+        return Answer.CREATED if base is None else Answer.ABSENT
     if ours == theirs:
         return Answer.SAME
     if base == theirs:
@@ -138,21 +150,47 @@ class Prober:
         if open_:
             self._merge(open_)
 
+    def by_ids(self, tree: str, patch: Patch) -> Tried | None:
+        """Try a patch where ids alone tell; None: something would have to be merged, or is not in this clone."""
+        questions, moved = self._questions(tree, patch)
+        answers: dict[str, Answer] = {}
+        for path, question in questions.items():
+            answer = None if question is None else compare(question)
+            if question is None or answer is None:
+                return None
+            answers[path] = answer
+        untouched = all(
+            question is not None and (question.ours == question.base or question.base is None)
+            for path, question in questions.items()
+            if is_code(path)
+        )
+        return Tried(patch, answers, moved, untouched=untouched and any(map(is_code, questions)))
+
+    def ours(self, tree: str, change: Change) -> tuple[Entry | None, str | None]:
+        """Return what a branch has of a changed file, and the other name it has there.
+
+        Raises:
+            MissingObject: a tree is not in this clone.
+        """
+        found = self.bench.at(tree, change.path)
+        if found is None and change.old is not None:
+            place = self.renames.find(tree, change.path)
+            if place is not None:
+                return self.bench.at(tree, place), place
+        return found, None
+
     def _questions(self, tree: str, patch: Patch) -> tuple[dict[str, Question | None], dict[str, str]]:
         questions: dict[str, Question | None] = {}
         moved: dict[str, str] = {}
         for change in patch.changes:
             try:
-                ours = self.bench.at(tree, change.path)
-                if ours is None and change.old is not None:
-                    place = self.renames.find(tree, patch, change)
-                    if place is not None:
-                        moved[change.path] = place
-                        ours = self.bench.at(tree, place)
+                entry, place = self.ours(tree, change)
             except MissingObject:
                 questions[change.path] = None
-            else:
-                questions[change.path] = Question(change.old, ours, change.new)
+                continue
+            questions[change.path] = Question(change.old, entry, change.new)
+            if place is not None:
+                moved[change.path] = place
         return questions, moved
 
     def _merge(self, questions: list[Question]) -> None:
@@ -161,9 +199,13 @@ class Prober:
             for side, entry in zip(sides, question, strict=True):
                 assert entry is not None
                 side[str(number)] = entry
+        for question in questions:
+            for entry in question:
+                assert entry is not None
+                self.bench.copy(entry.oid)
         base, ours, theirs = (self.bench.write_tree(side) for side in sides)
         before = self.bench.write_commit(base)
-        done = self.bench.git.run(
+        done = self.bench.alone.run(
             "merge-tree",
             "--write-tree",
             "-z",
@@ -184,29 +226,3 @@ class Prober:
             else:
                 self.known[question] = Answer.SAME if merged == question.ours else Answer.CHANGED
                 self.merged[question] = merged.oid
-
-
-def without_carriage_returns(bench: Bench, patch: Patch, tree: str) -> tuple[Patch, dict[str, Entry]] | None:
-    """Return a patch and a branch's files with plain line ends, or None where they have those anyway."""
-    from dataclasses import replace  # noqa: PLC0415
-
-    found = False
-
-    def plain(entry: Entry | None) -> Entry | None:
-        nonlocal found
-        if entry is None or entry.mode in {SYMLINK, GITLINK} or not bench.has(entry.oid):
-            return entry
-        content = bench.read(entry.oid)
-        if b"\r\n" not in content:
-            return entry
-        found = True
-        return Entry(entry.mode, bench.write_blob(content.replace(b"\r\n", b"\n")))
-
-    changes = []
-    files: dict[str, Entry] = {}
-    for change in patch.changes:
-        ours = plain(bench.at(tree, change.path))
-        if ours is not None:
-            files[change.path] = ours
-        changes.append(replace(change, old=plain(change.old), new=plain(change.new)))
-    return (replace(patch, changes=tuple(changes)), files) if found else None

@@ -8,17 +8,16 @@ whether a branch has the fix is decided by content.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from haulout.backports.signals import reverted, same_commit, sources, subject_key
+from haulout.backports.names import is_code
+from haulout.backports.signals import reverted, reverted_subject, same_commit, sources, subject_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from haulout.backports.history import Walk
     from haulout.backports.model import Commit, Patch
-
-_NOT_CODE: Final = (".md", ".rst", ".txt", ".adoc", ".bats")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +97,33 @@ class Undoing:
     what: str
 
 
-def undoings(walked: Iterable[Commit], of: Iterable[str]) -> list[Undoing]:
-    """Return the reverts of commits, and the reverts of these reverts, and so on."""
-    noting = [(commit, said) for commit in walked if (said := reverted(commit.message))]
+def undoings(walked: Iterable[Commit], of: Iterable[Commit]) -> list[Undoing]:
+    """Return the reverts of commits, and the reverts of these reverts, and so on.
+
+    A revert names the commit it takes back, or only its subject.
+    """
+    noting = [
+        (commit, said, subject)
+        for commit in walked
+        if "evert" in commit.message
+        for said, subject in [(reverted(commit.message), reverted_subject(commit.message))]
+        if said or subject is not None
+    ]
     found: list[Undoing] = []
+    seen: set[str] = set()
     wanted = list(of)
     while wanted:
-        following: list[str] = []
-        for commit, said in noting:
-            for what in wanted:
-                if commit.oid != what and any(same_commit(one, what) for one in said):
-                    found.append(Undoing(commit, what))
-                    following.append(commit.oid)
-        wanted = [oid for oid in following if oid not in wanted]
+        seen |= {target.oid for target in wanted}
+        following: list[Commit] = []
+        for commit, said, subject in noting:
+            for target in wanted:
+                named = any(same_commit(one, target.oid) for one in said) or (
+                    subject is not None and subject == subject_key(target.subject)
+                )
+                if named and commit.oid != target.oid:
+                    found.append(Undoing(commit, target.oid))
+                    following.append(commit)
+        wanted = [commit for commit in following if commit.oid not in seen]
     return found
 
 
@@ -172,16 +185,3 @@ def covers(patch: Patch, fix: Patch, had: Callable[[str], bool]) -> bool:
     }
     # A file under another name there may be one of those that seem to be missing.
     return len(missing) <= len(renamed) if missing else True
-
-
-def is_code(path: str) -> bool:
-    """Whether a file is part of what is shipped, by its name: not a test, not a document."""
-    lower = path.lower()
-    folders, _, name = lower.rpartition("/")
-    stem = name.rpartition(".")[0] or name
-    return not (
-        name.endswith(_NOT_CODE)
-        or {"test", "tests", "testdata", "docs", "doc"} & set(folders.split("/"))
-        or stem.startswith("test_")
-        or stem.endswith(("_test", ".test", "-test"))
-    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from haulout.backports.git import Git, decode, encode, environment, version
 from haulout.backports.objects import bench
@@ -53,6 +53,8 @@ class Repository:
     """The folder with everything that worktrees share."""
     algorithm: str
     shallow: bool
+    seen: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """What was listed once: one run looks at one state of a clone."""
 
     def bench(self, *others: Repository) -> AbstractContextManager[Bench]:
         """Set up a bench over the objects of this clone, and of others.
@@ -109,6 +111,11 @@ class Repository:
 
     def all_branches(self) -> list[Branch]:
         """Return every branch, of every remote; local ones first."""
+        if "branches" not in self.seen:
+            self.seen["branches"] = self._list_branches()
+        return list(self.seen["branches"])
+
+    def _list_branches(self) -> list[Branch]:
         remotes = sorted(self.remotes(), key=len, reverse=True)
         found: list[Branch] = []
         for line in self.git.text(
@@ -147,7 +154,9 @@ class Repository:
 
     def remotes(self) -> list[str]:
         """Return the names of all remotes."""
-        return self.git.text("remote").splitlines()
+        if "remotes" not in self.seen:
+            self.seen["remotes"] = self.git.text("remote").splitlines()
+        return list(self.seen["remotes"])
 
     def remote(self) -> str | None:
         """Return the name of the remote that is the project's own: upstream, origin, or the only one."""

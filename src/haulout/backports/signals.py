@@ -21,6 +21,7 @@ _NOTES: Final = (
     re.compile(rf"^origin: ?(?:backport|upstream|vendor).*?commit:{_ID}", re.IGNORECASE | re.MULTILINE),
 )
 _REVERTS: Final = re.compile(rf"\breverts commit {_ID}\b", re.IGNORECASE)
+_REVERT: Final = re.compile(r'(?:\[[^\]]*\]\s*)*Revert "(.+)"', re.IGNORECASE)
 _FIXES: Final = re.compile(rf"^\s*fixes: ?{_ID}\b", re.IGNORECASE | re.MULTILINE)
 _MENTION: Final = re.compile(rf"\b{_ID}\b")
 _PREFIX: Final = re.compile(r"^(?:\[[^\]]*\]\s*|(?:backport|cherry-pick(?:ed)?):\s*)+", re.IGNORECASE)
@@ -52,6 +53,12 @@ def sources(message: str) -> tuple[Citation, ...]:
 def reverted(message: str) -> tuple[str, ...]:
     """Return the commits a message says it reverts."""
     return tuple(match.lower() for match in _REVERTS.findall(message)) if _WORD.search(message) else ()
+
+
+def reverted_subject(message: str) -> str | None:
+    """Return the subject that ``Revert "…"`` names, where no commit is named; compare it as a :func:`subject_key`."""
+    found = _REVERT.fullmatch(message.partition("\n")[0].strip())
+    return subject_key(found[1]) if found and not reverted(message) else None
 
 
 def fixed(message: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from haulout.backports.probe import Prober
 from haulout.backports.recognise import carried
 from haulout.backports.renames import Renames
 from haulout.backports.repository import matching, open_repository
+from haulout.backports.trial import Trial
 from haulout.backports.verdict import Facts, best, joined, judged, partial
 from haulout.errors import NotFoundError
 from haulout.progress import NullProgress
@@ -140,6 +141,9 @@ class Survey:
         walk, units = gather(Ground(self.repository, self.bench, tips, self.main, self.options.mainline), fix)
         introduced = Introduced.of(self.repository, self.prober, fix.record)
         trees = {branch.ref: self._tree(branch) for branch in rows}
+        for unit in units:
+            if unit.patch is not None:
+                self.prober.renames.search(unit.patch, [tree for tree in trees.values() if tree is not None])
         whole = self._whole(fix, units, trees)
         judgements = [self._unit(unit, walk, rows, trees, introduced) for unit in units]
         cells = []
@@ -195,25 +199,22 @@ class Survey:
         trees: dict[str, str | None],
         introduced: Introduced,
     ) -> dict[str, Judgement]:
-        first = unit.forms[:1]
-        tried = self.prober.try_all((tree, form.patch) for tree in trees.values() if tree for form in first)
-        more = []
+        bits = {branch.ref: 1 << number for number, branch in enumerate(self.every)}
+        said = {branch.ref: carried(bits[branch.ref], walk, unit.carriers, unit.undoings) for branch in rows}
+        trial = Trial(self.prober, unit.forms)
+        carriers: dict[str, set[str]] = {}
         for branch in rows:
             tree = trees[branch.ref]
-            if tree is not None and not any(tried[tree, form.patch].content is Content.SAME for form in first):
-                more += [(tree, form.patch) for form in unit.forms[1:]]
-        tried |= self.prober.try_all(more)
-        bits = {branch.ref: 1 << number for number, branch in enumerate(self.every)}
+            if tree is not None:
+                own = carriers.setdefault(tree, set())
+                own.update(said[branch.ref].standing, (one.what for one in said[branch.ref].undone))
+        trial.run(carriers)
         found = {}
         for branch in rows:
-            said = carried(bits[branch.ref], walk, unit.carriers, unit.undoings)
             tree = trees[branch.ref]
-            results = (
-                []
-                if tree is None
-                else [(form, tried[tree, form.patch]) for form in unit.forms if (tree, form.patch) in tried]
-            )
-            found[branch.ref] = self._judge(unit, branch, results, said, introduced)
+            tried = trial.results.get(tree, {}) if tree is not None else {}
+            results = [(form, tried[form]) for form in unit.forms if form in tried]
+            found[branch.ref] = self._judge(unit, branch, results, said[branch.ref], introduced)
         return found
 
     def _judge(
