@@ -195,3 +195,107 @@ def security(path: Path) -> Security:
         oldest = made if name == "v0.57" else oldest
     lab.switch("main")
     return Security(lab, fix, oldest, [*copied, "main"], ["crio-1.24", "v0.29", "v0.40", "v0.55", "v0.59"], ["v0.8"])
+
+
+@dataclass
+class Undone:
+    """Fixture 2: ``crio-1.28`` picked a fix and reverted it; every message says it is there, the content that it is not."""
+
+    lab: Lab
+    fix: str
+    pick: str
+    revert: str
+
+
+def undone(path: Path) -> Undone:
+    """Build fixture 2 after crio-1.28 of containers/common."""
+    lab = Lab.make(path)
+    text = "".join(f"line {number}\n" for number in range(30))
+    lab.commit("Begin", {"a.go": text})
+    lab.tag("v0.55.0")
+    lab.switch("crio-1.28", "v0.55.0")
+    lab.switch("main")
+    fix = lab.commit("Mend line 9", {"a.go": text.replace("line 9\n", "line 9, mended\n")}, author=ANNA)
+    lab.switch("crio-1.28")
+    lab.clock += 60
+    lab.git("cherry-pick", "-x", fix)
+    pick = lab.head
+    lab.clock += 60
+    lab.git("revert", "--no-edit", pick)
+    revert = lab.head
+    lab.switch("main")
+    return Undone(lab, fix, pick, revert)
+
+
+@dataclass
+class Vendoring:
+    """Fixture 3: a consumer whose branches pin the tips of the library's branches for it, and vendor them."""
+
+    library: Security
+    consumer: Lab
+    module: str = "example.com/library/common"
+
+
+def pseudo(lab: Lab, commit: str, base: str = "") -> str:
+    """Return the version Go gives a commit."""
+    seconds = int(lab.git("show", "-s", "--format=%ct", commit))
+    import time
+
+    stamp = f"{time.strftime('%Y%m%d%H%M%S', time.gmtime(seconds))}-{commit[:12]}"
+    if not base:
+        return f"v0.0.0-{stamp}"
+    head, _, patch = base.rpartition(".")
+    return f"{head}.{int(patch) + 1}-0.{stamp}"
+
+
+def vendoring(path: Path) -> Vendoring:
+    """Build fixture 3 after cri-o: ``release-1.25`` to ``release-1.30`` at their branches' tips, ``release-1.24`` behind."""
+    library = security(path / "common")
+    made = Vendoring(library, Lab.make(path / "cri-o"))
+    consumer = made.consumer
+    consumer.commit(
+        "Begin",
+        {
+            "main.go": "package main\n",
+            "Makefile": 'check-vendor:\n\t@grep -q common vendor/modules.txt && test -z "$$(git status --porcelain)"\nbroken:\n\t@echo no good; exit 3\n',
+        },
+    )
+    bases = {
+        "crio-1.24": "v0.52.0",
+        "crio-1.25": "v0.52.0",
+        "crio-1.26": "v0.52.0",
+        "crio-1.27": "v0.53.0",
+        "crio-1.28": "v0.55.0",
+        "crio-1.29": "v0.57.0",
+        "crio-1.30": "v0.58.0",
+    }
+    for name, base in bases.items():
+        consumer.switch(f"release-{name[5:]}", "main")
+        tip = library.lab.git("rev-parse", name)
+        if name == "crio-1.24":
+            tip = library.lab.git("rev-parse", f"{name}^")
+        vendor(made, tip, base)
+    consumer.switch("main")
+    return made
+
+
+def vendor(
+    made: Vendoring,
+    commit: str,
+    base: str,
+    *,
+    changed: dict[str, str | None] | None = None,
+    version: str | None = None,
+    more: str = "",
+) -> str:
+    """Bump the consumer's pin, as ``go mod vendor`` would: without tests, and with modules.txt."""
+    version = version or pseudo(made.library.lab, commit, base)
+    files: dict[str, str | bytes | None] = {
+        "go.mod": f"module example.com/cri-o\n\ngo 1.21\n\nrequire (\n\t{made.module} {version}\n\texample.com/other v1.2.3 // indirect\n)\n{more}",
+        "vendor/modules.txt": f"# {made.module} {version}\n## explicit; go 1.21\n{made.module}/pkg/subscriptions\n# example.com/other v1.2.3\n",
+    }
+    for path in (FILE, "README.md"):
+        files[f"vendor/{made.module}/{path}"] = made.library.lab.git("show", f"{commit}:{path}") + "\n"
+    for path, text in (changed or {}).items():
+        files[f"vendor/{made.module}/{path}"] = text
+    return made.consumer.commit(f"Bump common to {version}", files)

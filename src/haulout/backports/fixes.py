@@ -14,7 +14,7 @@ from haulout.backports.pin import find_pin, module_folder
 from haulout.backports.purl import purl
 from haulout.backports.repository import Branch, open_repository
 from haulout.backports.signals import identifiers, reverted, same_commit
-from haulout.backports.trees import states_at
+from haulout.backports.status import at_commits
 from haulout.errors import NotFoundError, UsageError
 from haulout.progress import NullProgress
 
@@ -196,7 +196,12 @@ def _told(repository: Repository, old: str, new: str, recorded: Sequence[Fix]) -
 
 
 def _delivered(repository: Repository, fix: Fix, ends: Sequence[Release], main: Branch, options: Options) -> Delivered:
-    cells = states_at(repository, fix, [end.commit for end in ends], main, options)
+    old, new = at_commits(repository, fix, [end.commit for end in ends], main, options)
+    carriers = [
+        one.commit
+        for one in new.evidence
+        if one.commit is not None and one.signal not in {"content", "revert", "clone", "introduced-in"}
+    ]
     record = fix.record
     told = [one for commit in fix.commits for one in identifiers(commit.message)]
     aliases = record.aliases if record else tuple(one for one in dict.fromkeys(told) if one != fix.name)
@@ -205,8 +210,8 @@ def _delivered(repository: Repository, fix: Fix, ends: Sequence[Release], main: 
         aliases,
         fix.title,
         (*(commit.oid for commit in fix.commits), *fix.unknown),
-        tuple(dict.fromkeys(oid for oid in cells[1][1])),
-        cells[0][0],
-        cells[1][0],
+        tuple(dict.fromkeys(carriers)),
+        old.state,
+        new.state,
         record is not None,
     )

@@ -15,6 +15,7 @@ from haulout.backports.git import decode, encode
 from haulout.backports.objects import MissingObject
 from haulout.backports.recognise import Candidate, candidates, covers, undoings
 from haulout.backports.signals import same_commit
+from haulout.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,12 +90,16 @@ def gather(ground: Ground, fix: Fix) -> tuple[Walk, list[Unit]]:
         asked = [pool.submit(_patch_ids, ground, *one) for one in zip(fix.commits, made, stops, strict=True)]
         walk = walking.result() if walking else history.Walk((), {})
         ids = [one.result() for one in asked]
+    if made and not any(one is None or one.changes for one in made):
+        reason = f"none of its files matches {', '.join(globs)}" if globs else "it changes nothing"
+        raise UsageError(f"{fix.name} is no fix: {reason}")
     walked = list(walk.commits)
     here = {commit.oid for commit in walked}
     # A commit that no branch reaches is still a form of itself.
     listed = [oid for name in _listed(fix) if (oid := repository.find(name)) is not None]
     walked += history.commits(repository, [oid for oid in dict.fromkeys(listed) if oid not in here])
-    return walk, [_unit(ground, fix, *one, walked) for one in zip(fix.commits, made, ids, strict=True)]
+    units = [_unit(ground, fix, *one, walked) for one in zip(fix.commits, made, ids, strict=True)]
+    return walk, [unit for unit in units if unit.patch is None or unit.patch.changes]
 
 
 def _stops(ground: Ground, commit: Commit) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from haulout.backports import history, library, records
-from haulout.backports.signals import identifiers, same_commit
+from haulout.backports.signals import identifiers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,10 +62,10 @@ def _groups(
         members = [one for one in left if one.source in oids]
         left = [one for one in left if one.source not in oids]
         if members:
-            record = fix.record or next((each for each in known if each.holds(members[0].source)), None)
+            record = fix.record or next((each for each in known if each.knows(members[0].source)), None)
             found.append((members, record))
     for record in known:
-        members = [one for one in left if record.holds(one.source)]
+        members = [one for one in left if record.knows(one.source)]
         left = [one for one in left if one not in members]
         if members:
             found.append((members, record))
@@ -97,12 +97,3 @@ def _new(
 
 def _identifiers(commits: Sequence[Commit]) -> list[str]:
     return list(dict.fromkeys(one for commit in commits for one in identifiers(commit.message)))
-
-
-def record_of(known: Sequence[Record], oids: Sequence[str]) -> Record | None:
-    """Return the record that has one of these commits, upstream or as a backport."""
-    for record in known:
-        every = (*record.commits, *(oid for backport in record.backports for oid in backport.commits))
-        if any(same_commit(one, oid) for one in every for oid in oids):
-            return record
-    return None

@@ -63,11 +63,8 @@ def serves(branch: str, tag: str) -> bool:
         return False
     prefix, version = re.escape(found[0]), re.escape(found[1])
     word = r"(?:release|releases|stable|branch|maint|maintenance|support)"
-    return (
-        re.fullmatch(rf"{prefix}(?:{word}[-/_])?{prefix}v?{version}(?:\.x)?(?:[-_](?:stable|{word}|rhel))?", branch)
-        is not None
-        or re.fullmatch(rf"(?:{word}[-/_]){prefix}v?{version}(?:\.x)?(?:[-_](?:stable|rhel))?", branch) is not None
-    )
+    start = rf"(?:{prefix}(?:{word}[-/_])?|{word}[-/_]{prefix})"
+    return re.fullmatch(rf"{start}v?{version}(?:\.x)?(?:[-_](?:{word}|rhel))?", branch) is not None
 
 
 def serving(tag: str, branches: Iterable[str]) -> str | None:

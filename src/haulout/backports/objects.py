@@ -133,7 +133,10 @@ class Bench:
         """
         found = self._trees.get(tree)
         if found is None:
-            found = self._trees[tree] = parse_tree(self.read(tree, "tree"), len(tree) // 2)
+            try:
+                found = self._trees[tree] = parse_tree(self.read(tree, "tree"), len(tree) // 2)
+            except ValueError as error:
+                raise ContentError(f"tree {tree[:12]} is damaged", hint="look at it with: git fsck") from error
         return found
 
     def at(self, tree: str, path: str) -> Entry | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 from haulout.backports import history
 from haulout.backports.signals import same_commit, sources, subject_key
@@ -27,10 +27,18 @@ class Origin:
     upstream: bool
     """The source is on the main branch."""
     said: str = ""
-    """What the message names."""
+    """What the message names, where that is not in this clone."""
+    via: str | None = None
+    """The backport it was picked from, which was made from ``oid``."""
 
 
-def find_origins(repository: Repository, commits: Sequence[Commit], main: str, base: str) -> dict[str, Origin]:
+_DEEPEST: Final = 10
+"""Picks of picks that are followed."""
+
+
+def find_origins(
+    repository: Repository, commits: Sequence[Commit], main: str, base: str, *, depth: int = 0
+) -> dict[str, Origin]:
     """Return the origins of commits that have one.
 
     Args:
@@ -38,6 +46,7 @@ def find_origins(repository: Repository, commits: Sequence[Commit], main: str, b
         commits: of a branch, since its base.
         main: tip of the main branch.
         base: where the branch began; what is upstream since then is looked through.
+        depth: picks followed so far.
     """
     single = [commit for commit in commits if len(commit.parents) < 2]
     if not single:
@@ -52,8 +61,21 @@ def find_origins(repository: Repository, commits: Sequence[Commit], main: str, b
             guesses[commit.oid].setdefault(oid, []).append("patch-id")
         origin = _chosen(repository, guesses[commit.oid], main)
         if origin is not None:
-            made[commit.oid] = origin
+            made[commit.oid] = _furthest(repository, origin, main, own_ids.get(commit.oid), depth)
     return made
+
+
+def _furthest(repository: Repository, origin: Origin, main: str, patch_id: str | None, depth: int) -> Origin:
+    """Follow a pick from another branch to where that came from."""
+    if origin.oid is None or origin.upstream or depth >= _DEEPEST:
+        return origin
+    fork = repository.merge_base(origin.oid, main)
+    between = history.commits(repository, [origin.oid])
+    further = find_origins(repository, between, main, fork, depth=depth + 1).get(origin.oid) if fork else None
+    if further is None or not further.upstream or further.oid is None:
+        return origin
+    ids = _patch_ids(repository, [origin.oid, further.oid])
+    return replace(further, signals=origin.signals, equal=patch_id in ids.values(), via=origin.oid)
 
 
 def guess(commits: Sequence[Commit], upstream: Sequence[Commit]) -> dict[str, dict[str, list[str]]]:

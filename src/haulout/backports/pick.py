@@ -11,7 +11,7 @@ from haulout.backports import fix as fixes
 from haulout.backports import history, keeping, records, worktree
 from haulout.backports.git import decode
 from haulout.backports.repository import open_repository
-from haulout.errors import ConflictError, NotFoundError, ToolError, UsageError
+from haulout.errors import ConflictError, HauloutError, NotFoundError, ToolError, UsageError
 from haulout.progress import NullProgress
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Stop:
     prerequisites: tuple[Commit, ...]
     """Commits before the source that touched these files and are not on the branch, newest first."""
     worktree: Path
+    instead: tuple[Commit, ...] = ()
+    """Backports of the source on other branches, of which the first would apply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +248,11 @@ def _run(made: Worktree, arguments: Sequence[str], present: list[str]) -> list[s
             if done.code:
                 raise _not_picked(made, done.err)
             return present
-        if made.unmerged() or made.staged():
+        if made.unmerged():
             return present
+        if made.staged():
+            # No conflict, and still no commit: nobody to commit as, a hook, a signature.
+            raise _not_picked(made, done.err)
         present.append(source)
         arguments = ["--skip"]
 
@@ -271,7 +276,8 @@ def _end(repository: Repository, made: Worktree, before: str, present: list[str]
     if source is not None:
         files = made.unmerged() or made.staged()
         commit = history.commits(repository, [source])[0]
-        stop = Stop(commit, tuple(files), tuple(_prerequisites(repository, before, source, files)), made.path)
+        needed = tuple(_prerequisites(repository, head, source, files))
+        stop = Stop(commit, tuple(files), needed, made.path, _instead(repository, made, commit, book.path))
         return PickResult(Outcome.CONFLICT, branch, target, before, head, picked, tuple(present), stop)
     _check_markers(made, picked, before)
     if head == before:
@@ -359,6 +365,22 @@ def _marked(made: Worktree, place: str, allowed: Sequence[str]) -> bool:
 
     count = markers(place)
     return bool(count) and count > max(markers(where) for where in allowed)
+
+
+def _instead(repository: Repository, made: Worktree, source: Commit, book: Path | None) -> tuple[Commit, ...]:
+    """Return the backport of a commit that would apply where the commit itself does not."""
+    from haulout.backports.model import Fix  # noqa: PLC0415 - for conflicts alone
+    from haulout.backports.status import Options, applying  # noqa: PLC0415
+
+    known = records.load_all(book) if book is not None else ()
+    record = next((one for one in known if one.holds(source.oid) and len(one.commits) == 1), None)
+    fix = Fix(source.oid, (source,), record=record)
+    try:
+        found = applying(repository, fix, made.head, Options(ledger=book))
+    except HauloutError:
+        # A hint, and no more than that.
+        return ()
+    return tuple(history.commits(repository, [oid for oid in found if oid != source.oid]))
 
 
 def _prerequisites(repository: Repository, branch: str, source: str, files: Sequence[str]) -> list[Commit]:

@@ -118,7 +118,7 @@ def undoings(walked: Iterable[Commit], of: Iterable[Commit]) -> list[Undoing]:
         for commit, said, subject in noting:
             for target in wanted:
                 named = any(same_commit(one, target.oid) for one in said) or (
-                    subject is not None and subject == subject_key(target.subject)
+                    subject is not None and subject == target.subject.strip()
                 )
                 if named and commit.oid != target.oid:
                     found.append(Undoing(commit, target.oid))
@@ -137,24 +137,21 @@ class Carried:
     """The reverts on the branch that still hold."""
 
 
-def carried(bit: int, walk: Walk, carriers: Sequence[str], reverts: Sequence[Undoing]) -> Carried:
+def carried(bit: int, walk: Walk, carriers: Sequence[str], reverts: Mapping[str, Sequence[Undoing]]) -> Carried:
     """Say which carriers of a fix a branch has, and which of them it has reverted. Pure.
 
     Args:
         bit: the branch's in the masks of ``walk``.
         walk: who is reachable from where.
         carriers: the fix and its backports.
-        reverts: of :func:`undoings`.
+        reverts: of :func:`undoings`, by what is reverted.
     """
-    by_target: dict[str, list[Undoing]] = {}
-    for undoing in reverts:
-        by_target.setdefault(undoing.what, []).append(undoing)
 
     def holding(oid: str, depth: int = 0) -> list[Undoing]:
         """Return the reverts of a commit that are on the branch and not reverted themselves."""
         return [
             undoing
-            for undoing in by_target.get(oid, ())
+            for undoing in reverts.get(oid, ())
             # No chain of reverts is that long; a made-up circle is.
             if walk.on(undoing.commit.oid) & bit and not (depth < 20 and holding(undoing.commit.oid, depth + 1))
         ]

@@ -61,6 +61,11 @@ class Record:
         wanted = name.casefold()
         return any(known.casefold() == wanted for known in (self.id, *self.aliases))
 
+    def knows(self, commit: str) -> bool:
+        """Whether a commit is one of the fix's, upstream or on a branch."""
+        every = (*self.commits, *(oid for backport in self.backports for oid in backport.commits))
+        return any(same_commit(commit, own) for own in every)
+
     def holds(self, commit: str) -> bool:
         """Whether a commit is one of the fix's upstream."""
         return any(same_commit(commit, own) for own in self.commits)

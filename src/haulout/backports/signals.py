@@ -56,9 +56,9 @@ def reverted(message: str) -> tuple[str, ...]:
 
 
 def reverted_subject(message: str) -> str | None:
-    """Return the subject that ``Revert "…"`` names, where no commit is named; compare it as a :func:`subject_key`."""
+    """Return the subject that ``Revert "…"`` names, where no commit is named."""
     found = _REVERT.fullmatch(message.partition("\n")[0].strip())
-    return subject_key(found[1]) if found and not reverted(message) else None
+    return found[1] if found and not reverted(message) else None
 
 
 def fixed(message: str) -> tuple[str, ...]:

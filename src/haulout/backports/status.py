@@ -15,7 +15,7 @@ from haulout.backports.objects import MissingObject
 from haulout.backports.probe import Prober
 from haulout.backports.recognise import carried
 from haulout.backports.renames import Renames
-from haulout.backports.repository import matching, open_repository
+from haulout.backports.repository import Branch, matching, open_repository
 from haulout.backports.trial import Trial
 from haulout.backports.verdict import Facts, best, joined, judged, partial
 from haulout.errors import NotFoundError
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from haulout.backports.model import Fix, Patch
     from haulout.backports.objects import Bench
     from haulout.backports.probe import Tried
-    from haulout.backports.recognise import Carried
-    from haulout.backports.repository import Branch, Repository
+    from haulout.backports.recognise import Carried, Undoing
+    from haulout.backports.repository import Repository
     from haulout.progress import Progress
 
 _PICKABLE: Final = {State.APPLIES}
@@ -101,6 +101,22 @@ def of_fixes(repository: Repository, found: Sequence[Fix], options: Options, pro
                 columns.append(survey.column(fix, rows, Support(kept, name, options.supported)))
                 task.advance(1)
     return Matrix(name, tuple(columns), len(prober.merged) + len(prober.known))
+
+
+def applying(repository: Repository, fix: Fix, commit: str, options: Options) -> tuple[str, ...]:
+    """Return the commits that would give a fix to what is at a commit, where some would."""
+    return at_commits(repository, fix, [commit], repository.mainline(options.main), options)[0].pick
+
+
+def at_commits(
+    repository: Repository, fix: Fix, oids: Sequence[str], main: Branch, options: Options
+) -> tuple[Cell, ...]:
+    """Say of commits whether they have a fix, as if branches ended there."""
+    ends = [Branch(oid, oid, oid) for oid in oids]
+    every = [*ends, *repository.branches(options.remote)]
+    with repository.bench() as bench:
+        survey = Survey(repository, bench, Prober(bench, Renames(repository, bench)), every, main.tip, options)
+        return survey.column(fix, ends, Support(None, "", ())).cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +216,10 @@ class Survey:
         introduced: Introduced,
     ) -> dict[str, Judgement]:
         bits = {branch.ref: 1 << number for number, branch in enumerate(self.every)}
-        said = {branch.ref: carried(bits[branch.ref], walk, unit.carriers, unit.undoings) for branch in rows}
+        reverts: dict[str, list[Undoing]] = {}
+        for undoing in unit.undoings:
+            reverts.setdefault(undoing.what, []).append(undoing)
+        said = {branch.ref: carried(bits[branch.ref], walk, unit.carriers, reverts) for branch in rows}
         trial = Trial(self.prober, unit.forms)
         carriers: dict[str, set[str]] = {}
         for branch in rows:

@@ -93,6 +93,7 @@ def _line(line: Line) -> dict[str, Any]:
         if origin is None
         else {
             "commit": origin.oid or origin.said,
+            "via": origin.via,
             "known": origin.oid is not None,
             "signals": list(origin.signals),
             "equal": origin.equal,
@@ -114,7 +115,8 @@ def lines(found: LogResult) -> Iterator[str]:
         origin = line.origin
         if origin is not None:
             how = "the same patch" if origin.equal else "adapted"
-            yield f"    from {(origin.oid or origin.said)[:12]}, {how}; known by {', '.join(origin.signals)}"
+            via = f" by way of {origin.via[:12]}" if origin.via else ""
+            yield f"    from {(origin.oid or origin.said)[:12]}{via}, {how}; known by {', '.join(origin.signals)}"
         if line.records:
             yield f"    fixes {', '.join(line.records)}"
         if line.reverted_by:

@@ -106,6 +106,7 @@ def document(done: PickResult) -> dict[str, Any]:
             "source": common.commit_document(stop.source),
             "files": list(stop.files),
             "prerequisites": [common.commit_document(one) for one in stop.prerequisites],
+            "instead": [common.commit_document(one) for one in stop.instead],
             "worktree": str(stop.worktree),
         },
         "records": [str(path) for path in done.recorded],
@@ -157,6 +158,9 @@ def _stopped(done: PickResult, branch: str) -> Iterator[str]:
         yield "they were changed before it by commits that the branch does not have; perhaps pick these first:"
         for commit in stop.prerequisites:
             yield f"  {commit.oid[:12]} {commit.subject}"
+    for commit in stop.instead:
+        yield f"another form of it applies: {commit.oid[:12]} {commit.subject}"
+        yield f"  give up, then: haulout backport pick {branch} {commit.oid[:12]}"
     yield f"resolve it in {stop.worktree}"
     yield "  edit the files, then: git add FILE"
     yield f"  then: haulout backport pick {branch} --continue"
