@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 
 import pytest
 
@@ -27,7 +28,7 @@ def test_a_ledger_is_begun_and_goes_on_with_its_comments(tmp_path):
     ledger.add(path, other)
     assert path.read_text().startswith(text)
     assert ledger.load(path).branches == (
-        ledger.Kept(*[getattr(KEPT, name) for name in KEPT.__slots__[:-1]], False),
+        replace(KEPT, supported=False),
         other,
     )
 

@@ -17,11 +17,13 @@ from haulout.backports.signals import (
     Citation,
     fixed,
     identifiers,
-    mentions as message_mentions,
     reverted,
     reverted_subject,
     sources,
     subject_key,
+)
+from haulout.backports.signals import (
+    mentions as message_mentions,
 )
 from haulout.backports.verdict import Facts, best, joined, judged
 from haulout.errors import UsageError
@@ -285,9 +287,13 @@ def test_go_mod_says_what_is_pinned():
     assert found is not None
     assert (found.version, found.indirect) == ("v0.53.1-0.20231206103011-0123456789ab", True)
     assert gomod.required("example.com/comm") is None
-    assert gomod.required("example.com/quoted").version == "v1.2.3+incompatible"
-    assert gomod.replacement("example.com/common", found.version).new_version == "v0.53.2"
-    assert gomod.replacement("example.com/common", "v1").new_version == "v0.53.1"
+    quoted = gomod.required("example.com/quoted")
+    assert quoted is not None
+    assert quoted.version == "v1.2.3+incompatible"
+    for version, new in ((found.version, "v0.53.2"), ("v1", "v0.53.1")):
+        replaced = gomod.replacement("example.com/common", version)
+        assert replaced is not None
+        assert replaced.new_version == new
     local = gomod.replacement("example.com/one", "v1.0.0")
     assert local is not None
     assert local.local

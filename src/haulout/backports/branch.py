@@ -79,7 +79,6 @@ def branch(
     there = next((one for one in every if one.name == kept.name), None)
     if there is None:
         # The old value, all zeros, makes it fail where somebody else was quicker.
-        repository.git.run("check-ref-format", "--branch", kept.name)
         _create(repository, kept.name, base)
     entry = known.entry(name, kept.name)
     if entry is None:

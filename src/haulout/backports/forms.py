@@ -7,7 +7,7 @@ all.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from haulout.backports import history, patches
@@ -15,7 +15,7 @@ from haulout.backports.git import decode, encode
 from haulout.backports.objects import MissingObject
 from haulout.backports.recognise import Candidate, candidates, covers, undoings
 from haulout.backports.signals import same_commit
-from haulout.errors import UsageError
+from haulout.errors import ContentError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from haulout.backports.repository import Repository
 
 _ALIKE: Final = 0.5
-"""Part of a commit's changed lines that another must share to be the same change."""
+"""Part of the lines a commit adds that another must share to be the same change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Unit:
     @property
     def carriers(self) -> tuple[str, ...]:
         """The commits whose presence in history speaks for the fix."""
-        return (self.commit.oid, *(candidate.commit.oid for candidate in self.candidates))
+        return (self.commit.oid, *(one.commit.oid for one in self.candidates if not one.partial))
 
     def signals(self, oid: str) -> tuple[str, ...]:
         """Return what a commit was recognised by."""
@@ -116,13 +116,17 @@ def _patch_ids(
     if patch is None or not patch.changes:
         return {}, None
     paths = sorted(path for path in patch.paths if not path.startswith(f"{history.VENDOR}/")) or sorted(patch.paths)
-    own = history.patch_ids_of(ground.repository, [commit.oid], paths).get(commit.oid)
-    return history.patch_ids(ground.repository, ground.tips, stops, paths), own
+    try:
+        own = history.patch_ids_of(ground.repository, [commit.oid], paths).get(commit.oid)
+        return history.patch_ids(ground.repository, ground.tips, stops, paths), own
+    except ContentError:
+        # Contents are not all in this clone: one signal less.
+        return {}, None
 
 
 def _before(ground: Ground, oids: Sequence[str]) -> list[str]:
     """Return where a walk may stop, so that every descendant of every commit is in it."""
-    base = oids[0]
+    base = next(iter(oids), "")
     if len(oids) > 1:
         base = ground.repository.git.run("merge-base", "--octopus", *oids, ok=(0, 1)).text
     if not base:
@@ -153,8 +157,8 @@ def _unit(
             alike=lambda doubtful: _alike(ground.repository, commit, doubtful),
         )
     found = _with_record(fix, commit, walked, found)
+    found, forms = _forms(ground, fix, patch, found)
     carriers = [commit, *(one.commit for one in found)]
-    forms = tuple(_forms(ground.bench, fix, patch, found, ground.mainline))
     return Unit(commit, patch, forms, tuple(found), tuple(undoings(walked, carriers)))
 
 
@@ -175,21 +179,25 @@ def _with_record(fix: Fix, commit: Commit, walked: Sequence[Commit], found: Sequ
     return list(by_oid.values())
 
 
-def _forms(bench: Bench, fix: Fix, patch: Patch | None, found: Sequence[Candidate], mainline: int) -> Iterator[Form]:
+def _forms(
+    ground: Ground, fix: Fix, patch: Patch | None, found: Sequence[Candidate]
+) -> tuple[list[Candidate], tuple[Form, ...]]:
+    """Return the candidates, those that are only a part of the fix marked, and the forms of all others."""
     globs = fix.record.paths if fix.record else ()
     by_changes: dict[object, list[tuple[Patch, str]]] = {}
     if patch is not None and patch.changes:
         by_changes[patch.changes] = [(patch, patch.commits[0])]
+    judged = []
     for candidate in found:
         oid = candidate.commit.oid
-        form = patches.patch_or_none(bench, oid, mainline=mainline, paths=globs)
-        if form is None or not form.changes:
-            continue
-        if patch is not None and "record" not in candidate.signals and not _covers(bench, form, patch):
-            continue
-        by_changes.setdefault(form.changes, []).append((form, oid))
-    for members in by_changes.values():
-        yield Form(members[0][0], tuple(oid for _, oid in members))
+        form = patches.patch_or_none(ground.bench, oid, mainline=ground.mainline, paths=globs)
+        listed = "record" in candidate.signals
+        partial = form is not None and patch is not None and not listed and not _covers(ground.bench, form, patch)
+        judged.append(replace(candidate, partial=partial))
+        if form is not None and form.changes and not partial:
+            by_changes.setdefault(form.changes, []).append((form, oid))
+    forms = (Form(members[0][0], tuple(oid for _, oid in members)) for members in by_changes.values())
+    return judged, tuple(forms)
 
 
 def _covers(bench: Bench, form: Patch, fix: Patch) -> bool:
@@ -202,11 +210,15 @@ def _covers(bench: Bench, form: Patch, fix: Patch) -> bool:
 
 def _alike(repository: Repository, unit: Commit, doubtful: Sequence[Commit]) -> set[str]:
     """Return which commits change at least half of the lines that the unit changes, wherever these lines are."""
-    changed = _changed_lines(repository, [unit.oid, *(commit.oid for commit in doubtful)])
-    own = changed.get(unit.oid, set())
-    if not own:
+    try:
+        changed = _changed_lines(repository, [unit.oid, *(commit.oid for commit in doubtful)])
+    except ContentError:
+        # Their contents are not in this clone, so there is nothing to tell by.
         return set()
-    return {oid for oid, lines in changed.items() if oid != unit.oid and len(lines & own) >= _ALIKE * len(own)}
+    every = changed.get(unit.oid, set())
+    # What is added tells one change of a line from another.
+    own = {line for line in every if line.startswith("+")} or every
+    return {oid for oid, lines in changed.items() if own and len(lines & own) >= _ALIKE * len(own)} - {unit.oid}
 
 
 def _changed_lines(repository: Repository, oids: Sequence[str]) -> dict[str, set[str]]:

@@ -272,23 +272,25 @@ def failure(verb: str, code: int, err: str, folder: Path) -> HauloutError:
     lines = [line.strip() for line in err.splitlines() if line.strip()]
     told = next((line for line in lines if line.startswith(("fatal:", "error:", "BUG:"))), lines[-1] if lines else "")
     said = re.sub(r"^(?:fatal|error): ", "", told)[:300]
-    if "not a git repository" in said:
-        return NotFoundError(f"no git repository: {folder}", hint="name a clone with --lib (or --consumer)")
-    if "cannot change to" in said:
-        return NotFoundError(f"no such folder: {folder}", hint="name a clone with --lib (or --consumer)")
-    if "dubious ownership" in said:
-        return DeniedError(
-            f"{folder} belongs to somebody else, so git does not read it",
-            hint=f"if you trust it: git config --global --add safe.directory {shlex.quote(os.fspath(folder))}",
-        )
-    if "No space left" in err:
-        return StorageError(os.fspath(folder), "no space left", hint="free some space, or set TMPDIR to another place")
-    if code < 0:
-        return ToolError(TOOL, f"{verb} was killed by signal {-code}")
-    if _DAMAGED.search(said):
-        return ContentError(
-            f"{folder} is damaged or incomplete: git {verb}: {said}", hint="look at it with: git fsck; then clone anew"
-        )
-    if "Permission denied" in said:
-        return StorageError(os.fspath(folder), f"git {verb}: {said}")
-    return ToolError(TOOL, f"{verb}: {said or f'exit code {code}'}")
+    where = os.fspath(folder)
+    clone = "name a clone with --lib (or --consumer)"
+    trust = f"if you trust it: git config --global --add safe.directory {shlex.quote(where)}"
+    damaged = f"{where} is damaged or incomplete: git {verb}: {said}"
+    known: tuple[tuple[bool, HauloutError], ...] = (
+        ("not a git repository" in said, NotFoundError(f"no git repository: {where}", hint=clone)),
+        ("cannot change to" in said, NotFoundError(f"no such folder: {where}", hint=clone)),
+        ("dubious ownership" in said, DeniedError(f"{where} is somebody else's: git does not read it", hint=trust)),
+        ("promisor remote" in said, ContentError(f"{where} is a partial clone: {said}", hint=_WHOLE)),
+        (
+            "No space left" in err,
+            StorageError(where, "no space left", hint="free some, or set TMPDIR to another place"),
+        ),
+        (code < 0, ToolError(TOOL, f"{verb} was killed by signal {-code}")),
+        (bool(_DAMAGED.search(said)), ContentError(damaged, hint="look at it with: git fsck; then clone anew")),
+        ("Permission denied" in said, StorageError(where, f"git {verb}: {said}")),
+    )
+    other = ToolError(TOOL, f"{verb}: {said or f'exit code {code}'}")
+    return next((error for meant, error in known if meant), other)
+
+
+_WHOLE: Final = "fetch what is missing: git fetch --refetch --filter=blob:limit=1t"

@@ -185,7 +185,7 @@ class _Book:
 def _target(repository: Repository, branch: Branch, topic: str | None) -> str:
     """Return the local branch that gets the result."""
     if topic is not None:
-        if repository.git.run("check-ref-format", "--branch", topic, ok=(0, 1, 128)).code or topic.startswith("-"):
+        if not repository.may_be_branch(topic):
             raise UsageError(f"not a name for a branch: {topic[:80]!r}")
         if any(one.name == topic and one.remote is None for one in repository.all_branches()):
             raise ConflictError(f"the branch {topic} exists already", hint="choose another name for --topic")

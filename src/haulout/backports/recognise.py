@@ -26,6 +26,8 @@ class Candidate:
 
     commit: Commit
     signals: tuple[str, ...]
+    partial: bool = False
+    """It leaves out files that the fix changes: where it is, the fix may still be missing."""
 
 
 def candidates(

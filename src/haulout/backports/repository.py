@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from haulout.backports.git import Git, decode, encode, environment, version
+from haulout.backports.git import Git, environment, version
 from haulout.backports.objects import bench
 from haulout.errors import NotFoundError, UsageError
 
@@ -152,6 +152,12 @@ class Repository:
                 return found[0]
         raise NotFoundError(f"no branch {name!r} in {self.path}", hint=near(name, {branch.name for branch in every}))
 
+    def may_be_branch(self, name: str) -> bool:
+        """Whether git takes a name for a new branch."""
+        # Not --branch, which expands "@{-1}".
+        good = self.git.yes("check-ref-format", f"refs/heads/{name}") if "\0" not in name else False
+        return good and not name.startswith("-") and name != "HEAD"
+
     def remotes(self) -> list[str]:
         """Return the names of all remotes."""
         if "remotes" not in self.seen:
@@ -246,23 +252,18 @@ def open_repository(path: Path, *, offline: bool = True) -> Repository:
     """
     git = Git(path, environment(os.environ, offline=offline))
     version(git if path.is_dir() else Git(Path("/"), git.variables))
-    said = git.run(
-        "rev-parse",
-        "--path-format=absolute",
-        "--git-common-dir",
-        "--git-path",
-        "objects",
-        "--show-object-format",
-        "--is-shallow-repository",
-        "--show-cdup",
-    ).out.split(b"\n")
-    common, store, algorithm, shallow, up = (decode(line) for line in said[:5])
+    # Alone, as a folder's name may hold a line end.
+    common = Path(
+        os.fsdecode(git.run("rev-parse", "--path-format=absolute", "--git-common-dir").out.removesuffix(b"\n"))
+    )
+    said = git.text("rev-parse", "--show-object-format", "--is-shallow-repository", "--show-cdup").split("\n")
+    algorithm, shallow, up = (*said, "")[:3]
     return Repository(
         path,
         # Paths are meant from the top.
         Git(path / up, git.variables) if up else git,
-        Path(os.fsdecode(encode(store))),
-        Path(os.fsdecode(encode(common))),
+        common / "objects",
+        common,
         algorithm,
         shallow == "true",
     )

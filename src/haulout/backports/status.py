@@ -233,7 +233,12 @@ class Survey:
             tree = trees[branch.ref]
             tried = trial.results.get(tree, {}) if tree is not None else {}
             results = [(form, tried[form]) for form in unit.forms if form in tried]
-            found[branch.ref] = self._judge(unit, branch, results, said[branch.ref], introduced)
+            parts = tuple(
+                Evidence(one.signals[0], f"{one.commit.oid[:10]} is a part of it", one.commit.oid)
+                for one in unit.candidates
+                if one.partial and walk.on(one.commit.oid) & bits[branch.ref]
+            )
+            found[branch.ref] = self._judge(unit, branch, results, said[branch.ref], introduced, parts)
         return found
 
     def _judge(
@@ -243,6 +248,7 @@ class Survey:
         results: list[tuple[Form, Tried]],
         said: Carried,
         introduced: Introduced,
+        parts: tuple[Evidence, ...],
     ) -> Judgement:
         content = best([tried.content for _, tried in results])
         own = [tried.content for form, tried in results if set(form.commits) & set(said.standing)]
@@ -250,7 +256,7 @@ class Survey:
         facts = Facts(content, best(own) if own else None, bool(said.standing), bool(said.undone), affected)
         state = judged(facts)
         deciding = [(form, tried) for form, tried in results if tried.content is content]
-        told = evidence(unit, state, deciding, said)
+        told = evidence(unit, state, deciding, said) + parts
         if why is not None:
             told = (why, *told) if not affected else (*told, why)
         pick = deciding[0][0].commits[:1] if state is State.APPLIES and deciding else ()
