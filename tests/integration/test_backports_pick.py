@@ -59,7 +59,9 @@ def leftovers(lab: Lab) -> list[str]:
     git = lab.path / ".git"
     names = ("CHERRY_PICK_HEAD", "sequencer", "rr-cache", "worktrees")
     found += [
-        str(git / name) for name in names if (git / name).exists() and (name != "worktrees" or any((git / name).iterdir()))
+        str(git / name)
+        for name in names
+        if (git / name).exists() and (name != "worktrees" or any((git / name).iterdir()))
     ]
     return found
 

@@ -164,12 +164,12 @@ def _patch(repository: Repository, oid: str) -> str:
 
 def _entry(repository: Repository, oid: str, main: str) -> str | None:
     """Return the commit on the first-parent line of main by which another came in; itself, where it is on that line."""
-    line = repository.revisions("--first-parent", f"{oid}..{main}")
+    since = set(repository.revisions("--ancestry-path", f"{oid}..{main}"))
+    line = [one for one in repository.revisions("--first-parent", f"{oid}..{main}") if one in since]
     if not line:
         return oid if oid == main else None
-    oldest = line[-1]
-    parents = repository.revisions("--max-count=1", "--parents", oldest)[1:]
-    return oid if parents and parents[0] == oid else oldest
+    parents = repository.revisions("--max-count=1", "--parents", line[-1])[1:]
+    return oid if parents and parents[0] == oid else line[-1]
 
 
 def pull_requests(repository: Repository, oids: Sequence[str], main: str) -> dict[str, list[str]]:

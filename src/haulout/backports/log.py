@@ -282,7 +282,7 @@ def _files(repository: Repository, commits: Sequence[Commit]) -> dict[str, tuple
     return {oid: tuple(paths) for oid, paths in found.items()}
 
 
-_CREATION: Final = "--creation-factor=95"
+_CREATION: Final = "--creation-factor=1000"
 """Compare the two commits as one, however much was adapted."""
 
 
