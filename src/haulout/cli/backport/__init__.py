@@ -23,9 +23,10 @@ VERBS: Final = {
     "backport",
     cls=Verbs,
     verbs=VERBS,
+    short_help="Keep branches for consumers; know which fix is where.",
     examples=(
         Example("haulout backport status CVE-2024-0001 --lib common", "see which branches have a fix"),
-        Example("haulout backport pick crio-1.24 CVE-2024-0001 --lib common", "give it to one that has not"),
+        Example("haulout backport pick v0.59 CVE-2024-0001 --lib common", "give it to one that has not"),
     ),
 )
 @options.common

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.command(
     "branch",
     cls=Verb,
+    short_help="Begin a branch of a library for a consumer.",
     examples=(
         Example(
             "haulout backport branch --lib common --tag v0.53.0 --consumer crio-1.31",

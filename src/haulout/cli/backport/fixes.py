@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.command(
     "fixes",
     cls=Verb,
+    short_help="List the fixes that a release brings.",
     examples=(Example("haulout backport fixes v0.61.0..v0.62.0 --lib common", "list the fixes between two releases"),),
 )
 @click.argument("series", metavar="OLD..NEW")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.command(
     "log",
     cls=Verb,
+    short_help="Show where a branch's commits come from.",
     examples=(
         Example("haulout backport log crio-1.30 --lib common", "see what a branch has on top of its tag, and why"),
     ),

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 @click.command(
     "pick",
     cls=Verb,
+    short_help="Put fixes onto a branch.",
     examples=(
-        Example("haulout backport pick crio-1.24 CVE-2024-0001 --lib common", "pick a fix that a record describes"),
         Example(
-            "haulout backport pick v0.59 main~2 --lib common --topic fix-v0.59",
+            "haulout backport pick v0.59 main~1 --lib common --topic fix-v0.59",
             "pick a commit into a new branch that begins at v0.59",
         ),
+        Example("haulout backport pick v0.59 CVE-2024-0001 --lib common", "pick a fix that a record describes"),
     ),
 )
 @click.argument("branch", metavar="BRANCH")

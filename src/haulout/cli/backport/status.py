@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.command(
     "status",
     cls=Verb,
+    short_help="Show which branches have a fix.",
     examples=(
         Example("haulout backport status main~1 --lib common", "see which branches have a commit, in whatever form"),
         Example(

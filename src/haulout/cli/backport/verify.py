@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.command(
     "verify",
     cls=Verb,
+    short_help="Check what a consumer pins and vendors.",
     examples=(
         Example(
             "haulout backport verify --lib common --consumer cri-o@release-1.30",
