@@ -101,7 +101,12 @@ class Repository:
 
         Args:
             remote: its name; by default the one that :meth:`remote` finds.
+
+        Raises:
+            NotFoundError: there is no such remote.
         """
+        if remote is not None and remote not in self.remotes():
+            raise NotFoundError(f"no remote {remote!r} in {self.path}", hint=near(remote, self.remotes()))
         remote = remote or self.remote()
         found: dict[tuple[str, str], Branch] = {}
         for branch in self.all_branches():
