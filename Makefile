@@ -30,6 +30,7 @@ docs: $(VENV)/ready
 
 bench: $(VENV)/ready packages
 	$(BIN)/python benchmarks/transfer.py
+	$(BIN)/python benchmarks/backports.py
 
 # Locks carry hashes and no host names (docs/adr/0002).
 lock: $(VENV)/ready

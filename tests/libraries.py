@@ -49,7 +49,7 @@ class Lab:
             input=stdin,
             timeout=120,
             env={
-                "PATH": os.environ["PATH"],
+                **{name: os.environ[name] for name in ("PATH", "GIT_EXEC_PATH") if name in os.environ},
                 "HOME": str(self.path),
                 "GIT_CONFIG_GLOBAL": os.devnull,
                 "GIT_CONFIG_NOSYSTEM": "1",

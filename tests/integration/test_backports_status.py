@@ -607,6 +607,14 @@ class TestNothingIsWritten:
         assert list(tmp_path.iterdir()) == []
 
 
+def said_of_damage(lab: Lab, fix: str) -> str:
+    """Return what a damaged repository leads to: an error, or that a branch is unknown, as versions of git differ."""
+    try:
+        return states(status(lab.path, [fix]))["old"]
+    except (ContentError, NotFoundError) as error:
+        return "one line" if "\n" not in str(error) else str(error)
+
+
 class TestBadInput:
     def test_no_such_fix(self, lab, tmp_path):
         for name in (
@@ -670,11 +678,9 @@ class TestBadInput:
         if kind == "blob":
             # Nothing needs it: that old has the content from before is told by ids.
             assert states(status(lab.path, [fix]))["old"] == "missing, applies"
-            lab.switch("old", None)
+            lab.switch("old")
             lab.commit("Own", {"a.go": numbered({3: "own"})})
-        with pytest.raises((ContentError, NotFoundError)) as caught:
-            status(lab.path, [fix])
-        assert "\n" not in str(caught.value)
+        assert said_of_damage(lab, fix) in {"unknown", "one line"}
 
     def test_a_damaged_pack(self, lab):
         fix = mend(lab)

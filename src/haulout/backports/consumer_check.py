@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 _SECONDS: Final = 3600.0
 _TARGET: Final = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")
 _LONGEST: Final = 20_000
-"""Characters of output kept, from its end."""
+"""Bytes of output kept, from its end."""
 
 
 def run_make(consumer: Repository, commit: str, target: str) -> tuple[int, str]:
@@ -41,17 +43,24 @@ def run_make(consumer: Repository, commit: str, target: str) -> tuple[int, str]:
         git = Git(Path(made), environment(os.environ) | {"GIT_ALLOW_PROTOCOL": "file"})
         git.run("clone", "--quiet", "--shared", "--no-checkout", "--", str(consumer.common), str(place))
         Git(place, git.variables).run("checkout", "--quiet", "--detach", commit)
-        try:
-            done = subprocess.run(
+        with tempfile.TemporaryFile() as said:
+            process = subprocess.Popen(
                 [program, target],
                 cwd=place,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                stdout=said,
                 stderr=subprocess.STDOUT,
-                timeout=_SECONDS,
-                check=False,
                 env={name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+                # What it starts is ended with it.
+                start_new_session=True,
             )
-        except subprocess.TimeoutExpired:
-            raise ToolError("make", f"{target} did not end within {_SECONDS:.0f} seconds") from None
-        return done.returncode, decode(done.stdout)[-_LONGEST:]
+            try:
+                code = process.wait(_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise ToolError("make", f"{target} did not end within {_SECONDS:.0f} seconds") from None
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            said.seek(max(0, said.seek(0, os.SEEK_END) - _LONGEST))
+            return code, decode(said.read())
