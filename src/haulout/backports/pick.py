@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from haulout.backports import fix as fixes
-from haulout.backports import history, keeping, records, worktree
+from haulout.backports import history, keeping, markers, records, worktree
 from haulout.backports.git import decode
 from haulout.backports.repository import open_repository
 from haulout.errors import ConflictError, HauloutError, NotFoundError, ToolError, UsageError
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from haulout.backports.worktree import Worktree
     from haulout.progress import Progress
 
-_MARKER: Final = re.compile(rb"^(?:<<<<<<< |>>>>>>> |\|\|\|\|\|\|\| )", re.MULTILINE)
 _MOST: Final = 20
 """Prerequisites listed."""
 
@@ -146,7 +144,7 @@ def go_on(path: Path, name: str, *, book: Path | None = None, record: str | None
     present: list[str] = []
     source = made.picking
     if source is not None:
-        _check_resolved(made, source)
+        markers.check_resolved(made, source)
         present = _run(made, ["--skip" if not made.staged() else "--continue"], [source] if not made.staged() else [])
     return _end(repository, made, before, present, _Book(book, record, ()))
 
@@ -279,7 +277,7 @@ def _end(repository: Repository, made: Worktree, before: str, present: list[str]
         needed = tuple(_prerequisites(repository, head, source, files))
         stop = Stop(commit, tuple(files), needed, made.path, _instead(repository, made, commit, book.path))
         return PickResult(Outcome.CONFLICT, branch, target, before, head, picked, tuple(present), stop)
-    _check_markers(made, picked, before)
+    markers.check_commits(made, [(one.commit, one.source or before) for one in picked])
     if head == before:
         worktree.remove(repository, made)
         return PickResult(Outcome.PRESENT, branch, target, before, before, (), tuple(present))
@@ -324,47 +322,6 @@ def _under_way(repository: Repository, name: str) -> tuple[Worktree, str]:
                 raise NotFoundError(f"the branch {_short(made.branch)} is gone", hint="--abort gives the picks up")
             return made, before
     raise NotFoundError(f"no picks onto {name} are under way", hint="begin: haulout backport pick BRANCH FIX")
-
-
-def _check_resolved(made: Worktree, source: str) -> None:
-    unmerged = made.unmerged()
-    if unmerged:
-        raise ConflictError(
-            f"still in conflict: {', '.join(unmerged[:8])}",
-            hint=f"resolve them in {made.path}, then: git add FILE",
-        )
-    unsaved = made.unsaved()
-    if unsaved:
-        raise ConflictError(f"changed and not staged: {', '.join(unsaved[:8])}", hint=f"in {made.path}: git add FILE")
-    marked = [path for path in made.staged() if _marked(made, f":{path}", (f"HEAD:{path}", f"{source}:{path}"))]
-    if marked:
-        raise ConflictError(
-            f"conflict markers in {', '.join(marked[:8])}", hint=f"resolve them in {made.path}, then: git add FILE"
-        )
-
-
-def _check_markers(made: Worktree, picked: Sequence[Picked], before: str) -> None:
-    """Refuse to move the branch onto commits with conflict markers, whoever made them."""
-    for one in picked:
-        out = made.git.run("diff-tree", "-r", "--no-commit-id", "--name-only", "-z", one.commit).out
-        for path in filter(None, decode(out).split("\0")):
-            source = f"{one.source or before}:{path}"
-            if _marked(made, f"{one.commit}:{path}", (f"{one.commit}^:{path}", source)):
-                raise ConflictError(
-                    f"conflict markers in {path} of {one.commit[:12]}",
-                    hint=f"amend it in {made.path}, then --continue; or --abort",
-                )
-
-
-def _marked(made: Worktree, place: str, allowed: Sequence[str]) -> bool:
-    """Whether a file has conflict markers that it does not have in other places (a test's data may)."""
-
-    def markers(where: str) -> int:
-        done = made.git.run("cat-file", "blob", where, ok=(0, 128))
-        return len(_MARKER.findall(done.out)) if done.code == 0 else 0
-
-    count = markers(place)
-    return bool(count) and count > max(markers(where) for where in allowed)
 
 
 def _instead(repository: Repository, made: Worktree, source: Commit, book: Path | None) -> tuple[Commit, ...]:
