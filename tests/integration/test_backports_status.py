@@ -358,6 +358,21 @@ class TestSeries:
         lab.commit("Squashed", {"a.go": numbered({10: "ten, again"})})
         assert states(status(lab.path, ["F"], Options(ledger=book)))["old"] == "present"
 
+    def test_merges_within_a_series_bring_nothing_of_their_own(self, lab):
+        first = lab.head
+        lab.switch("topic", "main")
+        lab.commit("One", {"a.go": numbered({10: "ten"})})
+        lab.switch("main")
+        lab.commit("Elsewhere", {"b.go": "elsewhere\n"})
+        lab.clock += 60
+        lab.git("merge", "-q", "--no-ff", "--no-edit", "topic")
+        lab.git("branch", "-D", "topic")
+        (column,) = status(lab.path, [f"{first}..main"]).columns
+        assert [commit.subject for commit in column.fix.commits] == ["One", "Elsewhere"] or [
+            commit.subject for commit in column.fix.commits
+        ] == ["Elsewhere", "One"]
+        assert {str(cell.state) for cell in column.cells} == {"present", "missing, applies"}
+
     @pytest.mark.parametrize("series", ["main..main", "main..v1.0.0", "..main", "main..", "a...b"])
     def test_no_series(self, lab, series):
         with pytest.raises((UsageError, NotFoundError)):
@@ -718,6 +733,14 @@ class TestBadInput:
         with pytest.raises(NotFoundError) as caught:
             status(common.lab.path, ["CVE-2024-9999"], Options(ledger=tmp_path / "backports.toml"))
         assert CVE in str(caught.value.hint)
+
+    def test_a_backport_stands_in_for_an_upstream_that_is_not_here(self, common, tmp_path):
+        (tmp_path / "fixes").mkdir()
+        (tmp_path / "fixes/a.toml").write_text(
+            f'id = "X"\ncommits = ["{"d" * 40}"]\n[[backport]]\nbranch = "v0.57"\ncommits = ["{common.oldest}"]\n'
+        )
+        matrix = status(common.lab.path, ["X"], Options(ledger=tmp_path / "backports.toml"))
+        assert states(matrix) == states(status(common.lab.path, [common.fix]))
 
     def test_a_record_of_commits_that_are_not_here(self, common, tmp_path):
         (tmp_path / "fixes").mkdir()

@@ -60,5 +60,3 @@ def _marked(made: Worktree, place: str, allowed: Sequence[str]) -> bool:
 
     count = markers(place)
     return bool(count) and count > max(markers(where) for where in allowed)
-
-

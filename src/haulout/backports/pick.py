@@ -118,7 +118,7 @@ def pick(
             hint=f"haulout backport pick {name} --continue, or --abort",
         )
     known = records.load_all(book) if book is not None else ()
-    wanted = [fixes.resolve(repository, one, known, mainline=mainline) for one in dict.fromkeys(names)]
+    wanted = [fixes.resolve(repository, one, known, merges=True, mainline=mainline) for one in dict.fromkeys(names)]
     sources = _sources(wanted)
     _check_merges(repository, sources, mainline)
     before = branch.tip

@@ -61,7 +61,7 @@ def found_ledger(given: Path | None, *, create: bool = False) -> Path | None:
     path = given or (Path(named) if named else None)
     if path is None:
         path = Path(LEDGER)
-        return path if create or path.exists() or Path("fixes").is_dir() else None
+        return path if create or path.exists() else None
     if path.is_dir():
         path /= LEDGER
     if not create and not path.exists() and not (path.parent / "fixes").is_dir():

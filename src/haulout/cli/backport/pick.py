@@ -139,6 +139,8 @@ def lines(done: PickResult, branch: str, where: str = "") -> Iterator[str]:
     yield f"{done.target} is at {done.after[:12]} now, {count(len(done.picked), 'commit')} further"
     for path in done.recorded:
         yield f"entered into {path}"
+    if not done.recorded:
+        yield "entered nowhere: there is no ledger; say where with --ledger FILE"
     sent = proposal(done)
     yield f"to publish it: {sent.push}"
     yield ""

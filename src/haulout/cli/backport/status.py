@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 
 from haulout.cli import options
 from haulout.cli.backport import common
+from haulout.cli.terminal import count
 from haulout.cli.tree import Example, Verb
 from haulout.errors import UsageError
 
@@ -155,10 +157,9 @@ def _column(column: Column) -> Iterator[str]:
         served = f" (for {', '.join(cell.consumers)})" if cell.consumers else ""
         why = "; ".join(one.text for one in cell.evidence)
         yield f"{mark} {cell.branch.shown:<{width}}  {cell.state:<{states}}  {why}{served}".rstrip()
-    counted: dict[str, int] = {}
-    for cell in column.cells:
-        counted[cell.state] = counted.get(cell.state, 0) + 1
+    counted = Counter(cell.state for cell in column.cells)
     lacking = sum(cell.lacking for cell in column.cells)
-    yield f"{len(column.cells)} branches: {', '.join(f'{number} {state}' for state, number in counted.items())}"
+    sums = "; ".join(f"{number} {state}" for state, number in counted.most_common())
+    yield f"{count(len(column.cells), 'branch', 'branches')}: {sums}"
     if lacking:
         yield f"{lacking} supported {'branch lacks' if lacking == 1 else 'branches lack'} it, or may"
