@@ -288,6 +288,12 @@ class TestFixes:
         (one,) = found.fixed
         assert (one.id, one.recorded, one.commits) == (CVE, False, (made.library.fix,))
 
+    def test_a_backport_that_lost_its_cve_is_known_by_its_source(self, made):
+        lab = made.library.lab
+        assert CVE not in lab.git("log", "--format=%B", "v0.53.0..crio-1.27")
+        found = fixes(lab.path, "v0.53.0..crio-1.27", Options())
+        assert [(one.id, one.commits, one.recorded) for one in found.fixed] == [(CVE, (made.library.fix,), False)]
+
     def test_a_message_that_was_reverted_does_not(self, made):
         lab = made.library.lab
         lab.clock += 60

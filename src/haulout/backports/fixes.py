@@ -10,6 +10,7 @@ from haulout.backports import history, library, records
 from haulout.backports.git import decode
 from haulout.backports.gomod import GoMod, Version, pseudo_version
 from haulout.backports.model import Fix, State
+from haulout.backports.origins import find_origins
 from haulout.backports.pin import find_pin, module_folder
 from haulout.backports.purl import purl
 from haulout.backports.repository import Branch, open_repository
@@ -116,7 +117,7 @@ def fixes(
         if not record.library or record.library == declared or declared.endswith(f"/{record.library}")
     ]
     wanted = [fix_names.of_record(repository, record) for record in known]
-    wanted += _told(repository, ends[0].commit, ends[1].commit, wanted)
+    wanted += _told(repository, ends[0].commit, ends[1].commit, main.tip, wanted)
     found = []
     with (progress or NullProgress()).task("looking at fixes", len(wanted), unit="fixes") as task:
         for fix in wanted:
@@ -180,19 +181,37 @@ def version_of(repository: Repository, oid: str, module: str) -> str:
     return pseudo_version(base if base and Version.parse(base).commit is None else None, oid, committed)
 
 
-def _told(repository: Repository, old: str, new: str, recorded: Sequence[Fix]) -> list[Fix]:
-    """Return the fixes that only messages speak of, by identifier."""
+def _told(repository: Repository, old: str, new: str, main: str, recorded: Sequence[Fix]) -> list[Fix]:
+    """Return the fixes that only messages speak of, by identifier.
+
+    A backport often lost the line that names it; then the message of the upstream commit it was made from counts.
+    """
     between = history.between(repository, "--reverse", "--topo-order", "--no-merges", f"{old}..{new}")
     undone = [oid for commit in between for oid in reverted(commit.message)]
     known = {name.casefold() for fix in recorded if fix.record for name in (fix.record.id, *fix.record.aliases)}
+    upstream = _upstream(repository, between, old, new, main)
     by_id: dict[str, list[Commit]] = {}
     for commit in between:
         if reverted(commit.message) or any(same_commit(oid, commit.oid) for oid in undone):
             continue
         names = identifiers(commit.message)
+        source = upstream.get(commit.oid)
+        if not names and source is not None:
+            names = identifiers(source.message)
         if names and not any(name.casefold() in known for name in names):
-            by_id.setdefault(names[0], []).append(commit)
+            by_id.setdefault(names[0], []).append(source or commit)
     return [Fix(name, tuple(commits)) for name, commits in by_id.items()]
+
+
+def _upstream(repository: Repository, between: Sequence[Commit], old: str, new: str, main: str) -> dict[str, Commit]:
+    """Return the upstream commits that those of a branch were made from."""
+    branch_only = set(repository.revisions("--no-merges", new, f"^{old}", f"^{main}"))
+    own = [commit for commit in between if commit.oid in branch_only]
+    fork = repository.merge_base(new, main)
+    origins = find_origins(repository, own, main, fork) if own and fork else {}
+    wanted = {oid: origin.oid for oid, origin in origins.items() if origin.oid is not None and origin.upstream}
+    found = {commit.oid: commit for commit in history.commits(repository, list(dict.fromkeys(wanted.values())))}
+    return {oid: found[source] for oid, source in wanted.items()}
 
 
 def _delivered(repository: Repository, fix: Fix, ends: Sequence[Release], main: Branch, options: Options) -> Delivered:

@@ -126,7 +126,7 @@ def lines(found: LogResult) -> Iterator[str]:
             yield f"    later on {found.main.name}: {one.commit.oid[:12]} {one.how}: {one.commit.subject}"
         for flag in line.flags:
             yield f"  ! {flag}"
-        for text in (line.range_diff or "").splitlines():
+        for text in (line.range_diff or "").expandtabs().splitlines():
             yield f"    {text}"
     for flag in found.flags:
         yield f"! {flag}"

@@ -107,9 +107,9 @@ def lines(found: VerifyResult) -> Iterator[str]:
             yield f"  {path}"
     if files is not None and files.patch:
         yield "patched in the tree:"
-        for line in files.patch.splitlines():
+        for line in files.patch.expandtabs().splitlines():
             yield f"  {line}"
     if found.output and not found.good:
         yield "what make said at its end:"
-        for line in found.output.splitlines()[-20:]:
+        for line in found.output.expandtabs().splitlines()[-20:]:
             yield f"  {line}"
