@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.libraries import ANNA, CVE, FILE, SUBJECT, Lab, security, source, undone
 
 from haulout.backports.status import Options, status
-from haulout.errors import ContentError, NotFoundError, UsageError
+from haulout.errors import ContentError, DeniedError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from haulout.backports.model import Matrix
@@ -707,6 +709,17 @@ class TestBadInput:
         pack.write_bytes(raw)
         with pytest.raises((ContentError, NotFoundError)):
             status(lab.path, [fix])
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder away")
+    def test_somebody_elses_repository(self, lab, monkeypatch):
+        for folder, folders, files in os.walk(lab.path):
+            for name in (".", *folders, *files):
+                os.chown(Path(folder, name), 12345, 12345, follow_symlinks=False)
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+        monkeypatch.delenv("SUDO_UID", raising=False)
+        with pytest.raises(DeniedError, match="somebody else's") as caught:
+            status(lab.path, ["main"])
+        assert "safe.directory" in str(caught.value.hint)
 
     def test_no_git(self, lab, monkeypatch):
         from haulout.errors import ToolError
