@@ -286,6 +286,20 @@ class TestForms:
         lab.commit(f"Adapted\n\n{note.format(fix)}", {FILE: source(52, safe=True)})
         assert states(status(lab.path, [fix])) == {"main": "present", "one": "present", "two": "missing, applies"}
 
+    def test_a_form_in_another_file_is_seen_though_the_first_file_is_untouched(self, lab, tmp_path):
+        fix = mend(lab)
+        lab.git("branch", "two", "old")
+        lab.switch("old")
+        pick = lab.commit("Elsewhere", {"b.go": "b, guarded\n"})
+        lab.switch("two")
+        lab.commit("Other words", {"b.go": "b, guarded\n"}, author=ANNA)
+        (tmp_path / "fixes").mkdir()
+        (tmp_path / "fixes/F.toml").write_text(
+            f'id = "F"\ncommits = ["{fix}"]\n[[backport]]\nbranch = "old"\ncommits = ["{pick}"]\n'
+        )
+        found = states(status(lab.path, ["F"], Options(ledger=tmp_path / "backports.toml")))
+        assert found == {"main": "present", "old": "present", "two": "present"}
+
     def test_picks_of_picks_are_followed(self, tmp_path):
         lab = Lab.make(tmp_path / "lib")
         lab.commit("Begin", {FILE: source(52)})

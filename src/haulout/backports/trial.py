@@ -57,9 +57,9 @@ class Trial:
         home = {oid: form for form in self.forms for oid in form.commits}
         own = [(tree, home[oid]) for tree, oids in carriers.items() for oid in oids if oid in home]
         self._try([*((tree, upstream) for tree in carriers if not self._has(tree, Content.SAME)), *own])
-        left = [tree for tree in carriers if tree not in by_ids and not self._has(tree, Content.SAME)]
-        self._try((tree, form) for tree in left for form in usual if self._could_be(tree, form))
-        left = [tree for tree in left if not self._has(tree, Content.SAME)]
+        left = [tree for tree in carriers if not self._has(tree, Content.SAME)]
+        self._try((tree, form) for tree in left for form in usual if self._undecided(tree, form))
+        left = [tree for tree in left if tree not in by_ids and not self._has(tree, Content.SAME)]
         order = {tree: self._nearest(tree, usual) for tree in left}
         for some in (slice(_FIRST), slice(_FIRST, None)):
             left = [tree for tree in left if not self._has(tree, Content.APPLIES)]
@@ -86,6 +86,11 @@ class Trial:
                 if tried.content is Content.SAME:
                     return True
         return tree in self.results
+
+    def _undecided(self, tree: str, form: Form) -> bool:
+        """Whether a form may be there, of whose files not all are known to be as they were before the fix."""
+        untouched = [tried.patch.paths for tried in self.results.get(tree, {}).values() if tried.untouched]
+        return not any(form.patch.paths <= paths for paths in untouched) and self._could_be(tree, form)
 
     def _could_be(self, tree: str, form: Form) -> bool:
         """Whether a form may be there: whether all lines that it adds are."""
