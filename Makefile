@@ -30,7 +30,9 @@ docs: $(VENV)/ready
 
 bench: $(VENV)/ready packages
 	$(BIN)/python benchmarks/transfer.py
+	$(BIN)/python benchmarks/delta.py
 	$(BIN)/python benchmarks/reliability.py
+	$(BIN)/python benchmarks/backports.py
 
 # Locks carry hashes and no host names (docs/adr/0002).
 lock: $(VENV)/ready

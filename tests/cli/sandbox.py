@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import random
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.libraries import CVE, Lab, vendoring
 from tests.servers import docker_registry, find
 
 if TYPE_CHECKING:
@@ -92,10 +97,11 @@ def raw_disk(path: Path, seed: int, size: int = 4 << 20) -> Path:
 
 
 @contextmanager
-def sandbox(tmp_path: Path, *, registry: bool = True) -> Iterator[Sandbox]:
+def sandbox(tmp_path: Path, *, registry: bool = True, libraries: bool = False) -> Iterator[Sandbox]:
     """Make a sandbox with disks and ``token`` in it, logged in to its registry.
 
     The disks are ``disk.raw``, ``disk.qcow2``, ``arm.qcow2``, and the next versions ``next.raw`` and ``next.qcow2``.
+    With ``libraries`` there are the clones ``common`` and ``cri-o`` too, a ledger and a fix record.
     """
     home, work, programs = tmp_path / "home", tmp_path / "work", tmp_path / "bin"
     for folder in (home, work, programs):
@@ -112,7 +118,12 @@ def sandbox(tmp_path: Path, *, registry: bool = True) -> Iterator[Sandbox]:
         _qcow2(work / "next.raw", work / "next.qcow2")
         _qcow2(raw_disk(home / "arm.raw", 2), work / "arm.qcow2")
     (work / "token").write_text(f"{CREDENTIALS[1]}\n")
+    if libraries:
+        _libraries(work)
     environment = {
+        # So that ids of commits are the same in every run.
+        "GIT_COMMITTER_DATE": "1700300000 +0000",
+        "GIT_CONFIG_NOSYSTEM": "1",
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "PATH": f"{programs}:{os.environ['PATH']}",
@@ -134,6 +145,34 @@ def sandbox(tmp_path: Path, *, registry: bool = True) -> Iterator[Sandbox]:
             yield made
     else:
         yield Sandbox(work, None, environment)
+
+
+def _libraries(work: Path) -> None:
+    for name in ("common", "cri-o"):
+        shutil.copytree(_built_libraries() / name, work / name, symlinks=True)
+    lab = Lab(work / "common")
+    fix = lab.git("rev-parse", "main~1")
+    entry = (
+        '[[branch]]\nlibrary = "library/common"\nname = "crio-1.{0}"\nbase = "{1}"\nconsumer = "crio"\n'
+        'consumer-version = "1.{0}"\nconsumer-branch = "release-1.{0}"\n'
+    )
+    bases = {24: "v0.52.0", 25: "v0.52.0", 26: "v0.52.0", 27: "v0.53.0", 28: "v0.55.0", 29: "v0.57.0", 30: "v0.58.0"}
+    entries = [entry.format(number, base) for number, base in bases.items()]
+    (work / "backports.toml").write_text("\n".join(['supported = ["main", "v0.5[7-9]", "v0.6*"]\n', *entries]))
+    (work / "fixes").mkdir()
+    (work / f"fixes/{CVE}.toml").write_text(
+        f'id = "{CVE}"\naliases = ["GHSA-mc76-5925-c5p6"]\nsummary = "Links could lead out of a container"\n'
+        f'library = "library/common"\ncommits = ["{fix}"]\n'
+    )
+
+
+@cache
+def _built_libraries() -> Path:
+    """Build the clones once a process; removed when it ends."""
+    folder = tempfile.TemporaryDirectory(prefix="haulout-tests-")
+    atexit.register(folder.cleanup)
+    vendoring(Path(folder.name))
+    return Path(folder.name)
 
 
 def _qcow2(raw: Path, path: Path) -> None:

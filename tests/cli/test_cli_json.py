@@ -19,6 +19,7 @@ from tests.cli.sandbox import CREDENTIALS, EXAMPLE_HOSTS, ROOT, sandbox
 from tests.cli.test_docs_commands import follow
 from tests.servers import needs
 
+from haulout.cli.backport import VERBS as BACKPORT
 from haulout.cli.progress import JsonLines
 
 DOCUMENT = ROOT / "docs/json.md"
@@ -29,6 +30,7 @@ PAIRS = [
 ]
 VOLATILE = {"seconds", "requests", "sent", "received", "fetched", "allocated"}
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_COMMIT = re.compile(r"\b[0-9a-f]{40}\b")
 
 
 def shortened(value: Any, host: str, home: str) -> Any:
@@ -39,6 +41,7 @@ def shortened(value: Any, host: str, home: str) -> Any:
         return [shortened(item, host, home) for item in value]
     if isinstance(value, str):
         value = _DIGEST.sub(lambda found: f"{found[0][:15]}…", value).replace(host, EXAMPLE_HOSTS[0])
+        value = _COMMIT.sub(lambda found: f"{found[0][:8]}…", value)
         value = value.replace(home, "/home/builder")
         return value if len(value) < 200 else f"{value[:40]}…"
     return value
@@ -63,7 +66,7 @@ def comparable(value: Any, path: tuple[str, ...] = ()) -> Any:
 @needs("qemu-img", "docker-registry")
 def test_every_verb_prints_the_documented_json(tmp_path):
     told: list[tuple[int, str]] = []
-    with sandbox(tmp_path) as place:
+    with sandbox(tmp_path, libraries=True) as place:
         for command, shown in PAIRS:
             out = follow(place, command, "docs/json.md")
             assert out.count("\n") == 1, "one object on one line"
@@ -85,7 +88,9 @@ def test_every_verb_and_every_member_is_documented():
         for member in json.loads(shown.text):
             assert f"`{member}`" in text, f"{command.commands}: {member}"
     verbs = {json.loads(shown.text).get("verb") for _, shown in PAIRS}
-    assert verbs == {None, "push", "pull", "resolve", "inspect", "delta", "login", "logout", "completion"}
+    assert verbs == {None, "push", "pull", "resolve", "inspect", "delta", "login", "logout", "completion"} | {
+        f"backport {name}" for name in BACKPORT
+    }
 
 
 def test_progress_events_have_the_documented_members():

@@ -50,6 +50,7 @@ MADE = [
     (errors.InvalidManifest("index", "no JSON"), 8),
     (errors.InvalidToc("gap"), 8),
     (errors.InvalidFrame("short"), 8),
+    (errors.InvalidDelta("of another disk"), 8),
     (errors.UnsafeDiskError("f", "backing-file", "it has one"), 9),
     (errors.StorageError("f", "full"), 10),
     (errors.ToolError("qemu-img", "missing"), 11),

@@ -32,7 +32,8 @@ def follow(place: Sandbox, block: Block, where: str) -> str:
 @needs("qemu-img", "docker-registry")
 @pytest.mark.parametrize("name", [name for name, found in RUN.items() if found])
 def test_the_commands_of_a_document_run(name, tmp_path):
-    with sandbox(tmp_path) as place:
+    libraries = any("backport" in command for block in RUN[name] for command in block.commands)
+    with sandbox(tmp_path, libraries=libraries) as place:
         for block in RUN[name]:
             follow(place, block, name)
 

@@ -89,6 +89,8 @@ def test_importing_haulout_loads_nothing_of_weight():
         ),
         (["pull", "--help"], {"rich", "numpy", "urllib3", "zstandard", "haulout.transfer"}),
         (["resolve", "oci:nowhere:1"], {"rich"}),
+        (["backport", "status", "--help"], {"rich", "numpy", "urllib3", "tomlkit", "haulout.backports.status"}),
+        (["backport", "status", "main", "--lib", "/nowhere"], {"rich", "numpy", "urllib3", "zstandard", "tomlkit"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

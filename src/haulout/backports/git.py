@@ -1,0 +1,296 @@
+"""Run ``git``: the only place that starts it.
+
+Always with an argument list, in the C locale, without optional locks, prompts, pagers or editors. Names that people
+type reach git after ``--end-of-options`` alone, and only to become object ids; everything else runs on those.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Final
+
+from haulout.errors import ContentError, DeniedError, HauloutError, NotFoundError, StorageError, ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+_LOG = logging.getLogger(__name__)
+
+TOOL: Final = "git"
+OLDEST: Final = (2, 39)
+"""Debian 12 has it; ``merge-tree --write-tree`` came with 2.38."""
+_INSTALL: Final = "install it: the package is called git"
+_SECONDS: Final = 3600.0
+"""After which a git that does not end is given up."""
+
+_KEPT: Final = re.compile(
+    r"GIT_(?:CONFIG_(?:GLOBAL|SYSTEM|NOSYSTEM|COUNT|KEY_\d+|VALUE_\d+)|COMMITTER_\w+|EXEC_PATH|CEILING_DIRECTORIES"
+    r"|DISCOVERY_ACROSS_FILESYSTEM)"
+)
+"""Of git's own variables, those that people set on purpose. GIT_DIR and its like come from hooks and would mislead."""
+
+_SETTINGS: Final = (
+    "color.ui=false",
+    "core.fsmonitor=false",
+    "core.quotePath=false",
+    "diff.mnemonicPrefix=false",
+    "diff.noprefix=false",
+    "gc.auto=0",
+    "i18n.logOutputEncoding=UTF-8",
+    "log.showSignature=false",
+    "maintenance.auto=false",
+    "merge.conflictStyle=merge",
+    "rerere.enabled=false",
+)
+"""Settings of a user that would change what is printed, or write behind our back."""
+_FIRST: Final = ("--no-pager", "--no-optional-locks", *(part for setting in _SETTINGS for part in ("-c", setting)))
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A git that ended."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def text(self) -> str:
+        """Standard output as text, without its last line end."""
+        return decode(self.out).removesuffix("\n")
+
+
+def decode(raw: bytes) -> str:
+    """Return git's bytes as text; what is not UTF-8 survives as surrogates."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def encode(text: str) -> bytes:
+    """Undo :func:`decode`."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def environment(given: Mapping[str, str], *, offline: bool = True) -> dict[str, str]:
+    """Return the environment git runs in. Pure.
+
+    Args:
+        given: this process's.
+        offline: let no object be fetched from anywhere, whatever a partial clone would like.
+    """
+    kept = {name: value for name, value in given.items() if not name.startswith("GIT_") or _KEPT.fullmatch(name)}
+    kept.pop("LANGUAGE", None)
+    made = kept | {
+        "LC_ALL": "C",
+        "GIT_EDITOR": ":",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_PAGER": "cat",
+        "GIT_TERMINAL_PROMPT": "0",
+    }
+    if offline:
+        # git before 2.44 does not know the first; no protocol is called none.
+        made |= {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """git in one place."""
+
+    folder: Path
+    variables: Mapping[str, str] = field(default_factory=lambda: environment(os.environ))
+
+    def argv(self, *arguments: str) -> list[str]:
+        """Return the whole command line."""
+        return [TOOL, "-C", os.fspath(self.folder), *_FIRST, *arguments]
+
+    def run(self, *arguments: str, stdin: bytes = b"", ok: Sequence[int] = (0,)) -> Done:
+        """Run git to its end.
+
+        Args:
+            arguments: the command and what follows it.
+            stdin: its standard input.
+            ok: exit codes that are answers, not failures.
+
+        Raises:
+            HauloutError: of the kind that :func:`failure` finds in what git said.
+        """
+        command = self.argv(*arguments)
+        _LOG.debug("running %s", shlex.join(arguments))
+        try:
+            done = subprocess.run(
+                command, input=stdin, capture_output=True, env=dict(self.variables), timeout=_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise ToolError(TOOL, f"{arguments[0]} did not end within {_SECONDS:.0f} seconds") from None
+        except (OSError, ValueError) as error:
+            raise not_started(error, self.folder) from error
+        err = decode(done.stderr)
+        if done.returncode not in ok:
+            raise failure(arguments[0], done.returncode, err, self.folder)
+        return Done(done.returncode, done.stdout, err)
+
+    def text(self, *arguments: str, stdin: bytes = b"") -> str:
+        """Run git; return what it printed."""
+        return self.run(*arguments, stdin=stdin).text
+
+    def yes(self, *arguments: str) -> bool:
+        """Run a git command that answers 0 for yes and 1 for no."""
+        return self.run(*arguments, ok=(0, 1)).code == 0
+
+    @contextmanager
+    def process(self, *arguments: str, stdin: int | IO[bytes] = subprocess.PIPE) -> Iterator[Talk]:
+        """Start a git that does not outlive the block; leaving it in peace raises what it failed with."""
+        _LOG.debug("starting %s", shlex.join(arguments))
+        with tempfile.TemporaryFile() as errors:
+            try:
+                process = subprocess.Popen(
+                    self.argv(*arguments),
+                    stdin=stdin,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=dict(self.variables),
+                )
+            except (OSError, ValueError) as error:
+                raise not_started(error, self.folder) from error
+            talk = Talk(arguments[0], process, errors, self.folder)
+            try:
+                yield talk
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                talk.close()
+
+    def piped(self, first: Sequence[str], second: Sequence[str], stdin: bytes) -> bytes:
+        """Run ``git first | git second``; return what the second printed."""
+        with tempfile.TemporaryFile() as asked:
+            asked.write(stdin)
+            asked.seek(0)
+            with self.process(*first, stdin=asked) as source, self.process(*second, stdin=source.out) as sink:
+                # Ours is closed, so that the first is told when the second ends early.
+                source.out.close()
+                found = sink.out.read()
+                sink.finish()
+                source.finish()
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """A git under way."""
+
+    verb: str
+    process: subprocess.Popen[bytes]
+    errors: IO[bytes]
+    folder: Path
+
+    @property
+    def out(self) -> IO[bytes]:
+        """What it prints."""
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+    @property
+    def into(self) -> IO[bytes]:
+        """What it reads."""
+        assert self.process.stdin is not None
+        return self.process.stdin
+
+    def finish(self) -> None:
+        """Wait for its end.
+
+        Raises:
+            HauloutError: it failed.
+        """
+        code = self.process.wait(_SECONDS)
+        if code:
+            raise self.failed(code)
+
+    def failed(self, code: int) -> HauloutError:
+        """Return what it failed with."""
+        self.errors.seek(0)
+        return failure(self.verb, code, decode(self.errors.read(65536)), self.folder)
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except OSError:
+                    # It ended before it read everything; its exit code says so.
+                    _LOG.debug("%s closed its input early", self.verb)
+        if self.process.poll() is None:
+            try:
+                self.process.wait(1.0)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def version(git: Git) -> tuple[int, ...]:
+    """Return git's version.
+
+    Raises:
+        ToolError: it is too old.
+    """
+    said = git.text("version")
+    found = re.search(r"\d+(?:\.\d+)+", said)
+    numbers = tuple(int(part) for part in found[0].split(".")) if found else ()
+    if numbers[:2] < OLDEST:
+        raise ToolError(TOOL, f"{said} is too old", hint=f"install git {'.'.join(map(str, OLDEST))} or newer")
+    return numbers
+
+
+def not_started(error: OSError | ValueError, folder: Path) -> HauloutError:
+    """Say why git could not be started."""
+    if isinstance(error, ValueError):
+        return StorageError(os.fspath(folder), "not a name a file can have")
+    if isinstance(error, FileNotFoundError):
+        return ToolError(TOOL, "not found", hint=_INSTALL)
+    return ToolError(TOOL, f"cannot be started: {error.strerror}", hint=_INSTALL)
+
+
+_DAMAGED: Final = re.compile(
+    r"corrupt|bad object|unable to read|could not read|is empty|invalid sha1 pointer|bad tree object|missing object"
+    r"|missing blob|unable to find|inflate|loose object|pack.* (?:far too short|is truncated)|bad signature",
+    re.IGNORECASE,
+)
+
+
+def failure(verb: str, code: int, err: str, folder: Path) -> HauloutError:
+    """Say what a failed git means. Pure."""
+    lines = [line.strip() for line in err.splitlines() if line.strip()]
+    told = next((line for line in lines if line.startswith(("fatal:", "error:", "BUG:"))), lines[-1] if lines else "")
+    said = re.sub(r"^(?:fatal|error): ", "", told)[:300]
+    where = os.fspath(folder)
+    clone = "name a clone with --lib (or --consumer)"
+    trust = f"if you trust it: git config --global --add safe.directory {shlex.quote(where)}"
+    damaged = f"{where} is damaged or incomplete: git {verb}: {said}"
+    known: tuple[tuple[bool, HauloutError], ...] = (
+        ("not a git repository" in said, NotFoundError(f"no git repository: {where}", hint=clone)),
+        ("cannot change to" in said, NotFoundError(f"no such folder: {where}", hint=clone)),
+        ("dubious ownership" in said, DeniedError(f"{where} is somebody else's: git does not read it", hint=trust)),
+        ("promisor remote" in said, ContentError(f"{where} is a partial clone: {said}", hint=_WHOLE)),
+        (
+            "No space left" in err,
+            StorageError(where, "no space left", hint="free some, or set TMPDIR to another place"),
+        ),
+        (code < 0, ToolError(TOOL, f"{verb} was killed by signal {-code}")),
+        (bool(_DAMAGED.search(said)), ContentError(damaged, hint="look at it with: git fsck; then clone anew")),
+        ("Permission denied" in said, StorageError(where, f"git {verb}: {said}")),
+    )
+    other = ToolError(TOOL, f"{verb}: {said or f'exit code {code}'}")
+    return next((error for meant, error in known if meant), other)
+
+
+_WHOLE: Final = "fetch what is missing: git fetch --refetch --filter=blob:limit=1t"

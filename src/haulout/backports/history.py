@@ -1,0 +1,133 @@
+"""Walk history: commits with their messages, who contains whom, patch-ids. Reads only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from haulout.backports.git import decode, encode
+from haulout.backports.model import Commit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from haulout.backports.repository import Repository
+
+_FORMAT: Final = "--format=%H%n%P%n%an%n%ae%n%at%n%ct%n%B"
+_PIECE: Final = 1 << 20
+
+VENDOR: Final = "vendor"
+"""Copies of other people's code, which no backport is recognised by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Commits, newest first and children before parents, and which tips each is reachable from."""
+
+    commits: tuple[Commit, ...]
+    reached: dict[str, int]
+    """Commit id to a bit mask over the tips; also of the parents the walk stopped at."""
+
+    def on(self, commit: str) -> int:
+        """Return the mask of the tips that contain a commit."""
+        return self.reached.get(commit, 0)
+
+
+def commits(repository: Repository, oids: Sequence[str]) -> list[Commit]:
+    """Return commits by their ids, in that order."""
+    if not oids:
+        return []
+    given = encode("\n".join(oids) + "\n")
+    return list(_log(repository, ("--no-walk=unsorted",), given))
+
+
+def walk(repository: Repository, tips: Sequence[str], exclude: Iterable[str]) -> Walk:
+    """Return what is reachable from the tips and not from ``exclude``."""
+    asked = "\n".join([*dict.fromkeys(tips), *(f"^{oid}" for oid in exclude)]) + "\n"
+    reached: dict[str, int] = {}
+    for number, tip in enumerate(tips):
+        reached[tip] = reached.get(tip, 0) | 1 << number
+    found = []
+    for commit in _log(repository, ("--topo-order",), encode(asked)):
+        found.append(commit)
+        mask = reached.get(commit.oid, 0)
+        for parent in commit.parents:
+            reached[parent] = reached.get(parent, 0) | mask
+    return Walk(tuple(found), reached)
+
+
+def between(repository: Repository, *arguments: str, paths: Sequence[str] = ()) -> list[Commit]:
+    """Return the commits that ``git log ARGUMENTS -- PATHS`` lists."""
+    return list(_log(repository, arguments, b"", paths))
+
+
+def _log(repository: Repository, arguments: Sequence[str], given: bytes, paths: Sequence[str] = ()) -> Iterator[Commit]:
+    stdin = ("--stdin",) if given else ()
+    out = repository.git.run(
+        "log", "-z", _FORMAT, *arguments, *stdin, *(("--", *literal(paths)) if paths else ()), stdin=given
+    ).out
+    for raw in out.split(b"\0"):
+        if raw:
+            yield _parse(raw)
+
+
+def _parse(raw: bytes) -> Commit:
+    oid, parents, author, email, authored, committed, message = decode(raw).split("\n", 6)
+    return Commit(
+        oid,
+        tuple(parents.split()),
+        author,
+        email,
+        int(authored or 0),
+        int(committed or 0),
+        message.removesuffix("\n"),
+    )
+
+
+def literal(paths: Iterable[str]) -> list[str]:
+    """Return paths as pathspecs that match nothing else."""
+    return [f":(top,literal){path}" for path in paths]
+
+
+def patch_ids(
+    repository: Repository, tips: Sequence[str], exclude: Iterable[str], paths: Sequence[str]
+) -> dict[str, str]:
+    """Return the patch-id of every commit between that touches one of the files, over these files alone.
+
+    So a backport that also had to change another file is still recognised.
+    """
+    asked = "\n".join([*dict.fromkeys(tips), *(f"^{oid}" for oid in exclude)]) + "\n"
+    return _patch_ids(repository, ("--full-history",), asked, paths)
+
+
+def patch_ids_of(repository: Repository, oids: Sequence[str], paths: Sequence[str]) -> dict[str, str]:
+    """Return the patch-ids of these very commits, over these files alone."""
+    return _patch_ids(repository, ("--no-walk=unsorted",), "\n".join(oids) + "\n", paths) if oids else {}
+
+
+def _patch_ids(repository: Repository, how: Sequence[str], asked: str, paths: Sequence[str]) -> dict[str, str]:
+    if not paths:
+        return {}
+    said = repository.git.piped(
+        (
+            "log",
+            *how,
+            "--no-merges",
+            "--patch",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-renames",
+            "--full-index",
+            "--format=commit %H",
+            "--stdin",
+            "--",
+            *literal(paths),
+        ),
+        ("patch-id", "--stable"),
+        encode(asked),
+    )
+    found: dict[str, str] = {}
+    for line in decode(said).splitlines():
+        identity, _, oid = line.partition(" ")
+        found[oid] = identity
+    return found

@@ -1,0 +1,290 @@
+"""Provenance: where every commit of a branch since its base tag comes from, and what became of it upstream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from haulout.backports import branch as branches
+from haulout.backports import followups, history, ledger, library, named, records
+from haulout.backports.git import decode
+from haulout.backports.origins import Origin, find_origins
+from haulout.backports.repository import open_repository
+from haulout.backports.signals import reverted, same_commit
+from haulout.errors import NotFoundError
+from haulout.progress import NullProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from haulout.backports.followups import Later
+    from haulout.backports.model import Commit
+    from haulout.backports.named import Mention
+    from haulout.backports.records import Record
+    from haulout.backports.repository import Branch, Repository
+    from haulout.progress import Progress
+
+
+class Kind(StrEnum):
+    """What a commit on a consumer branch is."""
+
+    PICK = "pick"
+    REVERT = "revert"
+    MERGE = "merge"
+    """Of a pull request onto the branch itself."""
+    MAINLINE = "merge of main"
+    """Brings more than was picked."""
+    UPKEEP = "upkeep"
+    """Changes nothing but OWNERS, CI and the like, which every branch has its own of."""
+    OWN = "own"
+    """No source was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One commit of the branch."""
+
+    commit: Commit
+    kind: Kind
+    origin: Origin | None = None
+    records: tuple[str, ...] = ()
+    later: tuple[Later, ...] = ()
+    """What happened to its source on the main branch since."""
+    reverted_by: str | None = None
+    """A later commit on the branch that takes it back."""
+    range_diff: str | None = None
+    flags: tuple[str, ...] = ()
+    """What a reviewer should look at, one line each; a flag is what makes the branch not clean."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogResult:
+    """A branch, told from its base."""
+
+    branch: Branch
+    base: str
+    base_commit: str
+    main: Branch
+    lines: tuple[Line, ...]
+    """Oldest first."""
+    flags: tuple[str, ...] = ()
+    """About the branch as a whole."""
+    mentions: tuple[Mention, ...] = ()
+    """Files that still name another branch."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether the branch is its base and listed, complete picks, and no file names another branch."""
+        return not self.flags and not self.mentions and not any(line.flags for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    repository: Repository
+    main: Branch
+    lines: Sequence[Commit]
+    origins: dict[str, Origin]
+    known: Sequence[Record]
+    listed: bool
+    range_diff: bool
+    name: str
+    files: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def log(
+    path: Path,
+    name: str,
+    *,
+    book: Path | None = None,
+    base: str | None = None,
+    main: str | None = None,
+    range_diff: bool = False,
+    progress: Progress | None = None,
+) -> LogResult:
+    """Tell where every commit of a branch comes from.
+
+    Args:
+        path: the library's clone.
+        name: the branch.
+        book: the ledger; without it no commit is expected to be listed anywhere.
+        base: the tag it began at; by default what the ledger says, or the last tag before it.
+        main: the branch that fixes come from.
+        range_diff: compare adapted picks with their sources, for a reviewer.
+        progress: is told of every commit.
+
+    Raises:
+        NotFoundError: there is no such clone, branch or tag, or no tag before it.
+    """
+    repository = open_repository(path)
+    branch = repository.branch(name)
+    mainline = repository.mainline(main)
+    known = records.load_all(book) if book is not None else ()
+    tag, start, told = _base(repository, branch, book, base, main)
+    flags = [told] if told else []
+    if not repository.is_ancestor(start, branch.tip):
+        flags.append(f"{tag} is not in its history")
+    commits = history.between(repository, "--reverse", "--topo-order", f"{start}..{branch.tip}")
+    origins = find_origins(repository, commits, mainline.tip, start)
+    context = _Context(
+        repository,
+        mainline,
+        commits,
+        origins,
+        known,
+        book is not None and book.exists(),
+        range_diff,
+        branch.name,
+        _files(repository, commits),
+    )
+    lines = []
+    with (progress or NullProgress()).task("looking upstream", len(commits), unit="commits") as task:
+        for commit in commits:
+            lines.append(_line(context, commit))
+            task.advance(1)
+    flags += _incomplete(context)
+    mentions = named.scan(repository, branch, mainline.name)
+    return LogResult(branch, tag, start, mainline, tuple(lines), tuple(flags), mentions)
+
+
+def _base(
+    repository: Repository, branch: Branch, book: Path | None, base: str | None, main: str | None
+) -> tuple[str, str, str | None]:
+    if base is not None:
+        return base, repository.tags().get(base) or repository.resolve(base), None
+    if book is not None:
+        with repository.bench() as bench:
+            name = library.name(repository, bench, branch.tip)
+        entry = ledger.load(book).entry(name, branch.name)
+        if entry is not None:
+            start = repository.tags().get(entry.base)
+            if start is None:
+                raise NotFoundError(f"no tag {entry.base!r}, where the ledger says {branch.name} begins")
+            moved = entry.base_commit and not same_commit(entry.base_commit, start)
+            said = f"{entry.base} was {entry.base_commit[:12]} when the branch began" if moved else None
+            return entry.base, start, said
+    start = branches.base_of(repository, branch, main)
+    if start is None:
+        raise NotFoundError(f"no tag before {branch.shown}", hint="say where it began: --base TAG")
+    tag = next((tag for tag, oid in repository.tags().items() if oid == start), start[:12])
+    return tag, start, None
+
+
+def _line(context: _Context, commit: Commit) -> Line:
+    origin = context.origins.get(commit.oid)
+    ids = _records_of(context.known, commit.oid, origin.oid if origin else None)
+    undone = next((one.oid for one in context.lines if commit.oid in _reverted(one)), None)
+    kind = _kind(context, commit, origin)
+    flags: list[str] = []
+    later: tuple[Later, ...] = ()
+    shown = None
+    if kind is Kind.MAINLINE:
+        flags.append(f"merges {context.main.name}, which brings more than was picked")
+    elif kind is Kind.OWN:
+        flags.append("no source: not upstream first")
+    elif kind is Kind.PICK and origin is not None:
+        flags += _origin_flags(origin, context.main)
+        if origin.oid is not None and origin.upstream:
+            later = followups.since(context.repository, origin.oid, context.main.tip)
+            taken = [one.commit.oid for one in later if one.how == "reverts" and not _picked(context, one.commit.oid)]
+            flags += [f"{oid[:12]} on {context.main.name} reverts its source" for oid in taken]
+            if context.range_diff and not origin.equal:
+                shown = _range_diff(context.repository, origin.oid, commit.oid)
+    if context.listed and kind in {Kind.PICK, Kind.OWN} and not ids:
+        flags.append("no fix record lists it")
+    return Line(commit, kind, origin, ids, later, undone, shown, tuple(flags))
+
+
+def _kind(context: _Context, commit: Commit, origin: Origin | None) -> Kind:
+    if len(commit.parents) > 1:
+        brought = context.repository.is_ancestor
+        side = [parent for parent in commit.parents[1:] if brought(parent, context.main.tip)]
+        return Kind.MAINLINE if side else Kind.MERGE
+    if reverted(commit.message) and origin is None:
+        inside = {one.oid for one in context.lines}
+        return Kind.REVERT if _reverted_in(commit, inside) else Kind.OWN
+    if origin is not None:
+        return Kind.PICK
+    files = context.files.get(commit.oid, ())
+    return Kind.UPKEEP if files and all(named.is_upkeep(path) for path in files) else Kind.OWN
+
+
+def _reverted(commit: Commit) -> tuple[str, ...]:
+    return reverted(commit.message)
+
+
+def _reverted_in(commit: Commit, oids: set[str]) -> bool:
+    return any(same_commit(one, oid) for one in reverted(commit.message) for oid in oids)
+
+
+def _origin_flags(origin: Origin, main: Branch) -> list[str]:
+    if origin.oid is None:
+        return [f"its source {origin.said[:12]} is not in this clone"]
+    if not origin.upstream:
+        return [f"its source {origin.oid[:12]} is not on {main.name}: not upstream first"]
+    return []
+
+
+def _picked(context: _Context, oid: str) -> bool:
+    return any(origin.oid == oid for origin in context.origins.values())
+
+
+def _records_of(known: Sequence[Record], commit: str, source: str | None) -> tuple[str, ...]:
+    return tuple(
+        record.id
+        for record in known
+        if any(same_commit(commit, one) for backport in record.backports for one in backport.commits)
+        or (source is not None and record.holds(source))
+    )
+
+
+def _incomplete(context: _Context) -> list[str]:
+    """Return the series of which only a part is on the branch: of records, and of pull requests merged upstream."""
+    have = {origin.oid for origin in context.origins.values() if origin.oid is not None}
+    found = []
+    for record in context.known:
+        there = [one for one in record.commits if any(same_commit(one, oid) for oid in have)]
+        if there and len(there) < len(record.commits):
+            missing = [one[:12] for one in record.commits if one not in there]
+            found.append(f"{record.id} is picked in part: {', '.join(missing)} missing")
+    listed = {oid for record in context.known for oid in record.commits}
+    for merge, members in followups.pull_requests(context.repository, sorted(have), context.main.tip).items():
+        missing = [one for one in members if one not in have and not any(same_commit(one, oid) for oid in listed)]
+        # A record says what belongs together better than a pull request does.
+        known = any(same_commit(one, oid) for one in members if one in have for oid in listed)
+        if missing and not known:
+            names = ", ".join(one[:12] for one in missing[:6])
+            found.append(f"the merge {merge[:12]} upstream brought more than was picked: {names}")
+    return found
+
+
+def _files(repository: Repository, commits: Sequence[Commit]) -> dict[str, tuple[str, ...]]:
+    if not commits:
+        return {}
+    given = "".join(f"{commit.oid}\n" for commit in commits).encode()
+    out = repository.git.run(
+        "diff-tree", "--stdin", "-r", "-z", "--root", "--name-only", "--no-renames", stdin=given
+    ).out
+    found: dict[str, list[str]] = {}
+    known = {commit.oid for commit in commits}
+    files: list[str] = []
+    for part in decode(out).split("\0"):
+        # The id of each commit stands before its files, with a line end of its own.
+        name = part.removesuffix("\n")
+        head, newline, rest = part.partition("\n")
+        if name in known or (newline and head in known):
+            files = found.setdefault(head, [])
+            if rest:
+                files.append(rest)
+        elif part:
+            files.append(part)
+    return {oid: tuple(paths) for oid, paths in found.items()}
+
+
+_CREATION: Final = "--creation-factor=1000"
+"""Compare the two commits as one, however much was adapted."""
+
+
+def _range_diff(repository: Repository, source: str, commit: str) -> str:
+    return repository.git.text("range-diff", _CREATION, "--no-color", f"{source}^..{source}", f"{commit}^..{commit}")

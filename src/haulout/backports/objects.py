@@ -1,0 +1,322 @@
+"""Read and write git's objects without touching the repository they come from.
+
+A :class:`Bench` is an empty repository in a temporary folder that sees the objects of others through alternates.
+Nothing can be written into those through it, no setting, hook, driver or remote of theirs is in force, and an object
+that is not there is simply missing: nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from haulout.backports.git import Git, Talk, decode, encode, environment
+from haulout.errors import ContentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_MEMORY: Final = "/dev/shm"  # noqa: S108 - the folder made in it has a name of its own, and is the user's alone
+_ENOUGH: Final = 256 << 20
+"""Bytes; throw-away objects are of the size of what a fix changes."""
+TREE: Final = "40000"
+SYMLINK: Final = "120000"
+GITLINK: Final = "160000"
+
+
+class Entry(NamedTuple):
+    """A place in a tree: git's mode, in octal as git writes it, and the object there."""
+
+    mode: str
+    oid: str
+
+
+class MissingObject(ContentError):  # noqa: N818 - named by what is wrong, as in errors
+    """An object that this clone does not hold (shallow, partial or damaged); ``oid`` names it."""
+
+    def __init__(self, oid: str, what: str = "object") -> None:
+        self.oid = oid
+        super().__init__(
+            f"{what} {oid[:12]} is not in this clone", hint="fetch it: git fetch --unshallow, or clone without --filter"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CommitObject:
+    """What a commit object says; unlike ``git log``, with parents a shallow clone cut away."""
+
+    tree: str
+    parents: tuple[str, ...]
+
+
+class Bench:
+    """Objects at hand, and a place for throw-away ones. Use :func:`bench`."""
+
+    def __init__(self, folder: Path, git: Git, alone: Git, talk: Talk, algorithm: str) -> None:
+        self.git = git
+        self.alone = alone
+        """Sees nothing but what was written here. A git that writes an object it can see elsewhere renews the times of
+        that file, so whatever writes must run on this one."""
+        self._objects = folder / "objects"
+        self._talk = talk
+        self._algorithm = algorithm
+        self._trees: dict[str, dict[str, Entry]] = {}
+        self._commits: dict[str, CommitObject] = {}
+        self._present: dict[str, bool] = {}
+
+    @cached_property
+    def empty_tree(self) -> str:
+        """The tree without anything."""
+        return self._write("tree", b"")
+
+    def kind(self, name: str) -> str | None:
+        """Return the type of an object, or None where it is missing."""
+        self._ask("info", name)
+        said = self._answer()
+        return None if said[1] in {"missing", "ambiguous"} else said[1]
+
+    def has(self, oid: str) -> bool:
+        """Whether an object is here."""
+        if oid not in self._present:
+            self._present[oid] = self.kind(oid) is not None
+        return self._present[oid]
+
+    def read(self, oid: str, kind: str = "blob") -> bytes:
+        """Return an object's content.
+
+        Raises:
+            MissingObject: it is not here, or something else.
+        """
+        self._ask("contents", oid)
+        said = self._answer()
+        if said[1] in {"missing", "ambiguous"}:
+            raise MissingObject(oid, kind)
+        size = int(said[2])
+        content = self._talk.out.read(size)
+        self._talk.out.read(1)
+        if len(content) != size:
+            raise self._talk.failed(self._talk.process.wait() or 128)
+        if said[1] != kind:
+            raise MissingObject(oid, kind)
+        return content
+
+    def commit(self, oid: str) -> CommitObject:
+        """Return a commit.
+
+        Raises:
+            MissingObject: it is not here.
+        """
+        found = self._commits.get(oid)
+        if found is None:
+            tree, parents = "", []
+            for line in self.read(oid, "commit").split(b"\n\n", 1)[0].split(b"\n"):
+                name, _, value = line.partition(b" ")
+                if name == b"tree":
+                    tree = value.decode("ascii", "replace")
+                elif name == b"parent":
+                    parents.append(value.decode("ascii", "replace"))
+            found = self._commits[oid] = CommitObject(tree, tuple(parents))
+        return found
+
+    def entries(self, tree: str) -> dict[str, Entry]:
+        """Return what a tree lists.
+
+        Raises:
+            MissingObject: it is not here.
+        """
+        found = self._trees.get(tree)
+        if found is None:
+            try:
+                found = self._trees[tree] = parse_tree(self.read(tree, "tree"), len(tree) // 2)
+            except ValueError as error:
+                raise ContentError(f"tree {tree[:12]} is damaged", hint="look at it with: git fsck") from error
+        return found
+
+    def at(self, tree: str, path: str) -> Entry | None:
+        """Return what is at a path below a tree; a folder is nothing."""
+        *folders, name = path.split("/")
+        for folder in folders:
+            entry = self.entries(tree).get(folder)
+            if entry is None or entry.mode != TREE:
+                return None
+            tree = entry.oid
+        entry = self.entries(tree).get(name)
+        return None if entry is None or entry.mode == TREE else entry
+
+    def folder(self, tree: str, path: str) -> str | None:
+        """Return the tree at a path below a tree, or None."""
+        for name in path.split("/") if path else ():
+            entry = self.entries(tree).get(name)
+            if entry is None or entry.mode != TREE:
+                return None
+            tree = entry.oid
+        return tree
+
+    def files(self, tree: str, prefix: str = "") -> Iterator[tuple[str, Entry]]:
+        """Yield everything below a tree that is not a folder."""
+        for name, entry in self.entries(tree).items():
+            if entry.mode == TREE:
+                yield from self.files(entry.oid, f"{prefix}{name}/")
+            else:
+                yield f"{prefix}{name}", entry
+
+    def changes(self, old: str, new: str, prefix: str = "") -> Iterator[tuple[str, Entry | None, Entry | None]]:
+        """Yield path, old and new entry wherever two trees differ; equal subtrees are not looked into."""
+        if old == new:
+            return
+        before, after = self.entries(old), self.entries(new)
+        for name in sorted(before.keys() | after.keys()):
+            one, two = before.get(name), after.get(name)
+            if one == two:
+                continue
+            path = f"{prefix}{name}"
+            folders = [None if entry is None or entry.mode != TREE else entry.oid for entry in (one, two)]
+            if any(folders):
+                yield from self.changes(folders[0] or self.empty_tree, folders[1] or self.empty_tree, f"{path}/")
+            leaves = [None if entry is None or entry.mode == TREE else entry for entry in (one, two)]
+            if any(leaves):
+                yield path, leaves[0], leaves[1]
+
+    def write_tree(self, files: Mapping[str, Entry]) -> str:
+        """Write a throw-away tree, folders included; return its id."""
+        here: dict[str, Entry] = {}
+        below: dict[str, dict[str, Entry]] = {}
+        for path, entry in files.items():
+            folder, slash, rest = path.partition("/")
+            if slash:
+                below.setdefault(folder, {})[rest] = entry
+            else:
+                here[folder] = entry
+        for folder, inner in below.items():
+            here[folder] = Entry(TREE, self.write_tree(inner))
+        return self._write("tree", format_tree(here))
+
+    def write_commit(self, tree: str, *parents: str) -> str:
+        """Write a throw-away commit; return its id."""
+        who = "nobody <> 0 +0000"
+        lines = [f"tree {tree}", *(f"parent {oid}" for oid in parents), f"author {who}", f"committer {who}", "", ""]
+        return self._write("commit", "\n".join(lines).encode())
+
+    def copy(self, oid: str) -> None:
+        """Make a file's content be here itself.
+
+        Raises:
+            MissingObject: it is not in this clone.
+        """
+        if not (self._objects / oid[:2] / oid[2:]).exists():
+            self._write("blob", self.read(oid))
+
+    def write_blob(self, content: bytes) -> str:
+        """Write a throw-away file; return its id."""
+        return self._write("blob", content)
+
+    def _write(self, kind: str, content: bytes) -> str:
+        raw = f"{kind} {len(content)}".encode() + b"\0" + content
+        oid = hashlib.new(self._algorithm, raw, usedforsecurity=False).hexdigest()
+        path = self._objects / oid[:2] / oid[2:]
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(zlib.compress(raw, 1))
+        return oid
+
+    def _ask(self, command: str, name: str) -> None:
+        assert "\n" not in name
+        try:
+            self._talk.into.write(encode(f"{command} {name}\n"))
+            self._talk.into.flush()
+        except OSError:
+            raise self._talk.failed(self._talk.process.wait() or 128) from None
+
+    def _answer(self) -> list[str]:
+        line = self._talk.out.readline()
+        if not line.endswith(b"\n"):
+            raise self._talk.failed(self._talk.process.wait() or 128)
+        # "<oid> <type> <size>", or "<name> missing" with a name that may hold anything.
+        words = decode(line).split()
+        return words if len(words) == 3 and words[2].isdigit() else ["", words[-1] if words else "missing"]
+
+
+def parse_tree(raw: bytes, width: int) -> dict[str, Entry]:
+    """Return what a tree object lists. Pure; ``width`` is an object id's, in bytes."""
+    found: dict[str, Entry] = {}
+    place = 0
+    while place < len(raw):
+        blank = raw.index(b" ", place)
+        end = raw.index(b"\0", blank)
+        name = decode(raw[blank + 1 : end])
+        found[name] = Entry(raw[place:blank].decode("ascii"), raw[end + 1 : end + 1 + width].hex())
+        place = end + 1 + width
+    return found
+
+
+def format_tree(entries: Mapping[str, Entry]) -> bytes:
+    """Return a tree object. Pure; git sorts folders as if their names ended in a slash."""
+
+    def order(item: tuple[str, Entry]) -> bytes:
+        return encode(item[0]) + (b"/" if item[1].mode == TREE else b"")
+
+    return b"".join(
+        entry.mode.encode() + b" " + encode(name) + b"\0" + bytes.fromhex(entry.oid)
+        for name, entry in sorted(entries.items(), key=order)
+    )
+
+
+@contextmanager
+def bench(stores: Sequence[Path], algorithm: str) -> Iterator[Bench]:
+    """Set up a bench over the object folders ``stores``; everything written on it is gone afterwards.
+
+    Args:
+        stores: ``objects`` folders of repositories.
+        algorithm: ``sha1`` or ``sha256``, which git calls the object format.
+    """
+    with tempfile.TemporaryDirectory(prefix="haulout-bench-", dir=_quick_place()) as made:
+        folder = Path(made)
+        for name in ("objects/info", "refs"):
+            (folder / name).mkdir(parents=True)
+        (folder / "HEAD").write_text("ref: refs/heads/none\n")
+        extension = "\trepositoryformatversion = 1\n[extensions]\n\tobjectFormat = sha256\n"
+        (folder / "config").write_text(
+            "[core]\n\tbare = true\n"
+            + (extension if algorithm == "sha256" else "\trepositoryformatversion = 0\n")
+            # Paths are compared one by one, each under a name of its own; see probe.
+            + "[merge]\n\trenames = false\n\tdirectoryRenames = false\n"
+        )
+        variables = environment(os.environ) | {
+            "GIT_DIR": made,
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_ATTR_NOSYSTEM": "1",
+        }
+        variables.pop("GIT_CONFIG_COUNT", None)
+        alone = Git(folder, variables)
+        git = Git(folder, variables | {"GIT_ALTERNATE_OBJECT_DIRECTORIES": ":".join(map(_alternate, stores))})
+        with git.process("cat-file", "--batch-command") as talk:
+            yield Bench(folder, git, alone, talk, algorithm)
+
+
+def _quick_place() -> str | None:
+    """Return where small files are made and removed fastest: in memory, where there is enough and nobody says else."""
+    if "TMPDIR" in os.environ:
+        return None
+    try:
+        free = os.statvfs(_MEMORY)
+        enough = free.f_bavail * free.f_frsize >= _ENOUGH
+    except OSError:
+        return None
+    return _MEMORY if enough and os.access(_MEMORY, os.W_OK | os.X_OK) else None
+
+
+def _alternate(store: Path) -> str:
+    text = os.fspath(store)
+    if text.startswith('"') or ":" in text or "\n" in text:
+        # Paths are separated by colons; git unquotes what begins with a quotation mark.
+        escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'"{escaped}"'
+    return text

@@ -1,0 +1,359 @@
+"""Pick fixes onto a branch, in a temporary worktree: one commit a pick, all of them or none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from haulout.backports import fix as fixes
+from haulout.backports import history, keeping, markers, records, worktree
+from haulout.backports.git import decode
+from haulout.backports.repository import open_repository
+from haulout.errors import ConflictError, HauloutError, NotFoundError, ToolError, UsageError
+from haulout.progress import NullProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from haulout.backports.model import Commit, Fix
+    from haulout.backports.repository import Branch, Repository
+    from haulout.backports.worktree import Worktree
+    from haulout.progress import Progress
+
+_MOST: Final = 20
+"""Prerequisites listed."""
+
+
+class Outcome(StrEnum):
+    """How a run of ``pick`` ended."""
+
+    PICKED = "picked"
+    PRESENT = "already there"
+    CONFLICT = "conflict"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """One commit that was made."""
+
+    source: str
+    commit: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A conflict: what is in the way, and where to go on."""
+
+    source: Commit
+    files: tuple[str, ...]
+    prerequisites: tuple[Commit, ...]
+    """Commits before the source that touched these files and are not on the branch, newest first."""
+    worktree: Path
+    instead: tuple[Commit, ...] = ()
+    """Backports of the source on other branches, of which the first would apply."""
+
+
+@dataclass(frozen=True, slots=True)
+class PickResult:
+    """What ``pick`` did."""
+
+    outcome: Outcome
+    branch: str
+    target: str
+    before: str
+    after: str
+    picked: tuple[Picked, ...] = ()
+    present: tuple[str, ...] = ()
+    """Sources whose pick would have been empty."""
+    stop: Stop | None = None
+    recorded: tuple[Path, ...] = ()
+    """Fix records that were grown."""
+    remote: str | None = None
+    fixes: tuple[str, ...] = field(default=())
+    """Ids of the records of what was picked."""
+
+
+def pick(
+    path: Path,
+    name: str,
+    names: Sequence[str],
+    *,
+    book: Path | None = None,
+    topic: str | None = None,
+    mainline: int | None = None,
+    record: str | None = None,
+    progress: Progress | None = None,
+) -> PickResult:
+    """Pick fixes onto a branch.
+
+    The branch moves when everything is picked, and not before. Where a pick conflicts, the result has a ``stop``; the
+    worktree stays for people to resolve it, and :func:`go_on` or :func:`abort` take it from there.
+
+    Args:
+        path: the library's clone.
+        name: the branch.
+        names: commits, series or ids of records.
+        book: the ledger; its records are grown.
+        topic: make this new branch from it, and leave the branch itself alone.
+        mainline: of merge commits, the parent they went onto.
+        record: the id of the record to make, where none has the fix.
+        progress: is told of every commit.
+
+    Raises:
+        NotFoundError: there is no such clone, branch or fix.
+        UsageError: a fix is a merge commit and ``mainline`` is not given.
+        ConflictError: picks onto that branch are under way, or it is checked out somewhere.
+    """
+    repository = open_repository(path, offline=False)
+    branch = repository.branch(name)
+    target = _target(repository, branch, topic)
+    under_way = worktree.find(repository, target)
+    if under_way is not None:
+        raise ConflictError(
+            f"picks onto {_short(target)} are under way in {under_way.path}",
+            hint=f"haulout backport pick {name} --continue, or --abort",
+        )
+    known = records.load_all(book) if book is not None else ()
+    wanted = [fixes.resolve(repository, one, known, merges=True, mainline=mainline) for one in dict.fromkeys(names)]
+    sources = _sources(wanted)
+    _check_merges(repository, sources, mainline)
+    before = branch.tip
+    made = worktree.add(repository, branch.ref, target, before)
+    with (progress or NullProgress()).task("picking", len(sources), unit="commits") as task:
+        try:
+            present = _run(made, ["-x", *([f"--mainline={mainline}"] if mainline else []), *sources], [])
+            task.advance(len(sources))
+        except BaseException:
+            worktree.remove(repository, made)
+            raise
+    return _end(repository, made, before, present, _Book(book, record, tuple(wanted)))
+
+
+def go_on(path: Path, name: str, *, book: Path | None = None, record: str | None = None) -> PickResult:
+    """Go on with picks after a conflict was resolved and its files were staged.
+
+    Raises:
+        ConflictError: none are under way, files have conflicts still, or conflict markers.
+    """
+    repository = open_repository(path, offline=False)
+    made, before = _under_way(repository, name)
+    present: list[str] = []
+    source = made.picking
+    if source is not None:
+        markers.check_resolved(made, source)
+        present = _run(made, ["--skip" if not made.staged() else "--continue"], [source] if not made.staged() else [])
+    return _end(repository, made, before, present, _Book(book, record, ()))
+
+
+def abort(path: Path, name: str) -> PickResult:
+    """Give up picks under way: the branch is as it was, the worktree goes away with what was done in it."""
+    repository = open_repository(path, offline=False)
+    try:
+        made, before = _under_way(repository, name)
+    except _Gone as gone:
+        worktree.remove(repository, gone.made)
+        return PickResult(Outcome.ABORTED, _short(gone.made.branch), _short(gone.made.target), "", "")
+    worktree.remove(repository, made)
+    return PickResult(Outcome.ABORTED, _short(made.branch), _short(made.target), before, before)
+
+
+class _Gone(ConflictError):  # noqa: N818 - named by what is wrong, as in errors
+    """The folder of a worktree was removed by hand."""
+
+    def __init__(self, made: Worktree, name: str) -> None:
+        super().__init__(
+            f"the worktree of the picks is gone: {made.path}", hint=f"haulout backport pick {name} --abort"
+        )
+        self.made = made
+
+
+@dataclass(frozen=True, slots=True)
+class _Book:
+    """What is to be written down."""
+
+    path: Path | None
+    record: str | None
+    wanted: tuple[Fix, ...]
+
+
+def _target(repository: Repository, branch: Branch, topic: str | None) -> str:
+    """Return the local branch that gets the result."""
+    if topic is not None:
+        if not repository.may_be_branch(topic):
+            raise UsageError(f"not a name for a branch: {topic[:80]!r}")
+        if any(one.name == topic and one.remote is None for one in repository.all_branches()):
+            raise ConflictError(f"the branch {topic} exists already", hint="choose another name for --topic")
+        return f"refs/heads/{topic}"
+    target = f"refs/heads/{branch.name}"
+    place = worktree.in_use(repository, target)
+    if place is not None:
+        raise ConflictError(
+            f"{branch.name} is checked out in {place}",
+            hint="switch to another branch there, or pick into a new one: --topic NAME",
+        )
+    if branch.remote is not None and (local := repository.find(target)) not in {None, branch.tip}:
+        raise ConflictError(
+            f"there is a local {branch.name} at {str(local)[:12]}, which is not {branch.shown}",
+            hint="pick onto the local one, or into a new one: --topic NAME",
+        )
+    if branch.remote is None:
+        published = next(
+            (
+                one
+                for one in repository.all_branches()
+                if one.name == branch.name and one.remote == repository.remote() and one.tip != branch.tip
+            ),
+            None,
+        )
+        if published is not None and not repository.is_ancestor(published.tip, branch.tip):
+            raise ConflictError(
+                f"{branch.name} lacks commits of {published.shown}",
+                hint=f"bring it up to date first: git fetch . {published.ref}:{target}",
+            )
+    return target
+
+
+def _sources(wanted: Sequence[Fix]) -> list[str]:
+    for fix in wanted:
+        if fix.unknown:
+            raise NotFoundError(
+                f"{fix.name}: commit {fix.unknown[0][:12]} is not in this clone", hint="fetch the branch it is on"
+            )
+    return list(dict.fromkeys(commit.oid for fix in wanted for commit in fix.commits))
+
+
+def _check_merges(repository: Repository, sources: Sequence[str], mainline: int | None) -> None:
+    for commit in history.commits(repository, sources):
+        if len(commit.parents) > 1 and mainline is None:
+            raise UsageError(
+                f"{commit.oid[:12]} is a merge commit: {commit.subject[:80]}",
+                hint="say which parent it went onto, mostly --mainline 1; or name the commits it brought",
+            )
+        if mainline is not None and mainline > max(len(commit.parents), 1):
+            raise UsageError(f"{commit.oid[:12]} has no parent {mainline}")
+
+
+def _run(made: Worktree, arguments: Sequence[str], present: list[str]) -> list[str]:
+    """Run ``git cherry-pick`` until it is done or stops at a conflict; return the sources that were there already."""
+    while True:
+        done = made.git.run("cherry-pick", *arguments, ok=(0, 1, 128))
+        source = made.picking
+        if done.code == 0 or source is None:
+            if done.code:
+                raise _not_picked(made, done.err)
+            return present
+        if made.unmerged():
+            return present
+        if made.staged():
+            # No conflict, and still no commit: nobody to commit as, a hook, a signature.
+            raise _not_picked(made, done.err)
+        present.append(source)
+        arguments = ["--skip"]
+
+
+def _not_picked(made: Worktree, err: str) -> Exception:
+    from haulout.backports.git import failure  # noqa: PLC0415
+
+    said = err.strip()
+    if "Please tell me who you are" in said or "unable to auto-detect email" in said or "empty ident name" in said:
+        return UsageError("git does not know who commits", hint='git config user.name "…" && git config user.email "…"')
+    if "untracked working tree files would be overwritten" in said:
+        return ToolError("git", "files that are not tracked are in the way", hint=f"look into {made.path}")
+    return failure("cherry-pick", 1, said, made.path)
+
+
+def _end(repository: Repository, made: Worktree, before: str, present: list[str], book: _Book) -> PickResult:
+    head = made.head
+    picked = _made(made, before, head)
+    source = made.picking
+    branch, target = _short(made.branch), _short(made.target)
+    if source is not None:
+        files = made.unmerged() or made.staged()
+        commit = history.commits(repository, [source])[0]
+        needed = tuple(_prerequisites(repository, head, source, files))
+        stop = Stop(commit, tuple(files), needed, made.path, _instead(repository, made, commit, book.path))
+        return PickResult(Outcome.CONFLICT, branch, target, before, head, picked, tuple(present), stop)
+    markers.check_commits(made, [(one.commit, one.source or before) for one in picked])
+    if head == before:
+        worktree.remove(repository, made)
+        return PickResult(Outcome.PRESENT, branch, target, before, before, (), tuple(present))
+    worktree.finish(repository, made, before, f"haulout backport pick onto {branch}")
+    recorded, ids = keeping.keep(repository, book.path, branch, picked, book.wanted, book.record)
+    return PickResult(
+        Outcome.PICKED,
+        branch,
+        target,
+        before,
+        head,
+        picked,
+        tuple(present),
+        None,
+        recorded,
+        repository.remote(),
+        ids,
+    )
+
+
+def _made(made: Worktree, before: str, head: str) -> tuple[Picked, ...]:
+    from haulout.backports.signals import sources  # noqa: PLC0415
+
+    found = []
+    for line in decode(made.git.run("log", "--reverse", "-z", "--format=%H%n%B", f"{before}..{head}").out).split("\0"):
+        if line.strip():
+            oid, _, message = line.partition("\n")
+            cited = sources(message)
+            found.append(Picked(cited[-1].oid if cited else "", oid, message.partition("\n")[0]))
+    return tuple(found)
+
+
+def _under_way(repository: Repository, name: str) -> tuple[Worktree, str]:
+    """Return the worktree of the picks onto a branch, and where the branch was."""
+    short = name.removeprefix("refs/heads/")
+    for made in worktree.every(repository):
+        if short in {_short(made.target), _short(made.branch)} or made.branch.endswith(f"/{short}"):
+            if not made.path.is_dir():
+                raise _Gone(made, name)
+            before = repository.find(made.branch)
+            if before is None:
+                raise NotFoundError(f"the branch {_short(made.branch)} is gone", hint="--abort gives the picks up")
+            return made, before
+    raise NotFoundError(f"no picks onto {name} are under way", hint="begin: haulout backport pick BRANCH FIX")
+
+
+def _instead(repository: Repository, made: Worktree, source: Commit, book: Path | None) -> tuple[Commit, ...]:
+    """Return the backport of a commit that would apply where the commit itself does not."""
+    from haulout.backports.model import Fix  # noqa: PLC0415 - for conflicts alone
+    from haulout.backports.status import Options, applying  # noqa: PLC0415
+
+    known = records.load_all(book) if book is not None else ()
+    record = next((one for one in known if one.holds(source.oid) and len(one.commits) == 1), None)
+    fix = Fix(source.oid, (source,), record=record)
+    try:
+        found = applying(repository, fix, made.head, Options(ledger=book))
+    except HauloutError:
+        # A hint, and no more than that.
+        return ()
+    return tuple(history.commits(repository, [oid for oid in found if oid != source.oid]))
+
+
+def _prerequisites(repository: Repository, branch: str, source: str, files: Sequence[str]) -> list[Commit]:
+    """Return what touched the files before the source and is not on the branch, not even as a copy."""
+    if not repository.find(f"{source}^"):
+        return []
+    return history.between(
+        repository,
+        "--right-only",
+        "--cherry-pick",
+        "--no-merges",
+        f"--max-count={_MOST}",
+        f"{branch}...{source}^",
+        paths=files,
+    )
+
+
+def _short(ref: str) -> str:
+    return ref.removeprefix("refs/heads/").removeprefix("refs/remotes/")

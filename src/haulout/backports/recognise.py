@@ -1,0 +1,186 @@
+"""Recognise the backports of a commit among all commits of all branches.
+
+What each signal is worth was measured on the container libraries: author and author date find 89 % of all backports,
+the patch-id 59 %, trailers 10 %. A signal makes a commit a representative of the fix, to be tried on other branches;
+whether a branch has the fix is decided by content.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from haulout.backports.names import is_code
+from haulout.backports.signals import reverted, reverted_subject, same_commit, sources, subject_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from haulout.backports.history import Walk
+    from haulout.backports.model import Commit, Patch
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A commit that may be the fix on some branch."""
+
+    commit: Commit
+    signals: tuple[str, ...]
+    partial: bool = False
+    """It leaves out files that the fix changes: where it is, the fix may still be missing."""
+
+
+def candidates(
+    unit: Commit,
+    walked: Iterable[Commit],
+    *,
+    patch_ids: Mapping[str, str],
+    patch_id: str | None,
+    alike: Callable[[Sequence[Commit]], set[str]],
+) -> list[Candidate]:
+    """Return the commits that a signal ties to ``unit``. Pure, but for ``alike``.
+
+    Args:
+        unit: the upstream commit.
+        walked: where to look.
+        patch_ids: of the commits walked, as far as they touch the unit's files.
+        patch_id: the unit's.
+        alike: returns which of some commits change the same lines. Asked where only author and date agree, or only
+            author and subject, which other commits of the same person may do as well.
+    """
+    others = [commit for commit in walked if commit.oid != unit.oid]
+    found: dict[str, tuple[Commit, dict[str, None]]] = {}
+    doubtful: dict[str, tuple[Commit, dict[str, None]]] = {}
+    key = subject_key(unit.subject)
+    for commit in others:
+        signals: dict[str, None] = {}
+        if patch_id is not None and patch_ids.get(commit.oid) == patch_id:
+            signals["patch-id"] = None
+        if commit.email == unit.email:
+            if commit.authored == unit.authored:
+                signals["author-date"] = None
+            if key and subject_key(commit.subject) == key:
+                signals["subject"] = None
+        if "patch-id" in signals or len(signals) > 1:
+            found[commit.oid] = (commit, signals)
+        elif signals:
+            doubtful[commit.oid] = (commit, signals)
+    sure = alike([commit for commit, _ in doubtful.values()]) if doubtful else set()
+    found |= {oid: doubtful[oid] for oid in doubtful if oid in sure}
+    _follow_citations(unit, others, found)
+    return [Candidate(commit, tuple(signals)) for commit, signals in found.values()]
+
+
+def _follow_citations(unit: Commit, others: Sequence[Commit], found: dict[str, tuple[Commit, dict[str, None]]]) -> None:
+    """Add the commits that name the unit, or what was found, as their source; and those the unit names as its own."""
+    cited_by_unit = sources(unit.message)
+    citing = [(commit, cited) for commit in others if (cited := sources(commit.message))]
+    for commit in others if cited_by_unit else ():
+        for citation in cited_by_unit:
+            if same_commit(citation.oid, commit.oid):
+                found.setdefault(commit.oid, (commit, {}))[1][citation.signal] = None
+    # Picks of picks name the pick, so go on until no more is found.
+    names = [unit.oid, *found]
+    while names:
+        wanted, names = names, []
+        for commit, cited in citing:
+            for citation in cited:
+                if any(same_commit(citation.oid, name) for name in wanted):
+                    if commit.oid not in found:
+                        names.append(commit.oid)
+                    found.setdefault(commit.oid, (commit, {}))[1][citation.signal] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Undoing:
+    """A revert: the commit, and what it reverts."""
+
+    commit: Commit
+    what: str
+
+
+def undoings(walked: Iterable[Commit], of: Iterable[Commit]) -> list[Undoing]:
+    """Return the reverts of commits, and the reverts of these reverts, and so on.
+
+    A revert names the commit it takes back, or only its subject.
+    """
+    noting = [
+        (commit, said, subject)
+        for commit in walked
+        if "evert" in commit.message
+        for said, subject in [(reverted(commit.message), reverted_subject(commit.message))]
+        if said or subject is not None
+    ]
+    found: list[Undoing] = []
+    seen: set[str] = set()
+    wanted = list(of)
+    while wanted:
+        seen |= {target.oid for target in wanted}
+        following: list[Commit] = []
+        for commit, said, subject in noting:
+            for target in wanted:
+                named = any(same_commit(one, target.oid) for one in said) or (
+                    subject is not None and subject == target.subject.strip()
+                )
+                if named and commit.oid != target.oid:
+                    found.append(Undoing(commit, target.oid))
+                    following.append(commit)
+        wanted = [commit for commit in following if commit.oid not in seen]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What history says about one branch."""
+
+    standing: tuple[str, ...]
+    """The fix and its backports that are on the branch, without those reverted there."""
+    undone: tuple[Undoing, ...]
+    """The reverts on the branch that still hold."""
+
+
+def carried(bit: int, walk: Walk, carriers: Sequence[str], reverts: Mapping[str, Sequence[Undoing]]) -> Carried:
+    """Say which carriers of a fix a branch has, and which of them it has reverted. Pure.
+
+    Args:
+        bit: the branch's in the masks of ``walk``.
+        walk: who is reachable from where.
+        carriers: the fix and its backports.
+        reverts: of :func:`undoings`, by what is reverted.
+    """
+
+    def holding(oid: str, depth: int = 0) -> list[Undoing]:
+        """Return the reverts of a commit that are on the branch and not reverted themselves."""
+        return [
+            undoing
+            for undoing in reverts.get(oid, ())
+            # No chain of reverts is that long; a made-up circle is.
+            if walk.on(undoing.commit.oid) & bit and not (depth < 20 and holding(undoing.commit.oid, depth + 1))
+        ]
+
+    standing, undone = [], []
+    for oid in carriers:
+        if walk.on(oid) & bit:
+            held = holding(oid)
+            undone += held
+            if not held:
+                standing.append(oid)
+    return Carried(tuple(standing), tuple(undone))
+
+
+def covers(patch: Patch, fix: Patch, had: Callable[[str], bool]) -> bool:
+    """Whether a backport does all of a fix, as far as its files tell: then its presence proves the fix's.
+
+    Args:
+        patch: the backport's.
+        fix: the upstream's.
+        had: whether the backport's branch had a file.
+    """
+    renamed = {change.path for change in patch.changes} - fix.paths
+    missing = {
+        change.path
+        for change in fix.changes
+        if change.path not in patch.paths and is_code(change.path) and (change.old is None or had(change.path))
+    }
+    # A file under another name there may be one of those that seem to be missing.
+    return len(missing) <= len(renamed) if missing else True

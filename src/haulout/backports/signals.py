@@ -1,0 +1,92 @@
+"""What commit messages say about where a commit comes from, and what it undoes. Pure.
+
+Trailers of ``git cherry-pick -x``, the notes of Linux stable ("commit SHA upstream.", "[ Upstream commit SHA ]"), the
+``Origin:`` of DEP-3, and reverts. Messages are evidence, never truth: see verdict.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+_ID: Final = r"([0-9a-f]{7,64})"
+_WORD: Final = re.compile("[Cc]ommit|COMMIT")
+"""In everything that names a source; most messages are put aside by it."""
+_TRAILER: Final = re.compile(rf"\((?:cherry[- ]picked|backported) from (?:upstream )?commit {_ID}\b", re.IGNORECASE)
+_NOTES: Final = (
+    re.compile(rf"^\s*commit {_ID} upstream\.?\s*$", re.IGNORECASE | re.MULTILINE),
+    re.compile(rf"^\s*\[ ?upstream commit {_ID} ?\]", re.IGNORECASE | re.MULTILINE),
+    re.compile(rf"^upstream[- ]commit: ?{_ID}", re.IGNORECASE | re.MULTILINE),
+    re.compile(rf"^origin: ?(?:backport|upstream|vendor).*?commit:{_ID}", re.IGNORECASE | re.MULTILINE),
+)
+_REVERTS: Final = re.compile(rf"\breverts commit {_ID}\b", re.IGNORECASE)
+_REVERT: Final = re.compile(r'(?:\[[^\]]*\]\s*)*Revert "(.+)"', re.IGNORECASE)
+_FIXES: Final = re.compile(rf"^\s*fixes: ?{_ID}\b", re.IGNORECASE | re.MULTILINE)
+_MENTION: Final = re.compile(rf"\b{_ID}\b")
+_PREFIX: Final = re.compile(r"^(?:\[[^\]]*\]\s*|(?:backport|cherry-pick(?:ed)?):\s*)+", re.IGNORECASE)
+_PULL: Final = re.compile(r"(?:\s*\((?:#\d+|[\w.-]+/[\w.-]+#\d+)\))+\s*$")
+_IDENTIFIER: Final = re.compile(
+    r"\b(CVE-\d{4}-\d{4,}|GHSA(?:-[23456789cfghjmpqrvwx]{4}){3}|GO-\d{4}-\d{4,})\b", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A message names a commit as its source."""
+
+    signal: str
+    """``trailer`` or ``note``."""
+    oid: str
+    """Maybe abbreviated."""
+
+
+def sources(message: str) -> tuple[Citation, ...]:
+    """Return the commits a message says it was picked from, in its order; the last trailer is the latest pick."""
+    if not _WORD.search(message):
+        return ()
+    found = [Citation("trailer", match[1].lower()) for match in _TRAILER.finditer(message)]
+    found += [Citation("note", match[1].lower()) for note in _NOTES for match in note.finditer(message)]
+    return tuple(dict.fromkeys(found))
+
+
+def reverted(message: str) -> tuple[str, ...]:
+    """Return the commits a message says it reverts."""
+    return tuple(match.lower() for match in _REVERTS.findall(message)) if _WORD.search(message) else ()
+
+
+def reverted_subject(message: str) -> str | None:
+    """Return the subject that ``Revert "…"`` names, where no commit is named."""
+    found = _REVERT.fullmatch(message.partition("\n")[0].strip())
+    return found[1] if found and not reverted(message) else None
+
+
+def fixed(message: str) -> tuple[str, ...]:
+    """Return the commits a message says it mends (``Fixes: SHA``)."""
+    return tuple(match.lower() for match in _FIXES.findall(message))
+
+
+def mentions(message: str, oid: str) -> bool:
+    """Whether a message names a commit at all, by at least ten digits."""
+    return any(len(found) >= 10 and oid.startswith(found.lower()) for found in _MENTION.findall(message))
+
+
+def identifiers(message: str) -> tuple[str, ...]:
+    """Return the security identifiers in a message, as they are officially written."""
+    found = (match.upper() for match in _IDENTIFIER.findall(message))
+    # GHSA ids are lower case behind the prefix.
+    return tuple(dict.fromkeys(f"GHSA{one[4:].lower()}" if one.startswith("GHSA") else one for one in found))
+
+
+def subject_key(subject: str) -> str:
+    """Return what is the same in the subjects of a commit and its backports.
+
+    Leading ``[crio-1.27]`` and ``Backport:`` fall away, and the number of a pull request at the end.
+    """
+    plain = _PULL.sub("", _PREFIX.sub("", subject.strip()))
+    return " ".join(plain.split()).rstrip(".").casefold()
+
+
+def same_commit(one: str, other: str) -> bool:
+    """Whether two ids, of which each may be abbreviated, name one commit."""
+    return bool(one) and bool(other) and (one.startswith(other) or other.startswith(one))

@@ -1,0 +1,150 @@
+"""Temporary worktrees for picks. All state is git's own and visible: ``git worktree list -v`` shows what is under way.
+
+A worktree is detached, so the branch stays as it is until everything is picked. The reason of its lock says what it is
+for: ``haulout backport pick onto BRANCH into TARGET``.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from haulout.backports.git import Git, decode
+from haulout.errors import ConflictError, HauloutError
+
+if TYPE_CHECKING:
+    from haulout.backports.repository import Repository
+
+_REASON: Final = "haulout backport pick onto {branch} into {target}"
+_READ: Final = re.compile(r"haulout backport pick onto (\S+) into (\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Worktree:
+    """A worktree in which picks onto a branch are made."""
+
+    path: Path
+    branch: str
+    """The branch picked onto, by its full ref."""
+    target: str
+    """The local branch that gets the result."""
+    git: Git
+
+    @property
+    def head(self) -> str:
+        """The commit it is at."""
+        return self.git.text("rev-parse", "--verify", "HEAD")
+
+    @property
+    def picking(self) -> str | None:
+        """The commit whose pick has stopped, or None."""
+        return self.git.run("rev-parse", "--verify", "--quiet", "CHERRY_PICK_HEAD", ok=(0, 1)).text or None
+
+    def unmerged(self) -> list[str]:
+        """Return the files that still have conflicts."""
+        out = self.git.run("diff", "--name-only", "--diff-filter=U", "-z").out
+        return [name for name in decode(out).split("\0") if name]
+
+    def unsaved(self) -> list[str]:
+        """Return the files that differ from what is staged."""
+        out = self.git.run("diff", "--name-only", "--ignore-submodules=all", "-z").out
+        return [name for name in decode(out).split("\0") if name]
+
+    def staged(self) -> list[str]:
+        """Return the files whose staged content differs from HEAD."""
+        out = self.git.run("diff", "--cached", "--name-only", "--no-renames", "-z", "HEAD").out
+        return [name for name in decode(out).split("\0") if name]
+
+
+def add(repository: Repository, branch: str, target: str, commit: str) -> Worktree:
+    """Make a worktree at a commit."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", target.removeprefix("refs/heads/"))[:60]
+    path = Path(tempfile.mkdtemp(prefix=f"haulout-pick-{name}-")).resolve()
+    try:
+        repository.git.run(
+            "worktree",
+            "add",
+            "--quiet",
+            "--detach",
+            "--lock",
+            "--reason",
+            _REASON.format(branch=branch, target=target),
+            str(path),
+            commit,
+        )
+    except BaseException:
+        _clear(repository, path)
+        raise
+    return Worktree(path, branch, target, Git(path, repository.git.variables))
+
+
+def find(repository: Repository, target: str) -> Worktree | None:
+    """Return the worktree of the picks under way into a branch, or None."""
+    return next((one for one in every(repository) if one.target == target), None)
+
+
+def every(repository: Repository) -> list[Worktree]:
+    """Return the worktrees of all picks under way."""
+    found = []
+    for block in decode(repository.git.run("worktree", "list", "--porcelain", "-z").out).split("\0\0"):
+        lines = block.split("\0")
+        place = next((line[9:] for line in lines if line.startswith("worktree ")), "")
+        reason = next((_READ.fullmatch(line[7:]) for line in lines if line.startswith("locked ")), None)
+        if reason is not None:
+            path = Path(place)
+            found.append(Worktree(path, reason[1], reason[2], Git(path, repository.git.variables)))
+    return found
+
+
+def in_use(repository: Repository, ref: str) -> Path | None:
+    """Return the worktree that has a branch checked out, or None."""
+    for block in decode(repository.git.run("worktree", "list", "--porcelain", "-z").out).split("\0\0"):
+        lines = block.split("\0")
+        if f"branch {ref}" in lines:
+            return Path(lines[0].removeprefix("worktree "))
+    return None
+
+
+def remove(repository: Repository, worktree: Worktree) -> None:
+    """Take a worktree away, with all that is in it."""
+    _clear(repository, worktree.path)
+
+
+def _clear(repository: Repository, path: Path) -> None:
+    import shutil  # noqa: PLC0415
+
+    repository.git.run("worktree", "unlock", str(path), ok=(0, 128))
+    # Twice --force: also one whose making was broken off.
+    repository.git.run("worktree", "remove", "--force", "--force", str(path), ok=(0, 128))
+    shutil.rmtree(path, ignore_errors=True)
+    repository.git.run("worktree", "prune", ok=(0, 128))
+
+
+def finish(repository: Repository, worktree: Worktree, before: str, message: str) -> str:
+    """Move the branch to what was picked, and take the worktree away; return the new tip.
+
+    Raises:
+        ConflictError: the branch has moved meanwhile. The worktree stays.
+    """
+    head = worktree.head
+    old = repository.find(worktree.target) or "0" * len(before)
+    # A new branch must not be there yet; the branch itself must be where it was when the picks began.
+    moved = old.strip("0") and old != before
+    if not repository.is_ancestor(before, head) or moved:
+        code = 1
+    else:
+        code = repository.git.run("update-ref", "-m", message, worktree.target, head, old, ok=(0, 1, 128)).code
+    if code:
+        raise ConflictError(
+            f"{worktree.target.removeprefix('refs/heads/')} has moved while its picks were made",
+            hint="start again: haulout backport pick BRANCH --abort",
+        )
+    try:
+        remove(repository, worktree)
+    except HauloutError:
+        # What matters is done; git worktree prune takes the rest.
+        return head
+    return head

@@ -1,0 +1,458 @@
+"""``backport branch`` and ``backport pick`` with the real git: what they make, and that nothing is half made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from tests.libraries import ANNA, CVE, FILE, SUBJECT, Lab, security, source
+
+from haulout.backports import ledger, records
+from haulout.backports.branch import branch
+from haulout.backports.log import log
+from haulout.backports.naming import Consumer
+from haulout.backports.pick import Outcome, abort, go_on, pick
+from haulout.backports.proposal import proposal
+from haulout.backports.status import Options, status
+from haulout.errors import ConflictError, ContentError, NotFoundError, UsageError
+
+CRIO = Consumer.parse("crio-1.31")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return security(tmp_path_factory.mktemp("fixture") / "common")
+
+
+@pytest.fixture
+def common(made, tmp_path, monkeypatch):
+    """A copy of fixture 1 whose temporary files are seen."""
+    place = tmp_path / "common"
+    shutil.copytree(made.lab.path, place, symlinks=True)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return type(made)(Lab(place, made.lab.clock), made.fix, made.oldest, made.present, made.missing, made.absent)
+
+
+@pytest.fixture
+def book(tmp_path):
+    path = tmp_path / "ledgers" / "backports.toml"
+    path.parent.mkdir()
+    path.write_text("")
+    return path
+
+
+def leftovers(lab: Lab) -> list[str]:
+    """Return everything a pick may leave behind: worktrees, folders, refs, settings, files of git's sequencer."""
+    scratch = Path(os.environ["TMPDIR"])
+    found = [str(path) for path in scratch.iterdir()]
+    found += lab.git("worktree", "list").splitlines()[1:]
+    git = lab.path / ".git"
+    names = ("CHERRY_PICK_HEAD", "sequencer", "rr-cache", "worktrees")
+    found += [
+        str(git / name)
+        for name in names
+        if (git / name).exists() and (name != "worktrees" or any((git / name).iterdir()))
+    ]
+    return found
+
+
+class TestBranch:
+    def test_a_branch_begins_at_the_tag_and_is_entered(self, common, book):
+        done = branch(common.lab.path, "v0.53.0", CRIO, book=book)
+        assert done.status == "created"
+        assert common.lab.git("rev-parse", "crio-1.31") == common.lab.git("rev-parse", "v0.53.0")
+        (kept,) = ledger.load(book).branches
+        assert (kept.library, kept.base, kept.consumer, kept.consumer_version, kept.consumer_branch) == (
+            "example.com/library/common",
+            "v0.53.0",
+            "crio",
+            "1.31",
+            "release-1.31",
+        )
+        assert kept.base_commit == common.lab.git("rev-parse", "v0.53.0^{commit}")
+        text = book.read_bytes()
+        again = branch(common.lab.path, "v0.53.0", CRIO, book=book)
+        assert (again.status, again.recorded, book.read_bytes()) == ("present", False, text)
+
+    def test_a_release_branch_that_serves_the_line_is_named(self, common, book):
+        before = common.lab.git("for-each-ref"), book.read_text()
+        done = branch(common.lab.path, "v0.59.0", CRIO, book=book)
+        assert (done.status, done.instead) == ("refused", "v0.59")
+        assert (common.lab.git("for-each-ref"), book.read_text()) == before
+
+    def test_a_branch_for_rhel_goes_beside_the_release_branch(self, common, book):
+        rhel = Consumer.parse("podman-5.8", rhel=True)
+        assert branch(common.lab.path, "v0.59.0", rhel, book=book).kept.name == "podman-5.8-rhel"
+        common.lab.git("branch", "v0.60-rhel", "v0.60.0")
+        assert (
+            branch(common.lab.path, "v0.60.0", Consumer.parse("podman-5.9", rhel=True), book=book).instead
+            == "v0.60-rhel"
+        )
+
+    def test_a_name_that_is_taken_at_another_base(self, common, book):
+        done = branch(common.lab.path, "v0.53.0", Consumer.parse("crio-1.26"), book=book)
+        assert done.status == "refused"
+        assert done.reason == "crio-1.26 exists already, based on v0.52.0, not on v0.53.0"
+        assert branch(common.lab.path, "v0.52.0", Consumer.parse("crio-1.26"), book=book).status == "present"
+
+    def test_a_name_that_another_remote_or_the_ledger_has(self, common, book, tmp_path):
+        clone = Lab(tmp_path / "clone")
+        subprocess.run(["git", "clone", "-q", common.lab.path, clone.path], check=True)
+        assert branch(clone.path, "v0.53.0", Consumer.parse("crio-1.26"), book=book).instead == "origin/crio-1.26"
+        assert branch(clone.path, "v0.59.0", CRIO, book=book).instead == "v0.59"
+        branch(common.lab.path, "v0.53.0", CRIO, book=book)
+        assert "the ledger has crio-1.31 at v0.53.0" in str(branch(clone.path, "v0.52.0", CRIO, book=book).reason)
+
+    def test_no_such_tag_and_a_broken_ledger(self, common, book):
+        with pytest.raises(NotFoundError) as caught:
+            branch(common.lab.path, "v0.53.1", CRIO, book=book)
+        assert "v0.53.0" in str(caught.value.hint)
+        book.write_text("[[branch]]\nx\n")
+        with pytest.raises(ContentError):
+            branch(common.lab.path, "v0.53.0", CRIO, book=book)
+        assert common.lab.git("branch", "--list", "crio-1.31") == ""
+
+    def test_several_consumers_may_share_a_tag(self, common, book):
+        for name in ("crio-1.31", "podman-5.1"):
+            assert branch(common.lab.path, "v0.53.0", Consumer.parse(name), book=book).status == "created"
+        assert [kept.name for kept in ledger.load(book).of("common")] == ["crio-1.31", "podman-5.1"]
+
+
+class TestPick:
+    def test_a_pick_is_one_commit_with_its_author_and_source(self, common, book):
+        lab = common.lab
+        before = lab.git("rev-parse", "v0.59")
+        done = pick(lab.path, "v0.59", [common.fix], book=book)
+        assert (done.outcome, done.before, done.after) == (Outcome.PICKED, before, lab.git("rev-parse", "v0.59"))
+        assert lab.git("rev-parse", "v0.59^") == before
+        assert lab.git("show", "-s", "--format=%an <%ae> %at", "v0.59") == lab.git(
+            "show", "-s", "--format=%an <%ae> %at", common.fix
+        )
+        assert (
+            lab.git("show", "-s", "--format=%B", "v0.59").rstrip().endswith(f"(cherry picked from commit {common.fix})")
+        )
+        assert leftovers(lab) == []
+        assert lab.git("status", "--porcelain") == ""
+        (record,) = records.load_all(book)
+        assert (record.id, record.commits, record.backports[0].commits) == (CVE, (common.fix,), (done.after,))
+
+    def test_what_is_there_is_passed_over(self, common, book):
+        done = pick(common.lab.path, "v0.60", [common.fix], book=book)
+        assert (done.outcome, done.present, done.before) == (Outcome.PRESENT, (common.fix,), done.after)
+        assert leftovers(common.lab) == []
+        assert records.load_all(book) == ()
+
+    def test_a_series_in_order_with_one_that_is_there(self, common, book):
+        lab = common.lab
+        start = lab.head
+        for number in range(4):
+            lab.commit(f"Step {number}", {f"step{number}.go": "x\n"}, author=ANNA)
+        lab.switch("v0.59")
+        lab.commit("Have it", {"step1.go": "x\n"})
+        lab.switch("main")
+        done = pick(lab.path, "v0.59", [f"{start}..main"], book=book)
+        assert [one.subject for one in done.picked] == ["Step 0", "Step 2", "Step 3"]
+        assert done.present == (lab.git("rev-parse", "main~2"),)
+        assert lab.git("log", "--format=%s", "-3", "v0.59").splitlines() == ["Step 3", "Step 2", "Step 0"]
+        (record,) = records.load_all(book)
+        assert len(record.commits) == 3
+        assert proposal(done).title.startswith("[v0.59] Backport commit-")
+
+    def test_the_text_of_the_pull_request_and_no_push(self, common, book, tmp_path):
+        lab = common.lab
+        bare = tmp_path / "origin.git"
+        subprocess.run(["git", "init", "-q", "--bare", bare], check=True)
+        lab.git("remote", "add", "origin", str(bare))
+        lab.git("push", "-q", "origin", "--all")
+        done = pick(lab.path, "v0.59", [common.fix], book=book)
+        sent = proposal(done)
+        assert (sent.base, sent.head) == ("v0.59", f"backport-{CVE}-to-v0.59")
+        assert sent.title == f"[v0.59] {SUBJECT}"
+        assert common.fix in sent.body
+        refs = ["git", "--git-dir", str(bare), "for-each-ref"]
+        before = subprocess.check_output(refs)
+        assert sent.head.encode() not in before
+        subprocess.run(sent.push, shell=True, cwd=lab.path, check=True, capture_output=True)
+        assert sent.head.encode() in subprocess.check_output(refs)
+
+    def test_subjects_cannot_call_people_or_write_html(self, common):
+        evil = common.lab.commit("Ping @everyone <img src=x> [click](http://example.com)", {"x.go": "x\n"})
+        body = proposal(pick(common.lab.path, "v0.59", [evil])).body
+        assert "@everyone" not in body
+        assert "<img" not in body.replace("\\<", "")
+
+    def test_a_topic_leaves_the_branch_alone(self, common):
+        lab = common.lab
+        lab.switch("v0.59")
+        before = lab.git("rev-parse", "v0.59")
+        with pytest.raises(ConflictError, match="checked out"):
+            pick(lab.path, "v0.59", [common.fix])
+        done = pick(lab.path, "v0.59", [common.fix], topic="fix-v0.59")
+        assert lab.git("rev-parse", "v0.59") == before
+        assert lab.git("rev-parse", "fix-v0.59^") == before
+        assert (done.target, proposal(done).base, proposal(done).head) == ("fix-v0.59", "v0.59", "fix-v0.59")
+        with pytest.raises(ConflictError, match="exists already"):
+            pick(lab.path, "v0.59", [common.fix], topic="fix-v0.59")
+        for wrong in ("-x", "a..b", "a b", "x.lock", "@{-1}"):
+            with pytest.raises(UsageError, match="not a name for a branch"):
+                pick(lab.path, "v0.59", [common.fix], topic=wrong)
+
+    def test_a_branch_that_only_the_remote_has(self, common, tmp_path):
+        clone = Lab(tmp_path / "clone")
+        subprocess.run(["git", "clone", "-q", common.lab.path, clone.path], check=True)
+        clone.git("config", "user.name", "B")
+        clone.git("config", "user.email", "b@example.com")
+        done = pick(clone.path, "v0.59", [common.fix])
+        assert (done.branch, done.target) == ("origin/v0.59", "v0.59")
+        assert clone.git("rev-parse", "v0.59^") == clone.git("rev-parse", "origin/v0.59")
+        assert proposal(done).base == "v0.59"
+        common.lab.switch("v0.58")
+        common.lab.commit("Ahead", {"x": "x"})
+        clone.git("branch", "-q", "--no-track", "v0.58", "origin/v0.58")
+        clone.git("fetch", "-q")
+        with pytest.raises(ConflictError, match=r"v0\.58 lacks commits of origin/v0\.58"):
+            pick(clone.path, "v0.58", [common.fix])
+
+    def test_merges_need_their_mainline(self, common):
+        lab = common.lab
+        start = lab.head
+        lab.switch("topic", "main")
+        lab.commit("One", {"one.go": "x\n"})
+        lab.commit("Two", {"two.go": "x\n"})
+        lab.switch("main")
+        lab.clock += 60
+        lab.git("merge", "-q", "--no-ff", "-m", "Merge topic", "topic")
+        merge = lab.head
+        with pytest.raises(UsageError, match="is a merge commit") as caught:
+            pick(lab.path, "v0.59", [merge])
+        assert "--mainline 1" in str(caught.value.hint)
+        with pytest.raises(UsageError, match="is a merge commit"):
+            pick(lab.path, "v0.59", [f"{start}..main"])
+        with pytest.raises(UsageError, match="no parent 3"):
+            pick(lab.path, "v0.59", [merge], mainline=3)
+        assert leftovers(lab) == []
+        done = pick(lab.path, "v0.59", [f"{start}..main"], mainline=1)
+        assert [one.subject for one in done.picked] == ["Merge topic"]
+        assert lab.git("ls-tree", "--name-only", "v0.59", "one.go", "two.go").split() == ["one.go", "two.go"]
+
+    def test_who_commits_is_asked_for(self, common, monkeypatch, tmp_path):
+        lab = common.lab
+        lab.git("config", "--unset", "user.name")
+        lab.git("config", "--unset", "user.email")
+        lab.git("config", "user.useConfigOnly", "true")
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+        with pytest.raises(UsageError, match="does not know who commits") as caught:
+            pick(lab.path, "v0.59", [common.fix])
+        assert "user.email" in str(caught.value.hint)
+        assert leftovers(lab) == []
+
+    def test_a_pick_of_a_backport_is_known_as_the_fix(self, common, book):
+        """What was picked from another branch is told from there to upstream."""
+        lab = common.lab
+        pick(lab.path, "v0.59", [common.fix], book=book)
+        pick(lab.path, "crio-1.24", [common.oldest], book=book)
+        (line,) = [line for line in log(lab.path, "crio-1.24", book=book, base="v0.52.0").lines if line.kind == "pick"]
+        assert line.origin is not None
+        assert (line.origin.oid, line.origin.via, line.origin.upstream) == (common.fix, common.oldest, True)
+
+    def test_a_submodule_and_a_mode(self, common):
+        lab = common.lab
+        lab.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},sub")
+        lab.write("run.sh", "#!/bin/sh\n")
+        lab.git("add", "run.sh")
+        lab.git("update-index", "--chmod=+x", "run.sh")
+        made = lab.commit("Submodule and script")
+        done = pick(lab.path, "v0.59", [made])
+        assert "160000 commit" in lab.git("ls-tree", "v0.59", "sub")
+        assert "100755 blob" in lab.git("ls-tree", "v0.59", "run.sh")
+        assert done.outcome is Outcome.PICKED
+
+    def test_line_ends_are_kept(self, common):
+        lab = common.lab
+        lab.commit("Windows", {"dos.txt": "one\r\ntwo\r\n"})
+        start = lab.head
+        lab.git("branch", "dos")
+        made = lab.commit("Change", {"dos.txt": "one\r\nTWO\r\n"})
+        pick(lab.path, "dos", [made])
+        assert lab.git("cat-file", "blob", "dos:dos.txt") == "one\r\nTWO\r"
+        assert start != made
+
+
+def conflicting(common, book):
+    """Pick upstream's form onto a branch where only a backport of it applies."""
+    return pick(common.lab.path, "crio-1.24", [common.fix], book=book)
+
+
+class TestConflict:
+    def test_it_stops_with_the_files_the_prerequisites_and_another_form(self, common, book):
+        before = common.lab.git("rev-parse", "crio-1.24")
+        done = conflicting(common, book)
+        assert done.outcome is Outcome.CONFLICT
+        assert done.stop is not None
+        assert done.stop.files == (FILE,)
+        assert [one.subject for one in done.stop.prerequisites][:2] == ["Work on 0.61", "Work on 0.60"]
+        assert len(done.stop.instead) == 1
+        assert common.lab.git("rev-parse", "crio-1.24") == before
+        assert "locked haulout backport pick onto refs/heads/crio-1.24" in common.lab.git(
+            "worktree", "list", "--porcelain"
+        )
+        assert abort(common.lab.path, "crio-1.24").outcome is Outcome.ABORTED
+        assert common.lab.git("rev-parse", "crio-1.24") == before
+        assert leftovers(common.lab) == []
+        other = pick(common.lab.path, "crio-1.24", [done.stop.instead[0].oid], book=book)
+        assert other.outcome is Outcome.PICKED
+
+    def test_resolved_it_goes_on(self, common, book):
+        lab = common.lab
+        after = lab.commit("Later", {"later.go": "x\n"})
+        done = pick(lab.path, "crio-1.24", [common.fix, after], book=book)
+        assert done.stop is not None
+        place = Lab(done.stop.worktree, lab.clock)
+        place.write(FILE, source(52, safe=True))
+        place.git("add", FILE)
+        done = go_on(lab.path, "crio-1.24", book=book)
+        assert done.outcome is Outcome.PICKED
+        assert [one.source for one in done.picked] == [common.fix, after]
+        message = lab.git("show", "-s", "--format=%B", "crio-1.24^")
+        assert f"(cherry picked from commit {common.fix})" in message
+        assert "onflict" not in message
+        assert lab.git("show", "-s", "--format=%an", "crio-1.24^") == ANNA[0]
+        assert leftovers(lab) == []
+        assert status(lab.path, [common.fix], Options(branches=("crio-1.24",))).complete
+        assert {record.id for record in records.load_all(book)} == {CVE}
+
+    def test_markers_never_become_a_commit(self, common, book):
+        done = conflicting(common, book)
+        assert done.stop is not None
+        place = Lab(done.stop.worktree)
+        assert "<<<<<<<" in (place.path / FILE).read_text()
+        with pytest.raises(ConflictError, match="still in conflict"):
+            go_on(common.lab.path, "crio-1.24")
+        place.git("add", FILE)
+        with pytest.raises(ConflictError, match=f"conflict markers in {FILE}"):
+            go_on(common.lab.path, "crio-1.24")
+        # Not even where somebody commits them with git itself.
+        place.git(
+            "-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "core.editor=true", "cherry-pick", "--continue"
+        )
+        with pytest.raises(ConflictError, match="conflict markers in"):
+            go_on(common.lab.path, "crio-1.24")
+        abort(common.lab.path, "crio-1.24")
+        for ref in common.lab.git("for-each-ref", "--format=%(refname)", "refs/heads").split():
+            assert common.lab.git("grep", "-l", "^<<<<<<< ", ref, "--", check=False) == ""
+        assert leftovers(common.lab) == []
+
+    def test_markers_that_the_fix_itself_has_are_content(self, common):
+        lab = common.lab
+        made = lab.commit("Test data", {"testdata/conflict.txt": "<<<<<<< ours\na\n=======\nb\n>>>>>>> theirs\n"})
+        assert pick(lab.path, "v0.59", [made]).outcome is Outcome.PICKED
+
+    def test_changes_that_are_not_staged_are_not_lost(self, common, book):
+        done = conflicting(common, book)
+        assert done.stop is not None
+        place = Lab(done.stop.worktree)
+        place.write(FILE, source(52, safe=True))
+        place.git("add", FILE)
+        place.write(FILE, source(52, safe=True, tail="// more"))
+        with pytest.raises(ConflictError, match="changed and not staged"):
+            go_on(common.lab.path, "crio-1.24")
+        abort(common.lab.path, "crio-1.24")
+
+    def test_resolved_to_nothing_it_was_there(self, common, book):
+        done = conflicting(common, book)
+        assert done.stop is not None
+        place = Lab(done.stop.worktree)
+        place.git("checkout", "HEAD", "--", FILE)
+        done = go_on(common.lab.path, "crio-1.24", book=book)
+        assert (done.outcome, done.present) == (Outcome.PRESENT, (common.fix,))
+        assert leftovers(common.lab) == []
+
+    def test_one_at_a_time(self, common, book):
+        conflicting(common, book)
+        with pytest.raises(ConflictError, match="under way") as caught:
+            pick(common.lab.path, "crio-1.24", [common.fix])
+        assert "--continue, or --abort" in str(caught.value.hint)
+        assert pick(common.lab.path, "v0.59", [common.fix]).outcome is Outcome.PICKED, "another branch is free"
+        abort(common.lab.path, "crio-1.24")
+
+    def test_a_branch_that_moved_meanwhile_is_not_overwritten(self, common, book):
+        lab = common.lab
+        done = conflicting(common, book)
+        assert done.stop is not None
+        lab.git("update-ref", "refs/heads/crio-1.24", lab.git("rev-parse", "crio-1.25"))
+        place = Lab(done.stop.worktree)
+        place.write(FILE, source(52, safe=True))
+        place.git("add", FILE)
+        with pytest.raises(ConflictError, match="has moved"):
+            go_on(lab.path, "crio-1.24")
+        assert lab.git("rev-parse", "crio-1.24") == lab.git("rev-parse", "crio-1.25")
+        abort(lab.path, "crio-1.24")
+
+    def test_a_worktree_removed_by_hand(self, common, book):
+        done = conflicting(common, book)
+        assert done.stop is not None
+        shutil.rmtree(done.stop.worktree)
+        with pytest.raises(ConflictError, match="worktree of the picks is gone"):
+            go_on(common.lab.path, "crio-1.24")
+        assert abort(common.lab.path, "crio-1.24").outcome is Outcome.ABORTED
+        assert leftovers(common.lab) == []
+
+    def test_nothing_to_go_on_with(self, common):
+        for verb in (go_on, abort):
+            with pytest.raises(NotFoundError, match="are under way"):
+                verb(common.lab.path, "crio-1.24")
+
+    def test_gits_own_commands_work_in_the_worktree(self, common, book):
+        """The state is git's: whoever prefers plain git may use it."""
+        done = conflicting(common, book)
+        assert done.stop is not None
+        place = Lab(done.stop.worktree)
+        place.write(FILE, source(52, safe=True))
+        place.git("add", FILE)
+        place.git(
+            "-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "core.editor=true", "cherry-pick", "--continue"
+        )
+        assert go_on(common.lab.path, "crio-1.24", book=book).outcome is Outcome.PICKED
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+    def test_killed_in_the_middle(self, common, number, tmp_path):
+        """A hook that waits makes the middle long."""
+        lab = common.lab
+        hook = lab.path / ".git/hooks/post-checkout"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nexec sleep 2\n")
+        hook.chmod(0o755)
+        before = lab.git("rev-parse", "v0.59")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "haulout", "backport", "pick", "v0.59", common.fix, "--lib", str(lab.path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+        )
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "started").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
+        assert b"Traceback" not in err
+        hook.unlink()
+        assert lab.git("rev-parse", "v0.59") == before
+        if number == signal.SIGKILL:
+            time.sleep(2.5)
+            with pytest.raises(ConflictError, match="under way"):
+                pick(lab.path, "v0.59", [common.fix])
+            abort(lab.path, "v0.59")
+        assert leftovers(lab) == []
+        assert pick(lab.path, "v0.59", [common.fix]).outcome is Outcome.PICKED
