@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from haulout.progress import Progress, Task
 
 DEFAULT_LEVEL: Final = 12
-"""zstd level of a delta: from 13 on, eight times the time buys half a per cent (measured)."""
+"""zstd level of a delta: 13 to 17 take five times as long for half a per cent, 19 seven times for 6 % (measured)."""
 
 SEGMENT_BLOCKS: Final = 1024
 """New blocks in a segment (4 MiB): what a reader loses where it lacks a part of the reference."""
