@@ -40,9 +40,9 @@ from haulout.registry import ConnectionOptions, Registries
 from haulout.resolve import DiskQuery
 from haulout.resolve import resolve as find
 from haulout.transfer import DiskSource, delta, push
-from haulout.transfer.deltas import load_index, offered
+from haulout.transfer.fetching.deltas import load_index, offered
+from haulout.transfer.fetching.toc import load_toc
 from haulout.transfer.stores import open_store
-from haulout.transfer.toc import load_toc
 
 pytestmark = [pytest.mark.tools, needs("docker-registry")]
 X86, ARM = Architecture.X86_64, Architecture.AARCH64

@@ -21,8 +21,9 @@ from haulout.disk import DiskFormat, DiskType
 from haulout.errors import NotFoundError, StorageError
 from haulout.oci import Architecture, parse_reference
 from haulout.registry import ConnectionOptions
-from haulout.transfer import DiskSource, delta, frames, pull, push
-from haulout.transfer.seeds import SeedNotes
+from haulout.transfer import DiskSource, delta, pull, push
+from haulout.transfer.fetching import frames
+from haulout.transfer.fetching.seeds import SeedNotes
 
 pytestmark = [pytest.mark.tools, needs("docker-registry")]
 X86 = Architecture.X86_64

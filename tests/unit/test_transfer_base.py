@@ -13,9 +13,9 @@ from haulout.chunked.base import Base
 from haulout.errors import NotFoundError
 from haulout.oci import Descriptor
 from haulout.transfer.check import has_frames
-from haulout.transfer.speeds import PROBE_BYTES, PROBES, Speeds
-from haulout.transfer.stored_frames import LocalFrames, RemoteFrames
-from haulout.transfer.versions import earlier_tags, version
+from haulout.transfer.publishing.speeds import PROBE_BYTES, PROBES, Speeds
+from haulout.transfer.publishing.stored_frames import LocalFrames, RemoteFrames
+from haulout.transfer.publishing.versions import earlier_tags, version
 
 
 @pytest.mark.parametrize(

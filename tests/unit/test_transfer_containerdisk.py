@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haulout.errors import InvalidFrame
-from haulout.transfer.containerdisk import NoDiskInLayer, disk_in_tar
+from haulout.transfer.fetching.containerdisk import NoDiskInLayer, disk_in_tar
 
 MIB = 1 << 20
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
@@ -168,7 +168,7 @@ def test_a_sparse_map_in_extended_headers_is_not_held():
 
 
 def test_members_beyond_counting_end(monkeypatch):
-    monkeypatch.setattr("haulout.transfer.containerdisk._MAX_MEMBERS", 1000)
+    monkeypatch.setattr("haulout.transfer.fetching.containerdisk._MAX_MEMBERS", 1000)
     folder = special(tarfile.DIRTYPE, "d")
     assert read(folder * 999 + archive(("disk/d", b"x"))) == b"x"
     with pytest.raises(NoDiskInLayer):

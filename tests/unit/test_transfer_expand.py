@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.servers import needs
 
 from haulout.errors import ContentError, InvalidFrame
-from haulout.transfer.expand import STEP, SparseWriter, expand, sniff
+from haulout.transfer.fetching.expand import STEP, SparseWriter, expand, sniff
 
 MIB = 1 << 20
 PACK = {
@@ -32,7 +32,7 @@ every_packing = pytest.mark.parametrize("how", PACK)
 def plain(data: bytes, how: str | None, step: int = STEP) -> bytes:
     """Expand ``data``, fed in pieces of ``step``."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("haulout.transfer.expand.STEP", step)
+        patch.setattr("haulout.transfer.fetching.expand.STEP", step)
         return b"".join(expand(io.BytesIO(data), how))
 
 
@@ -189,7 +189,7 @@ def test_a_bomb_of_content_stops_at_what_its_size_allows(tmp_path):
 
 
 def test_a_bomb_of_zeros_stops_at_the_largest_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr("haulout.transfer.expand._MAX_PLAIN", 8 * MIB)
+    monkeypatch.setattr("haulout.transfer.fetching.expand._MAX_PLAIN", 8 * MIB)
     with empty(tmp_path / "out") as fd:
         writer = SparseWriter(fd, 1 << 30)
         for _ in range(8):

@@ -27,7 +27,7 @@ from haulout.oci import (
 from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
 from haulout.registry import Registries
-from haulout.transfer.publish import INTENT_LIFE, entry_key, merge, publish, read_index
+from haulout.transfer.publishing.index import INTENT_LIFE, entry_key, merge, publish, read_index
 
 QUIET = NullProgress()
 

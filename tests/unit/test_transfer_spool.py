@@ -14,7 +14,7 @@ from haulout.content.memory import MemoryStore, MemoryStream
 from haulout.errors import DigestMismatch, SizeMismatch
 from haulout.oci import Descriptor
 from haulout.progress import NullProgress
-from haulout.transfer.spool import SpooledBlob
+from haulout.transfer.fetching.spool import SpooledBlob
 from haulout.transfer.target import Partial
 
 if TYPE_CHECKING:

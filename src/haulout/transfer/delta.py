@@ -21,12 +21,12 @@ from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions
 from haulout.resolve import DiskQuery, resolve
 from haulout.transfer.check import hash_file, require_disk
-from haulout.transfer.deltas import OfferedDelta, load_index, offered
+from haulout.transfer.fetching.deltas import OfferedDelta, load_index, offered
+from haulout.transfer.fetching.toc import load_toc
 from haulout.transfer.pull import pull
 from haulout.transfer.results import DeltaResult
 from haulout.transfer.stores import open_store, put_manifest
 from haulout.transfer.target import storage_errors, workplace
-from haulout.transfer.toc import load_toc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,17 +18,17 @@ from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions
 from haulout.resolve import DiskQuery, container_image_error, resolve
 from haulout.transfer.check import hash_file, require_disk
-from haulout.transfer.containerdisk import NoDiskInLayer
-from haulout.transfer.frames import FramePull
-from haulout.transfer.link import MeasuringReader
+from haulout.transfer.fetching.containerdisk import NoDiskInLayer
+from haulout.transfer.fetching.frames import FramePull
+from haulout.transfer.fetching.link import MeasuringReader
+from haulout.transfer.fetching.seeds import SeedNotes, open_seeds
+from haulout.transfer.fetching.toc import load_toc
+from haulout.transfer.fetching.whole import fetch_whole
 from haulout.transfer.names import file_name
 from haulout.transfer.records import Records
 from haulout.transfer.results import Moved, PullResult
-from haulout.transfer.seeds import SeedNotes, open_seeds
 from haulout.transfer.stores import open_store
 from haulout.transfer.target import check_target, open_partial, storage_errors, sweep
-from haulout.transfer.toc import load_toc
-from haulout.transfer.whole import fetch_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -30,11 +30,11 @@ from haulout.oci import (
 from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions
-from haulout.transfer.base import Bases, FoundBase
 from haulout.transfer.check import has_frames, hash_file
 from haulout.transfer.delta import delta
 from haulout.transfer.names import base_name, title_for
-from haulout.transfer.publish import entry_key, publish, read_index
+from haulout.transfer.publishing.base import Bases, FoundBase
+from haulout.transfer.publishing.index import entry_key, publish, read_index
 from haulout.transfer.results import DeltaResult, PushedBase, PushedDisk, PushResult
 from haulout.transfer.stores import open_store, put_manifest
 from haulout.transfer.target import storage_errors, workplace

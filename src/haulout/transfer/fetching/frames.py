@@ -23,12 +23,12 @@ from haulout.disk.sparse import punch_hole
 from haulout.disk.writing import early_writeback
 from haulout.errors import HauloutError, StorageError
 from haulout.oci import SizedDigest
-from haulout.transfer.crumbs import take_crumbs
-from haulout.transfer.delta_choice import DeltaChoice
+from haulout.transfer.fetching.choice import DeltaChoice
+from haulout.transfer.fetching.crumbs import take_crumbs
+from haulout.transfer.fetching.reuse import Reuse
+from haulout.transfer.fetching.ways import Way, Ways, length, short_frames
 from haulout.transfer.results import Moved, SeedUse
-from haulout.transfer.reuse import Reuse
 from haulout.transfer.target import storage_errors
-from haulout.transfer.ways import Way, Ways, length, short_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from haulout.chunked.toc import Toc
     from haulout.progress import Progress
     from haulout.resolve import ResolvedDisk
-    from haulout.transfer.delta_choice import DeltaPlan
-    from haulout.transfer.link import MeasuringReader
-    from haulout.transfer.seeds import Seed
+    from haulout.transfer.fetching.choice import DeltaPlan
+    from haulout.transfer.fetching.link import MeasuringReader
+    from haulout.transfer.fetching.seeds import Seed
     from haulout.transfer.target import Partial
 
 _PROCESSORS: Final = len(os.sched_getaffinity(0))

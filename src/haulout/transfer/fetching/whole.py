@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from haulout.errors import ContentError, DigestMismatch, InvalidFrame
-from haulout.transfer.containerdisk import NoDiskInLayer, disk_in_tar
-from haulout.transfer.expand import STEP, SparseWriter, expand, sniff
+from haulout.transfer.fetching.containerdisk import NoDiskInLayer, disk_in_tar
+from haulout.transfer.fetching.expand import STEP, SparseWriter, expand, sniff
+from haulout.transfer.fetching.spool import SpooledBlob
 from haulout.transfer.results import Moved
-from haulout.transfer.spool import SpooledBlob
 
 if TYPE_CHECKING:
     from haulout.content.ports import BlobReader

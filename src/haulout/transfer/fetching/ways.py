@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from haulout.chunked.plan import Link, Slice
     from haulout.chunked.toc import Toc
     from haulout.oci import SizedDigest
-    from haulout.transfer.delta_choice import DeltaPlan
+    from haulout.transfer.fetching.choice import DeltaPlan
 
 
 @dataclass(frozen=True, slots=True)

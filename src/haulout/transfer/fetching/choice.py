@@ -11,7 +11,7 @@ import numpy as np
 from haulout.chunked.delta_expand import usable_segments
 from haulout.chunked.plan import HINT_BYTES
 from haulout.errors import HauloutError
-from haulout.transfer.deltas import load_index, offered
+from haulout.transfer.fetching.deltas import load_index, offered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from haulout.oci import SizedDigest
     from haulout.progress import Progress
     from haulout.resolve import ResolvedDisk
-    from haulout.transfer.deltas import OfferedDelta
-    from haulout.transfer.link import MeasuringReader
-    from haulout.transfer.reuse import Reuse
-    from haulout.transfer.seeds import Seed
+    from haulout.transfer.fetching.deltas import OfferedDelta
+    from haulout.transfer.fetching.link import MeasuringReader
+    from haulout.transfer.fetching.reuse import Reuse
+    from haulout.transfer.fetching.seeds import Seed
 
 _WORTH_ASKING: Final = 256 * 1024
 """Bytes to fetch from which on it pays to ask what deltas there are."""

@@ -20,11 +20,11 @@ from haulout.oci import Descriptor, Index, LayoutReference, RegistryReference, m
 from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
 from haulout.resolve import DiskQuery, resolve
-from haulout.transfer.publish import entry_key
-from haulout.transfer.stored_frames import LocalFrames, RemoteFrames
+from haulout.transfer.fetching.toc import load_toc
+from haulout.transfer.publishing.index import entry_key
+from haulout.transfer.publishing.stored_frames import LocalFrames, RemoteFrames
+from haulout.transfer.publishing.versions import earlier_tags
 from haulout.transfer.stores import open_store
-from haulout.transfer.toc import load_toc
-from haulout.transfer.versions import earlier_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

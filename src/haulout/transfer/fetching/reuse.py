@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from haulout.content.ports import BlobReader
     from haulout.disk.sparse import Extent
     from haulout.progress import Progress, Task
-    from haulout.transfer.delta_choice import DeltaChoice
-    from haulout.transfer.seeds import Seed
+    from haulout.transfer.fetching.choice import DeltaChoice
+    from haulout.transfer.fetching.seeds import Seed
 
 _MOST_SCANNED: Final = 3
 """Seeds nobody named whose blocks are hashed; digests alone are compared with those of all."""

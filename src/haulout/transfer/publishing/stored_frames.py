@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
 from haulout.errors import ContentError, HauloutError
-from haulout.transfer.speeds import Speeds
+from haulout.transfer.publishing.speeds import Speeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
