@@ -125,7 +125,7 @@ def patch_from(lab: Lab, old: Path, new: Path, level: int) -> Update:
     """Let zstd compress NEW against OLD, holes left out of both."""
     one, two, out = packed(old, lab.folder / "p1"), packed(new, lab.folder / "p2"), lab.folder / "patch"
     begun = time.monotonic()
-    sh("zstd", "-q", "-f", f"-{level}", "-T2", "--long=31", f"--patch-from={one}", two, "-o", out)
+    sh("zstd", "-q", "-f", f"-{level}", "--single-thread", "--long=31", f"--patch-from={one}", two, "-o", out)
     return Update(f"zstd -{level} --patch-from", out.stat().st_size / 1e6, seconds=time.monotonic() - begun)
 
 
@@ -147,9 +147,7 @@ def casync(lab: Lab, old: Path, new: Path) -> Update | None:
     return update
 
 
-def compare(
-    lab: Lab, title: str, name: str, old: Path, new: Path, *, levels: tuple[int, ...] = (3, 19)
-) -> list[Update]:
+def compare(lab: Lab, title: str, name: str, old: Path, new: Path, *, levels: tuple[int, ...]) -> list[Update]:
     """Move from OLD to NEW in every way, and print them."""
     print(f"\n{title}", flush=True)
     lab.push(name, "1", old)
@@ -177,13 +175,14 @@ def compare(
     rows += [update] if (update := casync(lab, old, new)) else []
     for row in rows:
         print(row)
+    delta_size = sum(json.loads(made)[part]["size"] for part in ("index", "data"))
     index = (json.loads(applied)["index"] if json.loads(applied)["delta"] is None else found["index"]) / data
     best = rows[-2 if rows[-1].name.startswith("casync") else -1]
     print(
         f"  nothing prepared / floor: {rows[1].megabytes / least:.3f} (1.06); index {100 * index:.3f} % of data (0.35)"
     )
     print(f"  published delta / {best.name}: {rows[2].megabytes / best.megabytes:.3f} (1.10)")
-    print(f"  making the delta: {seconds:.1f} s (90), {memory} MiB (2048); {json.loads(made)['size'] / 1e6:.2f} MB")
+    print(f"  making the delta: {seconds:.1f} s (90), {memory} MiB (2048); {delta_size / 1e6:.2f} MB")
     print(f"  applying it: {apply_seconds:.2f} s, {apply_memory} MiB (512)")
     print(f"  pushing NEW took {push_seconds:.1f} s with OLD as its base")
     return rows
@@ -294,7 +293,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="write the table of hops, as Markdown, into this file")
     parser.add_argument("--quick", action="store_true", help="small disks, one round")
     options = parser.parse_args()
-    megabytes = 60 if options.quick else 600
+    megabytes, levels = (60, (3,)) if options.quick else (300, (3, 19))
     with tempfile.TemporaryDirectory(prefix="haulout-bench-", dir="/var/tmp") as name, registry(Path(name)) as host:
         lab = Lab(Path(name), host)
         tree = pairs.tree(lab.folder / "tree", megabytes)
@@ -306,9 +305,9 @@ def main() -> None:
             old, new = (disk.resolve() for disk in options.disks)
         else:
             old, new = first, pairs.ext4(tree, lab.folder / "second.raw", size)
-        rows = compare(lab, f"Rebuilt: {old.name} → {new.name}", "rebuilt", old, new)
+        rows = compare(lab, f"Rebuilt: {old.name} → {new.name}", "rebuilt", old, new, levels=levels)
         timed(lab, "rebuilt", 1 if options.quick else 5)
-        compare(lab, "Upgraded in place", "upgraded", first, upgraded)
+        compare(lab, "Upgraded in place", "upgraded", first, upgraded, levels=levels)
         table = hops(lab, 30 if options.quick else 150)
         others(lab, old, new, tree)
     if options.svg:

@@ -30,23 +30,28 @@ def tree(folder: Path, megabytes: int) -> Path:
 
 
 def update(folder: Path, seed: int, share: float = 0.1) -> list[Path]:
-    """Change the files of some packages as a new build would: bytes shift, pieces change, most stays. Return them."""
+    """Change the files of some packages as a new build would: bytes shift, pieces change, most stays. Return them.
+
+    Packages are taken at random until they make ``share`` of all bytes.
+    """
     chance = random.Random(seed)
     packages = sorted(folder.iterdir())
+    left = share * sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     changed: list[Path] = []
-    for package in chance.sample(packages, max(1, int(share * len(packages)))):
+    for package in chance.sample(packages, len(packages)):
         for path in sorted(package.rglob("*")):
-            if path.is_file() and chance.random() < 0.8:
+            if left > 0 and path.is_file() and chance.random() < 0.8:
                 path.write_bytes(rebuilt(path.read_bytes(), chance))
+                left -= path.stat().st_size
                 changed.append(path)
     return changed
 
 
 def rebuilt(data: bytes, chance: random.Random) -> bytes:
-    """Insert, drop and replace a few bytes, on average every 20 KB."""
+    """Insert, drop and replace a few bytes, on average every 200 KB."""
     out, at = bytearray(), 0
     while at < len(data):
-        step = int(chance.expovariate(1 / 20_000)) + 1
+        step = int(chance.expovariate(1 / 200_000)) + 1
         out += data[at : at + step]
         at += step + chance.choice((0, 0, 1, 8, 16))
         out += chance.randbytes(chance.choice((0, 4, 8, 24)))
