@@ -104,9 +104,10 @@ def expanded(
     with opened(folder / "held", held) as fd, opened(folder / "out", b"") as out:
         seeds = SeedIndex([scan(fd, Wanted(delta.index.reference_hints), TASK)])
         usable = usable_segments(delta.index, seeds) if segments is None else segments
-        written = expand(delta.index, usable, store, blob, seeds, [fd], out, TASK)
-        got = os.pread(out, written + 1, 0)
-    assert len(got) == written
+        written = expand(delta.index, usable, store, blob, seeds, [fd], out, TASK, jobs=2)
+        got = os.pread(out, os.fstat(out).st_size, 0)
+    # A segment that was left out leaves a hole.
+    assert written <= len(got)
     return usable, got
 
 

@@ -7,7 +7,9 @@ them. Wrong, stale or hostile segments therefore cost a fetch and no more.
 from __future__ import annotations
 
 from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,10 +19,10 @@ from haulout.chunked.blocks import BLOCK
 from haulout.chunked.delta import MAX_SEGMENT_BLOCKS
 from haulout.chunked.seeds import MISSING, ZEROS, read_pieces
 from haulout.disk.writing import write_all
-from haulout.errors import ContentError, InvalidDelta, NotFoundError
+from haulout.errors import ContentError, InvalidDelta, NotFoundError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from haulout.chunked.delta import DeltaIndex, Segment
     from haulout.chunked.seeds import SeedIndex
@@ -58,7 +60,7 @@ def usable_segments(index: DeltaIndex, seeds: SeedIndex, *, most_missing: float 
     return usable
 
 
-def expand(  # noqa: PLR0917 - two blobs' worth of places: where it comes from, what it is decoded with, where it goes
+def expand(  # noqa: PLR0913, PLR0917 - two blobs' worth of places: where it comes from, what it is decoded with, where it goes
     index: DeltaIndex,
     segments: Sequence[int],
     blobs: BlobReader,
@@ -67,11 +69,13 @@ def expand(  # noqa: PLR0917 - two blobs' worth of places: where it comes from, 
     descriptors: Sequence[int],
     fd: int,
     task: Task,
+    *,
+    jobs: int = 1,
 ) -> int:
     """Fetch and decode ``segments`` and write their new blocks to ``fd``, one after another from its start.
 
-    Neighbouring segments are fetched in one request. A segment that cannot be decoded is left out. Blocks of a
-    reference that are not where the scan found them spoil only the new blocks that are made from them.
+    Neighbouring segments are fetched in one request. A segment that cannot be decoded leaves a hole. Blocks of a
+    reference that are not where the scan found them, or cannot be read, spoil only the new blocks made from them.
 
     Args:
         index: of the delta.
@@ -82,42 +86,62 @@ def expand(  # noqa: PLR0917 - two blobs' worth of places: where it comes from, 
         descriptors: of the seeds, by their numbers.
         fd: an empty file.
         task: advanced by the bytes of the blob that were used.
+        jobs: segments decoded at a time; each takes up to 40 MiB.
 
     Returns:
         The bytes written.
 
     Raises:
-        StorageError: the file cannot be written, or a seed cannot be read.
+        StorageError: the file cannot be written.
         UnreachableError: the source failed for good.
     """
-    waiting = deque(sorted(set(segments)))
+    chosen = sorted(set(segments))
+    sizes = [index.segments[number].blocks * BLOCK for number in chosen]
+    places = dict(zip(chosen, accumulate(sizes, initial=0), strict=False))
+
+    def work(number: int, frame: bytes) -> int:
+        try:
+            # The reference is let go before the next one is read.
+            reference = _reference(index, number, seeds, descriptors)
+            plain = decode_segment(frame, reference, index.segments[number].blocks)
+        except (InvalidDelta, StorageError):
+            return 0
+        write_all(fd, plain, places[number])
+        task.advance(len(frame))
+        return len(plain)
+
     written = 0
+    under_way: deque[Future[int]] = deque()
+    with ThreadPoolExecutor(jobs, "expand") as pool:
+        for number, frame in _frames(index, chosen, blobs, blob):
+            under_way.append(pool.submit(work, number, frame))
+            while len(under_way) > jobs + 1:
+                written += under_way.popleft().result()
+        return written + sum(each.result() for each in under_way)
+
+
+def _frames(
+    index: DeltaIndex, segments: Sequence[int], blobs: BlobReader, blob: Descriptor
+) -> Iterator[tuple[int, bytes]]:
+    """Yield each segment's number and compressed frame, as far as the blob holds them."""
+    waiting = deque(segments)
     while waiting:
         run = [waiting.popleft()]
         while waiting and waiting[0] == run[-1] + 1:
             run.append(waiting.popleft())
         start, stop = index.segments[run[0]].start, index.segments[run[-1]].stop
-        try:
-            with blobs.open_blob(blob, start, stop) as stream:
-                if stream.start < start or stream.stop > stop:
-                    # The whole blob comes anyway.
-                    run += waiting
-                    waiting.clear()
-                position = stream.start
-                for number in run:
-                    segment = index.segments[number]
-                    frame = _read(stream, segment, position)
-                    position = segment.stop
-                    with suppress(InvalidDelta):
-                        # The reference is let go before the next one is read.
-                        plain = decode_segment(frame, _reference(index, number, seeds, descriptors), segment.blocks)
-                        write_all(fd, plain, written)
-                        written += len(plain)
-                        task.advance(len(frame))
-        except (ContentError, NotFoundError):
-            # The blob is not there, or shorter than its index says: what has come of it may still be used.
-            continue
-    return written
+        # Where the blob is not there, or shorter than its index says, what has come of it may still be used.
+        with suppress(ContentError, NotFoundError), blobs.open_blob(blob, start, stop) as stream:
+            if stream.start < start or stream.stop > stop:
+                # The whole blob comes anyway.
+                run += waiting
+                waiting.clear()
+            position = stream.start
+            for number in run:
+                segment = index.segments[number]
+                frame = _read(stream, segment, position)
+                position = segment.stop
+                yield number, frame
 
 
 def decode_segment(frame: bytes, reference: bytes, blocks: int) -> bytes:

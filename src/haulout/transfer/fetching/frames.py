@@ -162,10 +162,11 @@ class FramePull:
             file = tempfile.TemporaryFile(dir=self._partial.target.parent)  # noqa: SIM115 - closed by the stack
             spare = stack.enter_context(file).fileno()
         rebuilder.add_seed(spare)
-        fds = [seed.fd for seed in self._seeds]
+        seeds = [seed.fd for seed in self._seeds]
         try:
             with self._progress.task("pulling a delta", delta.size) as task:
-                expand(delta.index, delta.segments, self._blobs.plain, delta.offer.data, reuse.index, fds, spare, task)
+                what = (delta.index, delta.segments, self._blobs.plain, delta.offer.data)
+                expand(*what, reuse.index, seeds, spare, task, jobs=_PROCESSORS)
         except StorageError:
             raise
         except HauloutError as error:
