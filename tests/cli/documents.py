@@ -42,6 +42,19 @@ class Block:
             continued = (line.startswith("$ ") or continued) and line.endswith("\\")
         return found
 
+    @property
+    def outputs(self) -> list[str]:
+        """What is shown as the output of each command; "" where nothing is."""
+        shown: list[list[str]] = []
+        continued = False
+        for line in self.text.splitlines():
+            if line.startswith("$ "):
+                shown.append([])
+            elif shown and not continued:
+                shown[-1].append(line)
+            continued = (line.startswith("$ ") or continued) and line.endswith("\\")
+        return ["\n".join(lines) for lines in shown]
+
 
 def blocks(path: Path) -> list[Block]:
     """Return all fenced blocks of a document, in order."""

@@ -158,8 +158,16 @@ def lines(result: PullResult) -> Iterator[str]:
         facts = ", ".join([*_sizes(result), took])
         yield f"{done} {kind} of {result.reference} → {result.path} ({facts})"
         yield f"  {verb} {_fetched(result)}"
-        yield from (f"  {size(use.size)} reused from {use.path}" for use in result.moved.seeds)
+        yield from (f"  {size(use.size)} reused from {_near(use.path)}" for use in result.moved.seeds)
     yield str(result.pinned)
+
+
+def _near(path: Path) -> Path:
+    """Name a file below the current folder from there."""
+    try:
+        return path.relative_to(Path.cwd())
+    except (OSError, ValueError):
+        return path
 
 
 def _sizes(result: PullResult) -> Iterator[str]:
