@@ -108,8 +108,14 @@ class Reuse:
 
     def with_seed(self, fd: int, task: Task) -> Self:
         """Return what can be reused when the file at ``fd`` is one more seed, the last."""
-        scans = (*self._scans, scan(fd, Wanted(*self._hints.values()), task))
-        return self._located(sorted([*self.frames, *self.missing]), self._whole, self._hints, scans)
+        hints = {frame: self._hints[frame] for frame in self.lacking}
+        # Behind the others, it leaves their places as they are.
+        scans = (*self._scans, scan(fd, Wanted(*hints.values()), task))
+        index = SeedIndex(scans)
+        places, lacking = _locate(index, hints)
+        frames = sorted([*self.frames, *places])
+        missing = [frame for frame in self.missing if frame not in places]
+        return type(self)(frames, missing, index, self._whole, self._hints, {**self._places, **places}, lacking, scans)
 
     def pieces(self, frame: int) -> list[Piece]:
         """Return the pieces of one of :attr:`frames`."""
