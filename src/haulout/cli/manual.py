@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 import haulout
-from haulout.cli.tree import EXAMPLES, VERBS, Verb
+from haulout.cli.tree import Verb, Verbs
 from haulout.cli.tree import haulout as tree
 
 if TYPE_CHECKING:
@@ -26,47 +26,67 @@ _ENVIRONMENT: Final = (
 def pages() -> dict[str, str]:
     """Return all manual pages: file name and roff text."""
     root = click.Context(tree, info_name="haulout", **tree.context_settings)
-    found = {"haulout.1": _root_page(root)}
-    for name in VERBS:
-        command = tree.get_command(root, name)
-        assert isinstance(command, Verb)
-        found[f"haulout-{name}.1"] = _verb_page(command, click.Context(command, info_name=name, parent=root))
-    return found
+    return {f"{_name(context)}.1": text for context, text in _below(tree, root)}
 
 
-def _root_page(context: click.Context) -> str:
+def _below(command: Verbs | Verb, context: click.Context) -> Iterator[tuple[click.Context, str]]:
+    if isinstance(command, Verb):
+        yield context, _verb_page(command, context)
+        return
+    yield context, _group_page(command, context)
+    for name in command.verbs:
+        verb = command.get_command(context, name)
+        assert isinstance(verb, Verb | Verbs)
+        yield from _below(verb, click.Context(verb, info_name=name, parent=context))
+
+
+def _name(context: click.Context) -> str:
+    return context.command_path.replace(" ", "-")
+
+
+def _group_page(command: Verbs, context: click.Context) -> str:
+    own = _name(context)
     verbs: list[str] = [".SH VERBS"]
-    for name in VERBS:
-        command = tree.get_command(context, name)
-        assert command is not None
-        verbs += [".TP", f".BR haulout\\-{name} (1)", _text(command.get_short_help_str(200))]
+    for name in command.verbs:
+        verb = command.get_command(context, name)
+        assert verb is not None
+        verbs += [".TP", f".BR {_text(f'{own}-{name}')} (1)", _text(verb.get_short_help_str(200))]
+    above = [] if context.parent is None else [_name(context.parent)]
     return _page(
-        "haulout",
+        own,
         context,
         [
             *verbs,
             *_options(context),
-            *_examples(EXAMPLES),
+            *_examples(command.examples),
             *_exit_status(),
-            ".SH ENVIRONMENT",
-            *(line for name, text in _ENVIRONMENT for line in (".TP", f".B {_text(name)}", _text(text))),
+            *([] if above else _environment()),
             ".SH SEE ALSO",
-            *_also(f"haulout-{name}" for name in VERBS),
+            *_also([*above, *(f"{own}-{name}" for name in command.verbs)]),
         ],
     )
 
 
+def _environment() -> Iterator[str]:
+    yield ".SH ENVIRONMENT"
+    for name, text in _ENVIRONMENT:
+        yield from (".TP", f".B {_text(name)}", _text(text))
+
+
 def _verb_page(command: Verb, context: click.Context) -> str:
-    others = (f"haulout-{name}" for name in VERBS if name != command.name)
+    assert context.parent is not None
+    above = context.parent
+    assert isinstance(above.command, Verbs)
+    others = (f"{_name(above)}-{name}" for name in above.command.verbs if name != command.name)
     return _page(
-        f"haulout-{command.name}",
+        _name(context),
         context,
         [
             *_options(context),
             *_examples(command.examples),
             *_exit_status(),
             ".SH SEE ALSO",
-            *_also(["haulout", *others]),
+            *_also([_name(above), *others]),
         ],
     )
 

@@ -12,7 +12,7 @@ import click
 from haulout.cli import options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 VERBS: Final = {
     "push": "haulout.cli.push",
@@ -21,6 +21,7 @@ VERBS: Final = {
     "inspect": "haulout.cli.inspect",
     "login": "haulout.cli.login",
     "logout": "haulout.cli.logout",
+    "evidence": "haulout.cli.evidence",
     "completion": "haulout.cli.completion",
 }
 """Verb and the module whose ``command`` it is, in the order of the help."""
@@ -46,31 +47,38 @@ class Verb(click.Command):
         write_examples(formatter, self.examples)
 
 
-class Tree(click.Group):
-    """The group ``haulout``."""
+class Verbs(click.Group):
+    """A group whose verbs are imported when they are named."""
+
+    def __init__(
+        self, *args: Any, verbs: Mapping[str, str] | None = None, examples: Sequence[Example] = (), **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.verbs = dict(verbs or {})
+        self.examples = tuple(examples)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Name all verbs."""
-        return list(VERBS)
+        return list(self.verbs)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import a verb; None where there is no such verb."""
-        module = VERBS.get(cmd_name)
+        module = self.verbs.get(cmd_name)
         return None if module is None else import_module(module).command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb, or say which one may be meant."""
-        if args and args[0] not in VERBS and not args[0].startswith("-") and not ctx.resilient_parsing:
-            near = get_close_matches(args[0], VERBS, n=1)
-            meant = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(VERBS)}"
+        if args and args[0] not in self.verbs and not args[0].startswith("-") and not ctx.resilient_parsing:
+            near = get_close_matches(args[0], self.verbs, n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(self.verbs)}"
             raise click.UsageError(f"no such verb: {args[0][:80]!r}{meant}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the examples."""
-        write_examples(formatter, EXAMPLES)
+        write_examples(formatter, self.examples)
 
 
 def write_examples(formatter: click.HelpFormatter, examples: Sequence[Example]) -> None:
@@ -93,7 +101,9 @@ EXAMPLES: Final = (
 
 @click.group(
     name="haulout",
-    cls=Tree,
+    cls=Verbs,
+    verbs=VERBS,
+    examples=EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="haulout", message="haulout %(version)s")

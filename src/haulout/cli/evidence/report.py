@@ -1,0 +1,124 @@
+"""What ``haulout evidence verify`` shows: the verdict, and what the evidence says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from haulout.confidential.evidence.certificates import stamp
+from haulout.confidential.evidence.snp.report import SnpReport
+from haulout.confidential.evidence.snp.verify import SnpClaims
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from haulout.confidential.evidence import Verdict
+
+_NAMES = {"snp": "SEV-SNP report", "tdx": "TDX quote", "cca": "Arm CCA token"}
+
+
+def document(path: str, verdict: Verdict) -> dict[str, Any]:
+    """Return the JSON of a verdict."""
+    refusal = verdict.refusal
+    return {
+        "path": path,
+        "kind": str(verdict.kind),
+        "verdict": "accepted" if verdict.accepted else "refused",
+        "rule": None if refusal is None else str(refusal.rule),
+        "reason": None if refusal is None else refusal.reason,
+        "hint": None if refusal is None else refusal.hint,
+        "genuine": verdict.claims is not None,
+        "policy": verdict.policy,
+        "at": stamp(verdict.at),
+        "open": list(verdict.open),
+        "origin": None if verdict.claims is None else _origin(verdict.claims),
+        "claims": _said(verdict),
+    }
+
+
+def lines(path: str, verdict: Verdict) -> Iterator[str]:
+    """Write a verdict for people."""
+    refusal = verdict.refusal
+    what = _NAMES[verdict.kind]
+    if refusal is None:
+        against = "genuine; no policy was given" if verdict.policy is None else f"by the policy {verdict.policy}"
+        yield f"{path}: {what}: accepted, {against}"
+    else:
+        yield f"{path}: {what}: REFUSED: {refusal.reason} [{refusal.rule}]"
+        if refusal.hint:
+            yield f"  hint: {refusal.hint}"
+    if verdict.open:
+        yield f"  left open by the policy: {', '.join(verdict.open)}"
+    if verdict.claims is None:
+        yield "  it says, and nobody vouches for it:"
+    else:
+        yield from _spelled(_origin(verdict.claims))
+    yield from _spelled(_said(verdict))
+
+
+def _spelled(values: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
+        if value is None or value == [] or value == {}:
+            continue
+        yield f"  {name.replace('_', ' '):<20} {_plain(value)}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items() if part is not None)
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    return str(value)
+
+
+def _origin(claims: SnpClaims) -> dict[str, Any]:
+    return {
+        "root": claims.anchor.name,
+        "root_fingerprint": claims.anchor.fingerprint,
+        "test_root": claims.anchor.test,
+        "revocation_checked": claims.revocation_checked,
+        "product": claims.endorsement.product_name,
+        "signer": str(claims.endorsement.signer),
+        "csp_id": claims.endorsement.csp_id,
+        "reported_tcb": claims.reported_tcb.parts(),
+        "committed_tcb": claims.committed_tcb.parts(),
+        "current_tcb": claims.current_tcb.parts(),
+        "launch_tcb": claims.launch_tcb.parts(),
+    }
+
+
+def _said(verdict: Verdict) -> dict[str, Any]:
+    return _snp(verdict.statement)
+
+
+def _snp(report: SnpReport) -> dict[str, Any]:
+    policy = report.policy
+    return {
+        "version": report.version,
+        "guest_svn": report.guest_svn,
+        "vmpl": report.vmpl,
+        "policy": {
+            "bits": f"{policy.bits:#x}",
+            "debug": policy.debug,
+            "migration_agent": policy.migration_agent,
+            "smt": policy.smt,
+            "single_socket": policy.single_socket,
+        },
+        "measurement": report.measurement.hex(),
+        "report_data": report.report_data.hex(),
+        "host_data": report.host_data.hex(),
+        "chip_id": report.chip_id.hex(),
+        "cpuid": None
+        if report.cpuid is None
+        else {"family": report.cpuid.family, "model": report.cpuid.model, "stepping": report.cpuid.stepping},
+        "platform": list(report.platform()),
+        "firmware": str(report.current_firmware),
+        "family_id": report.family_id.hex(),
+        "image_id": report.image_id.hex(),
+        "id_key_digest": report.id_key_digest.hex(),
+        "author_key_digest": report.author_key_digest.hex() if report.author_key else None,
+        "report_id": report.report_id.hex(),
+        "launch_mitigations": report.launch_mitigations,
+        "current_mitigations": report.current_mitigations,
+    }

@@ -1,0 +1,150 @@
+"""``haulout evidence verify``: is it genuine, and is it what a policy demands?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from haulout.cli import options
+from haulout.cli.params import StringParam
+from haulout.cli.tree import Example, Verb
+from haulout.errors import InvalidEvidence, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from haulout.cli.session import Session
+
+_NO = 1
+"""Exit code of an honest "no": the evidence is refused."""
+_LARGEST = 4 << 20
+"""Bytes of a file read; nothing that is verified is larger."""
+
+
+class TimeParam(StringParam):
+    """A time in RFC 3339, or a date; without an offset, in UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:  # noqa: ARG002
+        """Parse it."""
+        try:
+            found = datetime.fromisoformat(str(value).strip())
+            return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, OverflowError) as exc:
+            raise UsageError(
+                f"{str(value)[:60]!r} is not a time", hint="for example: --at 2026-01-31 or --at 2026-01-31T12:00:00Z"
+            ) from exc
+
+
+class ReportDataParam(StringParam):
+    """64 bytes in hexadecimal."""
+
+    name = "report data"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:  # noqa: ARG002
+        """Parse it."""
+        text = str(value).strip()
+        if len(text) != 128 or any(letter not in "0123456789abcdefABCDEF" for letter in text):
+            raise UsageError(
+                f"{text[:20]!r} is not 128 hexadecimal digits",
+                hint="report data has 64 bytes; pad with zeros at the end",
+            )
+        return bytes.fromhex(text)
+
+
+@click.command(
+    "verify",
+    cls=Verb,
+    examples=(
+        Example(
+            "haulout evidence verify report.bin --cert certificates.pem --policy policy.toml",
+            "check a report against a policy",
+        ),
+        Example(
+            "haulout evidence verify report.bin --cert certificates.pem --policy policy.toml --at 2026-01-31 --json",
+            "the same for another day, for programs",
+        ),
+    ),
+)
+@click.argument("file", metavar="FILE", type=click.Path())
+@click.option(
+    "--cert",
+    "certificates",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(),
+    help="Certificates of the signing key and those above it, in PEM or DER; for CCA also a JSON Web Key. May be "
+    "repeated, in any order.",
+)
+@click.option(
+    "--collateral",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(),
+    help="Intel's collateral in JSON, or a revocation list in DER or PEM. May be repeated.",
+)
+@click.option(
+    "--policy",
+    metavar="FILE",
+    type=click.Path(),
+    help="What the evidence has to say (docs/evidence.md); without it, only whether it is genuine is judged.",
+)
+@click.option("--at", metavar="TIME", type=TimeParam(), help="Judge for this time instead of now.")
+@click.option(
+    "--report-data",
+    metavar="HEX",
+    type=ReportDataParam(),
+    help="The 64 bytes that the evidence was asked to carry, which prove that it was made for you, now.",
+)
+@options.common
+@click.pass_obj
+def command(
+    session: Session,
+    file: str,
+    certificates: tuple[str, ...],
+    collateral: tuple[str, ...],
+    policy: str | None,
+    at: datetime | None,
+    report_data: bytes | None,
+) -> int:
+    """Check evidence of SEV-SNP, TDX or Arm CCA: whose it is, is seen by itself.
+
+    Without a policy only its genuineness is judged: signature, chain, a pinned root, and that all of it is valid at the
+    time. Genuine evidence may well be that of an attacker's machine, or allow debugging: a policy says what you want.
+
+    Exit status is 0 where it is accepted, 1 where it is refused, with the rule it breaks, 3 or more where it cannot be
+    read.
+    """
+    from haulout.cli.evidence import report  # noqa: PLC0415
+    from haulout.confidential import evidence  # noqa: PLC0415 - loads the cryptography
+
+    read_policy = None if policy is None else evidence.parse_policy(_read(policy), policy)
+    verdict = evidence.verify(
+        _read(file),
+        at=at or datetime.now(UTC),
+        certificates=[evidence.Given(name, _read(name)) for name in certificates],
+        collateral=[evidence.Given(name, _read(name)) for name in collateral],
+        policy=read_policy,
+        report_data=report_data,
+    )
+    session.result(
+        "evidence verify",
+        report.document(file, verdict),
+        report.lines(file, verdict),
+        brief="accepted" if verdict.accepted else f"refused: {verdict.refusal.rule}" if verdict.refusal else "",
+    )
+    return 0 if verdict.accepted else _NO
+
+
+def _read(name: str) -> bytes:
+    path = Path(name)
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_LARGEST + 1)
+    except FileNotFoundError as exc:
+        raise NotFoundError(f"no such file: {name}") from exc
+    if len(data) > _LARGEST:
+        raise InvalidEvidence(name, f"it is larger than {_LARGEST} bytes, as no evidence is")
+    return data

@@ -1,0 +1,131 @@
+"""The verdict on a piece of evidence: a pure function of bytes, policy and time."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from haulout.confidential.evidence import certificates as x509
+from haulout.confidential.evidence.recognise import recognise
+from haulout.confidential.evidence.snp import report as snp_report
+from haulout.confidential.evidence.snp import rules as snp_rules
+from haulout.confidential.evidence.snp import verify as snp
+from haulout.confidential.evidence.verdict import Kind, Refusal, Refused, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from haulout.confidential.evidence.policy import Policy
+
+Statement: TypeAlias = snp_report.SnpReport
+Claims: TypeAlias = snp.SnpClaims
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A file that came with the evidence: its name, for errors, and its content."""
+
+    name: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer.
+
+    Attributes:
+        kind: whose evidence it is.
+        statement: what the evidence says of itself, true or not.
+        claims: the same, once it is known to be genuine; None where it is not.
+        refusal: why it is not accepted; None where it is.
+        policy: the policy's name; None where genuineness alone was judged.
+        at: the time for which it was judged.
+        open: what the policy left open.
+    """
+
+    kind: Kind
+    statement: Statement
+    claims: Claims | None
+    refusal: Refusal | None
+    policy: str | None
+    at: datetime
+    open: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        """Return whether it may be relied on."""
+        return self.refusal is None
+
+
+def verify(
+    data: bytes,
+    *,
+    at: datetime,
+    certificates: Sequence[Given] = (),
+    collateral: Sequence[Given] = (),
+    policy: Policy | None = None,
+    report_data: bytes | None = None,
+) -> Verdict:
+    """Judge a piece of evidence.
+
+    Args:
+        data: what the TEE signed.
+        at: the time for which to judge; it has a time zone. No clock is read.
+        certificates: files of certificates (PEM, DER; for CCA also a JSON Web Key), in any order.
+        collateral: revocation lists (PEM or DER), and Intel's collateral (JSON).
+        policy: what it has to say; None: genuineness alone is judged.
+        report_data: the 64 bytes that it was asked to carry; None: not known.
+
+    Raises:
+        InvalidEvidence: something given cannot be read: there is no verdict.
+    """
+    kind = recognise(data)
+    statement = snp_report.parse(data)
+    claims: Claims | None = None
+    refusal: Refusal | None = None
+    left: tuple[str, ...] = ()
+    try:
+        claims = _genuine(statement, certificates, collateral, policy, at)
+        _require_occasion(statement.report_data, report_data, policy)
+        if policy is not None:
+            left = _require(claims, policy)
+    except Refused as exc:
+        refusal = exc.refusal
+    return Verdict(kind, statement, claims, refusal, None if policy is None else policy.name, at, left)
+
+
+def _genuine(
+    statement: Statement,
+    certificates: Sequence[Given],
+    collateral: Sequence[Given],
+    policy: Policy | None,
+    at: datetime,
+) -> Claims:
+    trusted = frozenset() if policy is None else policy.roots
+    test = policy is not None and policy.test
+    given = [one for file in certificates for one in x509.read_bundle(file.data, file.name)]
+    lists = [x509.read_revocation_list(file.data, file.name) for file in collateral]
+    return snp.genuine(statement, given, lists, at, trusted=trusted, test=test)
+
+
+def _require(claims: Claims, policy: Policy) -> tuple[str, ...]:
+    if policy.snp is None:
+        raise Refused(Rule.TEE, "the policy does not accept SEV-SNP at all", hint="it has no table [snp]")
+    snp_rules.require(claims, policy.snp)
+    return snp_rules.open_questions(policy.snp)
+
+
+def _require_occasion(found: bytes, expected: bytes | None, policy: Policy | None) -> None:
+    """Require the report data that was asked for: what makes evidence new, and the answer to this very question."""
+    if expected is None:
+        if policy is not None and policy.report_data_required:
+            raise Refused(
+                Rule.FRESHNESS,
+                "the policy wants evidence for one occasion, and no report data to expect was given",
+                hint="give it with --report-data",
+            )
+        return
+    if not hmac.compare_digest(found, expected):
+        raise Refused(Rule.REPORT_DATA, "it was made for another occasion, or another key: its report data differs")
