@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from haulout.confidential.evidence.cca.rules import lifecycle
 from haulout.confidential.evidence.certificates import stamp
 from haulout.confidential.evidence.snp.report import SnpReport
 from haulout.confidential.evidence.snp.verify import SnpClaims
+from haulout.confidential.evidence.tdx.quote import TdxQuote
+from haulout.confidential.evidence.tdx.rules import attributes
+from haulout.confidential.evidence.tdx.verify import TdxClaims
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from haulout.confidential.evidence import Verdict
+    from haulout.confidential.evidence.cca.token import CcaToken
+    from haulout.confidential.evidence.judge import Claims, Statement
 
 _NAMES = {"snp": "SEV-SNP report", "tdx": "TDX quote", "cca": "Arm CCA token"}
 
@@ -31,7 +37,7 @@ def document(path: str, verdict: Verdict) -> dict[str, Any]:
         "at": stamp(verdict.at),
         "open": list(verdict.open),
         "origin": None if verdict.claims is None else _origin(verdict.claims),
-        "claims": _said(verdict),
+        "claims": _said(verdict.statement),
     }
 
 
@@ -52,48 +58,72 @@ def lines(path: str, verdict: Verdict) -> Iterator[str]:
         yield "  it says, and nobody vouches for it:"
     else:
         yield from _spelled(_origin(verdict.claims))
-    yield from _spelled(_said(verdict))
+    yield from _spelled(_said(verdict.statement))
 
 
 def _spelled(values: Mapping[str, Any]) -> Iterator[str]:
     for name, value in values.items():
-        if value is None or value == [] or value == {}:
-            continue
-        yield f"  {name.replace('_', ' '):<20} {_plain(value)}"
+        if value is not None and value not in ([], {}, ""):
+            yield f"  {name.replace('_', ' '):<20} {_plain(value)}"
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items() if part is not None)
+        parts = (f"{name.replace('_', ' ')} {_plain(part)}" for name, part in value.items() if part is not None)
+        return ", ".join(parts)
     if isinstance(value, list):
         return ", ".join(map(_plain, value))
     return str(value)
 
 
-def _origin(claims: SnpClaims) -> dict[str, Any]:
-    return {
+def _origin(claims: Claims) -> dict[str, Any]:
+    found = {
         "root": claims.anchor.name,
         "root_fingerprint": claims.anchor.fingerprint,
         "test_root": claims.anchor.test,
-        "revocation_checked": claims.revocation_checked,
-        "product": claims.endorsement.product_name,
-        "signer": str(claims.endorsement.signer),
-        "csp_id": claims.endorsement.csp_id,
-        "reported_tcb": claims.reported_tcb.parts(),
-        "committed_tcb": claims.committed_tcb.parts(),
-        "current_tcb": claims.current_tcb.parts(),
-        "launch_tcb": claims.launch_tcb.parts(),
     }
+    match claims:
+        case SnpClaims():
+            return found | {
+                "revocation_checked": claims.revocation_checked,
+                "product": claims.endorsement.product_name,
+                "signer": str(claims.endorsement.signer),
+                "csp_id": claims.endorsement.csp_id,
+                "reported_tcb": claims.reported_tcb.parts(),
+                "committed_tcb": claims.committed_tcb.parts(),
+                "current_tcb": claims.current_tcb.parts(),
+                "launch_tcb": claims.launch_tcb.parts(),
+            }
+        case TdxClaims():
+            judged = claims.tcb
+            return found | {
+                "revocation_checked": judged is not None,
+                "fmspc": claims.platform.fmspc.hex(),
+                "pce_svn": claims.platform.pce_svn,
+                "components": list(claims.platform.components),
+                "tcb_status": None if judged is None else str(judged.status),
+                "tcb_date": None if judged is None else judged.date,
+                "advisories": [] if judged is None else list(judged.advisories),
+                "evaluation_number": None if judged is None else judged.evaluation_number,
+            }
+        case _:
+            return found | {"platform_key": claims.platform_key, "profile": str(claims.profile)}
 
 
-def _said(verdict: Verdict) -> dict[str, Any]:
-    return _snp(verdict.statement)
+def _said(statement: Statement) -> dict[str, Any]:
+    match statement:
+        case SnpReport():
+            return _snp(statement)
+        case TdxQuote():
+            return _tdx(statement)
+        case _:
+            return _cca(statement)
 
 
 def _snp(report: SnpReport) -> dict[str, Any]:
-    policy = report.policy
+    policy, cpuid = report.policy, report.cpuid
     return {
         "version": report.version,
         "guest_svn": report.guest_svn,
@@ -109,9 +139,7 @@ def _snp(report: SnpReport) -> dict[str, Any]:
         "report_data": report.report_data.hex(),
         "host_data": report.host_data.hex(),
         "chip_id": report.chip_id.hex(),
-        "cpuid": None
-        if report.cpuid is None
-        else {"family": report.cpuid.family, "model": report.cpuid.model, "stepping": report.cpuid.stepping},
+        "cpuid": None if cpuid is None else {"family": cpuid.family, "model": cpuid.model, "stepping": cpuid.stepping},
         "platform": list(report.platform()),
         "firmware": str(report.current_firmware),
         "family_id": report.family_id.hex(),
@@ -121,4 +149,46 @@ def _snp(report: SnpReport) -> dict[str, Any]:
         "report_id": report.report_id.hex(),
         "launch_mitigations": report.launch_mitigations,
         "current_mitigations": report.current_mitigations,
+    }
+
+
+def _tdx(quote: TdxQuote) -> dict[str, Any]:
+    body = quote.body
+    return {
+        "version": quote.version,
+        "body": body.version,
+        "tee_tcb_svn": body.tee_tcb_svn.hex(),
+        "td_attributes": list(attributes(body.td_attributes)),
+        "td_attributes_bits": f"{body.td_attributes:#x}",
+        "xfam": f"{body.xfam:#x}",
+        "mrseam": body.mrseam.hex(),
+        "mrsignerseam": body.mrsignerseam.hex(),
+        "mrtd": body.mrtd.hex(),
+        "rtmr": [register.hex() for register in body.rtmr],
+        "report_data": body.report_data.hex(),
+        "mrconfigid": body.mrconfigid.hex(),
+        "mrowner": body.mrowner.hex(),
+        "mrownerconfig": body.mrownerconfig.hex(),
+        "mrservicetd": None if body.mrservicetd is None else body.mrservicetd.hex(),
+    }
+
+
+def _cca(token: CcaToken) -> dict[str, Any]:
+    platform, realm = token.platform, token.realm
+    return {
+        "profile": platform.profile,
+        "realm_profile": realm.profile,
+        "lifecycle": lifecycle(platform.lifecycle),
+        "instance": platform.instance.hex(),
+        "implementation": platform.implementation.hex(),
+        "configuration": platform.configuration.hex(),
+        "components": [
+            {"type": one.type, "measurement": one.measurement.hex(), "signer": one.signer.hex(), "version": one.version}
+            for one in platform.components
+        ],
+        "rim": realm.rim.hex(),
+        "rem": [register.hex() for register in realm.rem],
+        "hash": realm.hash,
+        "report_data": realm.challenge.hex(),
+        "personalization": realm.personalization.hex(),
     }

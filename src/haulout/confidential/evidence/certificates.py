@@ -1,6 +1,6 @@
 """X.509 certificates: reading them, following them to a root, and asking revocation lists.
 
-Parsing and signatures are ``cryptography``'s. What is decided here is which certificate may vouch for which, at which time.
+Parsing and signatures are ``cryptography``'s. What is decided here is which certificate may vouch for which, and when.
 """
 
 from __future__ import annotations

@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from haulout.confidential.evidence import certificates as x509
+from haulout.confidential.evidence.cca import keys as cca_keys
+from haulout.confidential.evidence.cca import rules as cca_rules
+from haulout.confidential.evidence.cca import token as cca_token
+from haulout.confidential.evidence.cca import verify as cca
 from haulout.confidential.evidence.recognise import recognise
 from haulout.confidential.evidence.snp import report as snp_report
 from haulout.confidential.evidence.snp import rules as snp_rules
 from haulout.confidential.evidence.snp import verify as snp
+from haulout.confidential.evidence.tdx import collateral as intel
+from haulout.confidential.evidence.tdx import quote as tdx_quote
+from haulout.confidential.evidence.tdx import rules as tdx_rules
+from haulout.confidential.evidence.tdx import verify as tdx
 from haulout.confidential.evidence.verdict import Kind, Refusal, Refused, Rule
+from haulout.errors import InvalidEvidence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from haulout.confidential.evidence.policy import Policy
 
-Statement: TypeAlias = snp_report.SnpReport
-Claims: TypeAlias = snp.SnpClaims
+Statement: TypeAlias = snp_report.SnpReport | tdx_quote.TdxQuote | cca_token.CcaToken
+Claims: TypeAlias = snp.SnpClaims | tdx.TdxClaims | cca.CcaClaims
+
+_PARSERS: Final[dict[Kind, Callable[[bytes], Statement]]] = {
+    Kind.SNP: snp_report.parse,
+    Kind.TDX: tdx_quote.parse,
+    Kind.CCA: cca_token.parse,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +97,7 @@ def verify(
         InvalidEvidence: something given cannot be read: there is no verdict.
     """
     kind = recognise(data)
-    statement = snp_report.parse(data)
+    statement = _PARSERS[kind](data)
     claims: Claims | None = None
     refusal: Refusal | None = None
     left: tuple[str, ...] = ()
@@ -103,18 +118,52 @@ def _genuine(
     policy: Policy | None,
     at: datetime,
 ) -> Claims:
-    trusted = frozenset() if policy is None else policy.roots
+    trusted = frozenset[str]() if policy is None else policy.roots
     test = policy is not None and policy.test
-    given = [one for file in certificates for one in x509.read_bundle(file.data, file.name)]
-    lists = [x509.read_revocation_list(file.data, file.name) for file in collateral]
-    return snp.genuine(statement, given, lists, at, trusted=trusted, test=test)
+    match statement:
+        case snp_report.SnpReport():
+            given = [one for file in certificates for one in x509.read_bundle(file.data, file.name)]
+            lists = [x509.read_revocation_list(file.data, file.name) for file in collateral]
+            return snp.genuine(statement, given, lists, at, trusted=trusted, test=test)
+        case tdx_quote.TdxQuote():
+            # A quote brings its chain along: certificates given besides have nothing to add.
+            return tdx.genuine(statement, _of_intel(collateral), at, trusted=trusted, test=test)
+        case cca_token.CcaToken():
+            if collateral:
+                raise InvalidEvidence(collateral[0].name, "there is no collateral for Arm CCA")
+            pinned = None if policy is None else (policy.cca and policy.cca.platform_keys) or frozenset[bytes]()
+            if policy is not None and policy.cca is not None:
+                trusted |= policy.cca.roots
+            bare = [cca_keys.read(file.data, file.name) for file in certificates if cca_keys.is_key(file.data)]
+            given = [
+                one
+                for file in certificates
+                if not cca_keys.is_key(file.data)
+                for one in x509.read_bundle(file.data, file.name)
+            ]
+            return cca.genuine(statement, bare, given, at, pinned=pinned, trusted=trusted, test=test)
+
+
+def _of_intel(collateral: Sequence[Given]) -> intel.Collateral | None:
+    if len(collateral) > 1:
+        raise InvalidEvidence(collateral[1].name, "one file holds all collateral of a TDX quote, and one was given")
+    if not collateral:
+        return None
+    return intel.parse(collateral[0].data, collateral[0].name)
 
 
 def _require(claims: Claims, policy: Policy) -> tuple[str, ...]:
-    if policy.snp is None:
-        raise Refused(Rule.TEE, "the policy does not accept SEV-SNP at all", hint="it has no table [snp]")
-    snp_rules.require(claims, policy.snp)
-    return snp_rules.open_questions(policy.snp)
+    match claims:
+        case snp.SnpClaims() if policy.snp is not None:
+            snp_rules.require(claims, policy.snp)
+            return snp_rules.open_questions(policy.snp)
+        case tdx.TdxClaims() if policy.tdx is not None:
+            tdx_rules.require(claims, policy.tdx)
+            return tdx_rules.open_questions(policy.tdx)
+        case cca.CcaClaims() if policy.cca is not None:
+            cca_rules.require(claims, policy.cca)
+            return cca_rules.open_questions(policy.cca)
+    raise Refused(Rule.TEE, "the policy does not accept such evidence at all", hint=f"it has no table [{claims.kind}]")
 
 
 def _require_occasion(found: bytes, expected: bytes | None, policy: Policy | None) -> None:

@@ -106,6 +106,7 @@ class TdxPolicy:
 class CcaPolicy:
     """What an Arm CCA token has to say."""
 
+    roots: frozenset[str] = frozenset()
     platform_keys: Allowed = None
     profiles: tuple[Profile, ...] = tuple(Profile)
     instances: Allowed = None
@@ -122,7 +123,7 @@ class Policy:
     Attributes:
         name: for people.
         test: whether it may trust an emulator.
-        roots: fingerprints of roots that it trusts besides the pinned ones.
+        roots: fingerprints of roots that it trusts besides the pinned ones, which only a policy for tests has.
         report_data_required: whether evidence that was not made for this very occasion is refused.
         nonce_seconds: how long a nonce may be answered.
     """
@@ -179,8 +180,8 @@ def parse(data: bytes, what: str = "policy") -> Policy:
     for known in ("snp", "tdx", "cca"):
         top.table(known)
     top.end()
-    if roots and not test and policy.cca is None:
-        # AMD's and Intel's roots are pinned; no other can be right for them.
+    if roots and not test:
+        # AMD's and Intel's roots are pinned: no other can be right for them.
         raise top.wrong("roots", "only a policy for tests may add roots", hint="say test = true, for tests only")
     return policy
 
@@ -261,6 +262,7 @@ def _tdx(table: Table) -> TdxPolicy:
 def _cca(table: Table) -> CcaPolicy:
     sizes = (32, 48, 64)
     found = CcaPolicy(
+        roots=frozenset(one.hex() for one in table.digests("roots", (32,)) or ()),
         platform_keys=table.digests("platform-keys", (32,)),
         profiles=table.choices("profiles", Profile, tuple(Profile)),
         instances=table.digests("instances", (33,)),

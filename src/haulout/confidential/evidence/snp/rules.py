@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import TYPE_CHECKING
 
+from haulout.confidential.evidence.allow import require_allowed
 from haulout.confidential.evidence.snp.endorsement import Signer
 from haulout.confidential.evidence.snp.report import PLATFORM_BITS
 from haulout.confidential.evidence.verdict import Refused, Rule
 
 if TYPE_CHECKING:
-    from haulout.confidential.evidence.policy import Allowed, SnpPolicy
+    from haulout.confidential.evidence.policy import SnpPolicy
     from haulout.confidential.evidence.snp.report import SnpReport
     from haulout.confidential.evidence.snp.verify import SnpClaims
 
@@ -47,14 +47,6 @@ def require(claims: SnpClaims, policy: SnpPolicy) -> None:
         raise Refused(
             Rule.GUEST_SVN, f"its guest has version {report.guest_svn}; at least {policy.guest_svn} is wanted"
         )
-
-
-def require_allowed(rule: Rule, what: str, value: bytes, allowed: Allowed) -> None:
-    """Refuse a value that is not among those allowed; None allows any."""
-    # Every candidate is compared, each as a whole: no prefix counts, and no time tells how far it agreed.
-    if allowed is not None and not any([hmac.compare_digest(value, one) for one in allowed]):  # noqa: C419
-        shown = value.hex()
-        raise Refused(rule, f"{what} is {shown[:32]}{'…' if len(shown) > 32 else ''}, which the policy does not list")
 
 
 def open_questions(policy: SnpPolicy) -> tuple[str, ...]:
