@@ -11,6 +11,7 @@ from haulout.cli.tree import Example, Verbs
 
 VERBS: Final = {
     "verify": "haulout.cli.evidence.verify",
+    "emulate": "haulout.cli.evidence.emulate",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from haulout.confidential.evidence.cca.rules import lifecycle
+from haulout.confidential.evidence.cca.verify import GIVEN_KEY
 from haulout.confidential.evidence.certificates import stamp
 from haulout.confidential.evidence.snp.report import SnpReport
 from haulout.confidential.evidence.snp.verify import SnpClaims
@@ -36,6 +37,9 @@ def document(path: str, verdict: Verdict) -> dict[str, Any]:
         "policy": verdict.policy,
         "at": stamp(verdict.at),
         "open": list(verdict.open),
+        "beware": None
+        if verdict.beware is None
+        else {"rule": str(verdict.beware.rule), "reason": verdict.beware.reason},
         "origin": None if verdict.claims is None else _origin(verdict.claims),
         "claims": _said(verdict.statement),
     }
@@ -52,19 +56,29 @@ def lines(path: str, verdict: Verdict) -> Iterator[str]:
         yield f"{path}: {what}: REFUSED: {refusal.reason} [{refusal.rule}]"
         if refusal.hint:
             yield f"  hint: {refusal.hint}"
+    if verdict.beware is not None:
+        yield f"  beware: a strict policy refuses it: {verdict.beware.reason} [{verdict.beware.rule}]"
+    if verdict.claims is not None and verdict.claims.anchor.name == GIVEN_KEY:
+        yield "  beware: nobody but you vouches for the key given: it must not come with the evidence"
     if verdict.open:
         yield f"  left open by the policy: {', '.join(verdict.open)}"
     if verdict.claims is None:
         yield "  it says, and nobody vouches for it:"
     else:
         yield from _spelled(_origin(verdict.claims))
-    yield from _spelled(_said(verdict.statement))
+    yield from _spelled(_brief(_said(verdict.statement)))
 
 
 def _spelled(values: Mapping[str, Any]) -> Iterator[str]:
     for name, value in values.items():
         if value is not None and value not in ([], {}, ""):
             yield f"  {name.replace('_', ' '):<20} {_plain(value)}"
+
+
+def _brief(claims: dict[str, Any]) -> dict[str, Any]:
+    """Leave of the components of firmware, of which there are many, only what each is."""
+    components = claims.get("components", [])
+    return claims | {"components": [f"{one['type']} {one['measurement'][:16]}…" for one in components]}
 
 
 def _plain(value: Any) -> str:
@@ -109,7 +123,7 @@ def _origin(claims: Claims) -> dict[str, Any]:
                 "evaluation_number": None if judged is None else judged.evaluation_number,
             }
         case _:
-            return found | {"platform_key": claims.platform_key, "profile": str(claims.profile)}
+            return found | {"platform_key": claims.platform_key}
 
 
 def _said(statement: Statement) -> dict[str, Any]:

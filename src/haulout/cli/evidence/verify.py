@@ -3,55 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from haulout.cli import options
-from haulout.cli.params import StringParam
+from haulout.cli.evidence.params import BytesParam, TimeParam, read_file
 from haulout.cli.tree import Example, Verb
-from haulout.errors import InvalidEvidence, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from haulout.cli.session import Session
 
 _NO = 1
 """Exit code of an honest "no": the evidence is refused."""
-_LARGEST = 4 << 20
-"""Bytes of a file read; nothing that is verified is larger."""
-
-
-class TimeParam(StringParam):
-    """A time in RFC 3339, or a date; without an offset, in UTC."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:  # noqa: ARG002
-        """Parse it."""
-        try:
-            found = datetime.fromisoformat(str(value).strip())
-            return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
-        except (ValueError, OverflowError) as exc:
-            raise UsageError(
-                f"{str(value)[:60]!r} is not a time", hint="for example: --at 2026-01-31 or --at 2026-01-31T12:00:00Z"
-            ) from exc
-
-
-class ReportDataParam(StringParam):
-    """64 bytes in hexadecimal."""
-
-    name = "report data"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:  # noqa: ARG002
-        """Parse it."""
-        text = str(value).strip()
-        if len(text) != 128 or any(letter not in "0123456789abcdefABCDEF" for letter in text):
-            raise UsageError(
-                f"{text[:20]!r} is not 128 hexadecimal digits",
-                hint="report data has 64 bytes; pad with zeros at the end",
-            )
-        return bytes.fromhex(text)
 
 
 @click.command(
@@ -95,7 +59,7 @@ class ReportDataParam(StringParam):
 @click.option(
     "--report-data",
     metavar="HEX",
-    type=ReportDataParam(),
+    type=BytesParam(64),
     help="The 64 bytes that the evidence was asked to carry, which prove that it was made for you, now.",
 )
 @options.common
@@ -120,12 +84,12 @@ def command(
     from haulout.cli.evidence import report  # noqa: PLC0415
     from haulout.confidential import evidence  # noqa: PLC0415 - loads the cryptography
 
-    read_policy = None if policy is None else evidence.parse_policy(_read(policy), policy)
+    read_policy = None if policy is None else evidence.parse_policy(read_file(policy), policy)
     verdict = evidence.verify(
-        _read(file),
+        read_file(file),
         at=at or datetime.now(UTC),
-        certificates=[evidence.Given(name, _read(name)) for name in certificates],
-        collateral=[evidence.Given(name, _read(name)) for name in collateral],
+        certificates=[evidence.Given(name, read_file(name)) for name in certificates],
+        collateral=[evidence.Given(name, read_file(name)) for name in collateral],
         policy=read_policy,
         report_data=report_data,
     )
@@ -136,15 +100,3 @@ def command(
         brief="accepted" if verdict.accepted else f"refused: {verdict.refusal.rule}" if verdict.refusal else "",
     )
     return 0 if verdict.accepted else _NO
-
-
-def _read(name: str) -> bytes:
-    path = Path(name)
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_LARGEST + 1)
-    except FileNotFoundError as exc:
-        raise NotFoundError(f"no such file: {name}") from exc
-    if len(data) > _LARGEST:
-        raise InvalidEvidence(name, f"it is larger than {_LARGEST} bytes, as no evidence is")
-    return data

@@ -11,6 +11,7 @@ from haulout.confidential.evidence.cca import keys as cca_keys
 from haulout.confidential.evidence.cca import rules as cca_rules
 from haulout.confidential.evidence.cca import token as cca_token
 from haulout.confidential.evidence.cca import verify as cca
+from haulout.confidential.evidence.policy import CcaPolicy, Need, Policy, SnpPolicy, TdxPolicy
 from haulout.confidential.evidence.recognise import recognise
 from haulout.confidential.evidence.snp import report as snp_report
 from haulout.confidential.evidence.snp import rules as snp_rules
@@ -25,8 +26,6 @@ from haulout.errors import InvalidEvidence
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
-
-    from haulout.confidential.evidence.policy import Policy
 
 Statement: TypeAlias = snp_report.SnpReport | tdx_quote.TdxQuote | cca_token.CcaToken
 Claims: TypeAlias = snp.SnpClaims | tdx.TdxClaims | cca.CcaClaims
@@ -58,6 +57,7 @@ class Verdict:
         policy: the policy's name; None where genuineness alone was judged.
         at: the time for which it was judged.
         open: what the policy left open.
+        beware: where there is no policy, what the strictest one would object to first.
     """
 
     kind: Kind
@@ -67,6 +67,7 @@ class Verdict:
     policy: str | None
     at: datetime
     open: tuple[str, ...] = ()
+    beware: Refusal | None = None
 
     @property
     def accepted(self) -> bool:
@@ -100,15 +101,18 @@ def verify(
     statement = _PARSERS[kind](data)
     claims: Claims | None = None
     refusal: Refusal | None = None
+    beware: Refusal | None = None
     left: tuple[str, ...] = ()
     try:
         claims = _genuine(statement, certificates, collateral, policy, at)
         _require_occasion(statement.report_data, report_data, policy)
         if policy is not None:
             left = _require(claims, policy)
+        else:
+            beware = _objection(claims)
     except Refused as exc:
         refusal = exc.refusal
-    return Verdict(kind, statement, claims, refusal, None if policy is None else policy.name, at, left)
+    return Verdict(kind, statement, claims, refusal, None if policy is None else policy.name, at, left, beware)
 
 
 def _genuine(
@@ -164,6 +168,21 @@ def _require(claims: Claims, policy: Policy) -> tuple[str, ...]:
             cca_rules.require(claims, policy.cca)
             return cca_rules.open_questions(policy.cca)
     raise Refused(Rule.TEE, "the policy does not accept such evidence at all", hint=f"it has no table [{claims.kind}]")
+
+
+def _objection(claims: Claims) -> Refusal | None:
+    """Say what a policy that leaves the strict defaults as they are would object to."""
+    strict = Policy(
+        "strict",
+        snp=SnpPolicy(products=tuple(snp_report.Product), versions=snp_report.VERSIONS),
+        tdx=TdxPolicy(collateral=Need.OPTIONAL),
+        cca=CcaPolicy(),
+    )
+    try:
+        _require(claims, strict)
+    except Refused as exc:
+        return exc.refusal
+    return None
 
 
 def _require_occasion(found: bytes, expected: bytes | None, policy: Policy | None) -> None:

@@ -66,7 +66,7 @@ def anchor(root: Certificate, vendor: str, *, product: str = "", trusted: Collec
             return pinned
     emulated = root.organisation == EMULATOR
     if root.fingerprint in trusted and (test or not emulated):
-        return Anchor(root.common_name, vendor, product, root.fingerprint, test=test)
+        return Anchor(f"{root.common_name} (added by the policy)", vendor, product, root.fingerprint, test=test)
     if emulated:
         raise Refused(
             Rule.TEST_ROOT,
