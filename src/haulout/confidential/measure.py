@@ -1,8 +1,8 @@
 """What a guest's launch measurement will be, before it is launched: what a policy lists as ``measurements``.
 
 SEV-SNP guests that QEMU, EC2 or GCE starts with OVMF, with or without a kernel besides, are measured by the package
-``sev-snp-measure``, which knows the contents of the initial processor states. There is nothing here for libkrun's layout
-and for TDX: docs/adr/0021 says why.
+``sev-snp-measure``, which knows the contents of the initial processor states. There is nothing here for libkrun's
+layout and for TDX: docs/adr/0021 says why.
 """
 
 from __future__ import annotations

@@ -30,6 +30,12 @@ class Authority:
     key: Key = field(repr=False)
     certificate: x509.Certificate
 
+    @property
+    def signing_key(self) -> ec.EllipticCurvePrivateKey:
+        """Return the key of one that signs evidence, which no authority of AMD has."""
+        assert isinstance(self.key, ec.EllipticCurvePrivateKey)
+        return self.key
+
     def pem(self) -> bytes:
         """Return the certificate in PEM."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)

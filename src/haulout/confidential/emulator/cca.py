@@ -112,9 +112,8 @@ class CcaEmulator:
                 }
             ],
         }
-        assert isinstance(self.cpak.key, ec.EllipticCurvePrivateKey)
         parts = {
-            token.PLATFORM: sign(platform_claims | told.platform, self.cpak.key, told.algorithm),
+            token.PLATFORM: sign(platform_claims | told.platform, self.cpak.signing_key, told.algorithm),
             token.REALM: sign(realm_claims | told.realm, signing_key or key, told.algorithm),
         }
         return cbor2.dumps(cbor2.CBORTag(token.TOKEN, parts))

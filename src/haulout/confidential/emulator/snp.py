@@ -128,9 +128,8 @@ class SnpEmulator:
         body = encode(
             self, report_data, boot.snp() if measurement is None else measurement, state or SnpState(), signer
         )
-        key = self.vcek.key if signer is Signer.VCEK else self.vlek.key
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
-        return sign(body, key)
+        own = self.vcek if signer is Signer.VCEK else self.vlek
+        return sign(body, own.signing_key)
 
 
 def sign(body: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:

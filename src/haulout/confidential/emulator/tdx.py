@@ -22,7 +22,7 @@ from haulout.confidential.evidence.tdx import pck, quote
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from haulout.confidential.emulator.authorities import Authority, Key
+    from haulout.confidential.emulator.authorities import Authority
     from haulout.confidential.emulator.boot import Boot
 
 FMSPC: Final = bytes.fromhex("90c06f000000")
@@ -102,11 +102,10 @@ class TdxEmulator:
         authentication = bytes(range(32))
         bound = hashlib.sha256(key + authentication).digest() + bytes(32)
         enclave = encode_qe(told, bound if told.qe_report_data is None else told.qe_report_data)
-        assert isinstance(self.pck.key, ec.EllipticCurvePrivateKey)
         chain = self.chain() + b"\0"
         inner = (
             enclave
-            + sign(self.pck.key, enclave)
+            + sign(self.pck.signing_key, enclave)
             + struct.pack("<H", len(authentication))
             + authentication
             + struct.pack("<HI", quote.CERTIFICATION_PCK_CHAIN, len(chain))
@@ -125,7 +124,7 @@ class TdxEmulator:
         identity: dict[str, Any] | None = None,
         revoked: tuple[int, ...] = (),
         revoked_authorities: tuple[int, ...] = (),
-        signing_key: Key | None = None,
+        signing_key: ec.EllipticCurvePrivateKey | None = None,
     ) -> bytes:
         """Issue collateral: everything is up to date, for thirty days.
 
@@ -137,8 +136,7 @@ class TdxEmulator:
             revoked_authorities: the same, of certificates that the root issued.
             signing_key: another key to sign the documents with.
         """
-        key = signing_key or self.signer.key
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        key = signing_key or self.signer.signing_key
         tcb_info = json.dumps(default_info(at) | (info or {}), separators=(",", ":"))
         qe_identity = json.dumps(default_identity(at) | (identity or {}), separators=(",", ":"))
         issuers = (self.signer.pem() + self.root.pem()).decode()

@@ -18,7 +18,6 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from haulout.confidential.evidence.verdict import Refused, Rule
@@ -36,6 +35,15 @@ MAX_CERTIFICATES: Final = 32
 """Certificates considered at once: chains have three."""
 
 _PEM_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
+_BROKEN: Final = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What ``cryptography`` raises at bytes that are no certificate; two of these are plain exceptions."""
 _UNDERSTOOD: Final = frozenset({ExtensionOID.KEY_USAGE, ExtensionOID.BASIC_CONSTRAINTS})
 _QUIET = threading.Lock()
 
@@ -107,7 +115,7 @@ def read_bundle(data: bytes, what: str) -> tuple[Certificate, ...]:
     try:
         with _quietly():
             found = x509.load_pem_x509_certificates(data)
-    except (ValueError, UnsupportedAlgorithm) as exc:
+    except _BROKEN as exc:
         raise InvalidEvidence(what, f"a certificate in it is damaged ({_first_line(exc)})") from exc
     return tuple(_read_in(what, one.public_bytes(serialization.Encoding.DER)) for one in found)
 
@@ -131,20 +139,21 @@ def read_certificate(der: bytes) -> Certificate:
         with _quietly():
             parsed = x509.load_der_x509_certificate(der)
             serial = parsed.serial_number
-        key = parsed.public_key()
-        subject, issuer = parsed.subject, parsed.issuer
-        not_before, not_after = parsed.not_valid_before_utc, parsed.not_valid_after_utc
-    except (ValueError, TypeError, UnsupportedAlgorithm, OverflowError) as exc:
+            key = parsed.public_key()
+            subject, issuer = parsed.subject, parsed.issuer
+            not_before, not_after = parsed.not_valid_before_utc, parsed.not_valid_after_utc
+    except _BROKEN as exc:
         raise InvalidEvidence("certificate", f"it is no X.509 certificate ({_first_line(exc)})") from exc
     if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
         raise InvalidEvidence(
             "certificate", "it is a certificate for a key that is neither RSA nor of an elliptic curve"
         )
     try:
-        found = list(parsed.extensions)
+        with _quietly():
+            found = list(parsed.extensions)
     except x509.DuplicateExtension as exc:
         raise Refused(Rule.CERTIFICATE_EXTENSION, f"a certificate has {exc.oid.dotted_string} twice") from exc
-    except (ValueError, TypeError, OverflowError) as exc:
+    except _BROKEN as exc:
         raise Refused(Rule.CERTIFICATE_EXTENSION, "a certificate has an extension that cannot be read") from exc
     authority, path_length = _authority(found)
     return Certificate(
@@ -251,12 +260,14 @@ def is_signed_by(child: Certificate, issuer: Certificate) -> bool:
 @lru_cache(maxsize=1024)
 def _signed(child: bytes, issuer: bytes) -> bool:
     # Both were read before: this only finds them again.
-    certificate = read_certificate(child).parsed
+    certificate, above = read_certificate(child).parsed, read_certificate(issuer).parsed
     key = read_certificate(issuer).key
     try:
+        # Besides the signature, this compares names, and the algorithm told outside of what is signed with that inside.
+        certificate.verify_directly_issued_by(above)
         algorithm = certificate.signature_hash_algorithm
         parameters = certificate.signature_algorithm_parameters
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (*_BROKEN, InvalidSignature):
         return False
     return _verifies(key, certificate.signature, certificate.tbs_certificate_bytes, algorithm, parameters)
 
@@ -314,7 +325,7 @@ def read_revocation_list(data: bytes, what: str) -> RevocationList:
                 revoked=frozenset(one.serial_number for one in parsed),
                 parsed=parsed,
             )
-    except (ValueError, TypeError, UnsupportedAlgorithm, OverflowError) as exc:
+    except _BROKEN as exc:
         raise InvalidEvidence(what, f"it is no revocation list ({_first_line(exc)})") from exc
 
 
@@ -366,8 +377,10 @@ def _list_signed(der: bytes, issuer: bytes) -> bool:
         else padding.PSS(padding.MGF1(hashes.SHA384()), 48)
     )
     try:
+        if isinstance(key, ec.EllipticCurvePublicKey) and not parsed.is_signature_valid(key):
+            return False
         return _verifies(key, parsed.signature, parsed.tbs_certlist_bytes, parsed.signature_hash_algorithm, parameters)
-    except (ValueError, UnsupportedAlgorithm):
+    except _BROKEN:
         return False
 
 
@@ -382,7 +395,7 @@ def _first_line(error: Exception) -> str:
 
 
 class _quietly:  # noqa: N801  (a context manager, used like a function)
-    """Read without the warning about serial number 0, which every VCEK of AMD has.
+    """Read without warnings: of the serial number 0, which every VCEK of AMD has, and of names that break a limit.
 
     ``warnings`` are the process's: a lock keeps two threads from restoring each other's filters.
     """
@@ -391,7 +404,7 @@ class _quietly:  # noqa: N801  (a context manager, used like a function)
         _QUIET.acquire()
         self._caught = warnings.catch_warnings()
         self._caught.__enter__()
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        warnings.simplefilter("ignore")
 
     def __exit__(self, *_: object) -> None:
         self._caught.__exit__(None, None, None)
