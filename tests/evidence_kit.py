@@ -114,8 +114,8 @@ def judge_snp(
     platform = snp(product)
     report = platform.report(DATA, BOOT, state, signer=signer)
     chain = platform.certificates(signer) if certificates is None else certificates
-    more = {"at": AT, "policy": snp_policy(table, product)} | more
-    return verify(report, certificates=given(chain), **more)
+    asked: dict[str, Any] = {"at": AT, "policy": snp_policy(table, product)} | more
+    return verify(report, certificates=given(chain), **asked)
 
 
 def rule_of(verdict: Verdict) -> str | None:

@@ -34,9 +34,9 @@ def report(state=None, signer=Signer.VCEK):
 
 
 def judge(data, table="", certificates=None, **more: Any):
-    more = {"at": AT, "policy": snp_policy(table)} | more
+    asked: dict[str, Any] = {"at": AT, "policy": snp_policy(table)} | more
     chain = snp().certificates() if certificates is None else certificates
-    return verify(data, certificates=given(chain), **more)
+    return verify(data, certificates=given(chain), **asked)
 
 
 @pytest.mark.parametrize("length", [4, 5, 47, 48, 671, 672, 1183, 1185, 1184 * 2])
