@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import click
 import pytest
@@ -13,19 +14,30 @@ from tests.cli.sandbox import ROOT, sandbox
 from tests.servers import needs
 
 from haulout.cli.manual import pages
-from haulout.cli.tree import EXAMPLES, VERBS, Verb
+from haulout.cli.tree import EXAMPLES, Verb, Verbs
 from haulout.cli.tree import haulout as tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT_CONTEXT = click.Context(tree, info_name="haulout", **tree.context_settings)
 
 
-def verb(name: str) -> Verb:
-    command = tree.get_command(ROOT_CONTEXT, name)
-    assert isinstance(command, Verb)
-    return command
+def below(group: Verbs, context: click.Context) -> Iterator[tuple[str, Verb | Verbs, click.Context]]:
+    """Yield every verb and every group of verbs, as people write them."""
+    for name in group.verbs:
+        command = group.get_command(context, name)
+        assert isinstance(command, Verb | Verbs)
+        inner = click.Context(command, info_name=name, parent=context)
+        yield inner.command_path.removeprefix("haulout "), command, inner
+        if isinstance(command, Verbs):
+            yield from below(command, inner)
 
 
-COMMANDS = {name: verb(name) for name in VERBS}
+assert isinstance(tree, Verbs)
+FOUND = list(below(tree, ROOT_CONTEXT))
+COMMANDS = {path: command for path, command, _ in FOUND}
+CONTEXTS = {path: context for path, _, context in FOUND}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +50,8 @@ def place(tmp_path_factory):
 @needs("qemu-img", "docker-registry")
 def test_every_example_of_the_help_runs_as_it_stands(place):
     order = ["login", "push", "resolve", "inspect", "pull", "completion", "logout"]
-    assert sorted(order) == sorted(VERBS)
+    order += ["evidence emulate", "evidence verify", "evidence"]
+    assert sorted(order) == sorted(COMMANDS)
     for name in order:
         command = COMMANDS[name]
         assert command.examples, name
@@ -50,15 +63,15 @@ def test_every_example_of_the_help_runs_as_it_stands(place):
         assert done.code == 0, f"{example.command}\n{done.err}"
 
 
-@pytest.mark.parametrize("name", VERBS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_every_verb_shows_its_examples_and_the_common_options(name):
     command = COMMANDS[name]
-    text = command.get_help(click.Context(command, info_name=name, parent=ROOT_CONTEXT))
+    text = command.get_help(CONTEXTS[name])
     for example in command.examples:
         assert f"    {example.command}\n" in f"{text}\n"
     for option in ("--json", "--quiet", "--progress", "--debug", "--help"):
         assert option in text
-    registry = name not in {"logout", "completion"}
+    registry = name not in {"logout", "completion"} and not name.startswith("evidence")
     for option in ("--plain-http", "--insecure", "--ca-file"):
         assert (option in text) is registry
 
@@ -134,6 +147,9 @@ COMPLETIONS = [
     ("haulout push oci:x:1 --also qemu,h", {"qemu,hyperv"}),
     ("haulout push oci:x:1 disk.q", {"disk.qcow2"}),
     ("haulout --progress j", {"json"}),
+    ("haulout evidence v", {"verify"}),
+    ("haulout evidence emulate s", {"snp"}),
+    ("haulout evidence verify x --pol", {"--policy"}),
     ("haulout completion ", {"bash", "zsh", "fish"}),
 ]
 

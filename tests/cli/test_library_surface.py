@@ -87,6 +87,10 @@ def test_importing_haulout_loads_nothing_of_weight():
         ),
         (["pull", "--help"], {"rich", "numpy", "urllib3", "zstandard", "haulout.transfer"}),
         (["resolve", "oci:nowhere:1"], {"rich"}),
+        (
+            ["evidence", "verify", "--help"],
+            {"rich", "numpy", "urllib3", "cryptography", "cbor2", "haulout.confidential"},
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Final
 
 from haulout.errors import ToolError
+
+_DISTRIBUTIONS: Final = {"sevsnpmeasure": "sev-snp-measure"}
+"""Names under which packages are installed, where it is not the name by which they are imported."""
 
 
 def require(*packages: str, extra: str = "confidential") -> None:
@@ -16,7 +20,7 @@ def require(*packages: str, extra: str = "confidential") -> None:
     for package in packages:
         if find_spec(package) is None:
             raise ToolError(
-                package,
-                "this Python package is not installed, and evidence cannot be checked without it",
+                _DISTRIBUTIONS.get(package, package),
+                "this Python package is not installed, and what was asked needs it",
                 hint=f"install it with: pip install 'haulout[{extra}]'",
             )

@@ -20,12 +20,15 @@ VERBS: Final = {
     cls=Verbs,
     verbs=VERBS,
     examples=(
-        Example("haulout evidence verify report.bin --cert certificates.pem --policy policy.toml", "check a report"),
+        Example("haulout evidence emulate cca lab", "make evidence without the hardware"),
+        Example(
+            "haulout evidence verify lab/evidence.bin --cert lab/certificates.pem --policy lab/policy.toml", "check it"
+        ),
     ),
 )
 @options.common
 def command() -> None:
-    """Check what a TEE says of itself: AMD SEV-SNP, Intel TDX, Arm CCA.
+    """Judge what a confidential machine says of itself.
 
-    Nothing is fetched: certificates and collateral are files at hand.
+    Its processor signs that: AMD SEV-SNP, Intel TDX, Arm CCA. Nothing is fetched: certificates and collateral are files at hand.
     """

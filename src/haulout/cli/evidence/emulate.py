@@ -23,7 +23,7 @@ _LARGEST_BOOT = 1 << 30
     "emulate",
     cls=Verb,
     examples=(
-        Example("haulout evidence emulate snp lab --boot disk.raw", "make a report of a guest that booted a file"),
+        Example("haulout evidence emulate cca lab --boot disk.raw", "make a token of a realm that booted a file"),
         Example(
             "haulout evidence verify lab/evidence.bin --cert lab/certificates.pem --policy lab/policy.toml",
             "and judge it by the policy made with it",
@@ -63,7 +63,7 @@ def command(
     report_data: bytes | None,
     workload: bytes | None,
 ) -> int:
-    """Make evidence as a TEE would, with keys of its own, for tests.
+    """Make evidence without the hardware, for tests.
 
     DIR gets evidence.bin, certificates.pem (or, for TDX, collateral.json), and policy.toml, which accepts this evidence
     and no other. The keys are kept in DIR: the same platform signs next time. No policy accepts it unless it is marked

@@ -23,11 +23,12 @@ _NO = 1
     cls=Verb,
     examples=(
         Example(
-            "haulout evidence verify report.bin --cert certificates.pem --policy policy.toml",
-            "check a report against a policy",
+            "haulout evidence verify lab/evidence.bin --cert lab/certificates.pem --policy lab/policy.toml",
+            "check evidence against a policy",
         ),
         Example(
-            "haulout evidence verify report.bin --cert certificates.pem --policy policy.toml --at 2026-01-31 --json",
+            "haulout evidence verify lab/evidence.bin --cert lab/certificates.pem --policy lab/policy.toml "
+            "--at 2030-01-31 --json",
             "the same for another day, for programs",
         ),
     ),
@@ -73,7 +74,9 @@ def command(
     at: datetime | None,
     report_data: bytes | None,
 ) -> int:
-    """Check evidence of SEV-SNP, TDX or Arm CCA: whose it is, is seen by itself.
+    """Judge evidence: genuine, and what a policy demands?
+
+    It is a report of SEV-SNP, a quote of TDX or a token of Arm CCA; which of these, is seen by itself.
 
     Without a policy only its genuineness is judged: signature, chain, a pinned root, and that all of it is valid at the
     time. Genuine evidence may well be that of an attacker's machine, or allow debugging: a policy says what you want.
