@@ -8,16 +8,23 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.cli.sandbox import ROOT
 from tests.evidence_kit import AT, BOOT, DATA, cca, snp, tdx, vector
 
 from haulout.cli.main import main
+from haulout.confidential.emulator.keeping import root_of
 from haulout.confidential.emulator.scene import scene
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from haulout.confidential.emulator.keeping import Emulator
+
 STAMP = AT.strftime("%Y-%m-%dT%H:%M:%SZ")
-PLATFORMS = {"snp": snp, "tdx": tdx, "cca": cca}
+PLATFORMS: dict[str, Callable[[], Emulator]] = {"snp": snp, "tdx": tdx, "cca": cca}
 
 
 @pytest.fixture
@@ -89,7 +96,7 @@ def test_quiet_is_the_verdict_alone(lab, capsys):
 @pytest.mark.parametrize(("one", "other"), [("snp", "tdx"), ("snp", "cca"), ("tdx", "cca"), ("cca", "snp")])
 def test_evidence_of_another_tee_is_refused_by_a_policy(one, other, lab, capsys):
     shutil.copy(f"{other}/policy.toml", "other.toml")
-    root = f'roots = ["{(snp().ark if one == "snp" else PLATFORMS[one]().root).fingerprint()}"]'
+    root = f'roots = ["{root_of(PLATFORMS[one]()).fingerprint()}"]'
     lines = [root if line.startswith("roots") else line for line in Path("other.toml").read_text().splitlines()]
     Path("other.toml").write_text("\n".join(lines))
     assert main(arguments(one, "--policy", "other.toml")) == 1

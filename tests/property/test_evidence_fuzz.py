@@ -18,7 +18,8 @@ from haulout.confidential.emulator.tdx import TdxState
 from haulout.confidential.evidence import Kind, Verdict, parse_policy, verify
 from haulout.confidential.evidence import der as reader
 from haulout.confidential.evidence.cca import cbor, token
-from haulout.confidential.evidence.certificates import read_bundle, read_revocation_list
+from haulout.confidential.evidence.certificates import read_bundle
+from haulout.confidential.evidence.revocation import read_revocation_list
 from haulout.confidential.evidence.tdx import documents
 from haulout.confidential.evidence.verdict import Refused
 from haulout.errors import InvalidEvidence, InvalidPolicy

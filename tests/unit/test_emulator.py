@@ -7,6 +7,7 @@ import json
 import stat
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.evidence_kit import AT, BOOT, DATA, cca, given, rule_of, snp, tdx
@@ -18,7 +19,10 @@ from haulout.confidential.evidence.snp.report import Product
 from haulout.confidential.launch import LaunchDigest, PageType
 from haulout.errors import ContentError, StorageError
 
-PLATFORMS = {Kind.SNP: snp, Kind.TDX: tdx, Kind.CCA: cca}
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PLATFORMS: dict[Kind, Callable[[], keeping.Emulator]] = {Kind.SNP: snp, Kind.TDX: tdx, Kind.CCA: cca}
 
 
 def judge(kind, made, *, policy=None, at=AT, report_data=None):

@@ -56,7 +56,8 @@ def test_a_nonce_of_another_session(session):
 
 def test_of_many_that_redeem_at_the_same_time_one_succeeds():
     for _ in range(20):
-        nonces, barrier, answers = Nonces(300), threading.Barrier(8), []
+        nonces, barrier = Nonces(300), threading.Barrier(8)
+        answers: list[bool] = []
         nonces.issue(NONCE, "one", AT)
 
         def redeem(nonces=nonces, barrier=barrier, answers=answers):
@@ -93,7 +94,7 @@ def test_who_only_asks_does_not_fill_the_memory(monkeypatch):
     # Those that expired make room.
     nonces.issue(NONCE, "one", second(304))
     assert "used before" in refused(nonces, nonce=bytes(16), at=second(304))
-    assert nonces.redeem((9).to_bytes(16, "big"), "one", second(304))
+    assert nonces.redeem((9).to_bytes(16, "big"), "one", second(304)).session == "one"
 
 
 @pytest.mark.parametrize("size", [1, 32, 48, 64])

@@ -86,13 +86,13 @@ def test_every_key_is_read():
     assert (policy.report_data_required, policy.nonce_seconds) == (True, 60)
     assert policy.snp is not None
     assert policy.snp.tcb == {Product.GENOA: Tcb(1, 2, 3, 4), Product.TURIN: Tcb(0, 0, 0, 0, 5)}
-    assert policy.snp.chip_ids == {b"\xab" * 64, b"\xab" * 8}
+    assert policy.snp.chip_ids == frozenset({b"\xab" * 64, b"\xab" * 8})
     assert policy.snp.platform_required == ("ecc", "alias-check")
     assert policy.snp.revocation_lists is Need.REQUIRED
     assert policy.tdx is not None
-    assert policy.tdx.rtmr[3] == {b"\xab" * 48}
+    assert policy.tdx.rtmr[3] == frozenset({b"\xab" * 48})
     assert policy.cca is not None
-    assert policy.cca.rim == {b"\xab" * 32, b"\xab" * 64}
+    assert policy.cca.rim == frozenset({b"\xab" * 32, b"\xab" * 64})
 
 
 def test_what_is_not_mentioned_is_strict():

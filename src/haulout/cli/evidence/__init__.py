@@ -30,5 +30,6 @@ VERBS: Final = {
 def command() -> None:
     """Judge what a confidential machine says of itself.
 
-    Its processor signs that: AMD SEV-SNP, Intel TDX, Arm CCA. Nothing is fetched: certificates and collateral are files at hand.
+    Its processor signs that: AMD SEV-SNP, Intel TDX, Arm CCA. Nothing is fetched: certificates and collateral are files
+    at hand.
     """

@@ -13,6 +13,7 @@ from haulout.confidential.evidence.cca import token as cca_token
 from haulout.confidential.evidence.cca import verify as cca
 from haulout.confidential.evidence.policy import CcaPolicy, Need, Policy, SnpPolicy, TdxPolicy
 from haulout.confidential.evidence.recognise import recognise
+from haulout.confidential.evidence.revocation import read_revocation_list
 from haulout.confidential.evidence.snp import report as snp_report
 from haulout.confidential.evidence.snp import rules as snp_rules
 from haulout.confidential.evidence.snp import verify as snp
@@ -96,7 +97,10 @@ def verify(
 
     Raises:
         InvalidEvidence: something given cannot be read: there is no verdict.
+        ValueError: the time has no time zone.
     """
+    if at.tzinfo is None:
+        raise ValueError("a time without a time zone can mean any of 24 hours")
     kind = recognise(data)
     statement = _PARSERS[kind](data)
     claims: Claims | None = None
@@ -127,7 +131,7 @@ def _genuine(
     match statement:
         case snp_report.SnpReport():
             given = [one for file in certificates for one in x509.read_bundle(file.data, file.name)]
-            lists = [x509.read_revocation_list(file.data, file.name) for file in collateral]
+            lists = [read_revocation_list(file.data, file.name) for file in collateral]
             return snp.genuine(statement, given, lists, at, trusted=trusted, test=test)
         case tdx_quote.TdxQuote():
             # A quote brings its chain along: certificates given besides have nothing to add.
@@ -160,7 +164,7 @@ def _require(claims: Claims, policy: Policy) -> tuple[str, ...]:
     match claims:
         case snp.SnpClaims() if policy.snp is not None:
             snp_rules.require(claims, policy.snp)
-            return snp_rules.open_questions(policy.snp)
+            return snp_rules.open_questions(policy.snp, claims.product)
         case tdx.TdxClaims() if policy.tdx is not None:
             tdx_rules.require(claims, policy.tdx)
             return tdx_rules.open_questions(policy.tdx)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.confidential.evidence import certificates as x509
 from haulout.confidential.evidence.cca import keys
+from haulout.confidential.evidence.chains import chain_of
 from haulout.confidential.evidence.policy import Profile
 from haulout.confidential.evidence.roots import Anchor, anchor
 from haulout.confidential.evidence.verdict import Kind, Refused, Rule
@@ -147,7 +148,7 @@ def _vouched(
     if pinned is not None and bytes.fromhex(key.fingerprint) in pinned:
         return Anchor("a key that the policy names", "Arm", "", key.fingerprint, test=test)
     if certificate is not None:
-        return anchor(x509.chain_of(certificate, pool, at)[-1], "Arm", trusted=trusted, test=test)
+        return anchor(chain_of(certificate, pool, at)[-1], "Arm", trusted=trusted, test=test)
     if pinned is None:
         return Anchor(GIVEN_KEY, "Arm", "", key.fingerprint)
     raise Refused(

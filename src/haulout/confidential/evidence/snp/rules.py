@@ -11,7 +11,7 @@ from haulout.confidential.evidence.verdict import Refused, Rule
 
 if TYPE_CHECKING:
     from haulout.confidential.evidence.policy import SnpPolicy
-    from haulout.confidential.evidence.snp.report import SnpReport
+    from haulout.confidential.evidence.snp.report import Product, SnpReport
     from haulout.confidential.evidence.snp.verify import SnpClaims
 
 _NO_MIGRATION_AGENT = b"\xff" * 32
@@ -49,13 +49,13 @@ def require(claims: SnpClaims, policy: SnpPolicy) -> None:
         )
 
 
-def open_questions(policy: SnpPolicy) -> tuple[str, ...]:
+def open_questions(policy: SnpPolicy, product: Product) -> tuple[str, ...]:
     """Name what a policy leaves open, and a reader might think was judged."""
     candidates = {
         "measurements": policy.measurements,
         "host-data": policy.host_data,
         "chip-ids": policy.chip_ids,
-        "tcb": policy.tcb or None,
+        "tcb": policy.tcb.get(product),
     }
     return tuple(name for name, value in candidates.items() if value is None)
 

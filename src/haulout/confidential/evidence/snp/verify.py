@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from haulout.confidential.evidence import certificates as x509
+from haulout.confidential.evidence.chains import chain_of
+from haulout.confidential.evidence.revocation import RevocationList, require_not_revoked
 from haulout.confidential.evidence.roots import Anchor, anchor
 from haulout.confidential.evidence.snp import report as layout
 from haulout.confidential.evidence.snp.endorsement import COMMON_NAMES, Endorsement, Signer, read
@@ -49,7 +51,7 @@ class SnpClaims:
 def genuine(
     report: SnpReport,
     certificates: Sequence[x509.Certificate],
-    lists: Sequence[x509.RevocationList],
+    lists: Sequence[RevocationList],
     at: datetime,
     *,
     trusted: Collection[str] = (),
@@ -71,13 +73,13 @@ def genuine(
     _require_layout(report)
     signer = _signer(report)
     leaf, signed = _leaf(report, signer, list(x509.distinct(certificates)))
-    chain = x509.chain_of(leaf, certificates, at)
+    chain = chain_of(leaf, certificates, at)
     if not signed:
         raise Refused(
             Rule.SIGNATURE,
             f"its signature is not that of the {signer.upper()} given: it was changed, or another chip made it",
         )
-    covered = x509.require_not_revoked(chain, lists, at)
+    covered = require_not_revoked(chain, lists, at)
     root = _root(chain, trusted=trusted, test=test)
     _require_roles(chain, signer, Product(root.product))
     endorsement = read(leaf, signer)

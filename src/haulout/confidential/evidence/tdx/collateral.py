@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from haulout.confidential.evidence import certificates as x509
+from haulout.confidential.evidence.chains import chain_of
+from haulout.confidential.evidence.revocation import RevocationList, read_revocation_list, require_not_revoked
 from haulout.confidential.evidence.roots import Anchor, anchor
 from haulout.confidential.evidence.tdx import documents
 from haulout.confidential.evidence.verdict import Refused, Rule
@@ -46,8 +48,8 @@ class Collateral:
     qe_identity_bytes: bytes = field(repr=False)
     qe_identity_signature: bytes = field(repr=False)
     qe_identity_chain: tuple[x509.Certificate, ...] = field(repr=False)
-    root_list: x509.RevocationList
-    pck_list: x509.RevocationList
+    root_list: RevocationList
+    pck_list: RevocationList
     pck_list_chain: tuple[x509.Certificate, ...] = field(repr=False)
 
 
@@ -99,7 +101,7 @@ def require(
         Refused: it does not count.
     """
     lists = (collateral.root_list, collateral.pck_list)
-    covered = x509.require_not_revoked(chain, lists, at)
+    covered = require_not_revoked(chain, lists, at)
     missing = next((place for place in range(len(chain) - 1) if place not in covered), None)
     if missing is not None:
         raise Refused(
@@ -114,11 +116,11 @@ def require(
         signers = [one for one in given if one.common_name == SIGNER]
         if not signers:
             raise Refused(Rule.COLLATERAL, f"the {what} comes without the certificate of {SIGNER!r}")
-        path = x509.chain_of(signers[0], given, at)
+        path = chain_of(signers[0], given, at)
         found = anchor(path[-1], "Intel", trusted=(root.fingerprint,) if root.test else (), test=test)
         if found.fingerprint != root.fingerprint:
             raise Refused(Rule.ROOT, f"the {what} and the quote end in different roots")
-        if not x509.require_not_revoked(path, lists, at):
+        if not require_not_revoked(path, lists, at):
             raise Refused(Rule.COLLATERAL, f"the collateral has no revocation list for the signer of the {what}")
         if not verifies(signers[0].key, signature, content):
             raise Refused(Rule.COLLATERAL, f"the {what} does not bear the signature of {SIGNER!r}")
@@ -172,5 +174,5 @@ def _chain(values: dict[str, Any], name: str, what: str) -> tuple[x509.Certifica
     return x509.read_bundle(_text(values, name, what), f"{name} in {what}")
 
 
-def _list(values: dict[str, Any], name: str, what: str) -> x509.RevocationList:
-    return x509.read_revocation_list(_binary(values, name, what), f"{name} in {what}")
+def _list(values: dict[str, Any], name: str, what: str) -> RevocationList:
+    return read_revocation_list(_binary(values, name, what), f"{name} in {what}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from haulout.confidential.evidence import certificates as x509
+from haulout.confidential.evidence.chains import chain_of
 from haulout.confidential.evidence.roots import Anchor, anchor
 from haulout.confidential.evidence.tdx import collateral as intel
 from haulout.confidential.evidence.tdx import pck, tcb
@@ -72,7 +73,7 @@ def genuine(
     leaves = [one for one in given if not one.authority]
     if len(leaves) != 1:
         raise Refused(Rule.CERTIFICATE_ROLE, f"it brings {len(leaves)} certificates of signers, where one is expected")
-    chain = x509.chain_of(leaves[0], given, at)
+    chain = chain_of(leaves[0], given, at)
     root = anchor(chain[-1], "Intel", trusted=trusted, test=test)
     names = [one.common_name for one in chain]
     if len(names) != 3 or names[0] != _LEAF or names[1] not in _AUTHORITIES or names[2] != _ROOT:
