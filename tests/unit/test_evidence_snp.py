@@ -12,10 +12,10 @@ from tests.evidence_kit import AT, BOOT, DATA, given, judge_snp, policy, rsa_key
 from haulout.confidential.emulator import authorities, der
 from haulout.confidential.emulator.snp import DEFAULT_POLICY, SnpState, encode, endorse, sign
 from haulout.confidential.evidence import verify
+from haulout.confidential.evidence.curves import P384_ORDER
 from haulout.confidential.evidence.snp import endorsement as oid
 from haulout.confidential.evidence.snp.endorsement import Signer
 from haulout.confidential.evidence.snp.report import Product, Tcb
-from haulout.confidential.evidence.snp.verify import P384_ORDER
 from haulout.errors import InvalidEvidence
 
 ALL = [(product, signer, version) for product in Product for signer in Signer for version in (2, 3, 4, 5)]

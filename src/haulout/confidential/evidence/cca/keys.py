@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from haulout.confidential.evidence.cca import cbor
+from haulout.confidential.evidence.curves import P384_ORDER
 from haulout.confidential.evidence.verdict import Refused, Rule
 from haulout.errors import InvalidEvidence, InvalidManifest
 from haulout.oci.json import loads
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from haulout.confidential.evidence.cca.token import Signed
 
 ES384: Final = -35
-P384_ORDER: Final = int(
-    "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973", 16
-)
 _POINT: Final = 97
 _COSE_KEY_P384: Final = {1: 2, -1: 2}
 """Members that the COSE_Key of a P-384 key has besides its coordinates: type EC2, curve P-384."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from haulout.confidential.evidence import certificates as x509
 from haulout.confidential.evidence.chains import chain_of
+from haulout.confidential.evidence.curves import P384_ORDER
 from haulout.confidential.evidence.revocation import RevocationList, require_not_revoked
 from haulout.confidential.evidence.roots import Anchor, anchor
 from haulout.confidential.evidence.snp import report as layout
@@ -23,12 +24,6 @@ from haulout.confidential.evidence.verdict import Kind, Refused, Rule
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from datetime import datetime
-
-P384_ORDER: Final = int(
-    "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973",
-    16,
-)
-"""How many points P-384 has: numbers of a signature are below."""
 
 
 @dataclass(frozen=True, slots=True)

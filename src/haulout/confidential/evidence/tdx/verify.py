@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from haulout.confidential.evidence import certificates as x509
 from haulout.confidential.evidence.chains import chain_of
+from haulout.confidential.evidence.curves import P256_ORDER
 from haulout.confidential.evidence.roots import Anchor, anchor
 from haulout.confidential.evidence.tdx import collateral as intel
 from haulout.confidential.evidence.tdx import pck, tcb
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from haulout.confidential.evidence.tdx.collateral import Collateral
-
-P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-"""How many points P-256 has: numbers of a signature are below."""
 
 _LEAF: Final = "Intel SGX PCK Certificate"
 _AUTHORITIES: Final = ("Intel SGX PCK Platform CA", "Intel SGX PCK Processor CA")
