@@ -4,7 +4,8 @@ HauloutError                        3  (never raised itself)
 ├── UsageError                      2  what was asked cannot be understood
 │   ├── InvalidReference               a reference, pointing at the offending character
 │   ├── InvalidDigest                  not "sha256:" and 64 lowercase hex digits
-│   └── InvalidPlatform                an architecture or disk type that does not exist
+│   ├── InvalidPlatform                an architecture or disk type that does not exist
+│   └── InvalidPolicy                  a policy for evidence with an unknown key or an impossible value
 ├── NotFoundError                   4  the thing asked for is not there
 │   └── NoMatchingDisk                 the reference exists but holds no such disk; lists what it holds
 ├── DeniedError                     5  credentials are missing, wrong or insufficient
@@ -16,7 +17,8 @@ HauloutError                        3  (never raised itself)
 │   ├── InvalidManifest                JSON, schema or media type of a manifest or index
 │   ├── InvalidToc                     a frame table that does not tile, or lies
 │   ├── InvalidFrame                   a compressed frame that does not decode to its promise
-│   └── InvalidDelta                   a delta's index that contradicts itself, or another delta than announced
+│   ├── InvalidDelta                   a delta's index that contradicts itself, or another delta than announced
+│   └── InvalidEvidence                evidence, a certificate or collateral that cannot be read at all
 ├── UnsafeDiskError                 9  inspection refuses a disk image
 ├── StorageError                   10  the local file system: full, read-only, no permission, a symlink in the way
 ├── ToolError                      11  a helper program is missing or failed
@@ -84,6 +86,17 @@ class InvalidPlatform(UsageError, ValueError):
         self.text = text
         self.known = tuple(known)
         super().__init__(f"unknown {kind} {text[:40]!r}", hint=f"known: {', '.join(known)}")
+
+
+class InvalidPolicy(UsageError):
+    """A policy that cannot be understood; ``key`` is the dotted key at fault, "" for the document itself."""
+
+    def __init__(self, policy: str, key: str, reason: str, *, hint: str | None = None) -> None:
+        self.policy = policy
+        self.key = key
+        self.reason = reason
+        where = f" at {key}" if key else ""
+        super().__init__(f"{policy} is not a valid policy{where}: {reason}", hint=hint)
 
 
 class NotFoundError(HauloutError):
@@ -181,6 +194,25 @@ class InvalidFrame(ContentError):
 
 class InvalidDelta(ContentError):
     """A published delta that contradicts itself, or is not the one announced."""
+
+
+class InvalidEvidence(ContentError):
+    """Evidence, a certificate or collateral that cannot be read: no verdict is possible.
+
+    What can be read and is not to be trusted is no error but a refusal, which names its rule.
+
+    Attributes:
+        what: what was read, such as ``SEV-SNP report``.
+        reason: one line.
+        offset: the byte at fault, counted from the beginning of what was read; None where no single byte is.
+    """
+
+    def __init__(self, what: str, reason: str, *, offset: int | None = None, hint: str | None = None) -> None:
+        self.what = what
+        self.reason = reason
+        self.offset = offset
+        at = "" if offset is None else f", at byte {offset}"
+        super().__init__(f"{what} cannot be read: {reason}{at}", hint=hint)
 
 
 class UnsafeDiskError(HauloutError):

@@ -60,6 +60,7 @@ def test_every_example_of_the_help_runs_as_it_stands(place):
         "backport log",
         "backport fixes",
     ]
+    order += ["evidence emulate", "evidence verify", "evidence"]
     assert sorted([*order, "backport"]) == sorted(COMMANDS)
     for name in [*order, "backport"]:
         command = COMMANDS[name]
@@ -81,7 +82,7 @@ def test_help_of_every_verb_shows_its_examples_and_the_common_options(name):
         assert f"    {example.command}\n" in f"{text}\n"
     for option in ("--json", "--quiet", "--progress", "--debug", "--help"):
         assert option in text
-    registry = name not in {"logout", "completion"} and not name.startswith("backport")
+    registry = name not in {"logout", "completion"} and not name.startswith(("backport", "evidence"))
     for option in ("--plain-http", "--insecure", "--ca-file"):
         assert (option in text) is registry
 
@@ -160,6 +161,9 @@ COMPLETIONS = [
     ("haulout backport p", {"pick"}),
     ("haulout backport st", {"status"}),
     ("haulout backport status x --rep", {"--report"}),
+    ("haulout evidence v", {"verify"}),
+    ("haulout evidence emulate s", {"snp"}),
+    ("haulout evidence verify x --pol", {"--policy"}),
     ("haulout completion ", {"bash", "zsh", "fish"}),
 ]
 

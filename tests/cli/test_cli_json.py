@@ -31,6 +31,8 @@ PAIRS = [
 VOLATILE = {"seconds", "requests", "sent", "received", "fetched", "allocated"}
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _COMMIT = re.compile(r"\b[0-9a-f]{40}\b")
+_LONG_HEX = re.compile(r"(?<!sha256:)\b[0-9a-f]{24,}\b")
+"""Measurements, chips, fingerprints."""
 
 
 def shortened(value: Any, host: str, home: str) -> Any:
@@ -42,6 +44,7 @@ def shortened(value: Any, host: str, home: str) -> Any:
     if isinstance(value, str):
         value = _DIGEST.sub(lambda found: f"{found[0][:15]}…", value).replace(host, EXAMPLE_HOSTS[0])
         value = _COMMIT.sub(lambda found: f"{found[0][:8]}…", value)
+        value = _LONG_HEX.sub(lambda found: f"{found[0][:8]}…", value)
         value = value.replace(home, "/home/builder")
         return value if len(value) < 200 else f"{value[:40]}…"
     return value
@@ -55,7 +58,9 @@ def comparable(value: Any, path: tuple[str, ...] = ()) -> Any:
         return [comparable(item, path) for item in value]
     if isinstance(value, str):
         # An annotation's sized digest has the size behind it; that of the plain disk does not change, a TOC's does.
-        return re.sub(r"sha256:[0-9a-f]{8}…( \d+)?", "sha256:…", value)
+        value = re.sub(r"sha256:[0-9a-f]{8}…( \d+)?", "sha256:…", value)
+        value = re.sub(r"\b[0-9a-f]{8}…", "…", value)
+        return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "a time", value)
     key, parent = path[-1], path[-2] if len(path) > 1 else ""
     if isinstance(value, int | float) and (key in VOLATILE or (key == "size" and parent not in {"disk", "partitions"})):
         return "a number"
@@ -89,7 +94,9 @@ def test_every_verb_and_every_member_is_documented():
             assert f"`{member}`" in text, f"{command.commands}: {member}"
     verbs = {json.loads(shown.text).get("verb") for _, shown in PAIRS}
     assert verbs == {None, "push", "pull", "resolve", "inspect", "delta", "login", "logout", "completion"} | {
-        f"backport {name}" for name in BACKPORT
+        *(f"backport {name}" for name in BACKPORT),
+        "evidence verify",
+        "evidence emulate",
     }
 
 

@@ -91,6 +91,10 @@ def test_importing_haulout_loads_nothing_of_weight():
         (["resolve", "oci:nowhere:1"], {"rich"}),
         (["backport", "status", "--help"], {"rich", "numpy", "urllib3", "tomlkit", "haulout.backports.status"}),
         (["backport", "status", "main", "--lib", "/nowhere"], {"rich", "numpy", "urllib3", "zstandard", "tomlkit"}),
+        (
+            ["evidence", "verify", "--help"],
+            {"rich", "numpy", "urllib3", "cryptography", "cbor2", "haulout.confidential"},
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -23,6 +23,7 @@ VERBS: Final = {
     "login": "haulout.cli.login",
     "logout": "haulout.cli.logout",
     "backport": "haulout.cli.backport",
+    "evidence": "haulout.cli.evidence",
     "completion": "haulout.cli.completion",
 }
 """Verb and the module whose ``command`` it is, in the order of the help."""

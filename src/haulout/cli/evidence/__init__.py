@@ -1,0 +1,35 @@
+"""``haulout evidence``: what a trusted execution environment signed about itself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from haulout.cli import options
+from haulout.cli.tree import Example, Verbs
+
+VERBS: Final = {
+    "verify": "haulout.cli.evidence.verify",
+    "emulate": "haulout.cli.evidence.emulate",
+}
+
+
+@click.group(
+    "evidence",
+    cls=Verbs,
+    verbs=VERBS,
+    examples=(
+        Example("haulout evidence emulate cca lab", "make evidence without the hardware"),
+        Example(
+            "haulout evidence verify lab/evidence.bin --cert lab/certificates.pem --policy lab/policy.toml", "check it"
+        ),
+    ),
+)
+@options.common
+def command() -> None:
+    """Judge what a confidential machine says of itself.
+
+    Its processor signs that: AMD SEV-SNP, Intel TDX, Arm CCA. Nothing is fetched: certificates and collateral are files
+    at hand.
+    """

@@ -1,0 +1,1 @@
+"""Arm CCA: attestation tokens of a realm and of the platform below it."""
