@@ -32,6 +32,13 @@ from haulout.disk.sparse import data_extents
 LEVEL = 6
 BLOCK = 4096
 MEGABIT = 1e6
+HOPS = """# Five successive versions
+
+Bytes moved by an update from the row's version to the column's, in MB (in brackets: of the whole blob), with nothing prepared:
+no delta, the old disk named as a seed. Made by `python benchmarks/delta.py --table docs/hops.md`: a disk of 150 MB from Debian
+packages, of which each version changes a tenth and is built afresh. No update moves more than the whole.
+
+"""
 QUIET = ("--json", "--progress", "none")
 KIND = ("--arch", "x86_64", "--type", "raw")
 
@@ -319,7 +326,7 @@ def main() -> None:
     if options.table:
         lines = [" | ".join(["", *row, ""]).strip() for row in table]
         lines.insert(1, "|" + "---|" * len(table[0]))
-        options.table.write_text("\n".join(lines) + "\n")
+        options.table.write_text(HOPS + "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
