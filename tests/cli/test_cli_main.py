@@ -414,3 +414,13 @@ def test_only_the_command_line_prints_and_exits():
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
                 assert called not in {"print", "exit", "sys.exit", "os._exit", "input"}, f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_with_standard_error_closed_the_work_is_done(tmp_path, closed):
+    with sandbox(tmp_path, registry=False) as box:
+        raw_disk(box.path / "closed.raw", 7)
+        done = box.shell(f"haulout push oci:closed:1 closed.raw --type raw {closed}")
+        assert done.code == 0
+        assert box.shell(f"haulout pull oci:closed:1 --type raw -o back.raw {closed}").code == 0
+        assert (box.path / "back.raw").read_bytes() == (box.path / "closed.raw").read_bytes()
