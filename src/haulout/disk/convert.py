@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -202,7 +202,9 @@ def _publish(made: Path, target: Path) -> None:
     try:
         _sync(made)
         made.rename(target)
-        _sync(target.parent)
+        with suppress(PermissionError):
+            # A folder that may be written but not read cannot be opened; the result is there nevertheless.
+            _sync(target.parent)
     except OSError as error:
         raise StorageError(str(target), f"cannot be written: {error.strerror}") from error
 
