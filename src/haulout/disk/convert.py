@@ -151,7 +151,11 @@ def _run(image: Image, info: DiskInfo, made: Path, target_format: DiskFormat, pr
                 task.advance(reached - done)
                 done = reached
 
-        qemu_img.run(arguments, limits=limits, descriptors=(image.descriptor,), advance=advance)
+        try:
+            qemu_img.run(arguments, limits=limits, descriptors=(image.descriptor,), advance=advance)
+        except StorageError as error:
+            # qemu-img says at which byte, but not of what; the private folder is nothing people know.
+            raise StorageError(str(made.parent.parent), error.reason, hint=error.hint) from error
         advance(1.0)
 
 
