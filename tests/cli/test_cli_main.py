@@ -426,3 +426,38 @@ def test_only_the_command_line_prints_and_exits():
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
                 assert called not in {"print", "exit", "sys.exit", "os._exit", "input"}, f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_with_standard_error_closed_the_work_is_done(tmp_path, closed):
+    with sandbox(tmp_path, registry=False) as box:
+        raw_disk(box.path / "closed.raw", 7)
+        done = box.shell(f"haulout push oci:closed:1 closed.raw --type raw {closed}")
+        assert done.code == 0
+        assert box.shell(f"haulout pull oci:closed:1 --type raw -o back.raw {closed}").code == 0
+        assert (box.path / "back.raw").read_bytes() == (box.path / "closed.raw").read_bytes()
+
+
+def test_a_user_without_a_home_can_work(tmp_path):
+    """As in containers that run under a number which no password file knows."""
+    with sandbox(tmp_path, registry=False) as box:
+        code = (
+            "import os, pwd, sys\n"
+            "for name in ('HOME', 'XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'REGISTRY_AUTH_FILE'): os.environ.pop(name, None)\n"
+            "def nobody(uid): raise KeyError(uid)\n"
+            "pwd.getpwuid = nobody\n"
+            "from haulout.cli.main import main\n"
+            "sys.exit(main(sys.argv[1:]))\n"
+        )
+        (box.path / "homeless.py").write_text(code)
+        run = f"{sys.executable} homeless.py"
+        pushed = box.shell(f"{run} push oci:homeless:1 disk.raw -q")
+        assert pushed.code == 0, pushed.err
+        pulled = box.shell(
+            f"{run} pull oci:homeless:1 --type raw -o back.raw -q && {run} pull oci:homeless:1 --type raw --as qcow2 -o b.qcow2 -q"
+        )
+        assert pulled.code == 0, pulled.err
+        unreachable = box.shell(f"{run} pull 127.0.0.1:{free_port()}/a/b:1")
+        assert unreachable.code == 6, unreachable.err
+        refused = box.shell(f"echo x | {run} logout 127.0.0.1:1")
+        assert refused.code in {0, 1}, refused.err

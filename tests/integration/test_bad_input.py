@@ -496,6 +496,28 @@ def test_no_permission(world, tmp_path, where):
     assert (shut / "out").read_bytes() == b"the old result"
 
 
+@pytest.mark.parametrize("verb", ["push", "inspect"])
+def test_a_file_that_may_not_be_read_is_the_file_systems_no(tmp_path, capsys, verb):
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.name.startswith(("test_", "popen-", "pytest-")):
+            folder.chmod(0o755)
+    disk = raw_disk(tmp_path / "closed")
+    words = ["push", f"oci:{tmp_path}/layout:1", str(disk), "--quiet"] if verb == "push" else ["inspect", str(disk)]
+    # Once as we are, so that everything is loaded: a stranger may not be able to read the modules.
+    assert main(words) == 0
+    capsys.readouterr()
+    disk.chmod(0o000)
+    user = os.geteuid()
+    try:
+        os.seteuid(user or 65534)
+        assert main(words) == 10
+    finally:
+        os.seteuid(user)
+    assert (
+        capsys.readouterr().err.lower().splitlines()[0].endswith(f"{disk}: cannot be opened: permission denied".lower())
+    )
+
+
 # -- registries that cannot be reached or trusted --------------------------------------------------------------------------
 
 

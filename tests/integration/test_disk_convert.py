@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -248,6 +249,24 @@ def test_a_full_disk_is_a_storage_error(tmp_path, sources, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(StorageError, match="no space left"):
         to_raw(sources / "disk.qcow2", tmp_path / "out")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_a_really_full_disk_says_so_even_where_temporary_files_go(tmp_path, sources, monkeypatch):
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small]
+    if subprocess.run(mount, check=False, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("tmpfs cannot be mounted here")
+    try:
+        monkeypatch.setenv("TMPDIR", str(small))
+        monkeypatch.setattr(tempfile, "tempdir", str(small))
+        with pytest.raises(StorageError, match="no space left") as caught:
+            to_raw(sources / "disk.qcow2", small / "out")
+        assert caught.value.path == str(small)
+        assert names(small) == []
+    finally:
+        subprocess.run(["umount", small], check=True)
 
 
 def test_the_child_is_limited_and_offline(tmp_path, sources, monkeypatch):

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -234,3 +235,44 @@ def test_refusals_are_translated_with_a_way_out_where_there_is_one(tmp_path, cod
         raise OSError(code, os.strerror(code))
     assert str(caught.value) == f"{tmp_path}/disk: {os.strerror(code).lower()}"
     assert (caught.value.hint is None) == (code == errno.EIO)
+
+
+@pytest.fixture
+def drop_box():
+    """A folder that may be written and entered, but not read."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o733)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        else:
+            folder.chmod(0o300)
+        try:
+            yield folder
+        finally:
+            os.seteuid(user)
+            folder.chmod(0o700)
+
+
+def test_a_folder_that_may_not_be_read_gets_its_result_without_an_error(drop_box):
+    target = drop_box / "disk"
+    with open_partial(target, A) as partial:
+        os.pwrite(partial.fd, b"content", 0)
+        partial.publish()
+    assert target.read_bytes() == b"content"
+    sweep(target)
+
+
+def test_what_another_process_began_after_the_result_appeared_is_not_discarded(tmp_path):
+    target = tmp_path / "disk"
+    with open_partial(target, A) as first:
+        os.pwrite(first.fd, b"first", 0)
+        first.publish()
+        with open_partial(target, A) as second:
+            os.pwrite(second.fd, b"second", 0)
+            first.discard()
+            assert second.path.exists()
+            second.discard()
+    assert target.read_bytes() == b"first"
+    assert leftovers(tmp_path) == []

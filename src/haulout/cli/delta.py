@@ -45,8 +45,12 @@ if TYPE_CHECKING:
     metavar="TYPE",
     help="Who boots the disks.  [default: qemu, else the only one there is]",
 )
-@click.option("--old-file", type=click.Path(), metavar="FILE", help="The disk of OLD, which is not pulled then.")
-@click.option("--new-file", type=click.Path(), metavar="FILE", help="The disk of NEW, which is not pulled then.")
+@click.option(
+    "--old-file", type=click.Path(readable=False), metavar="FILE", help="The disk of OLD, which is not pulled then."
+)
+@click.option(
+    "--new-file", type=click.Path(readable=False), metavar="FILE", help="The disk of NEW, which is not pulled then."
+)
 @click.option("--level", type=click.IntRange(1, 22), metavar="N", default=12, show_default=True, help="zstd level.")
 @click.option("--again", is_flag=True, help="Make the delta even where one from OLD is attached to NEW.")
 @options.jobs

@@ -30,7 +30,7 @@ _NO = 1
         Example("haulout inspect oci:machines:5.0 --json", "the same for programs"),
     ),
 )
-@click.argument("subject", metavar="REF|FILE", type=click.Path())
+@click.argument("subject", metavar="REF|FILE", type=click.Path(readable=False))
 @options.registry
 @options.common
 @click.pass_obj

@@ -72,11 +72,14 @@ def registry(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def jobs(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--jobs``."""
-    option = click.option(
-        "--jobs",
-        type=click.IntRange(1, 256),
-        metavar="N",
-        help="Work on so many pieces at once; by default, as many as there are processors.",
-    )
-    return option(function)
+    """Add ``--jobs`` to a verb that computes."""
+    return _jobs("Work on so many pieces at once; by default, as many as there are processors.")(function)
+
+
+def connections(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--jobs`` to a verb that fetches."""
+    return _jobs("Fetch over so many connections at once; 4 by default.")(function)
+
+
+def _jobs(text: str) -> Decorator:
+    return click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help=text)

@@ -35,16 +35,16 @@ class Mode(StrEnum):
     NONE = "none"
 
 
-def choose(mode: Mode, err: TextIO, *, quiet: bool, terminal: str | None) -> Reporter | Silence:
+def choose(mode: Mode, err: TextIO | None, *, quiet: bool, terminal: str | None) -> Reporter | Silence:
     """Return what ``--progress`` and ``--quiet`` ask for.
 
     Args:
         mode: the option's value; ``auto`` draws bars where ``err`` is a terminal that can move its cursor.
-        err: where to write.
+        err: where to write; None where standard error is closed.
         quiet: neither progress nor notes.
         terminal: the environment's ``TERM``.
     """
-    if quiet:
+    if quiet or err is None:
         return Silence()
     if mode is Mode.AUTO and err.isatty() and terminal not in {None, "", "dumb"}:
         from haulout.cli.bars import Bars  # noqa: PLC0415 - rich is slow to import, so only where it draws

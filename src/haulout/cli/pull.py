@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(),
+    type=click.Path(readable=False),
     metavar="FILE",
     help="Write to FILE, or into it if it is a directory.  [default: the published title, here]",
 )
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 @click.option(
     "--seed",
     "seeds",
-    type=click.Path(),
+    type=click.Path(readable=False),
     metavar="FILE",
     multiple=True,
     help="Reuse blocks of this disk image, of whatever version and format; may be given several times.",
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 @click.option("--no-seeds", is_flag=True, help="Do not look for blocks in earlier pulls and in what is at the target.")
 @click.option("--no-delta", is_flag=True, help="Do not use published deltas.")
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched and reused, and fetch nothing.")
-@options.jobs
+@options.connections
 @options.registry
 @options.common
 @click.pass_obj

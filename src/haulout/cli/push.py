@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("reference", metavar="REF", type=ReferenceParam())
-@click.argument("disks", metavar="[DISK]...", nargs=-1, type=click.Path())
+@click.argument("disks", metavar="[DISK]...", nargs=-1, type=click.Path(readable=False))
 @click.option("--arch", type=ArchitectureParam(), metavar="ARCH", help="Processor of the DISKs.  [default: this one's]")
 @click.option(
     "--type",

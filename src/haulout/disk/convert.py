@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -151,7 +151,11 @@ def _run(image: Image, info: DiskInfo, made: Path, target_format: DiskFormat, pr
                 task.advance(reached - done)
                 done = reached
 
-        qemu_img.run(arguments, limits=limits, descriptors=(image.descriptor,), advance=advance)
+        try:
+            qemu_img.run(arguments, limits=limits, descriptors=(image.descriptor,), advance=advance)
+        except StorageError as error:
+            # qemu-img says at which byte, but not of what; the private folder is nothing people know.
+            raise StorageError(str(made.parent.parent), error.reason, hint=error.hint) from error
         advance(1.0)
 
 
@@ -202,7 +206,9 @@ def _publish(made: Path, target: Path) -> None:
     try:
         _sync(made)
         made.rename(target)
-        _sync(target.parent)
+        with suppress(PermissionError):
+            # A folder that may be written but not read cannot be opened; the result is there nevertheless.
+            _sync(target.parent)
     except OSError as error:
         raise StorageError(str(target), f"cannot be written: {error.strerror}") from error
 

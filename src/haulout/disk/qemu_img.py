@@ -15,7 +15,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,7 +94,8 @@ def run(
         *arguments,
     ]
     _LOG.debug("running %s", shlex.join(command[8:]))
-    with tempfile.TemporaryFile() as errors:
+    # In memory: where the disk is full, a file could not hold the message that says so.
+    with os.fdopen(os.memfd_create(TOOL), "w+b") as errors:
         with _process(command, errors, descriptors) as process:
             _follow(process, advance or (lambda _part: None))
             code = _wait(process)

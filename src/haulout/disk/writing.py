@@ -61,6 +61,13 @@ def write_sparse(fd: int, data: bytes | memoryview, offset: int) -> int:
     return stored
 
 
+def content_bytes(data: bytes | memoryview) -> int:
+    """Return how many bytes of ``data`` :func:`write_sparse` would store."""
+    view = memoryview(data)
+    pieces = (view[start : start + HOLE] for start in range(0, len(view), HOLE))
+    return sum(len(piece) for piece in pieces if not is_zero(piece))
+
+
 @contextmanager
 def early_writeback(fd: int) -> Iterator[None]:
     """While the block writes to ``fd``, bring what is written to the storage already, so that a later fsync is short.

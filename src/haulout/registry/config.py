@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from haulout.errors import DeniedError, UsageError
+from haulout.registry.home import home_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -136,7 +137,7 @@ def load_config(environment: Mapping[str, str], system: Path = Path("/etc/contai
     Raises:
         UsageError: a file cannot be read or understood; names it.
     """
-    home = Path(environment.get("HOME") or Path.home())
+    home = home_of(environment)
     user = Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "containers"
     explicit = environment.get("CONTAINERS_REGISTRIES_CONF")
     if explicit:

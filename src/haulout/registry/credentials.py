@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import UsageError
 from haulout.registry import helpers
+from haulout.registry.home import home_of
 from haulout.registry.options import Credentials
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def auth_paths(environment: Mapping[str, str]) -> tuple[tuple[Path, bool], ...]:
     explicit = environment.get("REGISTRY_AUTH_FILE")
     if explicit:
         return ((Path(explicit), False),)
-    home = Path(environment.get("HOME") or Path.home())
+    home = home_of(environment)
     runtime = environment.get("XDG_RUNTIME_DIR")
     config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
     docker = Path(environment.get("DOCKER_CONFIG") or home / ".docker")

@@ -15,6 +15,7 @@ from haulout.errors import ConflictError, DeniedError, StorageError
 from haulout.registry import helpers
 from haulout.registry.credentials import auth_paths, encode_entry, read_auth_file, server_key
 from haulout.registry.failures import FOREIGN
+from haulout.registry.home import home_of
 from haulout.registry.host import RepositoryHost, SchemeMemory, settings_for, take_answer
 from haulout.registry.meter import Meter
 from haulout.registry.options import ConnectionOptions, Credentials
@@ -137,7 +138,7 @@ def _path(environment: Mapping[str, str]) -> Path:
     runtime = environment.get("XDG_RUNTIME_DIR")
     if runtime:
         return Path(runtime) / "containers/auth.json"
-    home = Path(environment.get("HOME") or Path.home())
+    home = home_of(environment)
     return Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "containers/auth.json"
 
 

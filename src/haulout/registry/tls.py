@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haulout.errors import StorageError, UsageError
+from haulout.registry.home import home_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +63,7 @@ def profile_for(
     """
     authorities = [ca_file] if ca_file is not None else []
     client: tuple[Path, Path] | None = None
-    home = Path(environment.get("HOME") or Path.home())
+    home = home_of(environment)
     config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
     roots = (config / "containers/certs.d", Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))
     for root in roots:

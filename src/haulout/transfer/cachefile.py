@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from platformdirs import user_cache_path
+
+
+def folder(name: str) -> Path:
+    """Return a folder of the user's cache; for a user without a home, a place where nothing can be kept."""
+    try:
+        return user_cache_path("haulout") / name
+    except RuntimeError:
+        return Path(os.devnull) / name
 
 
 def put(path: Path, data: bytes) -> None:

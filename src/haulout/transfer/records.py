@@ -11,10 +11,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from platformdirs import user_cache_path
-
 from haulout.disk.sparse import data_extents, is_zero
-from haulout.transfer.cachefile import put
+from haulout.transfer import cachefile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +43,7 @@ class Records:
     """The records of one user."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder if folder is not None else user_cache_path("haulout") / "pulls"
+        self._folder = folder if folder is not None else cachefile.folder("pulls")
 
     def holds(self, target: Path, manifest: Digest, form: str) -> bool:
         """Whether ``target`` is, byte for byte, what an earlier pull of ``manifest`` made in the format ``form``."""
@@ -84,7 +82,7 @@ class Records:
                 "fingerprint": fingerprint(fd),
             }
             path.parent.mkdir(parents=True, exist_ok=True)
-            put(path, json.dumps(note).encode())
+            cachefile.put(path, json.dumps(note).encode())
 
     def _path(self, target: Path) -> Path:
         name = hashlib.sha256(os.fsencode(target.absolute())).hexdigest()

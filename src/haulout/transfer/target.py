@@ -74,9 +74,11 @@ class Partial:
         sweep(self.target)
 
     def discard(self) -> None:
-        """Remove the partial: nothing in it is worth keeping."""
+        """Remove the partial, unless it was published: nothing in it is worth keeping."""
         with suppress(OSError):
-            self.path.unlink()
+            # Once it has its final name, another process may have begun a partial of the old one.
+            if os.path.samestat(self.path.lstat(), os.fstat(self.fd)):
+                self.path.unlink()
 
     def discard_empty(self) -> None:
         """Remove the partial if it holds no content: there is nothing to go on with."""
@@ -156,8 +158,12 @@ def workplace(stack: ExitStack) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` durable, where the file system can."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Make a rename in ``folder`` durable, where the file system can and the folder may be read."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        # A folder to drop files into: the result is there, and an error now would deny it.
+        return
     try:
         with suppress(OSError):
             os.fsync(fd)
@@ -211,9 +217,10 @@ def sweep(target: Path) -> None:
     """Remove what interrupted pulls to ``target`` left behind: the result is there."""
     workplaces.sweep(target.parent, workplaces.BESIDE)
     ours = re.compile(re.escape(f".{target.name}.") + r"[0-9a-f]{12}\.[a-z]+" + re.escape(_SUFFIX))
-    for path in target.parent.iterdir():
-        if ours.fullmatch(path.name) is None:
-            continue
+    found: list[Path] = []
+    with suppress(PermissionError):
+        found += (path for path in target.parent.iterdir() if ours.fullmatch(path.name))
+    for path in found:
         with suppress(OSError):
             fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
             try:

@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from platformdirs import user_cache_path
-
 from haulout.chunked.toc import MAX_TOC_BYTES, Toc
 from haulout.errors import InvalidToc, NotFoundError, StorageError
 from haulout.oci import Digest
-from haulout.transfer.cachefile import put
+from haulout.transfer import cachefile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,7 +43,7 @@ class SeedNotes:
     """The notes of one user."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder if folder is not None else user_cache_path("haulout") / "seeds"
+        self._folder = folder if folder is not None else cachefile.folder("seeds")
 
     def remember(self, path: Path, name: str, toc: Toc | None) -> None:
         """Note that the disk at ``path`` was pulled from ``name``. A cache that cannot be written costs only speed."""
@@ -56,9 +54,9 @@ class SeedNotes:
             if toc is not None:
                 data = toc.encode()
                 note["toc"] = Digest.of(data).hex
-                put(self._folder / f"{note['toc']}.toc", data)
+                cachefile.put(self._folder / f"{note['toc']}.toc", data)
             # Names that are not UTF-8 survive as surrogates, escaped.
-            put(self._folder / f"{Digest.of(os.fsencode(where)).hex}.json", json.dumps(note).encode())
+            cachefile.put(self._folder / f"{Digest.of(os.fsencode(where)).hex}.json", json.dumps(note).encode())
             self._prune()
 
     def recall(self, name: str) -> Iterator[tuple[Path, Toc | None]]:

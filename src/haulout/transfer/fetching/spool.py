@@ -6,7 +6,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Final, Self
 
-from haulout.disk.writing import write_sparse
+from haulout.disk.writing import content_bytes, write_sparse
 from haulout.errors import DigestMismatch, SizeMismatch
 from haulout.oci import Digest
 
@@ -84,6 +84,7 @@ class SpooledBlob:
             return b""
         if self._position < self._kept:
             data = os.pread(self._spool.fd, min(amount, self._kept - self._position), self._position)
+            self.stored += content_bytes(data)
         else:
             data = self._fetch(amount)
             self._append(data)

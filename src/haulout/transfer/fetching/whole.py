@@ -34,6 +34,8 @@ def fetch_whole(
         StorageError: there is no room for it.
     """
     kept = min(os.fstat(spool.fd).st_size, layer.size)
+    # Only what the layer covers is hashed, and the spool itself may become the disk: nothing may lie behind it.
+    spool.resize(kept)
     try:
         return _stream(blobs, found, layer, plain, spool, kept, progress)
     except DigestMismatch:
