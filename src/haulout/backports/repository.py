@@ -125,7 +125,10 @@ class Repository:
         found: list[Branch] = []
         for line in self.git.text(
             "for-each-ref", "--format=%(refname)%09%(objectname)%09%(symref)", "refs/heads", "refs/remotes"
-        ).splitlines():
+        ).split("\n"):
+            # Not splitlines(): a name may hold what Unicode takes for a line end.
+            if not line:
+                continue
             ref, tip, symbolic = line.split("\t")
             if symbolic:
                 continue
@@ -210,7 +213,9 @@ class Repository:
             "for-each-ref",
             "--format=%(refname:strip=2)%09%(objectname)%09%(objecttype)%09%(*objectname)%09%(*objecttype)",
             "refs/tags",
-        ).splitlines():
+        ).split("\n"):
+            if not line:
+                continue
             name, oid, kind, inner, inner_kind = line.split("\t")
             if kind == "commit":
                 found[name] = oid
