@@ -570,6 +570,20 @@ class TestBrokenOff:
         assert abort(lab.path, name).outcome is Outcome.ABORTED
         assert leftovers(lab) == []
 
+    def test_a_shallow_clone_does_not_give_everything_for_a_fix(self, tmp_path):
+        whole = Lab.make(tmp_path / "whole")
+        whole.commit("Begin", {"a.go": "a\n"})
+        whole.git("branch", "v1.0")
+        whole.commit("Feature", {"feature.go": "x\n"})
+        whole.commit("Fix", {"guard.go": "x\n"})
+        shallow = Lab(tmp_path / "shallow")
+        subprocess.run(
+            ["git", "clone", "-q", "--depth=1", "--no-single-branch", f"file://{whole.path}", shallow.path], check=True
+        )
+        with pytest.raises(ContentError, match="not in this shallow clone"):
+            pick(shallow.path, "v1.0", ["main"])
+        assert shallow.git("branch", "--list", "v1.0") == ""
+
 
 class TestWritten:
     def test_an_id_that_cannot_be_is_refused_before_anything_moves(self, common, book):

@@ -10,7 +10,7 @@ from haulout.backports import fix as fixes
 from haulout.backports import history, keeping, markers, records, worktree
 from haulout.backports.git import decode
 from haulout.backports.repository import open_repository
-from haulout.errors import ConflictError, HauloutError, NotFoundError, ToolError, UsageError
+from haulout.errors import ConflictError, ContentError, HauloutError, NotFoundError, ToolError, UsageError
 from haulout.progress import NullProgress
 
 if TYPE_CHECKING:
@@ -126,6 +126,9 @@ def pick(
     keeping.check_id(book, record, sources)
     before = branch.tip
     made = worktree.add(repository, branch.ref, target, before)
+    if any(one.target == target and one.path != made.path for one in worktree.every(repository)):
+        worktree.remove(repository, made)
+        raise ConflictError(f"picks onto {_short(target)} have begun at the same moment", hint="try again")
     with (progress or NullProgress()).task("picking", len(sources), unit="commits") as task:
         try:
             present = _run(made, ["-x", *([f"--mainline={mainline}"] if mainline else []), *sources], [])
@@ -248,6 +251,12 @@ def _sources(wanted: Sequence[Fix]) -> list[str]:
 
 def _check_merges(repository: Repository, sources: Sequence[str], mainline: int | None) -> None:
     for commit in history.commits(repository, sources):
+        if not commit.parents and repository.cut(commit.oid):
+            # Git would take it for a first commit, and pick everything there is.
+            raise ContentError(
+                f"what {commit.oid[:12]} changes is not in this shallow clone",
+                hint="git fetch --deepen=1, or --unshallow",
+            )
         if len(commit.parents) > 1 and mainline is None:
             raise UsageError(
                 f"{commit.oid[:12]} is a merge commit: {commit.subject[:80]}",
@@ -339,12 +348,13 @@ def _under_way(repository: Repository, name: str) -> tuple[Worktree, str]:
     found = into or [made for made in every if _short(made.branch) == short or made.branch in plain]
     if not found:
         raise NotFoundError(f"no picks onto {name} are under way", hint="begin: haulout backport pick BRANCH FIX")
-    if len(found) > 1:
+    if len({made.target for made in found}) > 1:
         raise UsageError(
             f"several picks from {name} are under way",
             hint=f"name the branch they go into: {', '.join(_short(made.target) for made in found)}",
         )
-    (made,) = found
+    # Several into one branch are left by runs at the same time; they go one by one.
+    made = found[0]
     if not made.path.is_dir():
         raise _Gone(made, name)
     before = repository.find(made.branch)

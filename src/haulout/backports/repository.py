@@ -240,6 +240,10 @@ class Repository:
         done = self.git.run("cat-file", "blob", f"{commit}:{path}", ok=(0, 128))
         return done.out if done.code == 0 else None
 
+    def cut(self, commit: str) -> bool:
+        """Whether a shallow clone ends at a commit: it has parents, which are not here."""
+        return self.shallow and b"\nparent " in self.git.run("cat-file", "commit", commit).out.partition(b"\n\n")[0]
+
     def url(self, remote: str | None = None) -> str | None:
         """Return the address of the project's own remote, or None."""
         name = remote or self.remote()
