@@ -456,3 +456,176 @@ class TestConflict:
             abort(lab.path, "v0.59")
         assert leftovers(lab) == []
         assert pick(lab.path, "v0.59", [common.fix]).outcome is Outcome.PICKED
+
+
+class TestBrokenOff:
+    """What people and signals do to picks under way."""
+
+    def series(self, common) -> tuple[Lab, list[str]]:
+        lab = common.lab
+        return lab, [common.fix, *(lab.commit(f"More {number}", {f"more{number}.go": "x\n"}) for number in range(2))]
+
+    def resolve(self, done) -> Lab:
+        assert done.stop is not None
+        place = Lab(done.stop.worktree)
+        place.write(FILE, source(52, safe=True))
+        place.git("add", FILE)
+        return place
+
+    def test_a_pick_committed_by_hand_is_not_the_end_of_its_series(self, common):
+        lab, wanted = self.series(common)
+        place = self.resolve(pick(lab.path, "crio-1.24", wanted))
+        place.git("-c", "user.name=x", "-c", "user.email=x@example.com", "commit", "-q", "--no-edit")
+        done = go_on(lab.path, "crio-1.24")
+        assert [one.source for one in done.picked] == wanted
+        assert leftovers(lab) == []
+
+    def test_where_it_cannot_be_told_what_was_picked_it_stops(self, common):
+        lab, wanted = self.series(common)
+        before = lab.git("rev-parse", "crio-1.24")
+        place = self.resolve(pick(lab.path, "crio-1.24", wanted))
+        place.git("-c", "user.name=x", "-c", "user.email=x@example.com", "commit", "-q", "-m", "No source")
+        with pytest.raises(ConflictError, match="not picked, as far as one can tell"):
+            go_on(lab.path, "crio-1.24")
+        assert lab.git("rev-parse", "crio-1.24") == before
+        abort(lab.path, "crio-1.24")
+
+    def test_given_up_with_git_is_not_already_there(self, common):
+        lab, _ = self.series(common)
+        done = pick(lab.path, "crio-1.24", [common.fix])
+        assert done.stop is not None
+        Lab(done.stop.worktree).git("cherry-pick", "--abort")
+        with pytest.raises(ConflictError, match="nothing was picked"):
+            go_on(lab.path, "crio-1.24")
+        abort(lab.path, "crio-1.24")
+
+    def test_a_branch_checked_out_meanwhile_does_not_move(self, common):
+        lab = common.lab
+        self.resolve(pick(lab.path, "crio-1.24", [common.fix]))
+        lab.switch("crio-1.24")
+        with pytest.raises(ConflictError, match="is checked out in"):
+            go_on(lab.path, "crio-1.24")
+        assert lab.git("status", "--porcelain") == ""
+        lab.switch("main")
+        assert go_on(lab.path, "crio-1.24").outcome is Outcome.PICKED
+
+    def test_lines_of_a_message_that_look_like_comments_stay(self, common):
+        lab = common.lab
+        message = "#123: a fix\n\n# not a comment"
+        wanted = [lab.commit(message, {FILE: source(62, safe=True, tail="// 1")}), lab.commit("#2", {"two.go": "x\n"})]
+        self.resolve(pick(lab.path, "crio-1.24", wanted))
+        done = go_on(lab.path, "crio-1.24")
+        assert [one.subject for one in done.picked] == ["#123: a fix", "#2"]
+        said = lab.git("show", "-s", "--format=%B", "crio-1.24^")
+        assert said.strip() == f"{message}\n\n(cherry picked from commit {wanted[0]})"
+
+    def test_another_branch_of_a_similar_name_is_not_given_up(self, common):
+        lab = common.lab
+        lab.git("branch", "team/crio-1.24", "crio-1.24")
+        pick(lab.path, "team/crio-1.24", [common.fix])
+        with pytest.raises(NotFoundError, match="are under way"):
+            abort(lab.path, "crio-1.24")
+        abort(lab.path, "team/crio-1.24")
+
+    def test_of_several_topics_one_must_be_named(self, common):
+        lab = common.lab
+        for topic in ("one", "two"):
+            pick(lab.path, "crio-1.24", [common.fix], topic=topic)
+        with pytest.raises(UsageError, match="several picks") as caught:
+            abort(lab.path, "crio-1.24")
+        assert "one, two" in str(caught.value.hint)
+        assert abort(lab.path, "two").target == "two"
+        assert abort(lab.path, "crio-1.24").target == "one"
+
+    def test_worktrees_of_the_user_that_are_away_are_not_forgotten(self, common, tmp_path):
+        lab = common.lab
+        lab.git("worktree", "add", "-q", "-b", "away", str(tmp_path / "disk"))
+        (tmp_path / "disk").rename(tmp_path / "not-mounted")
+        assert pick(lab.path, "v0.59", [common.fix]).outcome is Outcome.PICKED
+        assert str(tmp_path / "disk") in lab.git("worktree", "list")
+
+    def test_long_markers(self, common):
+        lab = common.lab
+        lab.switch("crio-1.24")
+        lab.commit("Attributes", {".gitattributes": "*.go conflict-marker-size=12\n"})
+        lab.switch("main")
+        done = conflicting(common, None)
+        assert done.stop is not None
+        Lab(done.stop.worktree).git("add", FILE)
+        with pytest.raises(ConflictError, match="conflict markers"):
+            go_on(lab.path, "crio-1.24")
+        abort(lab.path, "crio-1.24")
+
+    def test_a_topic_that_cannot_be_beside_its_branch(self, common):
+        with pytest.raises(ConflictError, match="there cannot be a branch"):
+            pick(common.lab.path, "v0.59", [common.fix], topic="v0.59/fix")
+        assert leftovers(common.lab) == []
+
+    @pytest.mark.parametrize("name", ["a\u00a0b", "a\u2028b", "a\u0085b"])
+    def test_spaces_of_unicode_in_names(self, common, name):
+        lab = common.lab
+        lab.git("update-ref", f"refs/heads/{name}", lab.git("rev-parse", "crio-1.24"))
+        lab.git("tag", name, "crio-1.24")
+        assert pick(lab.path, name, [common.fix]).outcome is Outcome.CONFLICT
+        assert abort(lab.path, name).outcome is Outcome.ABORTED
+        assert leftovers(lab) == []
+
+    def test_a_shallow_clone_does_not_give_everything_for_a_fix(self, tmp_path):
+        whole = Lab.make(tmp_path / "whole")
+        whole.commit("Begin", {"a.go": "a\n"})
+        whole.git("branch", "v1.0")
+        whole.commit("Feature", {"feature.go": "x\n"})
+        whole.commit("Fix", {"guard.go": "x\n"})
+        shallow = Lab(tmp_path / "shallow")
+        subprocess.run(
+            ["git", "clone", "-q", "--depth=1", "--no-single-branch", f"file://{whole.path}", shallow.path], check=True
+        )
+        with pytest.raises(ContentError, match="not in this shallow clone"):
+            pick(shallow.path, "v1.0", ["main"])
+        assert shallow.git("branch", "--list", "v1.0") == ""
+
+
+class TestWritten:
+    def test_an_id_that_cannot_be_is_refused_before_anything_moves(self, common, book):
+        lab = common.lab
+        before = lab.git("rev-parse", "v0.59")
+        folder = records.folder(book)
+        folder.mkdir()
+        (folder / "taken.toml").write_text(f'id = "other"\ncommits = ["{"0" * 40}"]\n')
+        for name in ("a/b", "other", "taken"):
+            with pytest.raises(UsageError):
+                pick(lab.path, "v0.59", [common.fix], book=book, record=name)
+        assert lab.git("rev-parse", "v0.59") == before
+        assert leftovers(lab) == []
+
+    def test_a_file_with_another_id_is_not_overwritten(self, common, book):
+        folder = records.folder(book)
+        folder.mkdir()
+        text = f'id = "other"\ncommits = ["{"0" * 40}"]\n'
+        (folder / f"{CVE}.toml").write_text(text)
+        done = pick(common.lab.path, "v0.59", [common.fix], book=book)
+        assert done.recorded == (folder / f"commit-{common.fix[:12]}.toml",)
+        assert (folder / f"{CVE}.toml").read_text() == text
+
+    @pytest.mark.parametrize(
+        "backports",
+        [
+            '[[backport]]\nbranch = "v0.59"\n',
+            '[[backport]]\nbranch = "v0.59"\ncommits = "0123456"\n',
+            "backport = []\n",
+            'backport = [{branch = "x", commits = ["0123456"]}]\n',
+        ],
+    )
+    def test_records_as_people_may_write_them(self, common, book, backports):
+        folder = records.folder(book)
+        folder.mkdir()
+        (folder / "a.toml").write_text(f'id = "A"\ncommits = ["{common.fix}"]\n{backports}')
+        done = pick(common.lab.path, "v0.59", ["A"], book=book)
+        (record,) = records.load_all(book)
+        (grown,) = [one for one in record.backports if one.branch == "v0.59"]
+        assert grown.commits[-1:] == (done.after,)
+
+    def test_a_ledger_with_an_inline_array(self, common, book):
+        book.write_text("branch = []\n")
+        branch(common.lab.path, "v0.53.0", CRIO, book=book)
+        assert [one.name for one in ledger.load(book).branches] == ["crio-1.31"]

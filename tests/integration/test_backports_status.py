@@ -607,6 +607,17 @@ class TestBranches:
         assert states(matrix, 1)["v0.61"] == "present"
 
 
+class TestAbsent:
+    def test_a_branch_of_the_ledger_that_is_not_here_may_lack_it(self, lab, tmp_path):
+        fix = mend(lab)
+        book = tmp_path / "book.toml"
+        entry = f'library = "{lab.path.name}"\nname = "crio-1.9"\nbase = "v1"\nconsumer = "crio"\n'
+        book.write_text(f"[[branch]]\n{entry}")
+        found = status(lab.path, [fix], Options(ledger=book))
+        assert (states(found)["crio-1.9"], found.complete) == ("unknown", False)
+        assert status(lab.path, [fix], Options(ledger=book, branches=("main",))).complete
+
+
 class TestNothingIsWritten:
     def test_not_a_byte_nor_a_time_of_the_clone_changes(self, common):
         before = common.lab.bytes()

@@ -288,6 +288,12 @@ class TestFixes:
         (one,) = found.fixed
         assert (one.id, one.recorded, one.commits) == (CVE, False, (made.library.fix,))
 
+    def test_what_only_a_message_speaks_of_may_be_lost_too(self, made):
+        path = made.library.lab.path
+        found = fixes(path, "v0.58..v0.59", Options())
+        assert ([one.id for one in found.lost], found.fixed) == ([CVE], ())
+        assert fixes(path, "v0.58..v0.60", Options()).lost == ()
+
     def test_a_backport_that_lost_its_cve_is_known_by_its_source(self, made):
         lab = made.library.lab
         assert CVE not in lab.git("log", "--format=%B", "v0.53.0..crio-1.27")

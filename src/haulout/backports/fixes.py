@@ -118,6 +118,10 @@ def fixes(
     ]
     wanted = [fix_names.of_record(repository, record) for record in known]
     wanted += _told(repository, ends[0].commit, ends[1].commit, main.tip, wanted)
+    # Of two branches, the old may have what the new has not.
+    brought = {fix.name for fix in wanted}
+    back = _told(repository, ends[1].commit, ends[0].commit, main.tip, wanted)
+    wanted += [fix for fix in back if fix.name not in brought]
     found = []
     with (progress or NullProgress()).task("looking at fixes", len(wanted), unit="fixes") as task:
         for fix in wanted:

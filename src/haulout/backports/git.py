@@ -38,13 +38,23 @@ _KEPT: Final = re.compile(
 """Of git's own variables, those that people set on purpose. GIT_DIR and its like come from hooks and would mislead."""
 
 _SETTINGS: Final = (
+    "color.diff=false",
     "color.ui=false",
+    # Else lines of a message that begin with # go with git's notes about conflicts.
+    "commit.cleanup=scissors",
     "core.fsmonitor=false",
     "core.quotePath=false",
+    "diff.context=3",
+    "diff.dstPrefix=b/",
+    "diff.interHunkContext=0",
     "diff.mnemonicPrefix=false",
     "diff.noprefix=false",
+    "diff.srcPrefix=a/",
+    "diff.submodule=short",
     "gc.auto=0",
     "i18n.logOutputEncoding=UTF-8",
+    "log.follow=false",
+    "log.showRoot=true",
     "log.showSignature=false",
     "maintenance.auto=false",
     "merge.conflictStyle=merge",

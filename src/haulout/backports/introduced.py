@@ -65,7 +65,7 @@ class Introduced:
 
 def _containing(repository: Repository, oid: str) -> set[str]:
     said = repository.git.text("for-each-ref", f"--contains={oid}", "--format=%(refname)", "refs/heads", "refs/remotes")
-    return set(said.splitlines())
+    return set(said.split("\n")) - {""}
 
 
 def _picks(repository: Repository, oid: str) -> list[str]:

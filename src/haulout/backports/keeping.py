@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from haulout.backports import history, library, records
 from haulout.backports.signals import identifiers
+from haulout.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +52,19 @@ def keep(
     return tuple(dict.fromkeys(paths)), tuple(dict.fromkeys(ids))
 
 
+def check_id(book: Path | None, name: str | None, sources: Sequence[str] | None) -> None:
+    """Refuse the id of a record that could not be made, before anything is picked."""
+    if name is None:
+        return
+    records.checked_id(name)
+    for record in records.load_all(book) if book is not None else ():
+        taken = record.named(name) or record.path.stem == name
+        if taken and sources is not None and not any(record.knows(one) for one in sources):
+            raise UsageError(
+                f"{name} is another fix: {record.path}", hint="choose another --id, or add the commits to that record"
+            )
+
+
 def _groups(
     picked: Sequence[Picked], wanted: Sequence[Fix], known: Sequence[Record]
 ) -> list[tuple[list[Picked], Record | None]]:
@@ -80,7 +94,8 @@ def _new(
 ) -> Record:
     sources = history.commits(repository, [one.source for one in members])
     told = _identifiers(sources)
-    taken = {record.id for record in known}
+    # A file may be called otherwise than the id in it.
+    taken = {name for record in known for name in (record.id, record.path.stem)}
     choices = [name] if name else [*told, f"commit-{members[0].source[:12]}"]
     chosen = next((one for one in choices if one not in taken), f"commit-{members[0].source[:12]}")
     with repository.bench() as bench:

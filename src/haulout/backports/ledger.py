@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from haulout.backports import toml
 from haulout.backports.naming import RHEL
@@ -126,9 +126,7 @@ def add(path: Path, kept: Kept) -> None:
     import tomlkit  # noqa: PLC0415 - slow to import
 
     document = toml.edit(path, toml.read(path) if path.exists() else _HEAD)
-    entries: Any = document.get("branch")
-    if entries is None:
-        entries = document["branch"] = tomlkit.aot()
+    entries = toml.entries(document, "branch")
     entry = tomlkit.table()
     for key, value in as_table(kept).items():
         entry[key] = value

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from haulout.backports.git import decode
+from haulout.backports.signals import same_commit, sources
 from haulout.errors import ConflictError
 
 if TYPE_CHECKING:
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
     from haulout.backports.worktree import Worktree
 
-_MARKER: Final = re.compile(rb"^(?:<<<<<<< |>>>>>>> |\|\|\|\|\|\|\| )", re.MULTILINE)
+_MARKER: Final = re.compile(rb"^(?:<{7,} |>{7,} |\|{7,} )", re.MULTILINE)
+"""Seven, or as many as the attribute conflict-marker-size says."""
 
 
 def check_resolved(made: Worktree, source: str) -> None:
@@ -31,6 +33,20 @@ def check_resolved(made: Worktree, source: str) -> None:
     if marked:
         raise ConflictError(
             f"conflict markers in {', '.join(marked[:8])}", hint=f"resolve them in {made.path}, then: git add FILE"
+        )
+
+
+def check_series(made: Worktree) -> None:
+    """Refuse to go on with a series unless the pick that was under way was made.
+
+    So it is where somebody committed it by hand; where git was killed, who can tell. Going on, git would leave it out.
+    """
+    source = made.left[0]
+    cited = sources(made.git.text("log", "--max-count=1", "--format=%B", "HEAD"))
+    if not any(same_commit(source, one.oid) for one in cited) or made.unsaved() or made.staged():
+        raise ConflictError(
+            f"{source} and what follows it are not picked, as far as one can tell",
+            hint=f"where it is, in {made.path}: git cherry-pick --continue; else give up with --abort",
         )
 
 

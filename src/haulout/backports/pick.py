@@ -10,7 +10,7 @@ from haulout.backports import fix as fixes
 from haulout.backports import history, keeping, markers, records, worktree
 from haulout.backports.git import decode
 from haulout.backports.repository import open_repository
-from haulout.errors import ConflictError, HauloutError, NotFoundError, ToolError, UsageError
+from haulout.errors import ConflictError, ContentError, HauloutError, NotFoundError, ToolError, UsageError
 from haulout.progress import NullProgress
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from haulout.backports.worktree import Worktree
     from haulout.progress import Progress
 
+_CONTINUE: Final = ("--continue", "--edit")
+"""With an editor that changes nothing; without any, git takes lines of the message that begin with # away."""
 _MOST: Final = 20
 """Prerequisites listed."""
 
@@ -121,8 +123,12 @@ def pick(
     wanted = [fixes.resolve(repository, one, known, merges=True, mainline=mainline) for one in dict.fromkeys(names)]
     sources = _sources(wanted)
     _check_merges(repository, sources, mainline)
+    keeping.check_id(book, record, sources)
     before = branch.tip
     made = worktree.add(repository, branch.ref, target, before)
+    if any(one.target == target and one.path != made.path for one in worktree.every(repository)):
+        worktree.remove(repository, made)
+        raise ConflictError(f"picks onto {_short(target)} have begun at the same moment", hint="try again")
     with (progress or NullProgress()).task("picking", len(sources), unit="commits") as task:
         try:
             present = _run(made, ["-x", *([f"--mainline={mainline}"] if mainline else []), *sources], [])
@@ -140,12 +146,22 @@ def go_on(path: Path, name: str, *, book: Path | None = None, record: str | None
         ConflictError: none are under way, files have conflicts still, or conflict markers.
     """
     repository = open_repository(path, offline=False)
+    keeping.check_id(book, record, None)
     made, before = _under_way(repository, name)
     present: list[str] = []
     source = made.picking
-    if source is not None:
+    if source is None and made.left:
+        markers.check_series(made)
+        present = _run(made, _CONTINUE, [])
+    elif source is None and made.head == before:
+        raise ConflictError(
+            f"nothing was picked in {made.path}: it was broken off, or given up with git",
+            hint=f"begin again: haulout backport pick {name} --abort",
+        )
+    elif source is not None:
         markers.check_resolved(made, source)
-        present = _run(made, ["--skip" if not made.staged() else "--continue"], [source] if not made.staged() else [])
+        staged = made.staged()
+        present = _run(made, _CONTINUE if staged else ["--skip"], [] if staged else [source])
     return _end(repository, made, before, present, _Book(book, record, ()))
 
 
@@ -185,8 +201,15 @@ def _target(repository: Repository, branch: Branch, topic: str | None) -> str:
     if topic is not None:
         if not repository.may_be_branch(topic):
             raise UsageError(f"not a name for a branch: {topic[:80]!r}")
-        if any(one.name == topic and one.remote is None for one in repository.all_branches()):
+        taken = [one.name for one in repository.all_branches() if one.remote is None]
+        if topic in taken:
             raise ConflictError(f"the branch {topic} exists already", hint="choose another name for --topic")
+        # Git keeps "a" as a file where "a/b" needs a folder.
+        beside = next((one for one in taken if one.startswith(f"{topic}/") or topic.startswith(f"{one}/")), None)
+        if beside is not None:
+            raise ConflictError(
+                f"there cannot be a branch {topic} beside {beside}", hint="choose another name for --topic"
+            )
         return f"refs/heads/{topic}"
     target = f"refs/heads/{branch.name}"
     place = worktree.in_use(repository, target)
@@ -228,6 +251,12 @@ def _sources(wanted: Sequence[Fix]) -> list[str]:
 
 def _check_merges(repository: Repository, sources: Sequence[str], mainline: int | None) -> None:
     for commit in history.commits(repository, sources):
+        if not commit.parents and repository.cut(commit.oid):
+            # Git would take it for a first commit, and pick everything there is.
+            raise ContentError(
+                f"what {commit.oid[:12]} changes is not in this shallow clone",
+                hint="git fetch --deepen=1, or --unshallow",
+            )
         if len(commit.parents) > 1 and mainline is None:
             raise UsageError(
                 f"{commit.oid[:12]} is a merge commit: {commit.subject[:80]}",
@@ -313,15 +342,25 @@ def _made(made: Worktree, before: str, head: str) -> tuple[Picked, ...]:
 def _under_way(repository: Repository, name: str) -> tuple[Worktree, str]:
     """Return the worktree of the picks onto a branch, and where the branch was."""
     short = name.removeprefix("refs/heads/")
-    for made in worktree.every(repository):
-        if short in {_short(made.target), _short(made.branch)} or made.branch.endswith(f"/{short}"):
-            if not made.path.is_dir():
-                raise _Gone(made, name)
-            before = repository.find(made.branch)
-            if before is None:
-                raise NotFoundError(f"the branch {_short(made.branch)} is gone", hint="--abort gives the picks up")
-            return made, before
-    raise NotFoundError(f"no picks onto {name} are under way", hint="begin: haulout backport pick BRANCH FIX")
+    every = worktree.every(repository)
+    plain = {f"refs/remotes/{remote}/{short}" for remote in repository.remotes()}
+    into = [made for made in every if _short(made.target) == short]
+    found = into or [made for made in every if _short(made.branch) == short or made.branch in plain]
+    if not found:
+        raise NotFoundError(f"no picks onto {name} are under way", hint="begin: haulout backport pick BRANCH FIX")
+    if len({made.target for made in found}) > 1:
+        raise UsageError(
+            f"several picks from {name} are under way",
+            hint=f"name the branch they go into: {', '.join(_short(made.target) for made in found)}",
+        )
+    # Several into one branch are left by runs at the same time; they go one by one.
+    made = found[0]
+    if not made.path.is_dir():
+        raise _Gone(made, name)
+    before = repository.find(made.branch)
+    if before is None:
+        raise NotFoundError(f"the branch {_short(made.branch)} is gone", hint="--abort gives the picks up")
+    return made, before
 
 
 def _instead(repository: Repository, made: Worktree, source: Commit, book: Path | None) -> tuple[Commit, ...]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from haulout.backports import toml
 from haulout.backports.signals import same_commit
@@ -162,16 +162,18 @@ def grow(record: Record, branch: str, commits: Sequence[str]) -> None:
     import tomlkit  # noqa: PLC0415 - slow to import
 
     document = toml.edit(record.path, toml.read(record.path))
-    entries: Any = document.get("backport")
-    if entries is None:
-        entries = document["backport"] = tomlkit.aot()
+    entries = toml.entries(document, "backport")
     for entry in entries:
         if entry.get("branch") == branch:
-            known = entry["commits"]
+            known = entry.get("commits", [])
+            known = [known] if isinstance(known, str) else known
             new = [oid for oid in commits if not any(same_commit(oid, old) for old in known)]
             if not new:
                 return
-            known.extend(new)
+            if "commits" in entry and known is entry["commits"]:
+                known.extend(new)
+            else:
+                entry["commits"] = [*known, *new]
             break
     else:
         entry = tomlkit.table()

@@ -125,7 +125,10 @@ class Repository:
         found: list[Branch] = []
         for line in self.git.text(
             "for-each-ref", "--format=%(refname)%09%(objectname)%09%(symref)", "refs/heads", "refs/remotes"
-        ).splitlines():
+        ).split("\n"):
+            # Not splitlines(): a name may hold what Unicode takes for a line end.
+            if not line:
+                continue
             ref, tip, symbolic = line.split("\t")
             if symbolic:
                 continue
@@ -210,7 +213,9 @@ class Repository:
             "for-each-ref",
             "--format=%(refname:strip=2)%09%(objectname)%09%(objecttype)%09%(*objectname)%09%(*objecttype)",
             "refs/tags",
-        ).splitlines():
+        ).split("\n"):
+            if not line:
+                continue
             name, oid, kind, inner, inner_kind = line.split("\t")
             if kind == "commit":
                 found[name] = oid
@@ -234,6 +239,10 @@ class Repository:
         """Return a file as it is in a commit, or None."""
         done = self.git.run("cat-file", "blob", f"{commit}:{path}", ok=(0, 128))
         return done.out if done.code == 0 else None
+
+    def cut(self, commit: str) -> bool:
+        """Whether a shallow clone ends at a commit: it has parents, which are not here."""
+        return self.shallow and b"\nparent " in self.git.run("cat-file", "commit", commit).out.partition(b"\n\n")[0]
 
     def url(self, remote: str | None = None) -> str | None:
         """Return the address of the project's own remote, or None."""

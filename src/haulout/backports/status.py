@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from haulout.backports import fix as fixes
@@ -22,7 +22,7 @@ from haulout.errors import NotFoundError
 from haulout.progress import NullProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from haulout.backports.history import Walk
@@ -95,10 +95,13 @@ def of_fixes(repository: Repository, found: Sequence[Fix], options: Options, pro
         name = library.name(repository, bench, main.tip)
         prober = Prober(bench, Renames(repository, bench))
         survey = Survey(repository, bench, prober, every, main.tip, options)
+        support = Support(kept, name, options.supported)
+        absent = support.absent({branch.name for branch in every}, options.branches)
         columns = []
         with progress.task("looking at branches", len(found), unit="fixes") as task:
             for fix in found:
-                columns.append(survey.column(fix, rows, Support(kept, name, options.supported)))
+                column = survey.column(fix, rows, support)
+                columns.append(replace(column, cells=(*column.cells, *absent)))
                 task.advance(1)
     return Matrix(name, tuple(columns), len(prober.merged) + len(prober.known))
 
@@ -132,6 +135,14 @@ class Support:
         if self.globs:
             return bool(matching([branch], self.globs))
         return self.ledger is None or self.ledger.supports(self.library, branch.name)
+
+    def absent(self, known: Collection[str], globs: Sequence[str]) -> tuple[Cell, ...]:
+        """Return the cells of supported branches of the ledger that are not in this clone: nobody knows of them."""
+        entries = self.ledger.of(self.library) if self.ledger is not None and not self.globs else ()
+        names = dict.fromkeys(one.name for one in entries if one.supported and one.name not in known)
+        gone = matching([Branch(name, f"refs/heads/{name}", "") for name in names], globs)
+        told = (Evidence("clone", "it is not in this clone, and the ledger has it: fetch it"),)
+        return tuple(Cell(one, State.UNKNOWN, told, supported=True, consumers=self.served(one)) for one in gone)
 
     def served(self, branch: Branch) -> tuple[str, ...]:
         """Return who is served by a branch."""

@@ -127,6 +127,26 @@ def edit(path: Path, text: str) -> TOMLDocument:
         raise InvalidFile(path, f"is not TOML: {error}"[:300]) from error
 
 
+def entries(document: TOMLDocument, key: str) -> Any:
+    """Return an array of tables of a document to append to; one written inline, ``[{…}]``, becomes tables."""
+    import tomlkit  # noqa: PLC0415 - slow to import
+    from tomlkit.items import AoT  # noqa: PLC0415
+
+    found = document.get(key)
+    if isinstance(found, AoT):
+        return found
+    made = tomlkit.aot()
+    for one in found or ():
+        table = tomlkit.table()
+        for name, value in one.items():
+            table[name] = value
+        made.append(table)
+    if found is not None:
+        del document[key]
+    document[key] = made
+    return document[key]
+
+
 def store(path: Path, text: str) -> None:
     """Write a file as a whole: it has the old content or the new one, whatever happens.
 

@@ -6,6 +6,7 @@ for: ``haulout backport pick onto BRANCH into TARGET``.
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from haulout.backports.repository import Repository
 
 _REASON: Final = "haulout backport pick onto {branch} into {target}"
-_READ: Final = re.compile(r"haulout backport pick onto (\S+) into (\S+)")
+_READ: Final = re.compile(r"haulout backport pick onto ([^ ]+) into ([^ ]+)")
+"""No branch has a blank in its name; other spaces, as of Unicode, it may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,18 @@ class Worktree:
     def picking(self) -> str | None:
         """The commit whose pick has stopped, or None."""
         return self.git.run("rev-parse", "--verify", "--quiet", "CHERRY_PICK_HEAD", ok=(0, 1)).text or None
+
+    @property
+    def left(self) -> list[str]:
+        """The commits that git still has to pick, the one under way first; empty but within a series."""
+        said = self.git.run("rev-parse", "--path-format=absolute", "--git-path", "sequencer/todo").out
+        try:
+            todo = Path(os.fsdecode(said.removesuffix(b"\n"))).read_bytes()
+        except FileNotFoundError:
+            return []
+        # "pick <id> <subject>"
+        words = [line.split(b" ", 2) for line in todo.split(b"\n") if line.startswith(b"pick ")]
+        return [decode(one[1]) for one in words if len(one) > 1]
 
     def unmerged(self) -> list[str]:
         """Return the files that still have conflicts."""
@@ -119,28 +133,39 @@ def _clear(repository: Repository, path: Path) -> None:
     repository.git.run("worktree", "unlock", str(path), ok=(0, 128))
     # Twice --force: also one whose making was broken off.
     repository.git.run("worktree", "remove", "--force", "--force", str(path), ok=(0, 128))
+    # No "worktree prune": it would also forget worktrees of the user's that are away, on a disk not mounted just now.
     shutil.rmtree(path, ignore_errors=True)
-    repository.git.run("worktree", "prune", ok=(0, 128))
 
 
 def finish(repository: Repository, worktree: Worktree, before: str, message: str) -> str:
     """Move the branch to what was picked, and take the worktree away; return the new tip.
 
     Raises:
-        ConflictError: the branch has moved meanwhile. The worktree stays.
+        ConflictError: the branch has moved meanwhile, or was checked out. The worktree stays.
     """
+    name = worktree.target.removeprefix("refs/heads/")
+    place = in_use(repository, worktree.target)
+    if place is not None:
+        # What is checked out there would look like a revert of the picks.
+        raise ConflictError(
+            f"{name} is checked out in {place} now",
+            hint="switch to another branch there, then: haulout backport pick BRANCH --continue",
+        )
     head = worktree.head
     old = repository.find(worktree.target) or "0" * len(before)
     # A new branch must not be there yet; the branch itself must be where it was when the picks began.
     moved = old.strip("0") and old != before
     if not repository.is_ancestor(before, head) or moved:
-        code = 1
-    else:
-        code = repository.git.run("update-ref", "-m", message, worktree.target, head, old, ok=(0, 1, 128)).code
-    if code:
         raise ConflictError(
-            f"{worktree.target.removeprefix('refs/heads/')} has moved while its picks were made",
-            hint="start again: haulout backport pick BRANCH --abort",
+            f"{name} has moved while its picks were made", hint="start again: haulout backport pick BRANCH --abort"
+        )
+    done = repository.git.run("update-ref", "-m", message, worktree.target, head, old, ok=(0, 1, 128))
+    if done.code:
+        # It moved just now; or a hook, a lock or a branch with a name like it is in the way.
+        said = done.err.strip().partition("\n")[0].removeprefix("fatal: ")[:200]
+        raise ConflictError(
+            f"{name} cannot be moved: {said}",
+            hint="mend that, then: haulout backport pick BRANCH --continue; or --abort",
         )
     try:
         remove(repository, worktree)
