@@ -13,11 +13,21 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.disks import leftovers, qcow2_disk, raw_disk, sha256
+from tests.disks import MIB, leftovers, qcow2_disk, raw_disk, sha256
+from tests.publish import publish_blob
 from tests.servers import docker_registry, needs, nginx
+from tests.simulators.registry import SimulatedRegistry
 
 from haulout.disk import DiskFormat, DiskType
-from haulout.errors import ConflictError, DeniedError, NoMatchingDisk, StorageError, UnsafeDiskError, UsageError
+from haulout.errors import (
+    ConflictError,
+    DeniedError,
+    NoMatchingDisk,
+    NotFoundError,
+    StorageError,
+    UnsafeDiskError,
+    UsageError,
+)
 from haulout.oci import Architecture, Index, Manifest, parse_any, parse_reference
 from haulout.oci import annotations as keys
 from haulout.registry import ConnectionOptions
@@ -354,3 +364,70 @@ def test_a_full_disk_costs_one_line_and_is_continued_elsewhere(registry, tmp_pat
         assert leftovers(small) == []
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+@pytest.mark.parametrize("published_by", ["us", "others"])
+def test_a_mirror_that_sends_damage_is_passed_over(registry, tmp_path, monkeypatch, published_by):
+    disk = raw_disk(tmp_path / "d.raw")
+    if published_by == "us":
+        blob = push(reference(registry), [DiskSource(disk, X86)]).disks[0].blob
+    else:
+        data = subprocess.run(["zstd", "-q", "-c", disk], check=True, stdout=subprocess.PIPE).stdout
+        publish_blob(registry, "team/machine", "5.0", data, "m.raw.zst", "applehv")
+        blob = None
+    (tmp_path / "mirror").mkdir()
+    with docker_registry(tmp_path / "mirror") as mirror:
+        both = ["--src-tls-verify=false", "--dest-tls-verify=false"]
+        source, copy = (f"docker://{server.host}/team/machine:5.0" for server in (registry, mirror))
+        subprocess.run(["skopeo", "copy", "-q", "--all", "--preserve-digests", *both, source, copy], check=True)
+        assert mirror.root is not None
+        blobs = (mirror.root / "docker/registry/v2/blobs").rglob("data")
+        largest = max(blobs, key=lambda path: path.stat().st_size)
+        assert blob is None or blob.digest.hex in str(largest)
+        with largest.open("r+b") as file:
+            file.seek(largest.stat().st_size // 2)
+            file.write(b"damaged!")
+        config = tmp_path / "registries.conf"
+        config.write_text(
+            f'[[registry]]\nlocation = "{registry.host}"\n[[registry.mirror]]\nlocation = "{mirror.host}"\ninsecure = true\n'
+        )
+        monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(config))
+        pulled = pull(reference(registry), architecture=X86, disk_type=DiskType.APPLEHV, output=tmp_path / "out.raw")
+        assert mirror.count("GET", "/blobs/") > 0
+    assert pulled.status == "pulled"
+    assert sha256(tmp_path / "out.raw") == sha256(disk)
+
+
+def test_a_delta_from_nowhere_is_refused_before_anything_is_uploaded(registry, tmp_path):
+    disk = raw_disk(tmp_path / "d.raw")
+    with pytest.raises(NotFoundError):
+        push(reference(registry), [DiskSource(disk, X86)], delta_from=[reference(registry, "nowhere")])
+    assert registry.count("POST") == 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_does_not_wait_for_a_silent_registry(tmp_path):
+    disk = raw_disk(tmp_path / "d.raw")
+    with SimulatedRegistry() as server:
+        push(parse_reference(f"{server.host}/m:1"), [DiskSource(disk, X86)])
+        stalled = []
+
+        def before(request):
+            answer = server.answer(request)
+            if request.method == "GET" and len(answer.body) > MIB:
+                stalled.append(request)
+                server.sleep(60)
+            return answer
+
+        server.before = before
+        argv = [sys.executable, "-m", "haulout", "pull", f"{server.host}/m:1", "--arch", "x86_64", "-o", tmp_path / "o"]
+        process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        while not stalled and process.poll() is None:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+        assert time.monotonic() - begun < 15
+    assert process.returncode == 130
+    assert b"interrupted; run the same command again" in told

@@ -6,11 +6,13 @@ in the file when the power goes is right, and a survey finds it.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from haulout.chunked.frames import FrameDecoder
+from haulout.content.ports import Distrusting
 from haulout.disk.writing import write_all
 from haulout.errors import InvalidFrame
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from haulout.oci import Descriptor
     from haulout.progress import Task
 
-_JOIN_SECONDS: Final = 60.0
+_JOIN_SECONDS: Final = 1.0
 _SKIP: Final = 1 << 20
 
 
@@ -46,8 +48,16 @@ def apply(
         StorageError: the file cannot be written.
         UnreachableError: the source failed for good.
     """
-    if plan:
-        _Fetchers(toc, plan, blobs, blob, fd, task).run(jobs)
+    if not plan:
+        return
+    # A thread that does not end in time keeps a descriptor of its own: what it writes late is right, and in its place.
+    own = os.dup(fd)
+    fetchers = _Fetchers(toc, plan, blobs, blob, own, task)
+    try:
+        fetchers.run(jobs)
+    finally:
+        if fetchers.have_ended():
+            os.close(own)
 
 
 class _Fetchers:
@@ -66,12 +76,19 @@ class _Fetchers:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._failure: BaseException | None = None
+        self._threads: list[threading.Thread] = []
         # Set once the first answer has shown whether the server honours ranges, so that a server that does not is not
         # asked for the whole blob by every thread at once.
         self._probed = threading.Event()
 
+    def have_ended(self) -> bool:
+        """Whether no thread is left that may write."""
+        return not any(thread.is_alive() for thread in self._threads)
+
     def run(self, jobs: int) -> None:
-        threads = [threading.Thread(target=self._work, name=f"fetch-{n}", daemon=True) for n in range(jobs)]
+        threads = self._threads = [
+            threading.Thread(target=self._work, name=f"fetch-{n}", daemon=True) for n in range(jobs)
+        ]
         try:
             threads[0].start()
             while not self._probed.wait(0.2) and threads[0].is_alive():
@@ -79,10 +96,10 @@ class _Fetchers:
             for thread in threads[1 : len(self._waiting) + 1]:
                 thread.start()
             for thread in threads:
-                while thread.is_alive():
+                while thread.is_alive() and not self._stop.is_set():
                     thread.join(0.2)
         finally:
-            # On Ctrl-C the threads stop at the next frame; the caller must not close the file under them.
+            # On Ctrl-C the threads stop at the next frame; one that waits for a silent server is not waited for.
             self._stop.set()
             for thread in threads:
                 if thread.ident is not None:
@@ -155,7 +172,10 @@ class _Fetchers:
         return self._decoder.decode(compressed, self._toc.plain_size(frame), self._toc.sha256[frame].tobytes(), where)
 
     def _second_chance(self, frame: int) -> bytes:
-        # A flipped bit on the way is cured by asking again; what is wrong at its source stays wrong.
+        # A flipped bit on the way is cured by asking again, a mirror's by asking elsewhere; what is wrong at its source
+        # stays wrong.
+        if isinstance(self._blobs, Distrusting):
+            self._blobs.distrust(self._blob)
         start, stop = int(self._toc.blob_offsets[frame]), int(self._toc.blob_offsets[frame + 1])
         with self._blobs.open_blob(self._blob, start, stop) as stream:
             position = stream.start

@@ -215,6 +215,10 @@ class LayoutStore:
             raise SizeMismatch(what, blob.size, size)
         return FileStream(fd, start, stop, what)
 
+    def distrust(self, blob: Descriptor) -> bool:  # noqa: ARG002
+        """Return False: there is no other place to ask."""
+        return False
+
     def has_blob(self, blob: Descriptor) -> bool:
         """Whether the blob is there, with its right size."""
         return self._blob_size(blob.digest) == blob.size

@@ -83,6 +83,10 @@ class MemoryStore:
             raise SizeMismatch(what, blob.size, f"a request for bytes {start} to {stop}")
         return MemoryStream(data, start, stop)
 
+    def distrust(self, blob: Descriptor) -> bool:  # noqa: ARG002
+        """Return False: there is no other place to ask."""
+        return False
+
     def has_blob(self, blob: Descriptor) -> bool:
         """Whether the blob is there already."""
         return blob.digest in self._blobs

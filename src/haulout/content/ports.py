@@ -7,7 +7,7 @@ function that only fetches takes a ``BlobReader``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from haulout.oci import Descriptor, Digest, Index, Manifest, parse_any
 
@@ -97,6 +97,14 @@ class BlobReader(Protocol):
         """
 
 
+@runtime_checkable
+class Distrusting(Protocol):
+    """Knows of more than one place where a blob may be had."""
+
+    def distrust(self, blob: Descriptor) -> bool:
+        """Take note that what came of ``blob`` was damaged; True where the next read asks another place."""
+
+
 class BlobWriter(Protocol):
     """Stores blobs."""
 
@@ -177,7 +185,16 @@ class Exclusive(Protocol):
 
 
 class Store(
-    ManifestReader, BlobReader, BlobWriter, Ingester, ManifestWriter, ReferrerLister, TagLister, Exclusive, Protocol
+    ManifestReader,
+    BlobReader,
+    Distrusting,
+    BlobWriter,
+    Ingester,
+    ManifestWriter,
+    ReferrerLister,
+    TagLister,
+    Exclusive,
+    Protocol,
 ):
     """Everything one repository or layout can do. Close it when done."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Self
 
+from haulout.content.ports import Distrusting
 from haulout.errors import ContentError, DigestMismatch, SizeMismatch
 
 if TYPE_CHECKING:
@@ -99,5 +100,14 @@ def read_blob(reader: BlobReader, descriptor: Descriptor, limit: int, what: str)
         return descriptor.data
     if descriptor.size > limit:
         raise ContentError(f"{what} has {descriptor.size} bytes; at most {limit} are read")
+    try:
+        return _read_all(reader, descriptor, what)
+    except DigestMismatch:
+        if not isinstance(reader, Distrusting) or not reader.distrust(descriptor):
+            raise
+        return _read_all(reader, descriptor, what)
+
+
+def _read_all(reader: BlobReader, descriptor: Descriptor, what: str) -> bytes:
     with VerifiedReader(reader.open_blob(descriptor), descriptor, what) as verified:
         return verified.read(descriptor.size)

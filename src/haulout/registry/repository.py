@@ -83,6 +83,17 @@ class RegistryRepository:
             return EmbeddedStream(blob.data or b"", start, end)
         return self._first(lambda place: RangeStream(place.access, place.urls, blob, start, end), digest=True)
 
+    def distrust(self, blob: Descriptor) -> bool:
+        """Ask no mirror any more: one has sent a damaged part of ``blob``; True where there was one to blame."""
+        mirrors = [place for place in self._places if place is not self._home and not place.is_down]
+        for place in mirrors:
+            place.is_down = True
+        if mirrors:
+            self._note(
+                f"a mirror sends {blob.digest.short} damaged: asking {self._home.access.host.name} itself from here on"
+            )
+        return bool(mirrors)
+
     def referrers(self, subject: Digest, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
         """List the referrers: :func:`referrers.list_referrers`."""
         return self._first(

@@ -104,8 +104,12 @@ def push(  # noqa: PLR0913 - each is one word of the request
     if reference.tag is None or reference.digest is not None:
         raise UsageError(f"cannot push to {reference}: a digest names what is there already", hint="name a tag")
     with ExitStack() as stack:
-        planned = list(_plan(sources, also, stack, progress))
         connections = connections or ConnectionOptions()
+        for old in delta_from:
+            # Before hours of work, not after.
+            with open_store(old, connections, progress) as place:
+                place.manifest(old.digest or old.tag or "latest")
+        planned = list(_plan(sources, also, stack, progress))
         store = stack.enter_context(open_store(reference, connections, progress, push=True))
         bases = stack.enter_context(Bases(reference, store, base, connections, progress)) if use_base else None
         work = _Push(reference, store, bases, title, level, jobs or _processors(), progress)

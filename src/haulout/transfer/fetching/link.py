@@ -34,6 +34,10 @@ class MeasuringReader:
         self._round_trip = waited if self._round_trip is None else min(waited, self._round_trip)
         return _MeasuredStream(stream, self)
 
+    def distrust(self, blob: Descriptor) -> bool:
+        """Take note that what came of ``blob`` was damaged, as ``content.ports.Distrusting``."""
+        return self.plain.distrust(blob)
+
     def link(self) -> Link:
         """Return what is known of the way, with cautious guesses for what is not."""
         unknown = Link()

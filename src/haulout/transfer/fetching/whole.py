@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from haulout.content.ports import Distrusting
 from haulout.errors import ContentError, DigestMismatch, InvalidFrame
 from haulout.transfer.fetching.containerdisk import NoDiskInLayer, disk_in_tar
 from haulout.transfer.fetching.expand import STEP, SparseWriter, expand, sniff
@@ -39,10 +40,11 @@ def fetch_whole(
     try:
         return _stream(blobs, found, layer, plain, spool, kept, progress)
     except DigestMismatch:
-        if not kept:
+        # A power cut may have damaged what an earlier pull left, a mirror what came now: the registry is asked again.
+        if not kept and not (isinstance(blobs, Distrusting) and blobs.distrust(layer)):
             raise
-        # A power cut may have damaged what an earlier pull left; the registry gets the benefit of the doubt.
-        progress.note("what an interrupted pull left behind is damaged: fetching it again")
+        if kept:
+            progress.note("what an interrupted pull left behind is damaged: fetching it again")
         os.ftruncate(spool.fd, 0)
         return _stream(blobs, found, layer, plain, spool, 0, progress)
 
