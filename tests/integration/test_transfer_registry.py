@@ -21,6 +21,7 @@ from tests.simulators.registry import SimulatedRegistry
 from haulout.disk import DiskFormat, DiskType
 from haulout.errors import (
     ConflictError,
+    ContentError,
     DeniedError,
     NoMatchingDisk,
     NotFoundError,
@@ -30,6 +31,7 @@ from haulout.errors import (
 )
 from haulout.oci import Architecture, Index, Manifest, parse_any, parse_reference
 from haulout.oci import annotations as keys
+from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions
 from haulout.registry.options import Credentials
 from haulout.transfer import DiskSource, pull, push, resolve
@@ -431,3 +433,20 @@ def test_ctrl_c_does_not_wait_for_a_silent_registry(tmp_path):
         assert time.monotonic() - begun < 15
     assert process.returncode == 130
     assert b"interrupted; run the same command again" in told
+
+
+def test_a_disk_that_is_written_to_while_it_is_read_is_not_published(registry, tmp_path):
+    disk = raw_disk(tmp_path / "d.raw")
+
+    class Writing(NullProgress):
+        def task(self, name, total, *, unit="B", done=0):
+            if name.startswith("compressing"):
+                with disk.open("r+b") as file:
+                    file.seek(40 * MIB)
+                    file.write(b"a guest at work")
+            return super().task(name, total, unit=unit, done=done)
+
+    with pytest.raises(ContentError, match="was written to while it was read"):
+        push(reference(registry), [DiskSource(disk, X86)], progress=Writing())
+    with pytest.raises(NotFoundError):
+        resolve(reference(registry), architecture=X86)

@@ -470,3 +470,10 @@ def test_a_delta_that_lies_costs_only_a_fallback(rebuilt, tmp_path, what, how):
         assert sha256(tmp_path / "b.raw") == sha256(new)
         assert result.moved.fetched < 1.2 * result.blob.size
         assert leftovers(tmp_path) == []
+
+
+def test_a_seed_too_small_to_matter_costs_nothing(registry, published, tmp_path):
+    (tmp_path / "tiny").write_bytes(noise("tiny", 512))
+    with_seed = get(registry, "2", tmp_path / "a.raw", seeds=[tmp_path / "tiny"], find_seeds=False)
+    without = get(registry, "2", tmp_path / "b.raw", find_seeds=False)
+    assert with_seed.moved.fetched == without.moved.fetched

@@ -11,7 +11,7 @@ from haulout.cli import options
 from haulout.cli.params import ArchitectureParam, DiskTypeParam, FormatParam, ReferenceParam
 from haulout.cli.terminal import count, duration, size
 from haulout.cli.tree import Example, Verb
-from haulout.errors import UsageError
+from haulout.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,6 +92,10 @@ def command(
     """
     if output == "-":
         raise UsageError("a disk cannot be written to a pipe", hint="name a file; a file called - is ./-")
+    if output == "":
+        raise UsageError("--output names nothing", hint="leave it out to use the published title")
+    if output is not None and output.endswith("/") and not Path(output).is_dir():
+        raise NotFoundError(f"there is no folder {output}", hint="create it, or leave the slash out to name a file")
     from haulout.transfer import pull  # noqa: PLC0415 - loads decompression and the HTTP client
 
     with session.progress() as progress:

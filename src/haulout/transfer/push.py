@@ -256,8 +256,10 @@ class _Push:
         store, progress = self._store, self._progress
         with store.ingest() as sink, ExitStack() as stack:
             guide = None if found is None else self._guide(found, stack)
-            with progress.task(f"compressing {disk.disk_type}", os.fstat(fd).st_size) as task:
+            before = os.fstat(fd)
+            with progress.task(f"compressing {disk.disk_type}", before.st_size) as task:
                 packed = pack(fd, sink, level=self._level, jobs=self._jobs, task=task, guide=guide)
+            _require_unchanged(disk.path, before, os.fstat(fd))
             with packed, progress.task(f"uploading {disk.disk_type}", packed.toc.blob_size) as task:
                 near = None if found is None else found.mounts_into(self._reference)
                 blob = sink.commit(mediatype.ZSTD, task, mount_from=near)
@@ -369,6 +371,14 @@ def _report(
 
 def _sized(blob: Descriptor) -> str:
     return str(SizedDigest(blob.digest, blob.size))
+
+
+def _require_unchanged(path: Path, before: os.stat_result, after: os.stat_result) -> None:
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+        raise ContentError(
+            f"{path} was written to while it was read: half of it may be old, half new",
+            hint="stop the machine that uses it, or push a copy",
+        )
 
 
 def _empty() -> BinaryIO:

@@ -16,6 +16,7 @@ from haulout.chunked.seeds import (
     Wanted,
     same_frames,
     scan,
+    stored_bytes,
     stored_parts,
     unshared_parts,
 )
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from haulout.chunked.blocks import Hashes
     from haulout.chunked.seeds import Numbers
     from haulout.chunked.toc import Toc
-    from haulout.content.ports import BlobReader
+    from haulout.content.ports import BlobReader, BlobStream
     from haulout.disk.sparse import Extent
     from haulout.progress import Progress, Task
     from haulout.transfer.fetching.choice import DeltaChoice
@@ -36,6 +37,12 @@ if TYPE_CHECKING:
 
 _MOST_SCANNED: Final = 3
 """Seeds nobody named whose blocks are hashed; digests alone are compared with those of all."""
+
+_MOST_HINTS: Final = 512 * 1024 * 1024
+"""Bytes of hints held at most: those of 256 GiB that would all be new."""
+_LEAST_RETURN: Final = 4
+"""Stored bytes of all seeds, for each byte of hints, from which on searching them may save more than it costs."""
+_SKIP: Final = 1 << 20
 
 _NOTHING: Final = Blocks(np.empty(0, np.uint64), np.empty(0, np.int64))
 
@@ -84,7 +91,7 @@ class Reuse:
         rest = [frame for frame in wanted if frame not in whole]
         scans = (_NOTHING,) * len(seeds)
         hints: dict[int, Hashes] = {}
-        if rest and seeds:
+        if rest and _may_pay(toc, rest, seeds):
             hints = _read_hints(toc, rest, blobs, progress)
             looked_for = Wanted(deltas.reference_hints(rest), *hints.values())
             # Of a disk whose table is known, what both disks hold as whole frames is not read; a delta may refer to it.
@@ -186,6 +193,20 @@ def _locate(index: SeedIndex, hints: dict[int, Hashes]) -> tuple[dict[int, Numbe
     return found, lacking
 
 
+def _may_pay(toc: Toc, frames: list[int], seeds: Sequence[Seed]) -> bool:
+    """Whether the seeds hold enough for their blocks to be worth the hints, and the hints are not too many."""
+    hints = int((toc.hint_offsets[np.array(frames) + 1] - toc.hint_offsets[frames]).sum())
+    return hints <= _MOST_HINTS and sum(stored_bytes(seed.fd) for seed in seeds) > _LEAST_RETURN * hints
+
+
+def _read_from(stream: BlobStream, begin: int, end: int) -> bytes:
+    """Read bytes ``[begin, end)``, without keeping what a server that ignores ranges sends before them."""
+    position = stream.start
+    while position < begin and (skipped := len(stream.read(min(_SKIP, begin - position)))):
+        position += skipped
+    return stream.read(end - position)
+
+
 def _read_hints(toc: Toc, frames: list[int], blobs: BlobReader, progress: Progress) -> dict[int, Hashes]:
     """Fetch the hints of ``frames``: parts of a blob, unverified, since hints are never trusted anyway."""
     blob = Descriptor(mediatype.HINTS, toc.hints.digest, toc.hints.size)
@@ -194,7 +215,7 @@ def _read_hints(toc: Toc, frames: list[int], blobs: BlobReader, progress: Progre
         for first, stop in hint_ranges(toc, frames):
             begin, end = int(toc.hint_offsets[frames[first]]), int(toc.hint_offsets[frames[stop - 1] + 1])
             with blobs.open_blob(blob, begin, end) as stream:
-                data = stream.read(end - stream.start)[begin - stream.start :]
+                data = _read_from(stream, begin, end)
             values = np.frombuffer(data, "<u8", len(data) // HINT_BYTES)
             for frame in frames[first:stop]:
                 at = (int(toc.hint_offsets[frame]) - begin) // HINT_BYTES
