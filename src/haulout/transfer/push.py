@@ -259,8 +259,8 @@ class _Push:
             before = os.fstat(fd)
             with progress.task(f"compressing {disk.disk_type}", before.st_size) as task:
                 packed = pack(fd, sink, level=self._level, jobs=self._jobs, task=task, guide=guide)
-            _require_unchanged(disk.path, before, os.fstat(fd))
             with packed, progress.task(f"uploading {disk.disk_type}", packed.toc.blob_size) as task:
+                _require_unchanged(disk.path, before, os.fstat(fd))
                 near = None if found is None else found.mounts_into(self._reference)
                 blob = sink.commit(mediatype.ZSTD, task, mount_from=near)
                 tables = self._store_tables(packed, near)
