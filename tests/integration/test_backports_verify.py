@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -316,6 +317,17 @@ class TestFixes:
         bare = Lab.make(lab.path.parent / "untagged")
         first = bare.commit("Begin")
         assert version_of(open_repository(bare.path), first, "x") == pseudo(bare, first)
+
+    def test_a_version_is_not_guessed_where_the_history_is_cut(self, tmp_path):
+        whole = Lab.make(tmp_path / "whole")
+        whole.commit("one", {"a": "1\n"})
+        whole.git("tag", "v1.0.0")
+        for number in range(3):
+            head = whole.commit(f"more {number}", {"a": f"{number}\n"})
+        shallow = tmp_path / "shallow"
+        subprocess.run(["git", "clone", "-q", "--depth=1", f"file://{whole.path}", shallow], check=True)
+        with pytest.raises(NotFoundError, match="shallow clone ends before any tag"):
+            version_of(open_repository(shallow), head, "example.com/m")
 
     def test_bad_input(self, made, recorded):
         path = made.library.lab.path

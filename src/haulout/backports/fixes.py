@@ -181,6 +181,11 @@ def version_of(repository: Repository, oid: str, module: str) -> str:
         return max(versions or tags)
     said = repository.git.run("describe", "--tags", "--abbrev=0", f"--match={folder}v[0-9]*", oid, ok=(0, 128))
     base = said.text.removeprefix(folder) if said.code == 0 else None
+    if base is None and repository.shallow:
+        raise NotFoundError(
+            f"what version {oid[:12]} is cannot be told: this shallow clone ends before any tag",
+            hint="git fetch --unshallow --tags",
+        )
     committed = history.commits(repository, [oid])[0].committed
     return pseudo_version(base if base and Version.parse(base).commit is None else None, oid, committed)
 
