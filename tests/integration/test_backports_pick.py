@@ -382,7 +382,7 @@ class TestConflict:
         conflicting(common, book)
         with pytest.raises(ConflictError, match="under way") as caught:
             pick(common.lab.path, "crio-1.24", [common.fix])
-        assert "--continue, or --abort" in str(caught.value.hint)
+        assert f"--continue --lib {common.lab.path}; or --abort" in str(caught.value.hint)
         assert pick(common.lab.path, "v0.59", [common.fix]).outcome is Outcome.PICKED, "another branch is free"
         abort(common.lab.path, "crio-1.24")
 
@@ -480,15 +480,93 @@ class TestBrokenOff:
         assert [one.source for one in done.picked] == wanted
         assert leftovers(lab) == []
 
+    COMMITTER = ("-c", "user.name=x", "-c", "user.email=x@example.com")
+
+    def test_committed_with_another_message_it_is_still_known_what_it_was(self, common, book):
+        lab = common.lab
+        place = self.resolve(pick(lab.path, "crio-1.24", [common.fix], book=book))
+        place.git(*self.COMMITTER, "commit", "-q", "-m", "In my own words\n\nSigned-off-by: X <x@example.com>")
+        done = go_on(lab.path, "crio-1.24", book=book)
+        assert [(one.source, one.subject) for one in done.picked] == [(common.fix, "In my own words")]
+        said = lab.git("show", "-s", "--format=%B", "crio-1.24").rstrip()
+        assert said == (
+            f"In my own words\n\nSigned-off-by: X <x@example.com>\n(cherry picked from commit {common.fix})"
+        )
+        assert lab.git("show", "-s", "--format=%an", "crio-1.24") == ANNA[0]
+        (record,) = records.load_all(book)
+        assert (record.commits, record.backports[0].commits) == ((common.fix,), (done.after,))
+        assert leftovers(lab) == []
+
+    @pytest.mark.parametrize("by_hand", [False, True])
+    def test_a_series_with_another_message_in_it(self, common, by_hand):
+        lab, wanted = self.series(common)
+        place = self.resolve(pick(lab.path, "crio-1.24", wanted))
+        place.git(*self.COMMITTER, "commit", "-q", "-m", "No source")
+        if by_hand:
+            place.git(*self.COMMITTER, "-c", "core.editor=true", "cherry-pick", "--continue")
+        done = go_on(lab.path, "crio-1.24")
+        assert [one.source for one in done.picked] == wanted
+        assert lab.git("log", "--format=%s", "-3", "crio-1.24").splitlines() == ["More 1", "More 0", "No source"]
+        assert lab.git("fsck", "--no-dangling") == ""
+        assert leftovers(lab) == []
+
     def test_where_it_cannot_be_told_what_was_picked_it_stops(self, common):
         lab, wanted = self.series(common)
         before = lab.git("rev-parse", "crio-1.24")
         place = self.resolve(pick(lab.path, "crio-1.24", wanted))
-        place.git("-c", "user.name=x", "-c", "user.email=x@example.com", "commit", "-q", "-m", "No source")
-        with pytest.raises(ConflictError, match="not picked, as far as one can tell"):
+        place.git(*self.COMMITTER, "commit", "-q", "-m", "Not the author's", "--reset-author")
+        with pytest.raises(ConflictError, match="does not say what it was picked from") as caught:
             go_on(lab.path, "crio-1.24")
+        assert "git commit --amend" in str(caught.value.hint)
         assert lab.git("rev-parse", "crio-1.24") == before
         abort(lab.path, "crio-1.24")
+
+    def test_a_commit_of_their_own_between_picks_is_refused(self, common):
+        lab = common.lab
+        place = self.resolve(pick(lab.path, "crio-1.24", [common.fix]))
+        place.git(*self.COMMITTER, "commit", "-q", "--no-edit")
+        place.write("own.go", "x\n")
+        place.git("add", "own.go")
+        place.git(*self.COMMITTER, "commit", "-q", "-m", "Make it build")
+        with pytest.raises(ConflictError, match="Make it build") as caught:
+            go_on(lab.path, "crio-1.24")
+        assert "join it to the pick before it" in str(caught.value.hint)
+        place.git(*self.COMMITTER, "reset", "-q", "--soft", "HEAD^")
+        place.git(*self.COMMITTER, "commit", "-q", "--amend", "--no-edit")
+        assert go_on(lab.path, "crio-1.24").outcome is Outcome.PICKED
+        assert leftovers(lab) == []
+
+    def test_a_hook_that_takes_the_source_away(self, common):
+        lab = common.lab
+        hook = lab.path / ".git/hooks/prepare-commit-msg"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\necho mine > $1\n")
+        hook.chmod(0o755)
+        done = pick(lab.path, "v0.59", [common.fix])
+        assert [one.source for one in done.picked] == [common.fix]
+        assert lab.git("show", "-s", "--format=%B", "v0.59").rstrip() == (
+            f"mine\n\n(cherry picked from commit {common.fix})"
+        )
+
+    @pytest.mark.parametrize("back", [True, False])
+    def test_a_branch_taken_back_meanwhile_stays_where_it_was_put(self, common, back):
+        lab = common.lab
+        lab.switch("crio-1.24")
+        lab.commit("A commit to be taken back", {"oops.go": "x\n"})
+        lab.switch("main")
+        start = lab.git("rev-parse", "crio-1.24")
+        self.resolve(pick(lab.path, "crio-1.24", [common.fix]))
+        lab.git("branch", "-q", *(("-f", "crio-1.24", "crio-1.24~1") if back else ("-D", "crio-1.24")))
+        now = lab.git("for-each-ref", "refs/heads/crio-1.24")
+        with pytest.raises(ConflictError, match="has moved" if back else "is gone") as caught:
+            go_on(lab.path, "crio-1.24")
+        assert lab.git("for-each-ref", "refs/heads/crio-1.24") == now
+        hint = str(caught.value.hint)
+        assert f"--abort --lib {lab.path}" in hint
+        subprocess.run(hint.partition("put it back: ")[2].partition(",")[0], shell=True, cwd=lab.path, check=True)
+        assert lab.git("rev-parse", "crio-1.24") == start
+        assert go_on(lab.path, "crio-1.24").outcome is Outcome.PICKED
+        assert leftovers(lab) == []
 
     def test_given_up_with_git_is_not_already_there(self, common):
         lab, _ = self.series(common)

@@ -45,7 +45,7 @@ def check_series(made: Worktree) -> None:
     cited = sources(made.git.text("log", "--max-count=1", "--format=%B", "HEAD"))
     if not any(same_commit(source, one.oid) for one in cited) or made.unsaved() or made.staged():
         raise ConflictError(
-            f"{source} and what follows it are not picked, as far as one can tell",
+            f"{source[:12]} and what follows it are not picked, as far as one can tell",
             hint=f"where it is, in {made.path}: git cherry-pick --continue; else give up with --abort",
         )
 

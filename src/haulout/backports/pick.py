@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from haulout.backports import begin, citing, history, keeping, markers, records, worktree
 from haulout.backports import fix as fixes
-from haulout.backports import history, keeping, markers, records, worktree
+from haulout.backports.again import again
 from haulout.backports.git import decode
 from haulout.backports.repository import open_repository
-from haulout.errors import ConflictError, ContentError, HauloutError, NotFoundError, ToolError, UsageError
+from haulout.errors import ConflictError, HauloutError, NotFoundError, ToolError, UsageError
 from haulout.progress import NullProgress
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from haulout.backports.model import Commit, Fix
-    from haulout.backports.repository import Branch, Repository
+    from haulout.backports.repository import Repository
     from haulout.backports.worktree import Worktree
     from haulout.progress import Progress
 
@@ -112,20 +113,20 @@ def pick(
     """
     repository = open_repository(path, offline=False)
     branch = repository.branch(name)
-    target = _target(repository, branch, topic)
+    target = begin.target_of(repository, branch, topic)
     under_way = worktree.find(repository, target)
     if under_way is not None:
         raise ConflictError(
             f"picks onto {_short(target)} are under way in {under_way.path}",
-            hint=f"haulout backport pick {name} --continue, or --abort",
+            hint=f"{again(path, name, '--continue')}; or --abort",
         )
     known = records.load_all(book) if book is not None else ()
     wanted = [fixes.resolve(repository, one, known, merges=True, mainline=mainline) for one in dict.fromkeys(names)]
-    sources = _sources(wanted)
-    _check_merges(repository, sources, mainline)
+    sources = begin.sources_of(wanted)
+    begin.check_merges(repository, sources, mainline)
     keeping.check_id(book, record, sources)
     before = branch.tip
-    made = worktree.add(repository, branch.ref, target, before)
+    made = worktree.add(repository, branch.ref, target, before, sources)
     if any(one.target == target and one.path != made.path for one in worktree.every(repository)):
         worktree.remove(repository, made)
         raise ConflictError(f"picks onto {_short(target)} have begun at the same moment", hint="try again")
@@ -136,7 +137,7 @@ def pick(
         except BaseException:
             worktree.remove(repository, made)
             raise
-    return _end(repository, made, before, present, _Book(book, record, tuple(wanted)))
+    return _end(repository, made, present, _Book(book, record, tuple(wanted)))
 
 
 def go_on(path: Path, name: str, *, book: Path | None = None, record: str | None = None) -> PickResult:
@@ -147,32 +148,34 @@ def go_on(path: Path, name: str, *, book: Path | None = None, record: str | None
     """
     repository = open_repository(path, offline=False)
     keeping.check_id(book, record, None)
-    made, before = _under_way(repository, name)
+    made = _under_way(repository, name)
     present: list[str] = []
     source = made.picking
+    citing.cite(repository, made)
     if source is None and made.left:
         markers.check_series(made)
         present = _run(made, _CONTINUE, [])
-    elif source is None and made.head == before:
+    elif source is None and made.head == made.start:
         raise ConflictError(
             f"nothing was picked in {made.path}: it was broken off, or given up with git",
-            hint=f"begin again: haulout backport pick {name} --abort",
+            hint=f"begin again: {again(path, name, '--abort')}",
         )
     elif source is not None:
         markers.check_resolved(made, source)
         staged = made.staged()
         present = _run(made, _CONTINUE if staged else ["--skip"], [] if staged else [source])
-    return _end(repository, made, before, present, _Book(book, record, ()))
+    return _end(repository, made, present, _Book(book, record, ()))
 
 
 def abort(path: Path, name: str) -> PickResult:
     """Give up picks under way: the branch is as it was, the worktree goes away with what was done in it."""
     repository = open_repository(path, offline=False)
     try:
-        made, before = _under_way(repository, name)
+        made = _under_way(repository, name)
     except _Gone as gone:
         worktree.remove(repository, gone.made)
         return PickResult(Outcome.ABORTED, _short(gone.made.branch), _short(gone.made.target), "", "")
+    before = repository.find(made.target) or made.start
     worktree.remove(repository, made)
     return PickResult(Outcome.ABORTED, _short(made.branch), _short(made.target), before, before)
 
@@ -180,10 +183,8 @@ def abort(path: Path, name: str) -> PickResult:
 class _Gone(ConflictError):  # noqa: N818 - named by what is wrong, as in errors
     """The folder of a worktree was removed by hand."""
 
-    def __init__(self, made: Worktree, name: str) -> None:
-        super().__init__(
-            f"the worktree of the picks is gone: {made.path}", hint=f"haulout backport pick {name} --abort"
-        )
+    def __init__(self, made: Worktree, hint: str) -> None:
+        super().__init__(f"the worktree of the picks is gone: {made.path}", hint=hint)
         self.made = made
 
 
@@ -194,76 +195,6 @@ class _Book:
     path: Path | None
     record: str | None
     wanted: tuple[Fix, ...]
-
-
-def _target(repository: Repository, branch: Branch, topic: str | None) -> str:
-    """Return the local branch that gets the result."""
-    if topic is not None:
-        if not repository.may_be_branch(topic):
-            raise UsageError(f"not a name for a branch: {topic[:80]!r}")
-        taken = [one.name for one in repository.all_branches() if one.remote is None]
-        if topic in taken:
-            raise ConflictError(f"the branch {topic} exists already", hint="choose another name for --topic")
-        # Git keeps "a" as a file where "a/b" needs a folder.
-        beside = next((one for one in taken if one.startswith(f"{topic}/") or topic.startswith(f"{one}/")), None)
-        if beside is not None:
-            raise ConflictError(
-                f"there cannot be a branch {topic} beside {beside}", hint="choose another name for --topic"
-            )
-        return f"refs/heads/{topic}"
-    target = f"refs/heads/{branch.name}"
-    place = worktree.in_use(repository, target)
-    if place is not None:
-        raise ConflictError(
-            f"{branch.name} is checked out in {place}",
-            hint="switch to another branch there, or pick into a new one: --topic NAME",
-        )
-    if branch.remote is not None and (local := repository.find(target)) not in {None, branch.tip}:
-        raise ConflictError(
-            f"there is a local {branch.name} at {str(local)[:12]}, which is not {branch.shown}",
-            hint="pick onto the local one, or into a new one: --topic NAME",
-        )
-    if branch.remote is None:
-        published = next(
-            (
-                one
-                for one in repository.all_branches()
-                if one.name == branch.name and one.remote == repository.remote() and one.tip != branch.tip
-            ),
-            None,
-        )
-        if published is not None and not repository.is_ancestor(published.tip, branch.tip):
-            raise ConflictError(
-                f"{branch.name} lacks commits of {published.shown}",
-                hint=f"bring it up to date first: git fetch . {published.ref}:{target}",
-            )
-    return target
-
-
-def _sources(wanted: Sequence[Fix]) -> list[str]:
-    for fix in wanted:
-        if fix.unknown:
-            raise NotFoundError(
-                f"{fix.name}: commit {fix.unknown[0][:12]} is not in this clone", hint="fetch the branch it is on"
-            )
-    return list(dict.fromkeys(commit.oid for fix in wanted for commit in fix.commits))
-
-
-def _check_merges(repository: Repository, sources: Sequence[str], mainline: int | None) -> None:
-    for commit in history.commits(repository, sources):
-        if not commit.parents and repository.cut(commit.oid):
-            # Git would take it for a first commit, and pick everything there is.
-            raise ContentError(
-                f"what {commit.oid[:12]} changes is not in this shallow clone",
-                hint="git fetch --deepen=1, or --unshallow",
-            )
-        if len(commit.parents) > 1 and mainline is None:
-            raise UsageError(
-                f"{commit.oid[:12]} is a merge commit: {commit.subject[:80]}",
-                hint="say which parent it went onto, mostly --mainline 1; or name the commits it brought",
-            )
-        if mainline is not None and mainline > max(len(commit.parents), 1):
-            raise UsageError(f"{commit.oid[:12]} has no parent {mainline}")
 
 
 def _run(made: Worktree, arguments: Sequence[str], present: list[str]) -> list[str]:
@@ -295,8 +226,9 @@ def _not_picked(made: Worktree, err: str) -> Exception:
     return failure("cherry-pick", 1, said, made.path)
 
 
-def _end(repository: Repository, made: Worktree, before: str, present: list[str], book: _Book) -> PickResult:
-    head = made.head
+def _end(repository: Repository, made: Worktree, present: list[str], book: _Book) -> PickResult:
+    citing.cite(repository, made)
+    before, head = made.start, made.head
     picked = _made(made, before, head)
     source = made.picking
     branch, target = _short(made.branch), _short(made.target)
@@ -310,7 +242,7 @@ def _end(repository: Repository, made: Worktree, before: str, present: list[str]
     if head == before:
         worktree.remove(repository, made)
         return PickResult(Outcome.PRESENT, branch, target, before, before, (), tuple(present))
-    worktree.finish(repository, made, before, f"haulout backport pick onto {branch}")
+    worktree.finish(repository, made, f"haulout backport pick onto {branch}")
     recorded, ids = keeping.keep(repository, book.path, branch, picked, book.wanted, book.record)
     return PickResult(
         Outcome.PICKED,
@@ -339,15 +271,15 @@ def _made(made: Worktree, before: str, head: str) -> tuple[Picked, ...]:
     return tuple(found)
 
 
-def _under_way(repository: Repository, name: str) -> tuple[Worktree, str]:
-    """Return the worktree of the picks onto a branch, and where the branch was."""
+def _under_way(repository: Repository, name: str) -> Worktree:
+    """Return the worktree of the picks onto a branch."""
     short = name.removeprefix("refs/heads/")
     every = worktree.every(repository)
     plain = {f"refs/remotes/{remote}/{short}" for remote in repository.remotes()}
     into = [made for made in every if _short(made.target) == short]
     found = into or [made for made in every if _short(made.branch) == short or made.branch in plain]
     if not found:
-        raise NotFoundError(f"no picks onto {name} are under way", hint="begin: haulout backport pick BRANCH FIX")
+        raise NotFoundError(f"no picks onto {name} are under way", hint=f"begin: {again(repository.path, name, 'FIX')}")
     if len({made.target for made in found}) > 1:
         raise UsageError(
             f"several picks from {name} are under way",
@@ -356,11 +288,8 @@ def _under_way(repository: Repository, name: str) -> tuple[Worktree, str]:
     # Several into one branch are left by runs at the same time; they go one by one.
     made = found[0]
     if not made.path.is_dir():
-        raise _Gone(made, name)
-    before = repository.find(made.branch)
-    if before is None:
-        raise NotFoundError(f"the branch {_short(made.branch)} is gone", hint="--abort gives the picks up")
-    return made, before
+        raise _Gone(made, again(repository.path, name, "--abort"))
+    return made
 
 
 def _instead(repository: Repository, made: Worktree, source: Commit, book: Path | None) -> tuple[Commit, ...]:

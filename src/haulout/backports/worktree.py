@@ -1,7 +1,7 @@
 """Temporary worktrees for picks. All state is git's own and visible: ``git worktree list -v`` shows what is under way.
 
 A worktree is detached, so the branch stays as it is until everything is picked. The reason of its lock says what it is
-for: ``haulout backport pick onto BRANCH into TARGET``.
+for: ``haulout backport pick onto BRANCH into TARGET from START of SOURCE…``.
 """
 
 from __future__ import annotations
@@ -13,15 +13,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from haulout.backports.again import again
 from haulout.backports.git import Git, decode
 from haulout.errors import ConflictError, HauloutError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from haulout.backports.repository import Repository
 
-_REASON: Final = "haulout backport pick onto {branch} into {target}"
-_READ: Final = re.compile(r"haulout backport pick onto ([^ ]+) into ([^ ]+)")
+_REASON: Final = "haulout backport pick onto {branch} into {target} from {start} of {sources}"
+_READ: Final = re.compile(
+    r"haulout backport pick onto (?P<branch>[^ ]+) into (?P<target>[^ ]+) from (?P<start>[0-9a-f]+)"
+    r" of (?P<sources>[0-9a-f ]*)"
+)
 """No branch has a blank in its name; other spaces, as of Unicode, it may have."""
+_MOST: Final = 1000
+"""Sources that are written down; Linux gives an argument 128 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,10 @@ class Worktree:
     """The branch picked onto, by its full ref."""
     target: str
     """The local branch that gets the result."""
+    start: str
+    """The commit that the branch was at when the picks began."""
+    sources: tuple[str, ...]
+    """What was to be picked, in order; empty where it was more than can be written down."""
     git: Git
 
     @property
@@ -73,8 +85,9 @@ class Worktree:
         return [name for name in decode(out).split("\0") if name]
 
 
-def add(repository: Repository, branch: str, target: str, commit: str) -> Worktree:
-    """Make a worktree at a commit."""
+def add(repository: Repository, branch: str, target: str, start: str, sources: Sequence[str]) -> Worktree:
+    """Make a worktree at the commit where a branch is."""
+    kept = tuple(sources) if len(sources) <= _MOST else ()
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", target.removeprefix("refs/heads/"))[:60]
     path = Path(tempfile.mkdtemp(prefix=f"haulout-pick-{name}-")).resolve()
     try:
@@ -85,14 +98,14 @@ def add(repository: Repository, branch: str, target: str, commit: str) -> Worktr
             "--detach",
             "--lock",
             "--reason",
-            _REASON.format(branch=branch, target=target),
+            _REASON.format(branch=branch, target=target, start=start, sources=" ".join(kept)),
             str(path),
-            commit,
+            start,
         )
     except BaseException:
         _clear(repository, path)
         raise
-    return Worktree(path, branch, target, Git(path, repository.git.variables))
+    return Worktree(path, branch, target, start, kept, Git(path, repository.git.variables))
 
 
 def find(repository: Repository, target: str) -> Worktree | None:
@@ -109,7 +122,9 @@ def every(repository: Repository) -> list[Worktree]:
         reason = next((_READ.fullmatch(line[7:]) for line in lines if line.startswith("locked ")), None)
         if reason is not None:
             path = Path(place)
-            found.append(Worktree(path, reason[1], reason[2], Git(path, repository.git.variables)))
+            sources = tuple(reason["sources"].split())
+            git = Git(path, repository.git.variables)
+            found.append(Worktree(path, reason["branch"], reason["target"], reason["start"], sources, git))
     return found
 
 
@@ -137,7 +152,7 @@ def _clear(repository: Repository, path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def finish(repository: Repository, worktree: Worktree, before: str, message: str) -> str:
+def finish(repository: Repository, worktree: Worktree, message: str) -> str:
     """Move the branch to what was picked, and take the worktree away; return the new tip.
 
     Raises:
@@ -149,23 +164,22 @@ def finish(repository: Repository, worktree: Worktree, before: str, message: str
         # What is checked out there would look like a revert of the picks.
         raise ConflictError(
             f"{name} is checked out in {place} now",
-            hint="switch to another branch there, then: haulout backport pick BRANCH --continue",
+            hint=f"switch to another branch there, then: {again(repository.path, name, '--continue')}",
         )
     head = worktree.head
-    old = repository.find(worktree.target) or "0" * len(before)
-    # A new branch must not be there yet; the branch itself must be where it was when the picks began.
-    moved = old.strip("0") and old != before
-    if not repository.is_ancestor(before, head) or moved:
-        raise ConflictError(
-            f"{name} has moved while its picks were made", hint="start again: haulout backport pick BRANCH --abort"
-        )
+    none = "0" * len(worktree.start)
+    old = repository.find(worktree.target) or none
+    # The branch itself must be where it was when the picks began; a new one must not be there, or be just there.
+    expected = {worktree.start} if worktree.target == worktree.branch else {worktree.start, none}
+    if old not in expected or not repository.is_ancestor(worktree.start, head):
+        raise moved(repository, worktree, old if old != none else None)
     done = repository.git.run("update-ref", "-m", message, worktree.target, head, old, ok=(0, 1, 128))
     if done.code:
         # It moved just now; or a hook, a lock or a branch with a name like it is in the way.
         said = done.err.strip().partition("\n")[0].removeprefix("fatal: ")[:200]
         raise ConflictError(
             f"{name} cannot be moved: {said}",
-            hint="mend that, then: haulout backport pick BRANCH --continue; or --abort",
+            hint=f"mend that, then: {again(repository.path, name, '--continue')}; or --abort",
         )
     try:
         remove(repository, worktree)
@@ -173,3 +187,19 @@ def finish(repository: Repository, worktree: Worktree, before: str, message: str
         # What matters is done; git worktree prune takes the rest.
         return head
     return head
+
+
+def moved(repository: Repository, worktree: Worktree, now: str | None) -> ConflictError:
+    """Say that a branch is not where it was when its picks began, and what can be done."""
+    name = worktree.target.removeprefix("refs/heads/")
+    if now == worktree.start:
+        return ConflictError(
+            f"what was picked in {worktree.path} does not build on {name}",
+            hint=f"give it up: {again(repository.path, name, '--abort')}",
+        )
+    where = f"has moved from {worktree.start[:12]} to {now[:12]}" if now else "is gone"
+    return ConflictError(
+        f"{name} {where} while its picks were made",
+        hint=f"start again: {again(repository.path, name, '--abort')}; or put it back: git branch"
+        f"{' -f' if now else ''} {name} {worktree.start[:12]}, then --continue",
+    )

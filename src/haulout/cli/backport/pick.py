@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -84,7 +83,7 @@ def command(
             done = pick.pick(
                 lib, branch, fixes, book=book, topic=topic, mainline=mainline, record=record, progress=progress
             )
-    session.result("backport pick", document(done), lines(done, branch, _said(lib)), brief=done.after)
+    session.result("backport pick", document(done), lines(done, branch, lib), brief=done.after)
     return 1 if done.stop is not None else 0
 
 
@@ -119,7 +118,7 @@ def document(done: PickResult) -> dict[str, Any]:
     }
 
 
-def lines(done: PickResult, branch: str, where: str = "") -> Iterator[str]:
+def lines(done: PickResult, branch: str, lib: Path) -> Iterator[str]:
     """Write it for people."""
     from haulout.backports.proposal import proposal  # noqa: PLC0415
 
@@ -128,7 +127,7 @@ def lines(done: PickResult, branch: str, where: str = "") -> Iterator[str]:
     for one in done.picked:
         yield f"picked {one.source[:12]} as {one.commit[:12]}: {one.subject}"
     if done.stop is not None:
-        yield from _stopped(done, branch, where)
+        yield from _stopped(done, branch, lib)
         return
     if done.outcome == "aborted":
         yield f"given up: {done.target} is as it was"
@@ -151,7 +150,9 @@ def lines(done: PickResult, branch: str, where: str = "") -> Iterator[str]:
         yield f"  {line}" if line else ""
 
 
-def _stopped(done: PickResult, branch: str, where: str) -> Iterator[str]:
+def _stopped(done: PickResult, branch: str, lib: Path) -> Iterator[str]:
+    from haulout.backports.again import again  # noqa: PLC0415
+
     stop = done.stop
     assert stop is not None
     yield f"conflict: {stop.source.oid[:12]} does not go onto {done.branch}: {stop.source.subject}"
@@ -164,14 +165,9 @@ def _stopped(done: PickResult, branch: str, where: str) -> Iterator[str]:
             yield f"  {commit.oid[:12]} {commit.subject}"
     for commit in stop.instead:
         yield f"another form of it applies: {commit.oid[:12]} {commit.subject}"
-        yield f"  give up, then: haulout backport pick {branch} {commit.oid[:12]}{where}"
+        yield f"  give up, then: {again(lib, branch, commit.oid[:12])}"
     yield f"resolve it in {stop.worktree}"
     yield "  edit the files, then: git add FILE"
-    yield f"  then: haulout backport pick {branch} --continue{where}"
-    yield f"  or give up: haulout backport pick {branch} --abort{where}"
+    yield f"  then: {again(lib, branch, '--continue')}"
+    yield f"  or give up: {again(lib, branch, '--abort')}"
     yield f"{done.target} has not moved"
-
-
-def _said(lib: Path) -> str:
-    """Return ``--lib`` as it must be said again."""
-    return "" if str(lib) == "." else f" --lib {shlex.quote(str(lib))}"
