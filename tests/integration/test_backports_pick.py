@@ -21,7 +21,7 @@ from haulout.backports.naming import Consumer
 from haulout.backports.pick import Outcome, abort, go_on, pick
 from haulout.backports.proposal import proposal
 from haulout.backports.status import Options, status
-from haulout.errors import ConflictError, ContentError, NotFoundError, UsageError
+from haulout.errors import ConflictError, ContentError, NotFoundError, StorageError, UsageError
 
 CRIO = Consumer.parse("crio-1.31")
 
@@ -684,6 +684,65 @@ class TestWritten:
         done = pick(common.lab.path, "v0.59", [common.fix], book=book)
         assert done.recorded == (folder / f"commit-{common.fix[:12]}.toml",)
         assert (folder / f"{CVE}.toml").read_text() == text
+
+    @pytest.mark.parametrize("kind", ["file", "link", "nowhere"])
+    def test_where_no_record_can_be_written_nothing_is_picked(self, common, book, kind):
+        lab = common.lab
+        folder = records.folder(book)
+        if kind == "file":
+            folder.write_text("")
+        else:
+            folder.symlink_to("/proc/self" if kind == "link" else "/nowhere/at/all")
+        before = lab.git("for-each-ref")
+        for act in (
+            lambda: pick(lab.path, "v0.59", [common.fix], book=book),
+            lambda: pick(lab.path, "crio-1.24", [common.fix], book=book),
+        ):
+            with pytest.raises(StorageError, match="fixes"):
+                act()
+        assert lab.git("for-each-ref") == before
+        assert leftovers(lab) == []
+
+    def test_where_no_ledger_can_be_written_no_branch_is_made(self, common):
+        with pytest.raises(StorageError):
+            branch(common.lab.path, "v0.53.0", CRIO, book=Path("/proc/self/backports.toml"))
+        assert common.lab.git("branch", "--list", "crio-1.31") == ""
+
+    @pytest.mark.parametrize("grown", [False, True])
+    def test_what_could_not_be_written_after_all_is_told(self, common, book, grown):
+        """A hook takes the folder away while the pick is made."""
+        lab = common.lab
+        folder = records.folder(book)
+        if grown:
+            pick(lab.path, "v0.55", [common.fix], book=book)
+        hook = lab.path / ".git/hooks/post-commit"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(f"#!/bin/sh\nmv {folder} {folder}.away\ntouch {folder}\n")
+        hook.chmod(0o755)
+        where = ("--lib", str(lab.path), "--ledger", str(book))
+        said = subprocess.run(
+            [sys.executable, "-m", "haulout", "backport", "pick", "v0.59", common.fix, *where],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert said.returncode == StorageError.exit_code, said
+        assert lab.git("log", "-1", "--format=%s", "v0.59") == SUBJECT
+        assert "not entered, although v0.59 has moved" in said.stdout
+        assert "to publish it: git push REMOTE v0.59" in said.stdout
+        lines = said.stdout.splitlines()
+        at = lines.index(f"add this to {folder / CVE}.toml yourself:")
+        text = "\n".join(line[2:] for line in lines[at + 1 : lines.index(next(x for x in lines if "to publish" in x))])
+        folder.unlink()
+        if (away := folder.with_name("fixes.away")).exists():
+            away.rename(folder)
+        folder.mkdir(exist_ok=True)
+        with (folder / f"{CVE}.toml").open("a") as file:
+            file.write(text)
+        (record,) = records.load_all(book)
+        assert record.commits == (common.fix,)
+        assert record.backports[-1].branch == "v0.59"
+        assert record.backports[-1].commits == (lab.git("rev-parse", "v0.59"),)
 
     @pytest.mark.parametrize(
         "backports",

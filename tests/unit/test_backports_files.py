@@ -126,7 +126,7 @@ def test_two_records_must_not_share_an_id(tmp_path):
 def test_an_id_becomes_a_file_name_and_nothing_else(tmp_path):
     for wrong in ("", "../x", "a/b", ".hidden", "a b", "x" * 200, "-x"):
         with pytest.raises(UsageError):
-            records.create(tmp_path / "b.toml", wrong, library="l", summary="s", commits=["a" * 40], aliases=[])
+            records.create(tmp_path / "b.toml", records.New(wrong, "l", "s", ("a" * 40,)))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from haulout.backports import ledger, library
+from haulout.backports import ledger, library, toml
 from haulout.backports.naming import RHEL, line, serving
 from haulout.backports.repository import near, open_repository
-from haulout.errors import ConflictError, NotFoundError
+from haulout.errors import ConflictError, NotFoundError, StorageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,12 +77,21 @@ def branch(
     if refusal is not None:
         return BranchResult("refused", kept, *refusal)
     there = next((one for one in every if one.name == kept.name), None)
+    entry = known.entry(name, kept.name)
+    if entry is None:
+        toml.check_folder(book.parent)
     if there is None:
         # The old value, all zeros, makes it fail where somebody else was quicker.
         _create(repository, kept.name, base)
-    entry = known.entry(name, kept.name)
     if entry is None:
-        ledger.add(book, kept)
+        try:
+            ledger.add(book, kept)
+        except StorageError as error:
+            raise StorageError(
+                str(book),
+                f"{error.reason}; the branch {kept.name} is there",
+                hint="mend that and run it again: the branch is then entered, and nothing else is done",
+            ) from error
     remote = repository.remote()
     push = f"git push {remote or 'REMOTE'} {kept.name}" if there is None or there.remote is None else None
     return BranchResult("created" if there is None else "present", kept, ledger=book, recorded=entry is None, push=push)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from haulout.backports import history, library, records
+from haulout.backports import history, library, records, toml
+from haulout.backports.records import New
 from haulout.backports.signals import identifiers
-from haulout.errors import UsageError
+from haulout.errors import HauloutError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +20,28 @@ if TYPE_CHECKING:
     from haulout.backports.repository import Repository
 
 
+@dataclass(frozen=True, slots=True)
+class Unwritten:
+    """What should have been written down and could not be, although the picks are made."""
+
+    path: Path
+    """The file."""
+    reason: str
+    text: str
+    """What is to be added to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """What was written down."""
+
+    paths: tuple[Path, ...] = ()
+    """Fix records that were made, or grown."""
+    ids: tuple[str, ...] = ()
+    """Of the records of what was picked."""
+    unwritten: tuple[Unwritten, ...] = ()
+
+
 def keep(
     repository: Repository,
     book: Path | None,
@@ -25,8 +49,10 @@ def keep(
     picked: Sequence[Picked],
     wanted: Sequence[Fix],
     name: str | None,
-) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-    """Grow the records of what was picked, making those that are missing; return their files and ids.
+) -> Entered:
+    """Grow the records of what was picked, making those that are missing.
+
+    The branch has moved by then: what cannot be written is told, not raised.
 
     Args:
         repository: the library.
@@ -37,23 +63,37 @@ def keep(
         name: the id of a record to make; by default the CVE a commit speaks of, or its own id.
     """
     if book is None or not picked:
-        return (), ()
-    known = list(records.load_all(book))
+        return Entered()
+    try:
+        known = list(records.load_all(book))
+    except HauloutError:
+        # They were fine when the picks began. Each is told on its own below, where it cannot be grown.
+        known = [fix.record for fix in wanted if fix.record is not None]
     groups = _groups(picked, wanted, known)
     paths: list[Path] = []
     ids: list[str] = []
+    unwritten: list[Unwritten] = []
     for members, there in groups:
-        record = there or _new(repository, book, members, name if len(groups) == 1 else None, known)
-        if there is None:
-            known.append(record)
-        records.grow(record, branch, [one.commit for one in members])
-        paths.append(record.path)
-        ids.append(record.id)
-    return tuple(dict.fromkeys(paths)), tuple(dict.fromkeys(ids))
+        commits = [one.commit for one in members]
+        new = None if there else _new(repository, members, name if len(groups) == 1 else None, known)
+        path = there.path if there else records.folder(book) / f"{new.id}.toml" if new else book
+        ids.append(there.id if there else new.id if new else "")
+        try:
+            record = there or records.create(book, new)
+            records.grow(record, branch, commits)
+        except HauloutError as error:
+            begun = records.text(new) if new and not path.is_file() else ""
+            unwritten.append(Unwritten(path, error.message, begun + records.backport_text(branch, commits)))
+            continue
+        known.append(record)
+        paths.append(path)
+    return Entered(tuple(dict.fromkeys(paths)), tuple(dict.fromkeys(ids)), tuple(unwritten))
 
 
-def check_id(book: Path | None, name: str | None, sources: Sequence[str] | None) -> None:
-    """Refuse the id of a record that could not be made, before anything is picked."""
+def check(book: Path | None, name: str | None, sources: Sequence[str] | None) -> None:
+    """Refuse a record that could not be made, before anything is picked: for its id, or for where it would be."""
+    if book is not None:
+        toml.check_folder(records.folder(book))
     if name is None:
         return
     records.checked_id(name)
@@ -89,9 +129,7 @@ def _groups(
     return found
 
 
-def _new(
-    repository: Repository, book: Path, members: Sequence[Picked], name: str | None, known: Sequence[Record]
-) -> Record:
+def _new(repository: Repository, members: Sequence[Picked], name: str | None, known: Sequence[Record]) -> New:
     sources = history.commits(repository, [one.source for one in members])
     told = _identifiers(sources)
     # A file may be called otherwise than the id in it.
@@ -100,13 +138,12 @@ def _new(
     chosen = next((one for one in choices if one not in taken), f"commit-{members[0].source[:12]}")
     with repository.bench() as bench:
         of = library.name(repository, bench, members[-1].commit)
-    return records.create(
-        book,
+    return New(
         chosen,
-        library=of,
-        summary=sources[-1].subject if sources else members[-1].subject,
-        commits=[one.source for one in members],
-        aliases=[one for one in told if one != chosen],
+        of,
+        sources[-1].subject if sources else members[-1].subject,
+        tuple(one.source for one in members),
+        tuple(one for one in told if one != chosen),
     )
 
 

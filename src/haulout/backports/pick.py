@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from haulout.backports.keeping import Unwritten
     from haulout.backports.model import Commit, Fix
     from haulout.backports.repository import Repository
     from haulout.backports.worktree import Worktree
@@ -78,6 +79,8 @@ class PickResult:
     remote: str | None = None
     fixes: tuple[str, ...] = field(default=())
     """Ids of the records of what was picked."""
+    unwritten: tuple[Unwritten, ...] = ()
+    """What should be in records and could not be written, although the branch has moved."""
 
 
 def pick(
@@ -124,7 +127,7 @@ def pick(
     wanted = [fixes.resolve(repository, one, known, merges=True, mainline=mainline) for one in dict.fromkeys(names)]
     sources = begin.sources_of(wanted)
     begin.check_merges(repository, sources, mainline)
-    keeping.check_id(book, record, sources)
+    keeping.check(book, record, sources)
     before = branch.tip
     made = worktree.add(repository, branch.ref, target, before, sources)
     if any(one.target == target and one.path != made.path for one in worktree.every(repository)):
@@ -147,7 +150,7 @@ def go_on(path: Path, name: str, *, book: Path | None = None, record: str | None
         ConflictError: none are under way, files have conflicts still, or conflict markers.
     """
     repository = open_repository(path, offline=False)
-    keeping.check_id(book, record, None)
+    keeping.check(book, record, None)
     made = _under_way(repository, name)
     present: list[str] = []
     source = made.picking
@@ -243,7 +246,7 @@ def _end(repository: Repository, made: Worktree, present: list[str], book: _Book
         worktree.remove(repository, made)
         return PickResult(Outcome.PRESENT, branch, target, before, before, (), tuple(present))
     worktree.finish(repository, made, f"haulout backport pick onto {branch}")
-    recorded, ids = keeping.keep(repository, book.path, branch, picked, book.wanted, book.record)
+    entered = keeping.keep(repository, book.path, branch, picked, book.wanted, book.record)
     return PickResult(
         Outcome.PICKED,
         branch,
@@ -253,9 +256,10 @@ def _end(repository: Repository, made: Worktree, present: list[str], book: _Book
         picked,
         tuple(present),
         None,
-        recorded,
+        entered.paths,
         repository.remote(),
-        ids,
+        entered.ids,
+        entered.unwritten,
     )
 
 

@@ -183,19 +183,52 @@ def grow(record: Record, branch: str, commits: Sequence[str]) -> None:
     toml.store(record.path, tomlkit.dumps(document))
 
 
-def create(
-    ledger: Path, name: str, *, library: str, summary: str, commits: Sequence[str], aliases: Sequence[str]
-) -> Record:
-    """Write a new record beside a ledger."""
+@dataclass(frozen=True, slots=True)
+class New:
+    """A record to be made."""
+
+    id: str
+    library: str
+    summary: str
+    commits: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+
+
+def create(ledger: Path, new: New) -> Record:
+    """Write a new record beside a ledger.
+
+    Raises:
+        UsageError: its id could not be the name of a file.
+        StorageError: it cannot be written.
+    """
+    path = folder(ledger) / f"{checked_id(new.id)}.toml"
+    toml.store(path, text(new))
+    return load(path)
+
+
+def text(new: New) -> str:
+    """Return a new record as its file has it. Pure."""
     import tomlkit  # noqa: PLC0415 - slow to import
 
-    path = folder(ledger) / f"{checked_id(name)}.toml"
     document = tomlkit.document()
-    document["id"] = name
-    if aliases:
-        document["aliases"] = list(aliases)
-    document["summary"] = summary
-    document["library"] = library
-    document["commits"] = list(commits)
-    toml.store(path, tomlkit.dumps(document))
-    return load(path)
+    document["id"] = new.id
+    if new.aliases:
+        document["aliases"] = list(new.aliases)
+    document["summary"] = new.summary
+    document["library"] = new.library
+    document["commits"] = list(new.commits)
+    return tomlkit.dumps(document)
+
+
+def backport_text(branch: str, commits: Sequence[str]) -> str:
+    """Return what a record grows by, as its file has it. Pure."""
+    import tomlkit  # noqa: PLC0415 - slow to import
+
+    entry = tomlkit.table()
+    entry["branch"] = branch
+    entry["commits"] = list(commits)
+    entries = tomlkit.aot()
+    entries.append(entry)
+    document = tomlkit.document()
+    document["backport"] = entries
+    return tomlkit.dumps(document)

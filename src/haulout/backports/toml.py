@@ -172,6 +172,22 @@ def store(path: Path, text: str) -> None:
         raise StorageError(os.fspath(path), error.strerror or "cannot be written") from error
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder in which no file could be written, or which could not be made, before any work is done.
+
+    Raises:
+        StorageError: what is in the way.
+    """
+    place = folder
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(prefix=".haulout-", dir=place):
+            return
+    except OSError as error:
+        raise StorageError(os.fspath(folder), error.strerror or "cannot be written") from error
+
+
 def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)

@@ -10,7 +10,7 @@ from haulout.cli import options
 from haulout.cli.backport import common
 from haulout.cli.terminal import count
 from haulout.cli.tree import Example, Verb
-from haulout.errors import UsageError
+from haulout.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,6 +84,8 @@ def command(
                 lib, branch, fixes, book=book, topic=topic, mainline=mainline, record=record, progress=progress
             )
     session.result("backport pick", document(done), lines(done, branch, lib), brief=done.after)
+    if done.unwritten:
+        return StorageError.exit_code
     return 1 if done.stop is not None else 0
 
 
@@ -111,6 +113,7 @@ def document(done: PickResult) -> dict[str, Any]:
             "worktree": str(stop.worktree),
         },
         "records": [str(path) for path in done.recorded],
+        "unrecorded": [{"path": str(one.path), "reason": one.reason, "text": one.text} for one in done.unwritten],
         "push": None if sent is None else sent.push,
         "pull_request": None
         if sent is None
@@ -138,7 +141,12 @@ def lines(done: PickResult, branch: str, lib: Path) -> Iterator[str]:
     yield f"{done.target} is at {done.after[:12]} now, {count(len(done.picked), 'commit')} further"
     for path in done.recorded:
         yield f"entered into {path}"
-    if not done.recorded:
+    for unwritten in done.unwritten:
+        yield f"not entered, although {done.target} has moved: {unwritten.reason}"
+        yield f"add this to {unwritten.path} yourself:"
+        yield from (f"  {line}" if line else "" for line in unwritten.text.rstrip().splitlines())
+        yield ""
+    if not done.recorded and not done.unwritten:
         yield "entered nowhere: there is no ledger; say where with --ledger FILE"
     sent = proposal(done)
     yield f"to publish it: {sent.push}"
