@@ -9,6 +9,7 @@ from haulout.backports import fix as fix_names
 from haulout.backports import history, library, records
 from haulout.backports.git import decode
 from haulout.backports.gomod import GoMod, Version, pseudo_version
+from haulout.backports.ledger import same_library
 from haulout.backports.model import Fix, State
 from haulout.backports.origins import find_origins
 from haulout.backports.pin import find_pin, module_folder
@@ -114,7 +115,7 @@ def fixes(
     known = [
         record
         for record in (records.load_all(options.ledger) if options.ledger is not None else ())
-        if not record.library or record.library == declared or declared.endswith(f"/{record.library}")
+        if not record.library or same_library(record.library, declared)
     ]
     wanted = [fix_names.of_record(repository, record) for record in known]
     wanted += _told(repository, ends[0].commit, ends[1].commit, main.tip, wanted)

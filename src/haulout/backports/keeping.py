@@ -75,14 +75,15 @@ def keep(
     unwritten: list[Unwritten] = []
     for members, there in groups:
         commits = [one.commit for one in members]
-        new = None if there else _new(repository, members, name if len(groups) == 1 else None, known)
-        path = there.path if there else records.folder(book) / f"{new.id}.toml" if new else book
-        ids.append(there.id if there else new.id if new else "")
+        new = _new(repository, members, name if len(groups) == 1 else None, known) if there is None else None
+        path = records.folder(book) / f"{new.id}.toml" if new is not None else there.path if there else book
+        ids.append(new.id if new is not None else there.id if there else "")
         try:
-            record = there or records.create(book, new)
+            record = records.create(book, new) if new is not None else there
+            assert record is not None
             records.grow(record, branch, commits)
         except HauloutError as error:
-            begun = records.text(new) if new and not path.is_file() else ""
+            begun = records.text(new) if new is not None and not path.is_file() else ""
             unwritten.append(Unwritten(path, error.message, begun + records.backport_text(branch, commits)))
             continue
         known.append(record)
@@ -137,7 +138,7 @@ def _new(repository: Repository, members: Sequence[Picked], name: str | None, kn
     choices = [name] if name else [*told, f"commit-{members[0].source[:12]}"]
     chosen = next((one for one in choices if one not in taken), f"commit-{members[0].source[:12]}")
     with repository.bench() as bench:
-        of = library.name(repository, bench, members[-1].commit)
+        of = library.name(repository, bench, members[-1].commit, sure=False)
     return New(
         chosen,
         of,

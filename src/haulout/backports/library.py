@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from haulout.backports.git import decode
+from haulout.backports.objects import MissingObject
+from haulout.errors import ContentError
 
 if TYPE_CHECKING:
     from haulout.backports.objects import Bench
@@ -20,11 +23,51 @@ def module(text: str) -> str | None:
     return found[1] if found else None
 
 
-def name(repository: Repository, bench: Bench, commit: str) -> str:
-    """Return what a library is called at a commit."""
-    entry = bench.at(bench.commit(commit).tree, "go.mod")
-    declared = module(decode(bench.read(entry.oid))) if entry is not None and bench.has(entry.oid) else None
-    return declared or plain(repository)
+def name(repository: Repository, bench: Bench, commit: str, *, sure: bool = True) -> str:
+    """Return what a library is called at a commit.
+
+    A partial clone may lack that commit's go.mod. Nothing is fetched for it: what is checked out says the same, but for
+    the number of a major version.
+
+    Args:
+        repository: the library.
+        bench: sees its objects.
+        commit: where to look.
+        sure: take the name for no guess: entries of ledgers are found by it.
+
+    Raises:
+        ContentError: there is a go.mod, this clone does not hold it, and ``sure``.
+    """
+    try:
+        entry = bench.at(bench.commit(commit).tree, "go.mod")
+        if entry is None:
+            return plain(repository)
+        if bench.has(entry.oid):
+            return module(decode(bench.read(entry.oid))) or plain(repository)
+    except MissingObject:
+        # Without its trees, whether there is a go.mod cannot be told either.
+        pass
+    found = _at_hand(repository)
+    if found is None and sure:
+        raise ContentError(
+            f"what the library is called cannot be told: this partial clone lacks go.mod at {commit[:12]}",
+            hint=f"fetch it: git -C {shlex.quote(str(repository.path))} cat-file blob {commit[:12]}:go.mod",
+        )
+    return found or plain(repository)
+
+
+def _at_hand(repository: Repository) -> str | None:
+    """Return the module that the go.mod in the index, or else in the work tree, declares, or None."""
+    try:
+        raw = repository.show("", "go.mod")
+    except ContentError:
+        raw = None
+    if raw is None:
+        try:
+            raw = (repository.git.folder / "go.mod").read_bytes()
+        except OSError:
+            return None
+    return module(decode(raw))
 
 
 def plain(repository: Repository) -> str:

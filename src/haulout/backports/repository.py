@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from haulout.backports.git import Git, environment, version
 from haulout.backports.objects import bench
-from haulout.errors import NotFoundError, UsageError
+from haulout.errors import ContentError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -236,9 +237,25 @@ class Repository:
         return self.git.text("rev-list", *arguments).split()
 
     def show(self, commit: str, path: str) -> bytes | None:
-        """Return a file as it is in a commit, or None."""
+        """Return a file as it is in a commit, or None.
+
+        Args:
+            commit: its id; "": the index.
+            path: of the file, from the top.
+
+        Raises:
+            ContentError: it is there, and this partial clone does not hold it.
+        """
         done = self.git.run("cat-file", "blob", f"{commit}:{path}", ok=(0, 128))
-        return done.out if done.code == 0 else None
+        if done.code == 0:
+            return done.out
+        named = self.git.run("rev-parse", "--verify", "--quiet", f"{commit}:{path}", ok=(0, 1, 128))
+        if named.code == 0 and self.git.run("cat-file", "-e", named.text, ok=(0, 1, 128)).code:
+            raise ContentError(
+                f"{path} at {commit[:12]} is not in this partial clone",
+                hint=f"fetch it: git -C {shlex.quote(str(self.path))} cat-file blob {commit[:12]}:{path}",
+            )
+        return None
 
     def cut(self, commit: str) -> bool:
         """Whether a shallow clone ends at a commit: it has parents, which are not here."""

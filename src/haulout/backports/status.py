@@ -92,7 +92,7 @@ def of_fixes(repository: Repository, found: Sequence[Fix], options: Options, pro
     with repository.bench() as bench:
         kept = ledger.load(options.ledger) if options.ledger is not None else None
         main = repository.mainline(options.main)
-        name = library.name(repository, bench, main.tip)
+        name = library.name(repository, bench, main.tip, sure=kept is not None)
         prober = Prober(bench, Renames(repository, bench))
         survey = Survey(repository, bench, prober, every, main.tip, options)
         support = Support(kept, name, options.supported)

@@ -159,7 +159,8 @@ def _modules(repository: Repository, bench: Bench) -> list[str]:
             declared = library.module(decode(bench.read(entry.oid)))
             if declared is not None:
                 found.append(declared)
-    return sorted(found, key=len)
+    # Where a partial clone holds no go.mod of the branch, what is checked out may tell.
+    return sorted(found, key=len) or [library.name(repository, bench, repository.mainline().tip)]
 
 
 def _entry(book: Path | None, module: str, consumer_branch: str) -> str | None:
