@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from haulout.backports.attributes import UNION, driver
 from haulout.backports.model import Content, Evidence, State
 from haulout.backports.probe import Answer
 
@@ -40,6 +41,7 @@ def evidence(unit: Unit, state: State, deciding: Sequence[tuple[Form, Tried]], s
         absent = tried.where(Answer.ABSENT)
         if absent and tried.content is not Content.ABSENT:
             found.append(Evidence("content", f"without {listed(absent)}, which it does not have"))
+        found += [Evidence("attribute", _ruled(path, how)) for path, how in tried.ruled.items()]
         if tried.line_ends:
             found.append(Evidence("content", "only line ends (CR LF) are in the way"))
     for oid in said.standing:
@@ -53,6 +55,15 @@ def evidence(unit: Unit, state: State, deciding: Sequence[tuple[Form, Tried]], s
     if state is State.REVERTED and not said.undone:
         found.append(Evidence("revert", "no commit says so, but what it changed is as before"))
     return tuple(found)
+
+
+def _ruled(path: str, how: str) -> str:
+    name = driver(how)
+    if name is not None:
+        return f"picking runs the merge driver {name} on {path}, which may decide otherwise"
+    if how == UNION:
+        return f"{path} is merged by union, as its attributes say"
+    return f"{path} is not merged line by line, as its attributes say"
 
 
 def _carrier(unit: Unit, oid: str) -> Evidence:

@@ -42,7 +42,7 @@ class Evidence:
 
     signal: str
     """``content``, ``ancestor``, ``trailer``, ``note``, ``patch-id``, ``author-date``, ``subject``, ``record``,
-    ``revert``, ``introduced-in`` or ``clone``."""
+    ``revert``, ``attribute``, ``introduced-in`` or ``clone``."""
     text: str
     commit: str | None = None
 

@@ -21,7 +21,7 @@ from haulout.backports.git import Git, Talk, decode, encode, environment
 from haulout.errors import ContentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _MEMORY: Final = "/dev/shm"  # noqa: S108 - the folder made in it has a name of its own, and is the user's alone
 _ENOUGH: Final = 256 << 20
@@ -216,6 +216,12 @@ class Bench:
     def write_blob(self, content: bytes) -> str:
         """Write a throw-away file; return its id."""
         return self._write("blob", content)
+
+    def attribute(self, lines: Iterable[str]) -> None:
+        """Set the attributes that are in force here."""
+        place = self._objects.parent / "info"
+        place.mkdir(exist_ok=True)
+        (place / "attributes").write_text("".join(f"{line}\n" for line in lines))
 
     def _write(self, kind: str, content: bytes) -> str:
         raw = f"{kind} {len(content)}".encode() + b"\0" + content

@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from haulout.backports.attributes import UNION, USUAL, WHOLE
 from haulout.backports.git import decode
 from haulout.backports.model import Content
 from haulout.backports.names import is_code
@@ -21,9 +22,13 @@ from haulout.backports.objects import GITLINK, SYMLINK, Entry, MissingObject
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from haulout.backports.attributes import Attributes
     from haulout.backports.model import Change, Patch
     from haulout.backports.objects import Bench
     from haulout.backports.renames import Renames
+
+
+_WAYS: Final = (UNION, WHOLE)
 
 
 class Answer(StrEnum):
@@ -44,6 +49,8 @@ class Question(NamedTuple):
     base: Entry | None
     ours: Entry | None
     theirs: Entry | None
+    how: str = USUAL
+    """The way to merge it, as attributes say."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class Tried:
     """Nothing but line ends is in the way."""
     untouched: bool = False
     """The code is, byte for byte, as it was before the change."""
+    ruled: Mapping[str, str] = field(default_factory=dict)
+    """Files whose contents had to be merged, and for which attributes say how."""
 
     @cached_property
     def content(self) -> Content:
@@ -93,7 +102,7 @@ def summed(answers: Mapping[str, Answer]) -> Content:
 
 def compare(question: Question) -> Answer | None:
     """Answer what ids alone can answer; None: the contents must be merged. Pure."""
-    base, ours, theirs = question
+    base, ours, theirs, _ = question
     if ours is None:
         # Created by the change, or already without it, or nothing to change.
         return Answer.CREATED if base is None else Answer.ABSENT
@@ -115,6 +124,8 @@ class Prober:
 
     bench: Bench
     renames: Renames
+    attributes: Attributes | None = None
+    """None: there are none."""
     known: dict[Question, Answer] = field(default_factory=dict)
     merged: dict[Question, str] = field(default_factory=dict)
     """The blob that a merge without conflict led to."""
@@ -131,7 +142,12 @@ class Prober:
                 path: Answer.UNKNOWN if question is None else self.known[question]
                 for path, question in questions.items()
             }
-            found[tree, patch] = Tried(patch, answers, moved)
+            ruled = {
+                path: question.how
+                for path, question in questions.items()
+                if question is not None and question.how != USUAL and compare(question) is None
+            }
+            found[tree, patch] = Tried(patch, answers, moved, ruled=ruled)
         return found
 
     def ask(self, questions: Iterable[Question]) -> None:
@@ -143,7 +159,7 @@ class Prober:
             answer = compare(question)
             if answer is not None:
                 self.known[question] = answer
-            elif all(entry is not None and self.bench.has(entry.oid) for entry in question):
+            elif all(entry is not None and self.bench.has(entry.oid) for entry in question[:3]):
                 open_.append(question)
             else:
                 self.known[question] = Answer.UNKNOWN
@@ -185,10 +201,15 @@ class Prober:
         for change in patch.changes:
             try:
                 entry, place = self.ours(tree, change)
+                how = self.attributes.merging(tree, place or change.path) if self.attributes and entry else USUAL
             except MissingObject:
                 questions[change.path] = None
                 continue
-            questions[change.path] = Question(change.old, entry, change.new)
+            base = change.old
+            if how == UNION and base is None and change.new is not None:
+                # Two files of one name that know nothing of each other become one.
+                base = Entry(change.new.mode, self.bench.write_blob(b""))
+            questions[change.path] = Question(base, entry, change.new, how)
             if place is not None:
                 moved[change.path] = place
         return questions, moved
@@ -196,15 +217,16 @@ class Prober:
     def _merge(self, questions: list[Question]) -> None:
         sides: tuple[dict[str, Entry], dict[str, Entry], dict[str, Entry]] = ({}, {}, {})
         for number, question in enumerate(questions):
-            for side, entry in zip(sides, question, strict=True):
+            for side, entry in zip(sides, question[:3], strict=True):
                 assert entry is not None
                 side[str(number)] = entry
         for question in questions:
-            for entry in question:
+            for entry in question[:3]:
                 assert entry is not None
                 self.bench.copy(entry.oid)
         base, ours, theirs = (self.bench.write_tree(side) for side in sides)
         before = self.bench.write_commit(base)
+        self.bench.attribute(f"{number} merge={one.how}" for number, one in enumerate(questions) if one.how in _WAYS)
         done = self.bench.alone.run(
             "merge-tree",
             "--write-tree",

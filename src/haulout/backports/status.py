@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.backports import fix as fixes
 from haulout.backports import ledger, library, patches, records
+from haulout.backports.attributes import Attributes
 from haulout.backports.explain import evidence
 from haulout.backports.forms import Form, Ground, Unit, gather
 from haulout.backports.introduced import Introduced
@@ -93,7 +94,7 @@ def of_fixes(repository: Repository, found: Sequence[Fix], options: Options, pro
         kept = ledger.load(options.ledger) if options.ledger is not None else None
         main = repository.mainline(options.main)
         name = library.name(repository, bench, main.tip, sure=kept is not None)
-        prober = Prober(bench, Renames(repository, bench))
+        prober = _prober(repository, bench)
         survey = Survey(repository, bench, prober, every, main.tip, options)
         support = Support(kept, name, options.supported)
         absent = support.absent({branch.name for branch in every}, options.branches)
@@ -118,8 +119,19 @@ def at_commits(
     ends = [Branch(oid, oid, oid) for oid in oids]
     every = [*ends, *repository.branches(options.remote)]
     with repository.bench() as bench:
-        survey = Survey(repository, bench, Prober(bench, Renames(repository, bench)), every, main.tip, options)
+        survey = Survey(
+            repository,
+            bench,
+            Prober(bench, Renames(repository, bench), Attributes(repository, bench)),
+            every,
+            main.tip,
+            options,
+        )
         return survey.column(fix, ends, Support(None, "", ())).cells
+
+
+def _prober(repository: Repository, bench: Bench) -> Prober:
+    return Prober(bench, Renames(repository, bench), Attributes(repository, bench))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from haulout.backports.attributes import USUAL
 from haulout.backports.model import Content
 from haulout.backports.objects import GITLINK, SYMLINK, Entry, MissingObject
 from haulout.backports.probe import Answer, Question, Tried
@@ -159,8 +160,10 @@ class Trial:
         for change, ours in self._pairs(tree, form):
             if self.results[tree][form].answers.get(change.path) is Answer.CONFLICT:
                 sides = (change.old, ours, change.new)
-                plain = Question(*(self._without_returns(entry) for entry in sides))
-                different |= plain != sides
+                how = self.results[tree][form].ruled.get(change.path, USUAL)
+                base, here, theirs = (self._without_returns(entry) for entry in sides)
+                plain = Question(base, here, theirs, how)
+                different |= plain[:3] != sides
                 found[change.path] = plain
         return found if different else None
 

@@ -1,0 +1,136 @@
+"""How files are merged on a branch, where its attributes say something about it: ``.gitattributes`` with ``merge``.
+
+Git asks the attributes of what is checked out, those of the clone (``info/attributes``) and the user's. Most branches
+have none that matter, and cost nothing here.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from haulout.backports.git import Git, decode, encode
+from haulout.backports.objects import SYMLINK, TREE, MissingObject
+
+if TYPE_CHECKING:
+    from haulout.backports.objects import Bench
+    from haulout.backports.repository import Repository
+
+_FILE: Final = ".gitattributes"
+USUAL: Final = ""
+UNION: Final = "union"
+"""Both sides' lines are taken; there is never a conflict."""
+WHOLE: Final = "binary"
+"""One side or the other; where both changed, it is a conflict."""
+_BUILT_IN: Final = {"unspecified": USUAL, "set": USUAL, "text": USUAL, "unset": WHOLE, WHOLE: WHOLE, UNION: UNION}
+_DRIVER: Final = "driver "
+
+
+def driver(how: str) -> str | None:
+    """Return the name of the user's own merge driver that a way to merge is, or None. Pure."""
+    return how.removeprefix(_DRIVER) if how.startswith(_DRIVER) else None
+
+
+@dataclass(slots=True)
+class Attributes:
+    """Tells how files are merged; remembers what it told."""
+
+    repository: Repository
+    bench: Bench
+    _rules: _Rules = field(init=False)
+    _told: dict[tuple[tuple[tuple[str, str], ...], str], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._rules = _Rules(self.repository)
+
+    def merging(self, tree: str, path: str) -> str:
+        """Return how a file is merged on a branch: :data:`USUAL`, :data:`UNION`, :data:`WHOLE`, or by a driver.
+
+        Args:
+            tree: the branch's root tree.
+            path: of the file.
+
+        Raises:
+            MissingObject: a tree is not in this clone.
+        """
+        files = tuple(self._files(tree, path))
+        if not files and not self._rules.everywhere:
+            return self._rules.way("unspecified")
+        if (files, path) not in self._told:
+            self._told[files, path] = self._rules.way(self._ask(files, path))
+        return self._told[files, path]
+
+    def _files(self, tree: str, path: str) -> list[tuple[str, str]]:
+        """Return the attributes' files that count for a path and say something of merging: folder and blob."""
+        found = []
+        folder = ""
+        for name in ("", *path.split("/")[:-1]):
+            if name:
+                entry = self.bench.entries(tree).get(name)
+                if entry is None or entry.mode != TREE:
+                    break
+                tree, folder = entry.oid, f"{folder}{name}/"
+            rules = self.bench.entries(tree).get(_FILE)
+            if rules is not None and rules.mode not in {TREE, SYMLINK} and self._speaks(rules.oid):
+                found.append((folder, rules.oid))
+        return found
+
+    def _speaks(self, oid: str) -> bool:
+        try:
+            content = self.bench.read(oid)
+        except MissingObject:
+            return False
+        # "binary" is a macro for, among others, -merge.
+        return b"merge" in content or b"binary" in content
+
+    def _ask(self, files: tuple[tuple[str, str], ...], path: str) -> str:
+        with tempfile.TemporaryDirectory(prefix="haulout-attributes-") as made:
+            for folder, oid in files:
+                place = Path(made, folder, _FILE)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(self.bench.read(oid))
+            # The clone's own settings and info/attributes, but neither its index nor its work tree.
+            variables = {
+                "GIT_DIR": str(self.repository.common),
+                "GIT_WORK_TREE": made,
+                "GIT_INDEX_FILE": str(Path(made, ".none")),
+            }
+            git = Git(Path(made), {**self.repository.git.variables, **variables})
+            said = git.run("check-attr", "-z", "--stdin", "merge", stdin=encode(f"{path}\0")).out
+        # "<path> NUL merge NUL <value> NUL"
+        return decode(said).split("\0")[2]
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """What the clone and the user say about all branches."""
+
+    repository: Repository
+
+    @cached_property
+    def _settings(self) -> dict[str, str]:
+        done = self.repository.git.run(
+            "config", "-z", "--get-regexp", r"^(merge\..*\.driver|merge\.default|core\.attributesfile)$", ok=(0, 1)
+        )
+        pairs = (one.partition("\n") for one in decode(done.out).split("\0") if one)
+        return {name: value for name, _, value in pairs}
+
+    @cached_property
+    def everywhere(self) -> bool:
+        """Whether there may be attributes outside of branches."""
+        if "core.attributesfile" in self._settings or (self.repository.common / "info" / "attributes").is_file():
+            return True
+        home = self.repository.git.variables.get("HOME", "")
+        place = self.repository.git.variables.get("XDG_CONFIG_HOME", "") or f"{home}/.config"
+        return Path(place, "git", "attributes").is_file() or Path("/etc/gitattributes").is_file()
+
+    def way(self, value: str) -> str:
+        """Return what a value of the attribute comes to."""
+        if value == "unspecified":
+            value = self._settings.get("merge.default", value)
+        if f"merge.{value}.driver" in self._settings:
+            return f"{_DRIVER}{value}"
+        return _BUILT_IN.get(value, USUAL)
