@@ -12,6 +12,7 @@ import pytest
 from tests.libraries import ANNA, CVE, FILE, SUBJECT, Lab, security, source, undone
 
 from haulout.backports.status import Options, status
+from haulout.cli.backport.status import document, lines
 from haulout.errors import ContentError, DeniedError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -786,3 +787,12 @@ class TestBadInput:
         matrix = status(common.lab.path, ["X"], Options(ledger=tmp_path / "backports.toml"))
         assert set(states(matrix).values()) == {"unknown"}
         assert not matrix.complete
+
+
+def test_a_branch_of_the_ledger_for_whom_no_version_is_said(common, tmp_path):
+    book = tmp_path / "backports.toml"
+    book.write_text('[[branch]]\nlibrary = "library/common"\nname = "crio-9.9"\nbase = "v0.53.0"\nconsumer = "crio"\n')
+    matrix = status(common.lab.path, [common.fix], Options(ledger=book))
+    (shown,) = [one for one in document(matrix)["fixes"][0]["branches"] if one["branch"] == "crio-9.9"]
+    assert (shown["tip"], shown["state"], shown["consumers"]) == (None, "unknown", ["crio"])
+    assert "\n".join(lines(matrix)).count("(for crio)") == 1

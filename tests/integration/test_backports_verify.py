@@ -14,6 +14,7 @@ from haulout.backports.model import State
 from haulout.backports.repository import open_repository
 from haulout.backports.status import Options
 from haulout.backports.verify import Verdict, VerifyResult, split_consumer, verify
+from haulout.cli.backport.fixes import lines
 from haulout.errors import NotFoundError, UsageError
 
 
@@ -282,6 +283,34 @@ class TestFixes:
         found = fixes(path, "v0.58.0..v0.59", recorded)
         assert ([one.id for one in found.missing], found.fixed) == ([CVE], ())
         assert fixes(path, "v0.8.0..v0.8", recorded).missing == (), "not affected"
+
+    def test_how_the_two_stand_to_each_other_is_said(self, made, recorded):
+        lab = made.library.lab
+        lab.git("checkout", "-q", "--orphan", "other")
+        lab.commit("Another beginning")
+        for series, relation, said in (
+            ("v0.61.0..v0.62.0", "newer", []),
+            ("v0.62.0..v0.61.0", "older", ["turn them round: v0.61.0..v0.62.0"]),
+            ("v0.62.0..main", "same", ["one commit"]),
+            ("v0.58..v0.59", "parted", [lab.git("rev-parse", "v0.58.0")[:12], "does not build on"]),
+            ("v0.62.0..other", "unrelated", ["no commit in common"]),
+        ):
+            found = fixes(lab.path, series, recorded)
+            text = "\n".join(lines(found))
+            assert found.relation == relation
+            assert all(one in text for one in said), text
+
+    def test_a_tag_and_a_branch_of_one_name(self, made, recorded):
+        lab = made.library.lab
+        lab.git("tag", "v0.58", "v0.57.0")
+        lab.git("config", "core.warnAmbiguousRefs", "false")
+        with pytest.raises(UsageError, match=r"'v0\.58' is a tag and a branch") as caught:
+            fixes(lab.path, "v0.58..v0.59", recorded)
+        assert caught.value.hint == "say which: refs/tags/v0.58, or refs/heads/v0.58"
+        assert fixes(lab.path, "refs/heads/v0.58..v0.59", recorded).lost
+        assert not fixes(lab.path, "refs/tags/v0.58..v0.59", recorded).lost
+        lab.git("tag", "-f", "v0.58", "refs/heads/v0.58")
+        assert fixes(lab.path, "v0.58..v0.59", recorded).lost, "both lead to the same commit"
 
     def test_messages_count_where_there_is_no_record(self, made):
         lab = made.library.lab

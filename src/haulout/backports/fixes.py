@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from haulout.backports import fix as fix_names
@@ -28,6 +29,19 @@ if TYPE_CHECKING:
     from haulout.backports.repository import Repository
     from haulout.backports.status import Options
     from haulout.progress import Progress
+
+
+class Relation(StrEnum):
+    """How the new release stands to the old in history."""
+
+    NEWER = "newer"
+    SAME = "same"
+    OLDER = "older"
+    """The new is in the past of the old: they were named the wrong way round, or it is a downgrade."""
+    PARTED = "parted"
+    """They are on two branches."""
+    UNRELATED = "unrelated"
+    """They have no commit in common, as far as this clone holds history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +85,9 @@ class FixesResult:
     """There in the old, and not in the new."""
     missing: tuple[Delivered, ...]
     """Recorded fixes that the new lacks, or may lack."""
+    relation: Relation
+    parted: str | None = None
+    """Of parted releases, the last commit they share."""
 
 
 def fixes(
@@ -140,7 +157,19 @@ def fixes(
             for one in found
             if one.recorded and one.new not in {*there, State.NOT_AFFECTED} and one.old not in there
         ),
+        *_relation(repository, ends[0].commit, ends[1].commit),
     )
+
+
+def _relation(repository: Repository, old: str, new: str) -> tuple[Relation, str | None]:
+    base = repository.merge_base(old, new)
+    if base is None:
+        return Relation.UNRELATED, None
+    if old == new:
+        return Relation.SAME, None
+    if base in {old, new}:
+        return Relation.NEWER if base == old else Relation.OLDER, None
+    return Relation.PARTED, base
 
 
 def _commit(repository: Repository, using: Repository | None, name: str, module: str | None) -> tuple[str, str | None]:

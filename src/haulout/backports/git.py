@@ -44,6 +44,7 @@ _SETTINGS: Final = (
     "commit.cleanup=scissors",
     "core.fsmonitor=false",
     "core.quotePath=false",
+    "core.warnAmbiguousRefs=true",
     "diff.context=3",
     "diff.dstPrefix=b/",
     "diff.interHunkContext=0",

@@ -52,7 +52,7 @@ class Kept:
     @property
     def serves(self) -> str:
         """Who is served, for people."""
-        return f"{self.consumer} {self.consumer_version}"
+        return f"{self.consumer} {self.consumer_version}".strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _REMOTES: Final = ("upstream", "origin")
 """Names of the remote that is the project's own, best first."""
+_AMBIGUOUS: Final = re.compile(r"^warning: refname '(.+)' is ambiguous", re.MULTILINE)
 _MAINLINES: Final = ("main", "master", "trunk", "devel", "development")
 
 
@@ -71,16 +72,28 @@ class Repository:
         """Return the id of the commit that a name means, or None.
 
         Raises:
-            UsageError: it is short for several.
+            UsageError: it is short for several, or a tag and a branch of that name lead to different commits.
         """
         if not name or "\0" in name or "\n" in name:
             return None
         done = self.git.run("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}", ok=(0, 1, 128))
         if done.code == 0:
+            self._check_one(_AMBIGUOUS.search(done.err))
             return done.text.splitlines()[-1]
         if "ambiguous" in done.err and "unknown revision" not in done.err:
             raise UsageError(f"{name!r} is short for several objects of {self.path}", hint="write more of its digits")
         return None
+
+    def _check_one(self, warned: re.Match[str] | None) -> None:
+        """Refuse a name that git warns of, unless all that it may mean is the same."""
+        if warned is None:
+            return
+        refs = [f"{folder}/{warned[1]}" for folder in ("refs/tags", "refs/heads", "refs/remotes")]
+        found = {ref: oid for ref in refs if (oid := self.find(ref)) is not None}
+        if len(set(found.values())) > 1:
+            kinds = {"refs/tags": "a tag", "refs/heads": "a branch", "refs/remotes": "a remote's"}
+            told = " and ".join(kinds["/".join(ref.split("/", 2)[:2])] for ref in found)
+            raise UsageError(f"{warned[1]!r} is {told} in {self.path}", hint=f"say which: {', or '.join(found)}")
 
     def resolve(self, name: str) -> str:
         """Return the id of the commit that a name means.

@@ -75,6 +75,7 @@ def document(found: FixesResult) -> dict[str, Any]:
         "library": found.library,
         "old": _release(found.old),
         "new": _release(found.new),
+        "relation": str(found.relation),
         "fixes": [_fix(one, found.new) for one in found.fixed],
         "lost": [_fix(one, found.new) for one in found.lost],
         "missing": [_fix(one, found.new) for one in found.missing],
@@ -104,9 +105,23 @@ def lines(found: FixesResult) -> Iterator[str]:
     """Write it for people."""
     yield f"{found.library}: {found.old.version} to {found.new.version}"
     yield found.new.purl
+    yield from _related(found)
     for title, fixes in (("fixed", found.fixed), ("lost", found.lost), ("still missing", found.missing)):
         for one in fixes:
             also = f" ({', '.join(one.aliases)})" if one.aliases else ""
             yield f"{title}: {one.id}{also}: {one.summary}"
     if not found.fixed:
         yield "no fix that was not there before"
+
+
+def _related(found: FixesResult) -> Iterator[str]:
+    old, new = found.old.version, found.new.version
+    if found.relation == "older":
+        turned = f"{found.new.name}..{found.old.name}"
+        yield f"{new} is older than {old}: to see what that brought, turn them round: {turned}"
+    if found.relation == "same":
+        yield f"{found.old.name} and {found.new.name} are one commit of the library"
+    if found.relation == "parted":
+        yield f"{new} does not build on {old}: they parted at {str(found.parted)[:12]}"
+    if found.relation == "unrelated":
+        yield f"{new} does not build on {old}: they have no commit in common in this clone"

@@ -131,7 +131,7 @@ def document(matrix: Matrix) -> dict[str, Any]:
 def _cell(cell: Cell) -> dict[str, Any]:
     return {
         "branch": cell.branch.shown,
-        "tip": cell.branch.tip,
+        "tip": cell.branch.tip or None,
         "state": str(cell.state),
         "supported": cell.supported,
         "consumers": list(cell.consumers),
