@@ -6,6 +6,7 @@ import pytest
 from tests.libraries import ANNA, BO, Lab, security, undone
 
 from haulout.backports.log import Kind, LogResult, log
+from haulout.cli.backport.log import lines
 from haulout.errors import NotFoundError
 
 
@@ -248,3 +249,72 @@ def test_bad_input(lab, tmp_path):
     untagged = Lab.make(tmp_path / "untagged")
     untagged.commit("Begin")
     assert log(untagged.path, "main").lines == ()
+
+
+def test_a_merge_picked_with_its_mainline_is_the_same_patch(lab):
+    lab.switch("topic", "main")
+    lab.commit("Topic one", {"a.go": text({5: "five"})})
+    lab.commit("Topic two", {"c.go": "c\n"})
+    lab.switch("main")
+    lab.commit("Meanwhile", {"b.go": "b3\n"})
+    lab.git("merge", "-q", "--no-ff", "-m", "Merge topic", "topic")
+    merge = lab.head
+    lab.switch("crio-1.31")
+    lab.clock += 60
+    lab.git("cherry-pick", "-x", "-m1", merge)
+    lab.switch("main")
+    found = log(lab.path, "crio-1.31")
+    (line,) = found.lines
+    assert (str(line.kind), line.origin.oid, line.origin.equal, line.origin.upstream) == ("pick", merge, True, True)
+    assert found.clean, found
+    lab.switch("crio-1.31")
+    lab.write("c.go", "c for 1.31\n")
+    lab.git("commit", "-q", "-a", "--amend", "--no-edit")
+    lab.switch("main")
+    (line,) = log(lab.path, "crio-1.31").lines
+    assert (line.origin.oid, line.origin.equal) == (merge, False)
+
+
+def test_a_pick_of_what_is_not_upstream_may_be_the_same_patch(lab):
+    lab.switch("other", "main")
+    one = lab.commit("Only here", {"a.go": text({5: "five"})})
+    lab.switch("main")
+    pick(lab, one)
+    (line,) = log(lab.path, "crio-1.31").lines
+    assert (line.origin.equal, line.origin.upstream) == (True, False)
+
+
+@pytest.mark.parametrize("message", ["trailers", "squash", "none"])
+@pytest.mark.parametrize("adapted", [False, True])
+def test_two_upstream_commits_made_one(lab, message, adapted):
+    one = lab.commit("One", {"a.go": text({5: "five"})}, author=ANNA)
+    lab.commit("Between", {"b.go": "b2\n"})
+    two = lab.commit("Two", {"a.go": text({5: "five", 20: "twenty"}), "c.go": "c\n"}, author=BO)
+    lab.commit("After", {"b.go": "b3\n"})
+    said = {
+        "trailers": f"Both\n\n(cherry picked from commit {one})\n(cherry picked from commit {two})",
+        "squash": f"Squashed commit of the following:\n\ncommit {two}\nAuthor: B\n\n    Two\n\ncommit {one}\n\n    One\n",
+        "none": "Both",
+    }[message]
+    lab.switch("crio-1.31")
+    ours = text({5: "five", 20: "twenty"} | ({40: "forty"} if adapted else {}))
+    lab.commit(said, {"a.go": ours, "c.go": "c\n"})
+    lab.switch("main")
+    found = log(lab.path, "crio-1.31", range_diff=True)
+    (line,) = found.lines
+    if message == "none" and adapted:
+        assert (str(line.kind), line.origin) == ("own", None), "nothing tells"
+        return
+    assert (str(line.kind), line.origin.squashed, line.origin.equal) == ("pick", (one, two), not adapted)
+    assert found.clean, found
+    assert f"from {one[:12]} and {two[:12]}, made one" in "\n".join(lines(found))
+
+
+def test_a_part_of_a_commit_with_another_is_not_called_both(lab):
+    lab.commit("One", {"a.go": text({5: "five"}), "d.go": "d\n"}, author=ANNA)
+    lab.commit("Two", {"a.go": text({5: "five", 20: "twenty"})}, author=BO)
+    lab.switch("crio-1.31")
+    lab.commit("Most", {"a.go": text({5: "five", 20: "twenty"})})
+    lab.switch("main")
+    (line,) = log(lab.path, "crio-1.31").lines
+    assert str(line.kind) == "own"

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _FORMAT: Final = "--format=%H%n%P%n%an%n%ae%n%at%n%ct%n%B"
 _PIECE: Final = 1 << 20
 
+_PLAIN: Final = ("--no-ext-diff", "--no-textconv", "--no-renames", "--full-index")
+"""A patch that is the same for every user."""
+
 VENDOR: Final = "vendor"
 """Copies of other people's code, which no backport is recognised by."""
 
@@ -114,10 +117,7 @@ def _patch_ids(repository: Repository, how: Sequence[str], asked: str, paths: Se
             *how,
             "--no-merges",
             "--patch",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--no-renames",
-            "--full-index",
+            *_PLAIN,
             "--format=commit %H",
             "--stdin",
             "--",
@@ -131,3 +131,13 @@ def _patch_ids(repository: Repository, how: Sequence[str], asked: str, paths: Se
         identity, _, oid = line.partition(" ")
         found[oid] = identity
     return found
+
+
+def patch_id(repository: Repository, old: str, new: str, paths: Sequence[str] = ()) -> str | None:
+    """Return the patch-id of the difference between two commits, over some files or all; None: there is none."""
+    said = repository.git.piped(
+        ("diff", *_PLAIN, old, new, "--", *literal(paths)),
+        ("patch-id", "--stable"),
+        b"",
+    )
+    return decode(said).partition(" ")[0] or None

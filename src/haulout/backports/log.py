@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.backports import branch as branches
 from haulout.backports import followups, history, ledger, library, named, records
-from haulout.backports.git import decode
-from haulout.backports.origins import Origin, find_origins
+from haulout.backports.origins import Origin, find_origins, touched
 from haulout.backports.repository import open_repository
 from haulout.backports.signals import reverted, same_commit
 from haulout.errors import NotFoundError
@@ -136,7 +135,7 @@ def log(
         book is not None and book.exists(),
         range_diff,
         branch.name,
-        _files(repository, commits),
+        touched(repository, [commit.oid for commit in commits]),
     )
     lines = []
     with (progress or NullProgress()).task("looking upstream", len(commits), unit="commits") as task:
@@ -173,7 +172,7 @@ def _base(
 
 def _line(context: _Context, commit: Commit) -> Line:
     origin = context.origins.get(commit.oid)
-    ids = _records_of(context.known, commit.oid, origin.oid if origin else None)
+    ids = _records_of(context.known, commit.oid, _sources(origin))
     undone = next((one.oid for one in context.lines if commit.oid in _reverted(one)), None)
     kind = _kind(context, commit, origin)
     flags: list[str] = []
@@ -186,11 +185,18 @@ def _line(context: _Context, commit: Commit) -> Line:
     elif kind is Kind.PICK and origin is not None:
         flags += _origin_flags(origin, context.main)
         if origin.oid is not None and origin.upstream:
-            later = followups.since(context.repository, origin.oid, context.main.tip)
+            later = tuple(
+                dict.fromkeys(
+                    one
+                    for oid in _sources(origin)
+                    for one in followups.since(context.repository, oid, context.main.tip)
+                    if one.commit.oid not in origin.squashed
+                )
+            )
             taken = [one.commit.oid for one in later if one.how == "reverts" and not _picked(context, one.commit.oid)]
             flags += [f"{oid[:12]} on {context.main.name} reverts its source" for oid in taken]
             if context.range_diff and not origin.equal:
-                shown = _range_diff(context.repository, origin.oid, commit.oid)
+                shown = _range_diff(context.repository, (origin.squashed or (origin.oid,))[0], origin.oid, commit.oid)
     if context.listed and kind in {Kind.PICK, Kind.OWN} and not ids:
         flags.append("no fix record lists it")
     return Line(commit, kind, origin, ids, later, undone, shown, tuple(flags))
@@ -227,21 +233,27 @@ def _origin_flags(origin: Origin, main: Branch) -> list[str]:
 
 
 def _picked(context: _Context, oid: str) -> bool:
-    return any(origin.oid == oid for origin in context.origins.values())
+    return any(oid in {origin.oid, *origin.squashed} for origin in context.origins.values())
 
 
-def _records_of(known: Sequence[Record], commit: str, source: str | None) -> tuple[str, ...]:
+def _sources(origin: Origin | None) -> tuple[str, ...]:
+    if origin is None or origin.oid is None:
+        return ()
+    return origin.squashed or (origin.oid,)
+
+
+def _records_of(known: Sequence[Record], commit: str, sources: Sequence[str]) -> tuple[str, ...]:
     return tuple(
         record.id
         for record in known
         if any(same_commit(commit, one) for backport in record.backports for one in backport.commits)
-        or (source is not None and record.holds(source))
+        or any(record.holds(source) for source in sources)
     )
 
 
 def _incomplete(context: _Context) -> list[str]:
     """Return the series of which only a part is on the branch: of records, and of pull requests merged upstream."""
-    have = {origin.oid for origin in context.origins.values() if origin.oid is not None}
+    have = {oid for origin in context.origins.values() for oid in (origin.oid, *origin.squashed) if oid is not None}
     found = []
     for record in context.known:
         there = [one for one in record.commits if any(same_commit(one, oid) for oid in have)]
@@ -259,32 +271,9 @@ def _incomplete(context: _Context) -> list[str]:
     return found
 
 
-def _files(repository: Repository, commits: Sequence[Commit]) -> dict[str, tuple[str, ...]]:
-    if not commits:
-        return {}
-    given = "".join(f"{commit.oid}\n" for commit in commits).encode()
-    out = repository.git.run(
-        "diff-tree", "--stdin", "-r", "-z", "--root", "--name-only", "--no-renames", stdin=given
-    ).out
-    found: dict[str, list[str]] = {}
-    known = {commit.oid for commit in commits}
-    files: list[str] = []
-    for part in decode(out).split("\0"):
-        # The id of each commit stands before its files, with a line end of its own.
-        name = part.removesuffix("\n")
-        head, newline, rest = part.partition("\n")
-        if name in known or (newline and head in known):
-            files = found.setdefault(head, [])
-            if rest:
-                files.append(rest)
-        elif part:
-            files.append(part)
-    return {oid: tuple(paths) for oid, paths in found.items()}
-
-
 _CREATION: Final = "--creation-factor=1000"
 """Compare the two commits as one, however much was adapted."""
 
 
-def _range_diff(repository: Repository, source: str, commit: str) -> str:
-    return repository.git.text("range-diff", _CREATION, "--no-color", f"{source}^..{source}", f"{commit}^..{commit}")
+def _range_diff(repository: Repository, first: str, last: str, commit: str) -> str:
+    return repository.git.text("range-diff", _CREATION, "--no-color", f"{first}^..{last}", f"{commit}^..{commit}")

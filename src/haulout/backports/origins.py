@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from haulout.backports import history
-from haulout.backports.signals import same_commit, sources, subject_key
+from haulout.backports import history, squashes
+from haulout.backports.git import decode
+from haulout.backports.signals import reverted, same_commit, sources, subject_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,8 @@ class Origin:
     """What the message names, where that is not in this clone."""
     via: str | None = None
     """The backport it was picked from, which was made from ``oid``."""
+    squashed: tuple[str, ...] = ()
+    """All commits that were made one, oldest first, the last being ``oid``; empty where it is one."""
 
 
 _DEEPEST: Final = 10
@@ -62,7 +65,69 @@ def find_origins(
         origin = _chosen(repository, guesses[commit.oid], main)
         if origin is not None:
             made[commit.oid] = _furthest(repository, origin, main, own_ids.get(commit.oid), depth)
-    return made
+    if not depth:
+        made |= _squashed(repository, single, upstream, own_ids, made, main)
+    return {oid: _compared(repository, origin, own_ids.get(oid)) for oid, origin in made.items()}
+
+
+def _compared(repository: Repository, origin: Origin, patch_id: str | None) -> Origin:
+    """Say whether a pick is its source's very patch where no signal did: of a merge, or of what is not upstream."""
+    if origin.equal or origin.squashed or origin.oid is None or patch_id is None:
+        return origin
+    return replace(origin, equal=patch_id in squashes.of_source(repository, origin.oid))
+
+
+def _squashed(
+    repository: Repository,
+    single: Sequence[Commit],
+    upstream: Sequence[Commit],
+    own_ids: dict[str, str],
+    made: dict[str, Origin],
+    main: str,
+) -> dict[str, Origin]:
+    """Return the origins of commits that are several upstream commits in one."""
+    found: dict[str, Origin] = {}
+    files = touched(repository, [commit.oid for commit in single])
+    for commit in single:
+        members = squashes.cited(repository, commit, main)
+        if members:
+            same = squashes.together(repository, members, sorted(files.get(commit.oid, ())))
+            equal = same is not None and same == own_ids.get(commit.oid)
+            found[commit.oid] = Origin(members[-1], ("trailer",), equal, upstream=True, squashed=members)
+    left = {
+        commit.oid: own_ids[commit.oid]
+        for commit in single
+        if commit.oid not in made and commit.oid not in found and commit.oid in own_ids and not reverted(commit.message)
+    }
+    if left:
+        files |= touched(repository, [commit.oid for commit in upstream])
+        for oid, members in squashes.alike(repository, left, files, upstream).items():
+            found[oid] = Origin(members[-1], ("patch-id",), equal=True, upstream=True, squashed=members)
+    return found
+
+
+def touched(repository: Repository, oids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the files that commits change, merges left out."""
+    if not oids:
+        return {}
+    given = "".join(f"{oid}\n" for oid in oids).encode()
+    out = repository.git.run(
+        "diff-tree", "--stdin", "-r", "-z", "--root", "--name-only", "--no-renames", stdin=given
+    ).out
+    found: dict[str, list[str]] = {}
+    known = set(oids)
+    files: list[str] = []
+    for part in decode(out).split("\0"):
+        # The id of each commit stands before its files, with a line end of its own.
+        name = part.removesuffix("\n")
+        head, newline, rest = part.partition("\n")
+        if name in known or (newline and head in known):
+            files = found.setdefault(head, [])
+            if rest:
+                files.append(rest)
+        elif part:
+            files.append(part)
+    return {oid: tuple(paths) for oid, paths in found.items()}
 
 
 def _furthest(repository: Repository, origin: Origin, main: str, patch_id: str | None, depth: int) -> Origin:
@@ -136,7 +201,7 @@ def _by_patch_id(
     repository: Repository, commits: Sequence[Commit], base: str, main: str, own: dict[str, str]
 ) -> dict[str, list[str]]:
     """Return the upstream commits that have the patch-ids of these, by patch-id."""
-    files = _files(repository, commits)
+    files = sorted({path for some in touched(repository, [one.oid for one in commits]).values() for path in some})
     if not files or not own:
         return {}
     wanted = set(own.values())
@@ -147,13 +212,3 @@ def _by_patch_id(
         if identity in wanted:
             found.setdefault(identity, []).append(oid)
     return found
-
-
-def _files(repository: Repository, commits: Sequence[Commit]) -> list[str]:
-    from haulout.backports.git import decode  # noqa: PLC0415
-
-    given = "".join(f"{commit.oid}\n" for commit in commits).encode()
-    out = repository.git.run(
-        "diff-tree", "--stdin", "--no-commit-id", "-r", "-z", "--root", "--name-only", "--no-renames", stdin=given
-    ).out
-    return sorted({path for path in decode(out).split("\0") if path})

@@ -20,6 +20,8 @@ _NOTES: Final = (
     re.compile(rf"^upstream[- ]commit: ?{_ID}", re.IGNORECASE | re.MULTILINE),
     re.compile(rf"^origin: ?(?:backport|upstream|vendor).*?commit:{_ID}", re.IGNORECASE | re.MULTILINE),
 )
+_SQUASH: Final = re.compile(r"squashed commit of the following:", re.IGNORECASE)
+_SQUASHED: Final = re.compile(r"^commit ([0-9a-f]{7,64})\s*$", re.MULTILINE)
 _REVERTS: Final = re.compile(rf"\breverts commit {_ID}\b", re.IGNORECASE)
 _REVERT: Final = re.compile(r'(?:\[[^\]]*\]\s*)*Revert "(.+)"', re.IGNORECASE)
 _FIXES: Final = re.compile(rf"^\s*fixes: ?{_ID}\b", re.IGNORECASE | re.MULTILINE)
@@ -48,6 +50,11 @@ def sources(message: str) -> tuple[Citation, ...]:
     found = [Citation("trailer", match[1].lower()) for match in _TRAILER.finditer(message)]
     found += [Citation("note", match[1].lower()) for note in _NOTES for match in note.finditer(message)]
     return tuple(dict.fromkeys(found))
+
+
+def squashed(message: str) -> tuple[str, ...]:
+    """Return the commits that ``git merge --squash`` says it made one."""
+    return tuple(dict.fromkeys(_SQUASHED.findall(message))) if _SQUASH.search(message) else ()
 
 
 def reverted(message: str) -> tuple[str, ...]:

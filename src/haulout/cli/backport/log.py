@@ -94,6 +94,7 @@ def _line(line: Line) -> dict[str, Any]:
         if origin is None
         else {
             "commit": origin.oid or origin.said,
+            "squashed": list(origin.squashed),
             "via": origin.via,
             "known": origin.oid is not None,
             "signals": list(origin.signals),
@@ -117,7 +118,9 @@ def lines(found: LogResult) -> Iterator[str]:
         if origin is not None:
             how = "the same patch" if origin.equal else "adapted"
             via = f" by way of {origin.via[:12]}" if origin.via else ""
-            yield f"    from {(origin.oid or origin.said)[:12]}{via}, {how}; known by {', '.join(origin.signals)}"
+            one = " and ".join(oid[:12] for oid in origin.squashed or (origin.oid or origin.said,))
+            squashed = ", made one" if origin.squashed else ""
+            yield f"    from {one}{squashed}{via}, {how}; known by {', '.join(origin.signals)}"
         if line.records:
             yield f"    fixes {', '.join(line.records)}"
         if line.reverted_by:
