@@ -265,6 +265,7 @@ def test_a_merge_picked_with_its_mainline_is_the_same_patch(lab):
     lab.switch("main")
     found = log(lab.path, "crio-1.31")
     (line,) = found.lines
+    assert line.origin is not None
     assert (str(line.kind), line.origin.oid, line.origin.equal, line.origin.upstream) == ("pick", merge, True, True)
     assert found.clean, found
     lab.switch("crio-1.31")
@@ -272,6 +273,7 @@ def test_a_merge_picked_with_its_mainline_is_the_same_patch(lab):
     lab.git("commit", "-q", "-a", "--amend", "--no-edit")
     lab.switch("main")
     (line,) = log(lab.path, "crio-1.31").lines
+    assert line.origin is not None
     assert (line.origin.oid, line.origin.equal) == (merge, False)
 
 
@@ -281,6 +283,7 @@ def test_a_pick_of_what_is_not_upstream_may_be_the_same_patch(lab):
     lab.switch("main")
     pick(lab, one)
     (line,) = log(lab.path, "crio-1.31").lines
+    assert line.origin is not None
     assert (line.origin.equal, line.origin.upstream) == (True, False)
 
 
@@ -305,6 +308,7 @@ def test_two_upstream_commits_made_one(lab, message, adapted):
     if message == "none" and adapted:
         assert (str(line.kind), line.origin) == ("own", None), "nothing tells"
         return
+    assert line.origin is not None
     assert (str(line.kind), line.origin.squashed, line.origin.equal) == ("pick", (one, two), not adapted)
     assert found.clean, found
     assert f"from {one[:12]} and {two[:12]}, made one" in "\n".join(lines(found))

@@ -16,12 +16,13 @@ from tests.libraries import ANNA, CVE, FILE, SUBJECT, Lab, security, source
 
 from haulout.backports import ledger, records
 from haulout.backports.branch import branch
+from haulout.backports.fixes import fixes
 from haulout.backports.log import log
 from haulout.backports.naming import Consumer
 from haulout.backports.pick import Outcome, abort, go_on, pick
 from haulout.backports.proposal import proposal
 from haulout.backports.status import Options, status
-from haulout.errors import ConflictError, ContentError, NotFoundError, StorageError, UsageError
+from haulout.errors import ConflictError, ContentError, HauloutError, NotFoundError, StorageError, UsageError
 
 CRIO = Consumer.parse("crio-1.31")
 
@@ -766,3 +767,183 @@ class TestWritten:
         book.write_text("branch = []\n")
         branch(common.lab.path, "v0.53.0", CRIO, book=book)
         assert [one.name for one in ledger.load(book).branches] == ["crio-1.31"]
+
+
+class TestBesides:
+    """What else is on a machine: hooks, settings of the user, another pick at the same time."""
+
+    def test_hooks(self, common, tmp_path):
+        lab = common.lab
+        hooks = lab.path / ".git/hooks"
+        hooks.mkdir(exist_ok=True)
+        often = {"post-index-change", "reference-transaction"}
+        names = (
+            "pre-commit pre-merge-commit prepare-commit-msg commit-msg post-commit post-checkout post-merge pre-push"
+        )
+        for name in (*names.split(), "pre-rebase", "post-rewrite", "pre-auto-gc", *often):
+            (hooks / name).write_text(f"#!/bin/sh\necho {name} >> {tmp_path}/ran\n")
+            (hooks / name).chmod(0o755)
+
+        def ran() -> set[str]:
+            path = tmp_path / "ran"
+            found = set(path.read_text().split()) if path.exists() else set()
+            path.unlink(missing_ok=True)
+            return found
+
+        pick(lab.path, "v0.59", [common.fix])
+        assert ran() == {"post-checkout", "prepare-commit-msg", "post-commit", *often}
+        done = pick(lab.path, "crio-1.24", [common.fix])
+        assert done.stop is not None
+        (done.stop.worktree / FILE).write_text(source(52, safe=True))
+        Lab(done.stop.worktree).git("add", FILE)
+        ran()
+        go_on(lab.path, "crio-1.24")
+        assert ran() == {"pre-commit", "prepare-commit-msg", "commit-msg", "post-commit", *often}
+        status(lab.path, [common.fix])
+        log(lab.path, "crio-1.27")
+        assert ran() == set()
+        branch(lab.path, "v0.53.0", CRIO, book=tmp_path / "backports.toml")
+        assert ran() == {"reference-transaction"}
+
+    def test_a_hook_that_refuses_stops_the_pick(self, common):
+        lab = common.lab
+        hook = lab.path / ".git/hooks/prepare-commit-msg"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\nexit 1\n")
+        hook.chmod(0o755)
+        before = lab.git("rev-parse", "v0.59")
+        with pytest.raises(HauloutError):
+            pick(lab.path, "v0.59", [common.fix])
+        assert lab.git("rev-parse", "v0.59") == before
+        assert leftovers(lab) == []
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"color.diff": "always", "color.ui": "always", "color.branch": "always", "color.status": "always"},
+            {"diff.noprefix": "true"},
+            {"diff.mnemonicPrefix": "true"},
+            {"diff.external": "false"},
+            {"core.quotePath": "true"},
+            {"log.showSignature": "true", "log.decorate": "full", "log.date": "relative", "format.pretty": "fuller"},
+            {"merge.conflictStyle": "diff3"},
+            {"merge.conflictStyle": "zdiff3"},
+            {
+                "diff.algorithm": "patience",
+                "diff.renames": "copies",
+                "diff.context": "0",
+                "diff.orderFile": "/dev/null",
+            },
+            {"commit.verbose": "true", "commit.template": "/dev/null", "commit.cleanup": "strip"},
+            {"rerere.enabled": "true", "rerere.autoupdate": "true", "merge.renames": "true"},
+            {"core.pager": "false", "pager.log": "true", "pager.diff": "true", "core.editor": "false"},
+            {"core.abbrev": "5", "core.commentChar": ";", "column.ui": "always", "status.short": "true"},
+            {"core.attributesFile": "/dev/null", "core.excludesFile": "/dev/null", "status.showUntrackedFiles": "no"},
+            {"push.default": "nothing", "branch.autoSetupMerge": "always", "advice.detachedHead": "true"},
+            {"i18n.logOutputEncoding": "ISO-8859-1", "core.precomposeUnicode": "true", "feature.manyFiles": "true"},
+            {"core.logAllRefUpdates": "false", "core.sharedRepository": "group", "core.fsync": "none"},
+            {"log.follow": "true", "log.mailmap": "true", "diff.submodule": "log", "diff.ignoreSubmodules": "all"},
+            {"fetch.prune": "true", "worktree.guessRemote": "true", "checkout.defaultRemote": "origin"},
+        ],
+        ids=lambda settings: next(iter(settings.items()))[0] + "=" + next(iter(settings.values())),
+    )
+    def test_settings_of_the_user_change_nothing(self, common, book, settings, tmp_path, monkeypatch):
+        lab = common.lab
+        odd = lab.commit("Odd name \u00e4", {"d\u00e4 r/x\ty.go": "x\n"}, author=ANNA)
+        text = "".join(
+            f'[{name.partition(".")[0]}]\n\t{name.partition(".")[2]} = "{value}"\n' for name, value in settings.items()
+        )
+        (tmp_path / "gitconfig").write_text(text)
+        plain = self.told(common, odd)
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+        assert self.told(common, odd) == plain
+        done = conflicting(common, book)
+        assert done.stop is not None
+        assert (done.stop.files, len(done.stop.instead)) == ((FILE,), 1)
+        assert "<<<<<<<" in (done.stop.worktree / FILE).read_text()
+        with pytest.raises(ConflictError, match="still in conflict"):
+            go_on(lab.path, "crio-1.24")
+        (done.stop.worktree / FILE).write_text(source(52, safe=True))
+        Lab(done.stop.worktree).git("add", FILE)
+        assert [one.source for one in go_on(lab.path, "crio-1.24", book=book).picked] == [common.fix]
+        assert [one.source for one in pick(lab.path, "v0.59", [odd, common.fix], book=book).picked] == [odd, common.fix]
+        assert leftovers(lab) == []
+
+    def told(self, common, odd) -> list[object]:
+        lab = common.lab
+        columns = status(lab.path, [common.fix, odd]).columns
+        cells = [(cell.branch.shown, cell.state, cell.evidence) for column in columns for cell in column.cells]
+        lines = [
+            (line.commit.oid, line.kind, line.origin, line.flags)
+            for name in ("crio-1.27", "v0.57")
+            for line in log(lab.path, name, range_diff=True).lines
+        ]
+        found = fixes(lab.path, "v0.58..v0.59", Options())
+        return [cells, lines, found]
+
+    def test_commits_that_must_be_signed(self, common):
+        lab = common.lab
+        signer = lab.path / ".git/signer"
+        signer.write_text(
+            "#!/bin/sh\ncat > /dev/null\necho '[GNUPG:] SIG_CREATED ' >&2\n"
+            "printf -- '-----BEGIN PGP SIGNATURE-----\\n\\nx\\n-----END PGP SIGNATURE-----\\n'\n"
+        )
+        signer.chmod(0o755)
+        lab.git("config", "commit.gpgSign", "true")
+        lab.git("config", "gpg.program", str(signer))
+        assert pick(lab.path, "v0.59", [common.fix]).outcome is Outcome.PICKED
+        assert "\ngpgsig " in lab.git("cat-file", "commit", "v0.59")
+        signer.write_text("#!/bin/sh\nexit 1\n")
+        lab.git("branch", "again", "v0.59.0")
+        with pytest.raises(HauloutError):
+            pick(lab.path, "again", [common.fix])
+        assert lab.git("rev-parse", "again") == lab.git("rev-parse", "v0.59.0")
+        assert leftovers(lab) == []
+
+    def test_two_at_once_onto_one_branch(self, common, tmp_path):
+        lab = common.lab
+        before = lab.git("rev-parse", "v0.59")
+        done = self.together(common, ["v0.59", "v0.59"], tmp_path)
+        codes = sorted(code for code, _ in done)
+        assert codes in ([0, 0], [0, 12], [12, 12]), done
+        made = lab.git("rev-list", f"{before}..v0.59").split()
+        assert len(made) == (1 if 0 in codes else 0), done
+        assert leftovers(lab) == []
+        assert pick(lab.path, "v0.59", [common.fix]).outcome in {Outcome.PICKED, Outcome.PRESENT}
+
+    def test_several_at_once_onto_several_branches(self, common, tmp_path):
+        lab = common.lab
+        lab.git("branch", "again", "v0.59.0")
+        names = ["v0.59", "again"]
+        start = {name: lab.git("rev-parse", name) for name in names}
+        done = self.together(common, names, tmp_path)
+        assert [code for code, _ in done] == [0, 0], done
+        for name in names:
+            assert lab.git("rev-parse", f"{name}^") == start[name]
+        assert leftovers(lab) == []
+        (record,) = records.load_all(tmp_path / "both.toml")
+        assert {one.branch for one in record.backports} == set(names)
+
+    def together(self, common, names: list[str], tmp_path: Path) -> list[tuple[int, str]]:
+        """Run picks at the same time, with a hook that makes them meet."""
+        hook = common.lab.path / ".git/hooks/post-checkout"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\nexec sleep 0.5\n")
+        hook.chmod(0o755)
+        book = tmp_path / "both.toml"
+        book.write_text("")
+        command = [sys.executable, "-m", "haulout", "backport", "pick"]
+        where = ["--lib", str(common.lab.path), "--ledger", str(book)]
+        running = [
+            subprocess.Popen(
+                [*command, name, common.fix, *where],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for name in names
+        ]
+        found = [(one.communicate(timeout=120)[0], one.returncode) for one in running]
+        assert not any("Traceback" in said for said, _ in found), found
+        hook.unlink()
+        return [(code, said) for said, code in found]

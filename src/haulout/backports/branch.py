@@ -85,7 +85,8 @@ def branch(
         _create(repository, kept.name, base)
     if entry is None:
         try:
-            ledger.add(book, kept)
+            with toml.alone(book.parent):
+                ledger.add(book, kept)
         except StorageError as error:
             raise StorageError(
                 str(book),

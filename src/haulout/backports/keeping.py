@@ -64,6 +64,18 @@ def keep(
     """
     if book is None or not picked:
         return Entered()
+    with toml.alone(book.parent):
+        return _enter(repository, book, branch, picked, wanted, name)
+
+
+def _enter(
+    repository: Repository,
+    book: Path,
+    branch: str,
+    picked: Sequence[Picked],
+    wanted: Sequence[Fix],
+    name: str | None,
+) -> Entered:
     try:
         known = list(records.load_all(book))
     except HauloutError:

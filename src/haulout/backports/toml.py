@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 import tomllib
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from haulout.errors import ContentError, NotFoundError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tomlkit import TOMLDocument
@@ -178,14 +180,38 @@ def check_folder(folder: Path) -> None:
     Raises:
         StorageError: what is in the way.
     """
-    place = folder
-    while not os.path.lexists(place) and place != place.parent:
-        place = place.parent
     try:
-        with tempfile.TemporaryFile(prefix=".haulout-", dir=place):
+        with tempfile.TemporaryFile(prefix=".haulout-", dir=_there(folder)):
             return
     except OSError as error:
         raise StorageError(os.fspath(folder), error.strerror or "cannot be written") from error
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let nobody else who asks for it read and write a folder's files meanwhile; two at once would lose an entry.
+
+    Where a file system has no such locks, or the folder cannot be read, there is none.
+    """
+    try:
+        descriptor = os.open(_there(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield
+        return
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _there(folder: Path) -> Path:
+    """Return a folder, or the nearest above it that there is."""
+    place = folder
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    return place
 
 
 def _umask() -> int:

@@ -118,9 +118,9 @@ def lines(found: LogResult) -> Iterator[str]:
         if origin is not None:
             how = "the same patch" if origin.equal else "adapted"
             via = f" by way of {origin.via[:12]}" if origin.via else ""
-            one = " and ".join(oid[:12] for oid in origin.squashed or (origin.oid or origin.said,))
+            source = " and ".join(oid[:12] for oid in origin.squashed or (origin.oid or origin.said,))
             squashed = ", made one" if origin.squashed else ""
-            yield f"    from {one}{squashed}{via}, {how}; known by {', '.join(origin.signals)}"
+            yield f"    from {source}{squashed}{via}, {how}; known by {', '.join(origin.signals)}"
         if line.records:
             yield f"    fixes {', '.join(line.records)}"
         if line.reverted_by:
