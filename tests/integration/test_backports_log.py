@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from tests.libraries import ANNA, BO, Lab, security, undone
 
@@ -322,3 +324,25 @@ def test_a_part_of_a_commit_with_another_is_not_called_both(lab):
     lab.switch("main")
     (line,) = log(lab.path, "crio-1.31").lines
     assert str(line.kind) == "own"
+
+
+def test_a_shallow_clone_without_its_tag_is_told_how_to_get_it(lab, tmp_path):
+    lab.switch("crio-1.31")
+    for number in range(3):
+        lab.commit(f"More {number}")
+    lab.switch("main")
+    clone = Lab(tmp_path / "clone")
+    command = [
+        "git",
+        "clone",
+        "-q",
+        "--depth=2",
+        "--no-tags",
+        "--no-single-branch",
+        f"file://{lab.path}",
+        str(clone.path),
+    ]
+    subprocess.run(command, check=True)
+    with pytest.raises(NotFoundError) as caught:
+        log(clone.path, "crio-1.31")
+    assert "--unshallow --tags" in str(caught.value.hint)

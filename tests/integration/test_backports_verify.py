@@ -300,6 +300,31 @@ class TestFixes:
             assert found.relation == relation
             assert all(one in text for one in said), text
 
+    @pytest.mark.parametrize("how", ["merge", "squash"])
+    def test_what_came_as_one_commit_brings_all_its_fixes(self, tmp_path, how):
+        lab = Lab.make(tmp_path / "lib")
+        lab.commit("Begin", {"go.mod": "module example.com/lib\n", "a.go": "a\n", "b.go": "b\n"})
+        lab.tag("v1.0.0")
+        lab.git("branch", "v1.0")
+        lab.switch("topic", "main")
+        one = lab.commit("One, CVE-2025-0001", {"a.go": "a2\n"})
+        two = lab.commit("Two, CVE-2025-0002", {"b.go": "b2\n"})
+        lab.switch("main")
+        lab.commit("Meanwhile", {"c.go": "c\n"})
+        lab.git("merge", "-q", "--no-ff", "-m", "Merge pull request #5", "topic")
+        merge = lab.head
+        lab.switch("v1.0")
+        if how == "merge":
+            lab.git("cherry-pick", "-x", "-m1", merge)
+        else:
+            lab.commit("Both", {"a.go": "a2\n", "b.go": "b2\n"})
+        lab.switch("main")
+        found = fixes(lab.path, "v1.0.0..v1.0", Options())
+        assert [(fixed.id, fixed.commits) for fixed in found.fixed] == [
+            ("CVE-2025-0001", (one,)),
+            ("CVE-2025-0002", (two,)),
+        ]
+
     def test_a_tag_and_a_branch_of_one_name(self, made, recorded):
         lab = made.library.lab
         lab.git("tag", "v0.58", "v0.57.0")

@@ -233,24 +233,37 @@ def _told(repository: Repository, old: str, new: str, main: str, recorded: Seque
     for commit in between:
         if reverted(commit.message) or any(same_commit(oid, commit.oid) for oid in undone):
             continue
-        names = identifiers(commit.message)
-        source = upstream.get(commit.oid)
-        if not names and source is not None:
-            names = identifiers(source.message)
-        if names and not any(name.casefold() in known for name in names):
-            by_id.setdefault(names[0], []).append(source or commit)
-    return [Fix(name, tuple(commits)) for name, commits in by_id.items()]
+        sources = upstream.get(commit.oid, ())
+        speaking = [one for one in sources if identifiers(one.message)]
+        if identifiers(commit.message):
+            # What the pick itself names, its source is; of several, those that name it too.
+            speaking = speaking or [sources[-1] if sources else commit]
+        for one in speaking:
+            names = identifiers(one.message) or identifiers(commit.message)
+            if not any(name.casefold() in known for name in names):
+                by_id.setdefault(names[0], []).append(one)
+    return [Fix(name, tuple(dict.fromkeys(commits))) for name, commits in by_id.items()]
 
 
-def _upstream(repository: Repository, between: Sequence[Commit], old: str, new: str, main: str) -> dict[str, Commit]:
-    """Return the upstream commits that those of a branch were made from."""
+def _upstream(
+    repository: Repository, between: Sequence[Commit], old: str, new: str, main: str
+) -> dict[str, tuple[Commit, ...]]:
+    """Return the upstream commits that those of a branch were made from: of a merge also those that it brought."""
     branch_only = set(repository.revisions("--no-merges", new, f"^{old}", f"^{main}"))
     own = [commit for commit in between if commit.oid in branch_only]
     fork = repository.merge_base(new, main)
     origins = find_origins(repository, own, main, fork) if own and fork else {}
-    wanted = {oid: origin.oid for oid, origin in origins.items() if origin.oid is not None and origin.upstream}
-    found = {commit.oid: commit for commit in history.commits(repository, list(dict.fromkeys(wanted.values())))}
-    return {oid: found[source] for oid, source in wanted.items()}
+    found: dict[str, tuple[Commit, ...]] = {}
+    for oid, origin in origins.items():
+        if origin.oid is None or not origin.upstream:
+            continue
+        sources = history.commits(repository, origin.squashed or (origin.oid,))
+        for one in sources:
+            if len(one.parents) > 1:
+                brought = history.between(repository, "--reverse", "--no-merges", f"{one.parents[0]}..{one.oid}")
+                found[oid] = (*found.get(oid, ()), *brought)
+        found[oid] = (*found.get(oid, ()), *sources)
+    return found
 
 
 def _delivered(repository: Repository, fix: Fix, ends: Sequence[Release], main: Branch, options: Options) -> Delivered:

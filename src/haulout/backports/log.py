@@ -165,7 +165,8 @@ def _base(
             return entry.base, start, said
     start = branches.base_of(repository, branch, main)
     if start is None:
-        raise NotFoundError(f"no tag before {branch.shown}", hint="say where it began: --base TAG")
+        deepen = "git fetch --unshallow --tags, as this clone is shallow; or " if repository.shallow else ""
+        raise NotFoundError(f"no tag before {branch.shown}", hint=f"{deepen}say where it began: --base TAG")
     tag = next((tag for tag, oid in repository.tags().items() if oid == start), start[:12])
     return tag, start, None
 
