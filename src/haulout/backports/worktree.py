@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,8 +199,10 @@ def moved(repository: Repository, worktree: Worktree, now: str | None) -> Confli
             hint=f"give it up: {again(repository.path, name, '--abort')}",
         )
     where = f"has moved from {worktree.start[:12]} to {now[:12]}" if now else "is gone"
+    back = shlex.join(
+        ["git", "-C", str(repository.path), "branch", *(["-f"] if now else []), name, worktree.start[:12]]
+    )
     return ConflictError(
         f"{name} {where} while its picks were made",
-        hint=f"start again: {again(repository.path, name, '--abort')}; or put it back: git branch"
-        f"{' -f' if now else ''} {name} {worktree.start[:12]}, then --continue",
+        hint=f"start again: {again(repository.path, name, '--abort')}; or put it back: {back}, then --continue",
     )
