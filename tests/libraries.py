@@ -35,6 +35,9 @@ class Lab:
             ("user.email", BO[1]),
             ("commit.gpgSign", "false"),
             ("core.autocrlf", "false"),
+            # What runs behind a commit would change folders while they are copied.
+            ("gc.auto", "0"),
+            ("maintenance.auto", "false"),
             ("protocol.file.allow", "always"),
         ):
             lab.git("config", name, value)
