@@ -11,8 +11,9 @@ import hashlib
 import os
 import struct
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, Self
 
 from haulout.chunked.seeds import ZEROS, read_pieces
 from haulout.disk.writing import write_all
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from haulout.chunked.seeds import Piece
     from haulout.chunked.toc import Toc
     from haulout.progress import Task
+
+    _Pieces = Callable[[int], Sequence[Piece]]
 
 _FICLONERANGE: Final = 0x4020940D  # <linux/fs.h>
 _CLONE_RANGE: Final = struct.Struct("@qQQQ")
@@ -105,44 +108,65 @@ class Rebuilder:
         return left == 0
 
 
-def rebuild_all(
-    rebuilder: Rebuilder,
-    frames: Sequence[int],
-    pieces: Callable[[int], Sequence[Piece]],
-    *,
-    jobs: int,
-    stop: threading.Event,
-    task: Task,
-) -> list[int]:
-    """Rebuild ``frames`` on ``jobs`` threads and return those that could not be.
+class Rebuilding:
+    """Frames being rebuilt on a few threads, in the order they are added; more may be added from any thread.
+
+    Leaving the block ends the work at the next frame: :meth:`finish` first.
 
     Args:
         rebuilder: does one.
-        frames: in disk order.
-        pieces: gives the pieces of a frame.
         jobs: threads.
-        stop: set from outside, it ends the work at the next frame.
         task: advanced by the plain bytes of frames rebuilt.
-
-    Raises:
-        StorageError: the file cannot be written.
     """
-    failed: list[int] = []
 
-    def work(frame: int) -> None:
-        if stop.is_set():
-            return
-        if rebuilder.rebuild(frame, pieces(frame)):
-            task.advance(rebuilder.toc.plain_size(frame))
-        else:
-            failed.append(frame)
+    def __init__(self, rebuilder: Rebuilder, jobs: int, task: Task) -> None:
+        self._rebuilder = rebuilder
+        self._task = task
+        self._jobs = jobs
+        self._stop = threading.Event()
+        self._waiting: deque[tuple[int, _Pieces]] = deque()
+        self._pool = ThreadPoolExecutor(jobs, "rebuild")
+        self._under_way: deque[Future[None]] = deque()
+        self._failed: list[int] = []
 
-    with ThreadPoolExecutor(jobs, "rebuild") as pool:
+    def add(self, frames: Sequence[int], pieces: _Pieces) -> None:
+        """Begin ``frames``; ``pieces`` gives the pieces of each."""
+        self._waiting.extend((frame, pieces) for frame in frames)
+        for _ in range(min(self._jobs, len(frames))):
+            self._under_way.append(self._pool.submit(self._drain))
+
+    def finish(self) -> list[int]:
+        """Wait for all frames added, and return those that could not be rebuilt, ascending.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        while self._under_way:
+            self._under_way.popleft().result()
+        return sorted(self._failed)
+
+    def _drain(self) -> None:
+        while not self._stop.is_set():
+            try:
+                frame, pieces = self._waiting.popleft()
+            except IndexError:
+                return
+            self._work(frame, pieces)
+
+    def _work(self, frame: int, pieces: _Pieces) -> None:
         try:
-            for _ in pool.map(work, frames):
-                pass
+            if self._rebuilder.rebuild(frame, pieces(frame)):
+                self._task.advance(self._rebuilder.toc.plain_size(frame))
+            else:
+                self._failed.append(frame)
         except BaseException:
-            # On Ctrl-C, or a full disk, the rest is not begun.
-            stop.set()
+            # On a full disk the rest is not begun.
+            self._stop.set()
             raise
-    return sorted(failed)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        self._pool.shutdown(cancel_futures=True)
