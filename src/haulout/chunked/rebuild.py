@@ -15,6 +15,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Self
 
+from haulout.chunked.blocks import BLOCK
 from haulout.chunked.seeds import ZEROS, read_pieces
 from haulout.disk.writing import write_all
 from haulout.errors import StorageError
@@ -51,12 +52,24 @@ class Rebuilder:
         self.cloned = 0
         """Of these, bytes that share their storage with the seed."""
 
-    def add_seed(self, fd: int) -> None:
+    def add_seed(self, fd: int, *, may_clone: bool = True) -> None:
         """Take one more open file to read from; pieces name it by its number, counted from 0."""
         with self._lock:
             self._seeds.append(fd)
-            self._may_clone.append(True)
+            self._may_clone.append(may_clone)
             self.used.append(0)
+
+    def try_cloning(self, trial: int) -> None:
+        """Find out, by cloning a block of each seed into the open file ``trial``, from which of them frames will be."""
+        for number, seed in enumerate(self._seeds):
+            try:
+                fcntl.ioctl(trial, _FICLONERANGE, _CLONE_RANGE.pack(seed, 0, BLOCK, 0))
+            except OSError:
+                self._may_clone[number] = False
+
+    def would_clone(self, pieces: Sequence[Piece]) -> bool:
+        """Whether a frame of these pieces is to share its storage, as far as is known."""
+        return all(piece.seed != ZEROS and self._may_clone[piece.seed] for piece in pieces)
 
     def rebuild(self, frame: int, pieces: Sequence[Piece]) -> bool:
         """Put ``frame`` together from ``pieces``; False where they no longer hold it, and nothing is vouched for.
@@ -91,7 +104,7 @@ class Rebuilder:
                     self.used[piece.seed] += piece.length
 
     def _clone(self, pieces: Sequence[Piece], size: int, offset: int) -> bool:
-        if any(piece.seed == ZEROS or not self._may_clone[piece.seed] for piece in pieces):
+        if not self.would_clone(pieces):
             return False
         left = size
         for piece in pieces:

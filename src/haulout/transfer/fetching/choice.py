@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from haulout.chunked.blocks import BLOCK
 from haulout.chunked.delta_expand import usable_segments
 from haulout.chunked.plan import HINT_BYTES
 from haulout.errors import HauloutError
@@ -50,6 +51,11 @@ class DeltaPlan:
     def size(self) -> int:
         """Bytes of the data blob to fetch."""
         return sum(self.index.segments[number].stop - self.index.segments[number].start for number in self.segments)
+
+    @property
+    def plain_size(self) -> int:
+        """Bytes that the segments decode to."""
+        return sum(self.index.segments[number].blocks for number in self.segments) * BLOCK
 
     @property
     def requests(self) -> int:

@@ -99,12 +99,13 @@ class FramePull:
     def plan(self) -> FramePlan:
         """Find out what is here already and what has to be fetched. Of the registry, only indexes are read.
 
+        Nothing is written: the partial file may be open for reading only.
+
         Raises:
-            StorageError: the partial file cannot be prepared.
             UnreachableError: the registry failed for good.
         """
         toc = self._toc
-        right = self._take_up()
+        right = self._right()
         wanted = wanted_frames(toc, right)
         deltas = DeltaChoice(self._blobs, self._found, toc, self._seeds, self._progress, enabled=self._use_deltas)
         reuse = Reuse.find(toc, wanted, self._blobs, self._seeds, self._progress, deltas, self._blobs.link())
@@ -122,18 +123,23 @@ class FramePull:
         )
         return FramePlan(reuse, way, ways, moved)
 
-    def run(self, plan: FramePlan) -> Moved:
+    def run(self, plan: FramePlan, *, further: int = 0) -> Moved:
         """Do what the plan says; what a seed, the delta or the crumbs turn out not to hold is fetched instead.
+
+        Args:
+            plan: what to do.
+            further: bytes for which there has to be room as well.
 
         Raises:
             ContentError: a frame is not what the table of contents promises.
             StorageError: there is no room for the disk.
         """
         toc, reuse, delta = self._toc, plan.reuse, plan.way.delta
-        self._partial.require_room(int(toc.plain_sizes[[*reuse.frames, *reuse.missing]].sum(dtype=np.uint64)))
         rebuilder = Rebuilder(toc, self._partial.fd)
         for seed in self._seeds:
             rebuilder.add_seed(seed.fd)
+        self._require_room(plan, rebuilder, further)
+        self._prepare(plan.ways.right)
         rebuilt = [*reuse.frames, *(delta.covered if delta is not None else ())]
         with early_writeback(self._partial.fd), ExitStack() as stack:
             # One waits for the processor, the other for the network.
@@ -155,6 +161,17 @@ class FramePull:
             cloned=rebuilder.cloned,
         )
 
+    def _require_room(self, plan: FramePlan, rebuilder: Rebuilder, further: int) -> None:
+        """Check that what will be written fits: the disk and the delta's blocks, but not what will be cloned."""
+        reuse, sizes, partial = plan.reuse, self._toc.plain_sizes, self._partial
+        needed = further + int(sizes[[*reuse.frames, *reuse.missing]].sum(dtype=np.uint64))
+        needed += plan.way.delta.plain_size if plan.way.delta is not None else 0
+        if needed > partial.free:
+            with storage_errors(partial.target), tempfile.TemporaryFile(dir=partial.target.parent) as trial:
+                rebuilder.try_cloning(trial.fileno())
+            needed -= sum(int(sizes[each]) for each in reuse.frames if rebuilder.would_clone(reuse.pieces(each)))
+        partial.require_room(needed)
+
     def _expand(
         self, delta: DeltaPlan, reuse: Reuse, rebuilder: Rebuilder, rebuilding: Rebuilding, stack: ExitStack
     ) -> list[int]:
@@ -165,7 +182,8 @@ class FramePull:
         with storage_errors(self._partial.target):
             file = tempfile.TemporaryFile(dir=self._partial.target.parent)  # noqa: SIM115 - closed by the stack
             spare = stack.enter_context(file).fileno()
-        rebuilder.add_seed(spare)
+        # Cloning what was just written would wait for it to reach the storage.
+        rebuilder.add_seed(spare, may_clone=False)
         growth = Growth(reuse, len(self._seeds))
 
         def made(offset: int, hints: Hashes) -> None:
@@ -208,16 +226,18 @@ class FramePull:
         # A delta is one more seed, the last, which nobody asked about.
         return tuple(SeedUse(seed.path, size) for seed, size in zip(self._seeds, used, strict=False) if size)
 
-    def _take_up(self) -> Mask:
-        """Survey what an earlier pull left, and bring the file to its size with nothing wrong where zeros belong."""
-        toc, partial = self._toc, self._partial
-        if os.fstat(partial.fd).st_size == 0:
-            partial.resize(toc.disk.size)
+    def _right(self) -> Mask:
+        """Survey what an earlier pull left."""
+        toc, fd = self._toc, self._partial.fd
+        if os.fstat(fd).st_size == 0:
             empty: Mask = toc.kinds == Kind.ZERO
             return empty
-        partial.resize(toc.disk.size)
         with self._progress.task("checking what is here", toc.data_bytes) as task:
-            right = survey(partial.fd, toc, self._jobs, task)
+            return survey(fd, toc, self._jobs, task)
+
+    def _prepare(self, right: Mask) -> None:
+        """Bring the file to its size, with nothing wrong where zeros belong."""
+        toc, partial = self._toc, self._partial
+        partial.resize(toc.disk.size)
         for frame in np.flatnonzero((toc.kinds == Kind.ZERO) & ~right).tolist():
             punch_hole(partial.fd, int(toc.disk_offsets[frame]), toc.plain_size(frame))
-        return right
