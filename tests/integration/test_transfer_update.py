@@ -162,7 +162,7 @@ def test_a_seed_that_changes_in_the_middle_costs_only_a_fetch(registry, publishe
     get(registry, "1", seed)
     run = frames.FramePull.run
 
-    def changed(self, plan):
+    def changed(self, plan, **options):
         if how == "rewritten":
             with seed.open("r+b") as file:
                 for at in range(0, 64 * MIB, 2 * MIB):
@@ -172,7 +172,7 @@ def test_a_seed_that_changes_in_the_middle_costs_only_a_fetch(registry, publishe
             os.truncate(seed, 9 * MIB)
         else:
             seed.unlink()
-        return run(self, plan)
+        return run(self, plan, **options)
 
     monkeypatch.setattr(frames.FramePull, "run", changed)
     result = get(registry, "2", tmp_path / "b.raw")
@@ -434,13 +434,13 @@ def test_a_seed_that_changes_before_its_delta_is_expanded_costs_only_a_fetch(
     get(registry, "1", tmp_path / "a.raw")
     run = frames.FramePull.run
 
-    def changed(self, plan):
+    def changed(self, plan, **options):
         assert plan.way.delta is not None
         with (tmp_path / "a.raw").open("r+b") as file:
             for at in range(2 * MIB, 10 * MIB, 512 * 1024):
                 file.seek(at)
                 file.write(noise(f"guest {at}", 4096))
-        return run(self, plan)
+        return run(self, plan, **options)
 
     monkeypatch.setattr(frames.FramePull, "run", changed)
     get(registry, "2", tmp_path / "b.raw")
