@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/delta.py [OLD.raw NEW.raw] [--svg FILE] [--table FILE] [--quick]. OLD and NEW are a disk before
 and after an update; without them they are made from this machine's packages. Needs docker-registry, skopeo, zstd, curl,
-e2fsprogs and qemu-img; casync joins in where it is installed. Everything is on loopback and counted; ratios are what to
+e2fsprogs and qemu-img; casync and ntfs-3g (pairs of NTFS disks) join in where they are installed. Everything is on loopback and counted; ratios are what to
 look at. docs/updates.md shows the picture and the table of one run.
 """
 
@@ -261,6 +261,24 @@ def hops(lab: Lab, megabytes: int) -> list[list[str]]:
     return table
 
 
+def windows(folder: Path, tree: Path) -> list[tuple[str, Path, Path, str]]:
+    """Make pairs of NTFS disks: updated in place and made afresh, at a block of 4096 bytes and at sector 63."""
+    system = pairs.ntfs(tree, folder / "ntfs.raw", "400M")
+    if system is None:
+        print("  NTFS: left out; install ntfs-3g, which has mkntfs and ntfscp")
+        return []
+    changed = pairs.update(tree, 99)
+    updated = pairs.ntfs_update(system, tree, changed, folder / "ntfs-updated.raw")
+    afresh = pairs.ntfs(tree, folder / "ntfs-afresh.raw", "400M")
+    made = []
+    for sector in (2048, 63):
+        old, new, again = (
+            pairs.partitioned(each, folder / f"{each.stem}-{sector}.raw", sector) for each in (system, updated, afresh)
+        )
+        made += [(f"NTFS at {sector}, in place", old, new, "raw"), (f"NTFS at {sector}, afresh", old, again, "raw")]
+    return made
+
+
 def others(lab: Lab, old: Path, new: Path, tree: Path | None) -> None:
     """Kinds of disks that give little or nothing to reuse: never worse than the whole by more than 1 %."""
     print("\nOther kinds of disks: bytes moved from OLD to NEW, against the whole blob (1.01)")
@@ -276,9 +294,8 @@ def others(lab: Lab, old: Path, new: Path, tree: Path | None) -> None:
     made.append(("moved by 1337 bytes", old, pairs.shifted(new, folder / "shifted.raw", 1337), "raw"))
     noise = [pairs.incompressible(folder / f"noise{number}.raw", 200, number) for number in range(2)]
     made.append(("incompressible", *noise, "raw"))
-    if tree is not None and (one := pairs.ntfs(tree, folder / "ntfs1.raw", "1G")):
-        pairs.update(tree, 99)
-        made.append(("NTFS", one, pairs.ntfs(tree, folder / "ntfs2.raw", "1G"), "raw"))
+    if tree is not None:
+        made += windows(folder, tree)
     for number, (kind, one, two, disk_type) in enumerate(made):
         lab.fresh()
         name, flags = f"other{number}", ("--arch", "x86_64", "--type", disk_type, *QUIET)

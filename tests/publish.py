@@ -17,15 +17,20 @@ from haulout.oci.descriptor import EMPTY
 from haulout.registry import ConnectionOptions, Registries
 
 
-def publish_blob(server, repository, tag, blob, title, disk_type, architecture="x86_64", media_type="application/zstd"):
-    """Publish ``blob`` as the only disk of a tag, in the form of Podman machine; without a title if it is None."""
+def publish_blob(
+    server, repository, tag, blob, title, disk_type, architecture="x86_64", media_type="application/zstd", disk=None
+):
+    """Publish ``blob`` as the only disk of a tag, in the form of Podman machine; without a title if it is None.
+
+    ``disk`` is what the manifest states of the plain disk, if anything.
+    """
     reference = parse_reference(f"{server.host}/{repository}:{tag}")
     assert isinstance(reference, RegistryReference)
     with Registries(ConnectionOptions()) as registries, registries.repository(reference, push=True) as store:
         layer = Descriptor.of(media_type, blob, annotations={} if title is None else {keys.TITLE: title})
         store.push_blob(layer, lambda: io.BytesIO(blob))
         store.push_blob(EMPTY, lambda: io.BytesIO(b"{}"))
-        manifest = empty_config_manifest((layer,))
+        manifest = empty_config_manifest((layer,), annotations={} if disk is None else {keys.DISK: str(disk)})
         described = store.push_manifest(manifest.to_bytes(), manifest.media_type)
         entry = Descriptor(
             described.media_type,

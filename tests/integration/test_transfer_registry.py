@@ -10,9 +10,11 @@ import sys
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+import zstandard
 from tests.disks import MIB, leftovers, qcow2_disk, raw_disk, sha256
 from tests.publish import publish_blob
 from tests.servers import docker_registry, needs, nginx
@@ -23,13 +25,14 @@ from haulout.errors import (
     ConflictError,
     ContentError,
     DeniedError,
+    DigestMismatch,
     NoMatchingDisk,
     NotFoundError,
     StorageError,
     UnsafeDiskError,
     UsageError,
 )
-from haulout.oci import Architecture, Index, Manifest, parse_any, parse_reference
+from haulout.oci import Architecture, Digest, Index, Manifest, SizedDigest, parse_any, parse_reference
 from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions
@@ -400,6 +403,48 @@ def test_a_mirror_that_sends_damage_is_passed_over(registry, tmp_path, monkeypat
     assert sha256(tmp_path / "out.raw") == sha256(disk)
 
 
+def test_a_mirror_that_dies_in_the_middle_is_left_for_the_next(registry, tmp_path, monkeypatch):
+    disk = raw_disk(tmp_path / "d.raw")
+    data = subprocess.run(["zstd", "-q", "-c", disk], check=True, stdout=subprocess.PIPE).stdout
+    publish_blob(registry, "team/machine", "5.0", data, "m.raw.zst", "applehv")
+    begun = []
+
+    def dies(request):
+        if request.method != "GET" or "/blobs/" not in request.path:
+            return None
+        begun.append(request.range)
+        return replace(mirror.answer(request), cut=len(data) // 2 if len(begun) == 1 else 0)
+
+    (tmp_path / "second").mkdir()
+    with SimulatedRegistry(before=dies) as mirror, docker_registry(tmp_path / "second") as second:
+        both = ["--src-tls-verify=false", "--dest-tls-verify=false"]
+        source = f"docker://{registry.host}/team/machine:5.0"
+        for server in (mirror, second):
+            copy = f"docker://{server.host}/team/machine:5.0"
+            subprocess.run(["skopeo", "copy", "-q", "--all", "--preserve-digests", *both, source, copy], check=True)
+        begun.clear()
+        config = tmp_path / "registries.conf"
+        mirrors = "".join(
+            f'[[registry.mirror]]\nlocation = "{server.host}"\ninsecure = true\n' for server in (mirror, second)
+        )
+        config.write_text(f'[[registry]]\nlocation = "{registry.host}"\n{mirrors}')
+        monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(config))
+        before = registry.count("GET", "/blobs/")
+        pulled = pull(
+            reference(registry),
+            architecture=X86,
+            disk_type=DiskType.APPLEHV,
+            output=tmp_path / "out.raw",
+            connections=ConnectionOptions(attempts=2, stall_seconds=2.0, connect_seconds=2.0),
+        )
+        assert len(begun) > 1
+        assert second.count("GET", "/blobs/") > 0
+        assert registry.count("GET", "/blobs/") == before
+    assert pulled.moved.fetched == len(data)
+    assert pulled.traffic.received < 1.2 * len(data)
+    assert sha256(tmp_path / "out.raw") == sha256(disk)
+
+
 def test_a_delta_from_nowhere_is_refused_before_anything_is_uploaded(registry, tmp_path):
     disk = raw_disk(tmp_path / "d.raw")
     with pytest.raises(NotFoundError):
@@ -450,3 +495,27 @@ def test_a_disk_that_is_written_to_while_it_is_read_is_not_published(registry, t
         push(reference(registry), [DiskSource(disk, X86)], progress=Writing())
     with pytest.raises(NotFoundError):
         resolve(reference(registry), architecture=X86)
+
+
+@pytest.mark.parametrize("packed", [zstandard.compress, bytes], ids=["compressed", "plain"])
+def test_a_disk_that_is_not_what_its_publisher_states(registry, tmp_path, packed):
+    disk = raw_disk(tmp_path / "disk.raw", data_mib=2)
+    plain = disk.read_bytes()
+    stated = SizedDigest(Digest("0" * 64), len(plain))
+    publish_blob(registry, "team/machine", "5.0", packed(plain), "m.raw", "applehv", disk=stated)
+    out = tmp_path / "out.raw"
+    with pytest.raises(DigestMismatch):
+        pull(reference(registry), architecture=X86, output=out, check_disk=True)
+    assert leftovers(tmp_path) == []
+    assert not out.exists()
+    assert pull(reference(registry), architecture=X86, output=out).status == "pulled"
+    assert pull(reference(registry), architecture=X86, output=out).status == "present"
+    with pytest.raises(DigestMismatch):
+        pull(reference(registry), architecture=X86, output=out, check_disk=True)
+    assert out.read_bytes() == plain
+
+    stated = SizedDigest(Digest.of(plain), len(plain) + 4096)
+    publish_blob(registry, "team/machine", "5.1", packed(plain), "m.raw", "applehv", disk=stated)
+    with pytest.raises(ContentError, match="its manifest says"):
+        pull(reference(registry, "5.1"), architecture=X86, output=tmp_path / "more.raw")
+    assert leftovers(tmp_path) == []

@@ -8,22 +8,24 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 from tests.disks import MIB, leftovers, noise, qcow2_disk, raw_disk, sha256
+from tests.mounts import mounted
 from tests.servers import docker_registry, needs
 from tests.simulators.registry import SimulatedRegistry
 
 from haulout.chunked.toc import Toc
 from haulout.disk import DiskFormat, DiskType
+from haulout.disk.sparse import data_extents
 from haulout.errors import NotFoundError, StorageError
 from haulout.oci import Architecture, parse_reference
 from haulout.registry import ConnectionOptions
-from haulout.transfer import DiskSource, delta, pull, push
+from haulout.transfer import DiskSource, delta, pull, push, resolve
 from haulout.transfer.fetching import frames
 from haulout.transfer.fetching.seeds import SeedNotes
+from haulout.transfer.target import open_partial
 
 pytestmark = [pytest.mark.tools, needs("docker-registry")]
 X86 = Architecture.X86_64
@@ -160,7 +162,7 @@ def test_a_seed_that_changes_in_the_middle_costs_only_a_fetch(registry, publishe
     get(registry, "1", seed)
     run = frames.FramePull.run
 
-    def changed(self, plan):
+    def changed(self, plan, **options):
         if how == "rewritten":
             with seed.open("r+b") as file:
                 for at in range(0, 64 * MIB, 2 * MIB):
@@ -170,7 +172,7 @@ def test_a_seed_that_changes_in_the_middle_costs_only_a_fetch(registry, publishe
             os.truncate(seed, 9 * MIB)
         else:
             seed.unlink()
-        return run(self, plan)
+        return run(self, plan, **options)
 
     monkeypatch.setattr(frames.FramePull, "run", changed)
     result = get(registry, "2", tmp_path / "b.raw")
@@ -312,24 +314,6 @@ def test_a_registry_that_ignores_ranges_half_way_is_read_whole(disks, tmp_path):
     assert len(ranged) > 3
 
 
-@contextmanager
-def mounted(folder, kind):
-    """A small file system of some kind in a file, or skip."""
-    image, place = folder / f"{kind}.img", folder / kind
-    with image.open("wb") as file:
-        file.truncate(512 * MIB)
-    place.mkdir()
-    make = {"btrfs": ["mkfs.btrfs", "-q", image], "xfs": ["mkfs.xfs", "-q", image]}[kind]
-    subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
-    done = subprocess.run(["mount", "-o", "loop", image, place], capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no {kind} can be mounted here: {done.stderr.decode().strip()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", place], check=True)
-
-
 @needs("mkfs.btrfs", "mkfs.xfs", "mount")
 @pytest.mark.parametrize("kind", ["btrfs", "xfs"])
 def test_where_the_file_system_can_blocks_are_shared(registry, published, disks, tmp_path, kind):
@@ -339,6 +323,36 @@ def test_where_the_file_system_can_blocks_are_shared(registry, published, disks,
         assert sha256(place / "b.raw") == sha256(disks[1])
         # All but frames that hold zeros, and the last.
         assert result.moved.cloned > 0.9 * sum(use.size for use in result.moved.seeds) > 17 * MIB
+
+
+@needs("mkfs.btrfs", "mount")
+def test_what_is_cloned_needs_no_room(registry, published, disks, tmp_path):
+    with mounted(tmp_path, "btrfs", megabytes=128) as place:
+        get(registry, "1", place / "a.raw")
+        room = os.statvfs(place)
+        with (place / "ballast").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, room.f_bavail * room.f_frsize - 14 * MIB)
+        result = get(registry, "2", place / "b.raw")
+        assert sha256(place / "b.raw") == sha256(disks[1])
+        assert result.moved.cloned > 14 * MIB
+
+
+@needs("mount")
+def test_a_dry_run_needs_no_folder_that_can_be_written_and_changes_nothing(registry, published, disks, tmp_path):
+    with mounted(tmp_path, "tmpfs", "size=64m") as place:
+        get(registry, "1", place / "a.raw")
+        with open_partial(place / "b.raw", planned_blob(registry)) as partial:
+            os.pwrite(partial.fd, disks[1].read_bytes()[: 4 * MIB], 0)
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        before = {path.name: path.stat() for path in place.iterdir()}
+        planned = get(registry, "2", place / "b.raw", dry_run=True)
+        assert planned.status == "planned"
+        assert planned.moved.reused > MIB
+        assert {path.name: path.stat() for path in place.iterdir()} == before
+
+
+def planned_blob(registry):
+    return resolve(reference(registry, "2"), architecture=X86).layer.digest
 
 
 # Published deltas
@@ -420,13 +434,13 @@ def test_a_seed_that_changes_before_its_delta_is_expanded_costs_only_a_fetch(
     get(registry, "1", tmp_path / "a.raw")
     run = frames.FramePull.run
 
-    def changed(self, plan):
+    def changed(self, plan, **options):
         assert plan.way.delta is not None
         with (tmp_path / "a.raw").open("r+b") as file:
             for at in range(2 * MIB, 10 * MIB, 512 * 1024):
                 file.seek(at)
                 file.write(noise(f"guest {at}", 4096))
-        return run(self, plan)
+        return run(self, plan, **options)
 
     monkeypatch.setattr(frames.FramePull, "run", changed)
     get(registry, "2", tmp_path / "b.raw")
@@ -477,3 +491,28 @@ def test_a_seed_too_small_to_matter_costs_nothing(registry, published, tmp_path)
     with_seed = get(registry, "2", tmp_path / "a.raw", seeds=[tmp_path / "tiny"], find_seeds=False)
     without = get(registry, "2", tmp_path / "b.raw", find_seeds=False)
     assert with_seed.moved.fetched == without.moved.fetched
+
+
+@needs("mount")
+def test_a_delta_whose_blocks_do_not_fit_is_refused_before_anything_is_fetched(registry, with_delta, rebuilt, tmp_path):
+    whole = sum(extent.length for extent in stored_parts_of(rebuilt[1]))
+    with mounted(tmp_path, "tmpfs", f"size={whole + 4 * MIB}") as place:
+        with pytest.raises(StorageError, match="bytes are needed"):
+            get(registry, "2", place / "b.raw", seeds=[rebuilt[0]], find_seeds=False)
+        assert leftovers(place) == []
+    with mounted(tmp_path / "roomy", "tmpfs", f"size={whole + 12 * MIB}") as place:
+        assert get(registry, "2", place / "b.raw", seeds=[rebuilt[0]], find_seeds=False).moved.delta is not None
+
+
+@needs("mount", "qemu-img")
+def test_a_conversion_that_does_not_fit_beside_the_disk_is_refused_before(registry, published, disks, tmp_path):
+    whole = sum(extent.length for extent in stored_parts_of(disks[1]))
+    with mounted(tmp_path, "tmpfs", f"size={whole + 4 * MIB}") as place:
+        with pytest.raises(StorageError, match="bytes are needed"):
+            get(registry, "2", place / "b.qcow2", as_format=DiskFormat.QCOW2, find_seeds=False)
+        assert leftovers(place) == []
+
+
+def stored_parts_of(disk):
+    with disk.open("rb") as file:
+        return list(data_extents(file.fileno(), disk.stat().st_size))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
+import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -17,18 +17,18 @@ from haulout.chunked.frames import FrameCompressor
 from haulout.chunked.framing import Kind
 from haulout.chunked.pack import pack
 from haulout.chunked.plan import Link, hint_ranges, slices
-from haulout.chunked.rebuild import Rebuilder, rebuild_all
+from haulout.chunked.rebuild import Rebuilder, Rebuilding
 from haulout.chunked.seeds import (
     MISSING,
     ZEROS,
     Piece,
     SeedIndex,
     Wanted,
+    known_parts,
     read_pieces,
     same_frames,
     scan,
     stored_parts,
-    unshared_parts,
 )
 from haulout.disk.sparse import Extent
 from haulout.progress import NullProgress
@@ -176,15 +176,15 @@ def test_frames_of_a_known_disk_are_found_by_digest(disk, tmp_path):
 
 def test_of_a_known_disk_only_what_the_other_lacks_is_searched(disk, tmp_path):
     data, toc, _, _ = disk
-    assert unshared_parts(toc, toc) == []
+    assert known_parts(toc, toc, shared=False) == []
     changed = bytearray(data)
     changed[5 * MIB] ^= 1
     other, _, _ = packed(tmp_path / "m", bytes(changed))
-    parts = unshared_parts(toc, other)
+    parts = known_parts(toc, other, shared=False)
     assert any(part.offset <= 5 * MIB < part.end for part in parts)
     assert sum(part.length for part in parts) < 2 * MIB
     nothing, _, _ = packed(tmp_path / "n", noise("nothing alike", MIB))
-    assert sum(part.length for part in unshared_parts(toc, nothing)) == toc.hints.size // 8 * BLOCK
+    assert sum(part.length for part in known_parts(toc, nothing, shared=False)) == toc.hints.size // 8 * BLOCK
 
 
 def rebuilt(toc, hint_values, seeds, out, *, spoil=lambda: None):
@@ -201,7 +201,10 @@ def rebuilt(toc, hint_values, seeds, out, *, spoil=lambda: None):
     rebuilder = Rebuilder(toc, out)
     for seed in seeds:
         rebuilder.add_seed(seed)
-    failed = rebuild_all(rebuilder, frames, pieces, jobs=2, stop=threading.Event(), task=TASK)
+    with Rebuilding(rebuilder, 2, TASK) as rebuilding:
+        rebuilding.add(frames[:3], pieces)
+        rebuilding.add(frames[3:], pieces)
+        failed = rebuilding.finish()
     return failed, rebuilder
 
 
@@ -236,16 +239,23 @@ def test_a_seed_that_changes_under_us_gives_nothing_wrong(disk, tmp_path):
             assert (ours == data[start : start + toc.plain_size(frame)]) == (frame not in failed)
 
 
-def test_work_that_is_told_to_stop_begins_nothing_more(disk, tmp_path):
+def test_work_that_is_left_begins_nothing_more(disk, tmp_path):
     data, toc, _, _ = disk
-    stop = threading.Event()
-    stop.set()
+    begun = []
+
+    def pieces(frame):
+        begun.append(frame)
+        time.sleep(0.2)
+        return []
+
     with opened(tmp_path / "a", data) as seed, opened(tmp_path / "out", b"") as out:
         os.ftruncate(out, toc.disk.size)
         rebuilder = Rebuilder(toc, out)
         rebuilder.add_seed(seed)
         frames = np.flatnonzero(toc.kinds == Kind.DATA).tolist()
-        rebuild_all(rebuilder, frames, lambda _: [], jobs=2, stop=stop, task=TASK)
+        with Rebuilding(rebuilder, 2, TASK) as rebuilding:
+            rebuilding.add(frames, pieces)
+        assert len(begun) <= 2 < len(frames)
         assert os.fstat(out).st_blocks == 0
 
 

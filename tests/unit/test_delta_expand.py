@@ -37,8 +37,8 @@ def changed(plain: bytes, every: int = BLOCK) -> bytes:
 @pytest.fixture(scope="module")
 def pair():
     """An old and a new disk with two segments of changed blocks, and one of blocks that resemble nothing."""
-    old = noise("old", 8 * MIB)
-    return old, changed(old) + noise("new", 2 * MIB)
+    old = noise("old", 2 * SEGMENT_BLOCKS * BLOCK)
+    return old, changed(old) + noise("new", SEGMENT_BLOCKS * BLOCK // 2)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def delta(pair, tmp_path_factory):
 def test_what_resembles_the_old_costs_little_and_the_rest_its_size(delta):
     sizes = [segment.stop - segment.start for segment in delta.index.segments]
     assert max(sizes[:2]) < 64 * 1024
-    assert 2 * MIB < sizes[2] < 2 * MIB + 1024
+    assert 4 * MIB < sizes[2] < 4 * MIB + 1024
     assert delta.index.segments[2].reference == 0
 
 
@@ -67,7 +67,7 @@ def test_neighbours_are_fetched_in_one_request(delta, pair, tmp_path):
 
     with opened(tmp_path / "held", pair[0]) as fd, opened(tmp_path / "out", b"") as out:
         seeds = SeedIndex([scan(fd, Wanted(delta.index.reference_hints), TASK)])
-        assert expand(delta.index, [2, 1, 0, 1], Counting(), blob, seeds, [fd], out, TASK) == 10 * MIB
+        assert expand(delta.index, [2, 1, 0, 1], Counting(), blob, seeds, [fd], out, TASK) == 20 * MIB
         assert asked == [(0, blob.size)]
         asked.clear()
         expand(delta.index, [0, 2], Counting(), blob, seeds, [fd], out, TASK)
@@ -86,7 +86,7 @@ def test_a_server_that_ignores_ranges_is_read_once(delta, pair, tmp_path):
     with opened(tmp_path / "held", pair[0]) as fd, opened(tmp_path / "out", b"") as out:
         seeds = SeedIndex([scan(fd, Wanted(delta.index.reference_hints), TASK)])
         expand(delta.index, [1, 2], Whole(), blob, seeds, [fd], out, TASK)
-        got = hash_blocks(memoryview(os.pread(out, 16 * MIB, 0)))
+        got = hash_blocks(memoryview(os.pread(out, 32 * MIB, 0)))
     assert len(asked) == 1
     assert got.tolist() == delta.expected([1, 2]).tolist()
 
@@ -94,8 +94,8 @@ def test_a_server_that_ignores_ranges_is_read_once(delta, pair, tmp_path):
 def test_the_old_disk_is_found_in_any_file_and_in_several(delta, pair, tmp_path):
     """Blocks in another order, with strangers between them, and half of them in a second file."""
     blocks = [pair[0][at : at + BLOCK] for at in range(0, len(pair[0]), BLOCK)]
-    first = b"".join(blocks[1024:][::-1]) + noise("stranger", 3 * BLOCK)
-    second = bytes(BLOCK) + b"".join(blocks[:1024])
+    first = b"".join(blocks[2048:][::-1]) + noise("stranger", 3 * BLOCK)
+    second = bytes(BLOCK) + b"".join(blocks[:2048])
     store, blob = delta.store()
     with (
         opened(tmp_path / "first", first) as one,
@@ -106,7 +106,7 @@ def test_the_old_disk_is_found_in_any_file_and_in_several(delta, pair, tmp_path)
         seeds = SeedIndex([scan(one, wanted, TASK), scan(two, wanted, TASK)])
         assert usable_segments(delta.index, seeds) == [0, 1, 2]
         expand(delta.index, [0, 1, 2], store, blob, seeds, [one, two], out, TASK)
-        assert hash_blocks(memoryview(os.pread(out, 16 * MIB, 0))).tolist() == delta.expected().tolist()
+        assert hash_blocks(memoryview(os.pread(out, 32 * MIB, 0))).tolist() == delta.expected().tolist()
 
 
 def test_another_base_makes_only_what_needs_none(delta, tmp_path):
@@ -139,9 +139,9 @@ def test_a_seed_that_changes_after_the_scan_spoils_blocks_and_no_more(delta, pai
     with opened(tmp_path / "held", pair[0]) as fd, opened(tmp_path / "out", b"") as out:
         seeds = SeedIndex([scan(fd, Wanted(delta.index.reference_hints), TASK)])
         os.pwrite(fd, noise("booted", MIB), MIB)
-        os.ftruncate(fd, 7 * MIB)
-        assert expand(delta.index, [0, 1, 2], store, blob, seeds, [fd], out, TASK) == 10 * MIB
-        wrong = hash_blocks(memoryview(os.pread(out, 16 * MIB, 0))) != delta.expected()
+        os.ftruncate(fd, 15 * MIB)
+        assert expand(delta.index, [0, 1, 2], store, blob, seeds, [fd], out, TASK) == 20 * MIB
+        wrong = hash_blocks(memoryview(os.pread(out, 32 * MIB, 0))) != delta.expected()
     assert 256 <= wrong.sum() <= 600
 
 
@@ -154,7 +154,7 @@ def test_a_lying_hint_spoils_blocks_and_no_more(delta, pair, tmp_path):
         numbers[:10] = numbers[500:510]
         seeds = SeedIndex([Blocks(found.hints, numbers)])
         expand(delta.index, [0, 1, 2], store, blob, seeds, [fd], out, TASK)
-        wrong = hash_blocks(memoryview(os.pread(out, 16 * MIB, 0))) != delta.expected()
+        wrong = hash_blocks(memoryview(os.pread(out, 32 * MIB, 0))) != delta.expected()
     assert 1 <= wrong.sum() <= 40
 
 
@@ -168,7 +168,7 @@ def test_a_blob_cut_short_gives_what_came(delta, pair, tmp_path):
 
     with opened(tmp_path / "held", pair[0]) as fd, opened(tmp_path / "out", b"") as out:
         seeds = SeedIndex([scan(fd, Wanted(delta.index.reference_hints), TASK)])
-        assert expand(delta.index, [0, 1, 2], Cut(), blob, seeds, [fd], out, TASK) == 8 * MIB
+        assert expand(delta.index, [0, 1, 2], Cut(), blob, seeds, [fd], out, TASK) == 16 * MIB
 
 
 def test_a_blob_that_is_not_there_gives_nothing(delta, pair, tmp_path):

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.disks import leftovers
+from tests.mounts import mounted
+from tests.servers import needs
 
 from haulout.errors import ConflictError, StorageError
 from haulout.oci import Digest
 from haulout.transfer import target as module
-from haulout.transfer.target import check_target, open_partial, storage_errors, sweep
+from haulout.transfer.target import check_target, look_at_partial, open_partial, storage_errors, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -276,3 +278,47 @@ def test_what_another_process_began_after_the_result_appeared_is_not_discarded(t
             second.discard()
     assert target.read_bytes() == b"first"
     assert leftovers(tmp_path) == []
+
+
+_GIVEN_AWAY = """
+import ctypes, os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from haulout.oci import Digest
+from haulout.transfer.target import open_partial
+ctypes.CDLL(None).setfsuid(12345)
+for _ in range(2):
+    with open_partial(Path(sys.argv[2]), Digest("a" * 64)) as partial:
+        print(os.geteuid(), os.fstat(partial.fd).st_uid)
+        os.pwrite(partial.fd, b"half of it", 0)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files that belong to somebody else")
+def test_where_our_files_belong_to_somebody_else_a_pull_can_be_taken_up():
+    """As on FAT, or for root over NFS: what is made here has an owner that we are not."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        Path(name).chmod(0o777)
+        argv = [sys.executable, "-c", _GIVEN_AWAY, str(SOURCE), f"{name}/disk.raw"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("0 12345\n0 12345\n", "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_partial_that_somebody_else_made_is_refused(tmp_path):
+    with open_partial(tmp_path / "disk.raw", A) as partial:
+        os.pwrite(partial.fd, b"half of it", 0)
+        os.chown(partial.path, 12345, 12345)
+    with pytest.raises(StorageError, match="not made by a pull"), open_partial(tmp_path / "disk.raw", A):
+        pass
+
+
+@needs("mount")
+def test_looking_at_a_partial_needs_no_folder_that_can_be_written(tmp_path):
+    with mounted(tmp_path, "tmpfs", "size=1m") as place:
+        with open_partial(place / "disk.raw", A) as partial:
+            os.pwrite(partial.fd, b"half of it", 0)
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        with look_at_partial(place / "disk.raw", A) as seen, look_at_partial(place / "disk.raw", B) as other:
+            assert os.pread(seen.fd, 100, 0) == b"half of it"
+            assert os.fstat(other.fd).st_size == 0

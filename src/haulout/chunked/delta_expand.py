@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import zstandard
 
-from haulout.chunked.blocks import BLOCK
+from haulout.chunked.blocks import BLOCK, hash_blocks
 from haulout.chunked.delta import MAX_SEGMENT_BLOCKS
 from haulout.chunked.seeds import MISSING, ZEROS, read_pieces
 from haulout.disk.writing import write_all
 from haulout.errors import ContentError, InvalidDelta, NotFoundError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from haulout.chunked.blocks import Hashes
     from haulout.chunked.delta import DeltaIndex, Segment
     from haulout.chunked.seeds import SeedIndex
     from haulout.content.ports import BlobReader, BlobStream
@@ -71,6 +72,7 @@ def expand(  # noqa: PLR0913, PLR0917 - two blobs' worth of places: where it com
     task: Task,
     *,
     jobs: int = 1,
+    made: Callable[[int, Hashes], None] = lambda _offset, _hints: None,
 ) -> int:
     """Fetch and decode ``segments`` and write their new blocks to ``fd``, one after another from its start.
 
@@ -87,6 +89,7 @@ def expand(  # noqa: PLR0913, PLR0917 - two blobs' worth of places: where it com
         fd: an empty file.
         task: advanced by the bytes of the blob that were used.
         jobs: segments decoded at a time; each takes up to 40 MiB.
+        made: told, on any thread, of new blocks that were written: the offset of the first, and the hints of them all.
 
     Returns:
         The bytes written.
@@ -108,6 +111,7 @@ def expand(  # noqa: PLR0913, PLR0917 - two blobs' worth of places: where it com
             return 0
         write_all(fd, plain, places[number])
         task.advance(len(frame))
+        made(places[number], hash_blocks(memoryview(plain)))
         return len(plain)
 
     written = 0

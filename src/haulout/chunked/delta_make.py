@@ -38,14 +38,15 @@ if TYPE_CHECKING:
 DEFAULT_LEVEL: Final = 12
 """zstd level of a delta: 13 to 17 take five times as long for half a per cent, 19 seven times for 6 % (measured)."""
 
-SEGMENT_BLOCKS: Final = 1024
-"""New blocks in a segment (4 MiB): what a reader loses where it lacks a part of the reference."""
+SEGMENT_BLOCKS: Final = 2048
+"""New blocks in a segment (8 MiB): what a reader loses where it lacks a part of the reference."""
 
 MAX_JOBS: Final = 6
 """Segments compressed at a time, however many processors there are; each takes up to 250 MiB at the default level."""
 
-_NEIGHBOURS: Final = 2
-"""Old blocks taken on either side of one that shares a feature."""
+_NEIGHBOURS: Final = 16
+"""Old blocks taken on either side of one that shares a feature, where there is room: what lies between two of them is
+mostly alike as well, and a block that is missing costs far more than the hint of one too many."""
 _FINEST: Final = 6
 _MOST_FEATURES: Final = 1 << 22
 _MOST_OLD_FEATURES: Final = 1 << 26

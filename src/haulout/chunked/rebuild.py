@@ -11,9 +11,11 @@ import hashlib
 import os
 import struct
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, Self
 
+from haulout.chunked.blocks import BLOCK
 from haulout.chunked.seeds import ZEROS, read_pieces
 from haulout.disk.writing import write_all
 from haulout.errors import StorageError
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from haulout.chunked.seeds import Piece
     from haulout.chunked.toc import Toc
     from haulout.progress import Task
+
+    _Pieces = Callable[[int], Sequence[Piece]]
 
 _FICLONERANGE: Final = 0x4020940D  # <linux/fs.h>
 _CLONE_RANGE: Final = struct.Struct("@qQQQ")
@@ -48,12 +52,24 @@ class Rebuilder:
         self.cloned = 0
         """Of these, bytes that share their storage with the seed."""
 
-    def add_seed(self, fd: int) -> None:
+    def add_seed(self, fd: int, *, may_clone: bool = True) -> None:
         """Take one more open file to read from; pieces name it by its number, counted from 0."""
         with self._lock:
             self._seeds.append(fd)
-            self._may_clone.append(True)
+            self._may_clone.append(may_clone)
             self.used.append(0)
+
+    def try_cloning(self, trial: int) -> None:
+        """Find out, by cloning a block of each seed into the open file ``trial``, from which of them frames will be."""
+        for number, seed in enumerate(self._seeds):
+            try:
+                fcntl.ioctl(trial, _FICLONERANGE, _CLONE_RANGE.pack(seed, 0, BLOCK, 0))
+            except OSError:
+                self._may_clone[number] = False
+
+    def would_clone(self, pieces: Sequence[Piece]) -> bool:
+        """Whether a frame of these pieces is to share its storage, as far as is known."""
+        return all(piece.seed != ZEROS and self._may_clone[piece.seed] for piece in pieces)
 
     def rebuild(self, frame: int, pieces: Sequence[Piece]) -> bool:
         """Put ``frame`` together from ``pieces``; False where they no longer hold it, and nothing is vouched for.
@@ -88,7 +104,7 @@ class Rebuilder:
                     self.used[piece.seed] += piece.length
 
     def _clone(self, pieces: Sequence[Piece], size: int, offset: int) -> bool:
-        if any(piece.seed == ZEROS or not self._may_clone[piece.seed] for piece in pieces):
+        if not self.would_clone(pieces):
             return False
         left = size
         for piece in pieces:
@@ -105,44 +121,65 @@ class Rebuilder:
         return left == 0
 
 
-def rebuild_all(
-    rebuilder: Rebuilder,
-    frames: Sequence[int],
-    pieces: Callable[[int], Sequence[Piece]],
-    *,
-    jobs: int,
-    stop: threading.Event,
-    task: Task,
-) -> list[int]:
-    """Rebuild ``frames`` on ``jobs`` threads and return those that could not be.
+class Rebuilding:
+    """Frames being rebuilt on a few threads, in the order they are added; more may be added from any thread.
+
+    Leaving the block ends the work at the next frame: :meth:`finish` first.
 
     Args:
         rebuilder: does one.
-        frames: in disk order.
-        pieces: gives the pieces of a frame.
         jobs: threads.
-        stop: set from outside, it ends the work at the next frame.
         task: advanced by the plain bytes of frames rebuilt.
-
-    Raises:
-        StorageError: the file cannot be written.
     """
-    failed: list[int] = []
 
-    def work(frame: int) -> None:
-        if stop.is_set():
-            return
-        if rebuilder.rebuild(frame, pieces(frame)):
-            task.advance(rebuilder.toc.plain_size(frame))
-        else:
-            failed.append(frame)
+    def __init__(self, rebuilder: Rebuilder, jobs: int, task: Task) -> None:
+        self._rebuilder = rebuilder
+        self._task = task
+        self._jobs = jobs
+        self._stop = threading.Event()
+        self._waiting: deque[tuple[int, _Pieces]] = deque()
+        self._pool = ThreadPoolExecutor(jobs, "rebuild")
+        self._under_way: deque[Future[None]] = deque()
+        self._failed: list[int] = []
 
-    with ThreadPoolExecutor(jobs, "rebuild") as pool:
+    def add(self, frames: Sequence[int], pieces: _Pieces) -> None:
+        """Begin ``frames``; ``pieces`` gives the pieces of each."""
+        self._waiting.extend((frame, pieces) for frame in frames)
+        for _ in range(min(self._jobs, len(frames))):
+            self._under_way.append(self._pool.submit(self._drain))
+
+    def finish(self) -> list[int]:
+        """Wait for all frames added, and return those that could not be rebuilt, ascending.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        while self._under_way:
+            self._under_way.popleft().result()
+        return sorted(self._failed)
+
+    def _drain(self) -> None:
+        while not self._stop.is_set():
+            try:
+                frame, pieces = self._waiting.popleft()
+            except IndexError:
+                return
+            self._work(frame, pieces)
+
+    def _work(self, frame: int, pieces: _Pieces) -> None:
         try:
-            for _ in pool.map(work, frames):
-                pass
+            if self._rebuilder.rebuild(frame, pieces(frame)):
+                self._task.advance(self._rebuilder.toc.plain_size(frame))
+            else:
+                self._failed.append(frame)
         except BaseException:
-            # On Ctrl-C, or a full disk, the rest is not begun.
-            stop.set()
+            # On a full disk the rest is not begun.
+            self._stop.set()
             raise
-    return sorted(failed)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        self._pool.shutdown(cancel_futures=True)

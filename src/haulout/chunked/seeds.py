@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from haulout.progress import Task
 
 Numbers = npt.NDArray[np.int64]
+SeedNumbers = npt.NDArray[np.int16]
 Flags = npt.NDArray[np.bool_]
 
 MISSING: Final = -1
@@ -55,8 +55,11 @@ class Wanted:
     """
 
     def __init__(self, *hints: Hashes) -> None:
-        joined = np.unique(np.concatenate([np.empty(0, np.uint64), *hints]).astype(np.uint64))
-        self._sorted = joined[joined != ZERO_HINT]
+        # Not np.unique, which takes ten times as long for hashes.
+        joined = np.sort(np.concatenate([np.empty(0, np.uint64), *hints]).astype(np.uint64))
+        kept = joined != ZERO_HINT
+        kept[1:] &= joined[1:] != joined[:-1]
+        self._sorted = joined[kept]
 
     def __len__(self) -> int:
         return len(self._sorted)
@@ -73,13 +76,24 @@ class Blocks:
     hints: Hashes
     numbers: Numbers
 
+    def among(self, wanted: Wanted) -> Blocks:
+        """Return the wanted ones."""
+        kept = wanted.among(self.hints)
+        return Blocks(self.hints[kept], self.numbers[kept])
 
-def scan(fd: int, wanted: Wanted, task: Task, parts: Sequence[Extent] | None = None) -> Blocks:
+    def __add__(self, other: Blocks) -> Blocks:
+        """Return the blocks of two scans of the same file, in the order of the file."""
+        numbers = np.concatenate([self.numbers, other.numbers])
+        order = np.argsort(numbers, kind="stable")
+        return Blocks(np.concatenate([self.hints, other.hints])[order], numbers[order])
+
+
+def scan(fd: int, wanted: Wanted | None, task: Task, parts: Sequence[Extent] | None = None) -> Blocks:
     """Hash the stored blocks of a file and keep the wanted ones.
 
     Args:
         fd: open for reading. It may be written to meanwhile: what is found is verified by whoever uses it.
-        wanted: what to keep.
+        wanted: what to keep; None: all that are not zeros, at 16 bytes of memory each.
         task: advanced by the stored bytes read.
         parts: where to look, at block boundaries; None: everywhere.
 
@@ -92,7 +106,7 @@ def scan(fd: int, wanted: Wanted, task: Task, parts: Sequence[Extent] | None = N
         for start in range(extent.offset, extent.end, _STEP):
             data = read_seed(fd, start, min(_STEP, extent.end - start))
             hashes = hash_blocks(memoryview(data))
-            kept = np.flatnonzero(wanted.among(hashes))
+            kept = np.flatnonzero(hashes != ZERO_HINT if wanted is None else wanted.among(hashes))
             if len(kept):
                 hints.append(hashes[kept].astype(np.uint64))
                 numbers.append(kept + start // BLOCK)
@@ -166,15 +180,17 @@ class SeedIndex:
         counts = np.bincount(self._seeds[places[places >= 0]], minlength=self._count)
         return [int(count) * BLOCK for count in counts]
 
+    def resolve(self, places: Numbers) -> tuple[SeedNumbers, Numbers]:
+        """Return the seed and the block number in it of each place; what is not in a seed is numbered on."""
+        seeds = places.astype(np.int16)
+        numbers: Numbers = np.arange(len(places), dtype=np.int64)
+        found = places >= 0
+        seeds[found], numbers[found] = self._seeds[places[found]], self._numbers[places[found]]
+        return seeds, numbers
+
     def pieces(self, places: Numbers) -> list[Piece]:
         """Return the reads that give the blocks of ``places``, none of them :data:`MISSING`, in order."""
-        if not len(places):
-            return []
-        joins = ((places[1:] == ZEROS) & (places[:-1] == ZEROS)) | (
-            (places[:-1] >= 0) & (places[1:] == places[:-1] + 1) & self._adjacent(places[:-1], places[1:])
-        )
-        edges = [0, *(np.flatnonzero(~joins) + 1).tolist(), len(places)]
-        return [self._piece(int(places[a]), b - a) for a, b in pairwise(edges)]
+        return join_blocks(*self.resolve(places))
 
     def _adjacent(self, first: Numbers, second: Numbers) -> Flags:
         """Whether each second place is the block after the first; only places of blocks count, not MISSING or ZEROS."""
@@ -184,10 +200,21 @@ class SeedIndex:
         flags: Flags = (self._numbers[two] == self._numbers[one] + 1) & (self._seeds[two] == self._seeds[one])
         return flags
 
-    def _piece(self, place: int, blocks: int) -> Piece:
-        if place == ZEROS:
-            return Piece(ZEROS, 0, blocks * BLOCK)
-        return Piece(int(self._seeds[place]), int(self._numbers[place]) * BLOCK, blocks * BLOCK)
+
+def join_blocks(seeds: SeedNumbers, numbers: Numbers) -> list[Piece]:
+    """Return the reads that give blocks in order: what lies together is read together.
+
+    Args:
+        seeds: of each block, or :data:`ZEROS`.
+        numbers: of each block in its seed; of zeros, going on.
+    """
+    if not len(seeds):
+        return []
+    cuts = np.flatnonzero((seeds[1:] != seeds[:-1]) | (numbers[1:] != numbers[:-1] + 1)) + 1
+    starts = [0, *cuts.tolist()]
+    ends = [*starts[1:], len(seeds)]
+    rows = zip(starts, ends, seeds[starts].tolist(), numbers[starts].tolist(), strict=True)
+    return [Piece(seed, number * BLOCK if seed >= 0 else 0, (end - start) * BLOCK) for start, end, seed, number in rows]
 
 
 def read_pieces(pieces: Iterable[Piece], seeds: Sequence[int], size: int) -> bytes:
@@ -220,12 +247,12 @@ def stored_bytes(fd: int) -> int:
     return sum(part.length for part in stored_parts(fd))
 
 
-def unshared_parts(known: Toc, toc: Toc) -> list[Extent]:
-    """Return where on the disk of ``known`` the data frames lie that ``toc`` does not hold by digest."""
+def known_parts(known: Toc, toc: Toc, *, shared: bool) -> list[Extent]:
+    """Return where on the disk of ``known`` the data frames lie that ``toc`` holds by digest, or those it does not."""
     frames = np.flatnonzero(known.kinds == Kind.DATA)
-    alone = frames[same_frames(known, frames.tolist(), toc) == MISSING]
+    held = same_frames(known, frames.tolist(), toc) != MISSING
     parts: list[Extent] = []
-    for frame in alone.tolist():
+    for frame in frames[held == shared].tolist():
         start, end = int(known.disk_offsets[frame]), int(known.disk_offsets[frame + 1])
         if parts and parts[-1].end == start:
             start = parts.pop().offset

@@ -17,6 +17,8 @@ from haulout.chunked.framing import Kind
 from haulout.disk.sparse import data_extents, is_zero
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from haulout.chunked.blocks import Mask
     from haulout.chunked.toc import Toc
     from haulout.progress import Task
@@ -42,6 +44,31 @@ def holds(fd: int, toc: Toc, jobs: int, task: Task) -> bool:
     Arguments as for :func:`survey`.
     """
     return bool(_Survey(fd, toc, task).run(jobs, to_the_end=False).all())
+
+
+def frames_in_place(fd: int, toc: Toc, frames: Sequence[int], task: Task | None = None) -> list[int]:
+    """Return which data ``frames`` lie at their own place in the file open at ``fd``; none where it cannot be read.
+
+    Args:
+        fd: open for reading, of any size.
+        toc: whose frames they are.
+        frames: ascending.
+        task: advanced by the plain bytes compared.
+    """
+    stored = _stored_frames(fd, min(os.fstat(fd).st_size, toc.disk.size), toc)
+
+    def is_there(frame: int) -> bool:
+        length = toc.plain_size(frame)
+        try:
+            plain = os.pread(fd, length, int(toc.disk_offsets[frame])) if stored[frame] else b""
+        except OSError:
+            return False
+        if task is not None:
+            task.advance(length)
+        return len(plain) == length and hashlib.sha256(plain).digest() == toc.sha256[frame].tobytes()
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "compare") as pool:
+        return [frame for frame, same in zip(frames, pool.map(is_there, frames), strict=True) if same]
 
 
 class _Survey:

@@ -178,7 +178,7 @@ def lines(result: PushResult) -> Iterator[str]:
     ]
     yield from table(("disk", "title", "size", "compressed", "status"), rows)
     for disk in result.disks:
-        if disk.base is not None:
+        if disk.base is not None and disk.base.frames:
             taken = f"{count(disk.base.frames, 'frame')} ({size(disk.base.bytes)})"
             yield f"  {disk.architecture}/{disk.disk_type}: took {taken} over from {disk.base.reference}"
     for each in result.deltas:

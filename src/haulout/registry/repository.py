@@ -10,6 +10,7 @@ from haulout.oci import parse_any
 from haulout.oci.json import MAX_MANIFEST_BYTES
 from haulout.registry import blobs, fallback, ingest, manifests, referrers, tags, uploads
 from haulout.registry.blobs import EmbeddedStream, RangeStream
+from haulout.registry.mirrored import MirroredStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -81,7 +82,20 @@ class RegistryRepository:
             raise UsageError(f"bytes {start} to {end} are outside the {blob.size} bytes of {blob.digest}")
         if blob.data is not None or start == end:
             return EmbeddedStream(blob.data or b"", start, end)
-        return self._first(lambda place: RangeStream(place.access, place.urls, blob, start, end), digest=True)
+        return self._first(lambda place: self._open_at(place, blob, start, end), digest=True)
+
+    def _open_at(self, place: Place, blob: Descriptor, start: int, stop: int) -> BlobStream:
+        stream = RangeStream(place.access, place.urls, blob, start, stop)
+        if place is self._home:
+            return stream
+
+        def elsewhere(error: HauloutError, position: int) -> BlobStream:
+            self._pass_over(place, error)
+            # Whatever it was: a mirror that begins and does not go on is not asked again.
+            place.is_down = True
+            return self.open_blob(blob, position, stream.stop)
+
+        return MirroredStream(stream, elsewhere)
 
     def distrust(self, blob: Descriptor) -> bool:
         """Ask no mirror any more: one has sent a damaged part of ``blob``; True where there was one to blame."""

@@ -12,7 +12,7 @@ from haulout import disk as disks
 from haulout.chunked.survey import holds
 from haulout.disk import DiskFormat, DiskInfo, DiskType
 from haulout.disk.convert import convert
-from haulout.errors import ContentError, InvalidPlatform, UnsafeDiskError, UsageError
+from haulout.errors import ContentError, DigestMismatch, InvalidPlatform, UnsafeDiskError, UsageError
 from haulout.oci import Architecture, SizedDigest
 from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions
@@ -28,7 +28,7 @@ from haulout.transfer.names import file_name
 from haulout.transfer.records import Records
 from haulout.transfer.results import Moved, PullResult
 from haulout.transfer.stores import open_store
-from haulout.transfer.target import check_target, open_partial, storage_errors, sweep
+from haulout.transfer.target import check_target, look_at_partial, open_partial, storage_errors, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -173,6 +173,9 @@ class _Pull:
         stated = toc.disk if toc is not None else self._found.disk
         present = self._present(toc)
         if present is not None:
+            if self._as is None:
+                with storage_errors(self._target), self._target.open("rb", buffering=0) as file:
+                    self._check(file.fileno(), stated)
             if not self._wishes.dry_run:
                 # Whoever was killed after its last step could neither clear up nor take note.
                 sweep(self._target)
@@ -185,8 +188,9 @@ class _Pull:
 
     def _frames(self, toc: Toc, blobs: MeasuringReader) -> _Outcome:
         wishes, name = self._wishes, self._found.reference.name
+        opened = look_at_partial if wishes.dry_run else open_partial
         with (
-            open_partial(self._target, self._found.layer.digest) as partial,
+            opened(self._target, self._found.layer.digest) as partial,
             open_seeds(wishes.seeds, self._target, self._notes if wishes.find_seeds else None, name) as seeds,
         ):
             work = FramePull(
@@ -194,9 +198,8 @@ class _Pull:
             )
             plan = work.plan()
             if wishes.dry_run:
-                partial.discard_empty()
                 return self._planned(toc.disk, plan.moved)
-            moved = work.run(plan)
+            moved = work.run(plan, further=toc.data_bytes if self._as is not None else 0)
             info = self._finish(partial, toc.disk)
         self._notes.remember(self._target, name, toc if self._as is None else None)
         return _Outcome(self._found.layer, toc.disk, str(info.format), moved, "pulled", "frames")
@@ -207,7 +210,9 @@ class _Pull:
 
     def _whole(self, stated: SizedDigest | None) -> _Outcome:
         if self._wishes.dry_run:
-            return self._planned(stated, Moved(fetched=self._found.layer.size))
+            with look_at_partial(self._target, self._found.layer.digest, "blob") as spool:
+                kept = min(os.fstat(spool.fd).st_size, self._found.layer.size)
+            return self._planned(stated, Moved(self._found.layer.size - kept, reused=kept))
         for layer in self._found.layers:
             with (
                 open_partial(self._target, layer.digest, "plain") as plain,
@@ -215,13 +220,13 @@ class _Pull:
             ):
                 try:
                     moved, made = fetch_whole(self._store, self._found, layer, plain, spool, self._progress)
+                    info = self._finish(made, stated, shows_origin=False)
                 except NoDiskInLayer:
                     _discard(plain, spool)
                     continue
                 except ContentError:
                     _discard(plain, spool)
                     raise
-                info = self._finish(made, stated, shows_origin=False)
                 _discard(plain, spool)
             self._notes.remember(self._target, self._found.reference.name, None)
             return _Outcome(layer, stated, str(info.format), moved, "pulled", "blob")
@@ -254,9 +259,12 @@ class _Pull:
 
         Each step comes before what it replaces goes, so that whoever is killed between them has nothing to fetch again.
         """
-        if self._wishes.check_disk and stated is not None:
-            with self._progress.task("hashing the disk", stated.size) as task:
-                require_disk(hash_file(partial.fd, task), stated)
+        try:
+            self._check(partial.fd, stated)
+        except DigestMismatch:
+            # Every frame is what its table says, and fetching it again would not change that.
+            partial.discard()
+            raise
         info = self._approve(partial)
         if self._as is None or self._as == info.format:
             if not shows_origin or self._as is not None:
@@ -268,6 +276,11 @@ class _Pull:
             self._remember(file.fileno())
         partial.discard()
         return made
+
+    def _check(self, fd: int, stated: SizedDigest | None) -> None:
+        if self._wishes.check_disk and stated is not None:
+            with self._progress.task("hashing the disk", stated.size) as task:
+                require_disk(hash_file(fd, task), stated)
 
     def _remember(self, fd: int) -> None:
         self._records.remember(self._target, self._found.digest, self._form, fd)

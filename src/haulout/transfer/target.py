@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import stat
+import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,14 +46,19 @@ class Partial:
         with storage_errors(self.path):
             os.ftruncate(self.fd, size)
 
+    @property
+    def free(self) -> int:
+        """Bytes that are free where the file is."""
+        room = os.fstatvfs(self.fd)
+        return room.f_bavail * room.f_frsize
+
     def require_room(self, needed: int) -> None:
         """Check that ``needed`` more bytes fit.
 
         Raises:
             StorageError: they do not.
         """
-        room = os.fstatvfs(self.fd)
-        free = room.f_bavail * room.f_frsize
+        free = self.free
         if needed > free:
             raise StorageError(
                 str(self.target.parent),
@@ -100,7 +106,7 @@ def open_partial(target: Path, identity: Digest, part: str = "disk") -> Iterator
         StorageError: the target cannot be replaced, or its folder cannot be written.
     """
     check_target(target)
-    path = target.parent / f".{target.name}.{identity.short}.{part}{_SUFFIX}"
+    path = _partial_path(target, identity, part)
     fd = _open_locked(path, target)
     partial = Partial(fd, path, target)
     try:
@@ -110,6 +116,30 @@ def open_partial(target: Path, identity: Digest, part: str = "disk") -> Iterator
         raise
     finally:
         os.close(fd)
+
+
+@contextmanager
+def look_at_partial(target: Path, identity: Digest, part: str = "disk") -> Iterator[Partial]:
+    """Open what an earlier pull left, if anything, to be read and no more; nothing is made, locked or changed.
+
+    Arguments as for :func:`open_partial`.
+    """
+    path = _partial_path(target, identity, part)
+    fd = None
+    with suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            fd = None
+    fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) if fd is None else fd
+    try:
+        yield Partial(fd, path, target)
+    finally:
+        os.close(fd)
+
+
+def _partial_path(target: Path, identity: Digest, part: str) -> Path:
+    return target.parent / f".{target.name}.{identity.short}.{part}{_SUFFIX}"
 
 
 def check_target(target: Path) -> None:
@@ -201,7 +231,7 @@ def _open_locked(path: Path, target: Path) -> int:
 
 def _lock(fd: int, path: Path, target: Path) -> None:
     found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_uid != os.geteuid():
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or not _is_our_own(found, path.parent):
         raise StorageError(
             str(path), "is in the way and was not made by a pull", hint="remove it, or choose another --output"
         )
@@ -211,6 +241,18 @@ def _lock(fd: int, path: Path, target: Path) -> None:
         raise ConflictError(
             f"another process is pulling to {target} right now", hint="wait for it, or choose another --output"
         ) from None
+
+
+def _is_our_own(found: os.stat_result, folder: Path) -> bool:
+    """Whether a file in ``folder`` belongs to whom the files belong that we make there.
+
+    That is not always this user: FAT knows no owners and has all files belong to one, and NFS gives those of root to
+    nobody. Who may write to files of that owner there may write to ours in any case.
+    """
+    if found.st_uid == os.geteuid():
+        return True
+    with storage_errors(folder), tempfile.TemporaryFile(dir=folder) as fresh:
+        return os.fstat(fresh.fileno()).st_uid == found.st_uid
 
 
 def sweep(target: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from haulout.chunked.blocks import BLOCK
 from haulout.chunked.delta_expand import usable_segments
 from haulout.chunked.plan import HINT_BYTES
 from haulout.errors import HauloutError
@@ -52,6 +53,11 @@ class DeltaPlan:
         return sum(self.index.segments[number].stop - self.index.segments[number].start for number in self.segments)
 
     @property
+    def plain_size(self) -> int:
+        """Bytes that the segments decode to."""
+        return sum(self.index.segments[number].blocks for number in self.segments) * BLOCK
+
+    @property
     def requests(self) -> int:
         """Requests for them: neighbouring segments are fetched together."""
         return 1 + sum(after != before + 1 for before, after in pairwise(self.segments))
@@ -87,14 +93,17 @@ class DeltaChoice:
         self._enabled = enabled
         self._loaded: list[tuple[OfferedDelta, DeltaIndex]] = []
 
-    def reference_hints(self, frames: list[int]) -> Hashes:
-        """Ask for deltas that promise to be cheaper than ``frames``; return the hints of the old blocks they need."""
+    def load(self, frames: list[int]) -> None:
+        """Ask for deltas that promise to be cheaper than ``frames``, and fetch their indexes."""
         size = int(self._toc.compressed[frames].sum(dtype=np.uint64))
         if self._enabled and size > _WORTH_ASKING:
             try:
                 self._load(size)
             except HauloutError as error:
                 self._progress.note(f"published deltas cannot be read ({error}): doing without")
+
+    def reference_hints(self) -> Hashes:
+        """Return the hints of the old blocks that the deltas need."""
         return np.concatenate([np.empty(0, np.uint64), *(index.reference_hints for _, index in self._loaded)])
 
     def sources(self) -> set[SizedDigest]:
@@ -107,6 +116,11 @@ class DeltaChoice:
             for each in offered(self._blobs.plain, self._found, self._toc, known=self._known)
             if each.size < _BARGAIN * size
         ]
+        # Of several from the same disk, the smallest: one may have been made again.
+        smallest: dict[SizedDigest, OfferedDelta] = {}
+        for each in sorted(offers, key=lambda each: each.size):
+            smallest.setdefault(each.source, each)
+        offers = [each for each in offers if smallest[each.source] is each]
         known = [each for each in offers if each.source in self._known]
         for offer in known or offers[:_MOST_TRIED]:
             try:

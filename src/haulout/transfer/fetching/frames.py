@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -13,27 +11,29 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from haulout.chunked.apply import apply
+from haulout.chunked.blocks import BLOCK
 from haulout.chunked.delta_expand import expand
 from haulout.chunked.framing import Kind
 from haulout.chunked.plan import wanted_frames
-from haulout.chunked.rebuild import Rebuilder, rebuild_all
-from haulout.chunked.seeds import stored_bytes
+from haulout.chunked.rebuild import Rebuilder, Rebuilding
 from haulout.chunked.survey import survey
 from haulout.disk.sparse import punch_hole
 from haulout.disk.writing import early_writeback
 from haulout.errors import HauloutError, StorageError
 from haulout.oci import SizedDigest
+from haulout.progress import NullProgress
 from haulout.transfer.fetching.choice import DeltaChoice
 from haulout.transfer.fetching.crumbs import take_crumbs
+from haulout.transfer.fetching.growth import Growth
 from haulout.transfer.fetching.reuse import Reuse
 from haulout.transfer.fetching.ways import Way, Ways, length, short_frames
 from haulout.transfer.results import Moved, SeedUse
 from haulout.transfer.target import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
-    from haulout.chunked.blocks import Mask
+    from haulout.chunked.blocks import Hashes, Mask
     from haulout.chunked.plan import Slice
     from haulout.chunked.toc import Toc
     from haulout.progress import Progress
@@ -99,15 +99,16 @@ class FramePull:
     def plan(self) -> FramePlan:
         """Find out what is here already and what has to be fetched. Of the registry, only indexes are read.
 
+        Nothing is written: the partial file may be open for reading only.
+
         Raises:
-            StorageError: the partial file cannot be prepared.
             UnreachableError: the registry failed for good.
         """
         toc = self._toc
-        right = self._take_up()
+        right = self._right()
         wanted = wanted_frames(toc, right)
         deltas = DeltaChoice(self._blobs, self._found, toc, self._seeds, self._progress, enabled=self._use_deltas)
-        reuse = Reuse.find(toc, wanted, self._blobs, self._seeds, self._progress, deltas)
+        reuse = Reuse.find(toc, wanted, self._blobs, self._seeds, self._progress, deltas, self._blobs.link())
         ways = Ways(toc, right, self._blobs.link(), self._jobs)
         way = ways.cheapest(reuse.missing, self._found.crumbs, deltas.plan(reuse))
         moved = Moved(
@@ -122,32 +123,36 @@ class FramePull:
         )
         return FramePlan(reuse, way, ways, moved)
 
-    def run(self, plan: FramePlan) -> Moved:
+    def run(self, plan: FramePlan, *, further: int = 0) -> Moved:
         """Do what the plan says; what a seed, the delta or the crumbs turn out not to hold is fetched instead.
+
+        Args:
+            plan: what to do.
+            further: bytes for which there has to be room as well.
 
         Raises:
             ContentError: a frame is not what the table of contents promises.
             StorageError: there is no room for the disk.
         """
         toc, reuse, delta = self._toc, plan.reuse, plan.way.delta
-        self._partial.require_room(int(toc.plain_sizes[[*reuse.frames, *reuse.missing]].sum(dtype=np.uint64)))
         rebuilder = Rebuilder(toc, self._partial.fd)
         for seed in self._seeds:
             rebuilder.add_seed(seed.fd)
+        self._require_room(plan, rebuilder, further)
+        self._prepare(plan.ways.right)
+        rebuilt = [*reuse.frames, *(delta.covered if delta is not None else ())]
         with early_writeback(self._partial.fd), ExitStack() as stack:
-            with self._rebuilding(reuse, reuse.frames, rebuilder) as rebuilding:
+            # One waits for the processor, the other for the network.
+            with self._rebuilding(rebuilder, rebuilt) as rebuilding:
+                rebuilding.add(reuse.frames, reuse.pieces)
                 if delta is None:
                     self._fetch_missing(plan, reuse.missing, plan.way.crumbs)
                 else:
-                    grown = self._expand(delta, reuse, rebuilder, stack)
-            failed = rebuilding.result()
-            if delta is not None:
-                with self._rebuilding(grown, sorted({*grown.frames} - {*reuse.frames}), rebuilder) as rebuilding:
-                    self._fetch_missing(plan, grown.missing, None)
-                failed += rebuilding.result()
+                    self._fetch_missing(plan, self._expand(delta, reuse, rebuilder, rebuilding, stack), None)
+                failed = rebuilding.finish()
             if failed:
                 self._progress.note(f"{len(failed)} frames are not in their seeds any more: fetching them")
-                self._fetch(plan.ways.by_ranges(sorted(failed)))
+                self._fetch(plan.ways.by_ranges(failed))
         return replace(
             plan.moved,
             fetched=self._blobs.received + length(self._ranges) + (delta.size if delta else 0),
@@ -156,23 +161,43 @@ class FramePull:
             cloned=rebuilder.cloned,
         )
 
-    def _expand(self, delta: DeltaPlan, reuse: Reuse, rebuilder: Rebuilder, stack: ExitStack) -> Reuse:
-        """Make a seed of the delta: a file without a name, so that nothing is left of it whatever happens."""
+    def _require_room(self, plan: FramePlan, rebuilder: Rebuilder, further: int) -> None:
+        """Check that what will be written fits: the disk and the delta's blocks, but not what will be cloned."""
+        reuse, sizes, partial = plan.reuse, self._toc.plain_sizes, self._partial
+        needed = further + int(sizes[[*reuse.frames, *reuse.missing]].sum(dtype=np.uint64))
+        needed += plan.way.delta.plain_size if plan.way.delta is not None else 0
+        if needed > partial.free:
+            with storage_errors(partial.target), tempfile.TemporaryFile(dir=partial.target.parent) as trial:
+                rebuilder.try_cloning(trial.fileno())
+            needed -= sum(int(sizes[each]) for each in reuse.frames if rebuilder.would_clone(reuse.pieces(each)))
+        partial.require_room(needed)
+
+    def _expand(
+        self, delta: DeltaPlan, reuse: Reuse, rebuilder: Rebuilder, rebuilding: Rebuilding, stack: ExitStack
+    ) -> list[int]:
+        """Make a seed of the delta, and rebuild what it completes while it comes; return the frames missing still.
+
+        The seed is a file without a name, so that nothing is left of it whatever happens.
+        """
         with storage_errors(self._partial.target):
             file = tempfile.TemporaryFile(dir=self._partial.target.parent)  # noqa: SIM115 - closed by the stack
             spare = stack.enter_context(file).fileno()
-        rebuilder.add_seed(spare)
-        seeds = [seed.fd for seed in self._seeds]
+        # Cloning what was just written would wait for it to reach the storage.
+        rebuilder.add_seed(spare, may_clone=False)
+        growth = Growth(reuse, len(self._seeds))
+
+        def made(offset: int, hints: Hashes) -> None:
+            rebuilding.add(growth.add(offset // BLOCK, hints), growth.pieces)
+
         try:
             with self._progress.task("pulling a delta", delta.size) as task:
-                what = (delta.index, delta.segments, self._blobs.plain, delta.offer.data)
-                expand(*what, reuse.index, seeds, spare, task, jobs=_PROCESSORS)
+                what = (delta.index, delta.segments, self._blobs.plain, delta.offer.data, reuse.index)
+                expand(*what, [seed.fd for seed in self._seeds], spare, task, jobs=_PROCESSORS, made=made)
         except StorageError:
             raise
         except HauloutError as error:
             self._progress.note(f"the delta {delta.offer.manifest.short} is of no use: {error}")
-        with self._progress.task("searching the delta", stored_bytes(spare)) as task:
-            return reuse.with_seed(spare, task)
+        return [frame for frame in reuse.missing if frame not in growth.complete]
 
     def _fetch_missing(self, plan: FramePlan, missing: list[int], crumbs: SizedDigest | None) -> None:
         if crumbs is not None:
@@ -189,38 +214,30 @@ class FramePull:
                 apply(self._toc, ranges, self._blobs.plain, blob, fd, jobs=self._jobs, task=task)
 
     @contextmanager
-    def _rebuilding(self, reuse: Reuse, frames: list[int], rebuilder: Rebuilder) -> Iterator[Future[list[int]]]:
-        """Rebuild ``frames`` while the block fetches: one waits for the processor, the other for the network."""
-        stop = threading.Event()
-        total = int(self._toc.plain_sizes[frames].sum(dtype=np.uint64))
-
-        def work() -> list[int]:
-            if not frames:
-                return []
-            with self._progress.task("reusing local blocks", total) as task:
-                return rebuild_all(rebuilder, frames, reuse.pieces, jobs=_PROCESSORS, stop=stop, task=task)
-
-        with ThreadPoolExecutor(1, "reuse") as side:
-            try:
-                yield (rebuilding := side.submit(work))
-                rebuilding.result()
-            finally:
-                stop.set()
+    def _rebuilding(self, rebuilder: Rebuilder, frames: Collection[int]) -> Iterator[Rebuilding]:
+        total = int(self._toc.plain_sizes[[*frames]].sum(dtype=np.uint64)) if frames else 0
+        with (
+            (self._progress if total else NullProgress()).task("reusing local blocks", total) as task,
+            Rebuilding(rebuilder, _PROCESSORS, task) as rebuilding,
+        ):
+            yield rebuilding
 
     def _uses(self, used: Sequence[int]) -> tuple[SeedUse, ...]:
         # A delta is one more seed, the last, which nobody asked about.
         return tuple(SeedUse(seed.path, size) for seed, size in zip(self._seeds, used, strict=False) if size)
 
-    def _take_up(self) -> Mask:
-        """Survey what an earlier pull left, and bring the file to its size with nothing wrong where zeros belong."""
-        toc, partial = self._toc, self._partial
-        if os.fstat(partial.fd).st_size == 0:
-            partial.resize(toc.disk.size)
+    def _right(self) -> Mask:
+        """Survey what an earlier pull left."""
+        toc, fd = self._toc, self._partial.fd
+        if os.fstat(fd).st_size == 0:
             empty: Mask = toc.kinds == Kind.ZERO
             return empty
-        partial.resize(toc.disk.size)
         with self._progress.task("checking what is here", toc.data_bytes) as task:
-            right = survey(partial.fd, toc, self._jobs, task)
+            return survey(fd, toc, self._jobs, task)
+
+    def _prepare(self, right: Mask) -> None:
+        """Bring the file to its size, with nothing wrong where zeros belong."""
+        toc, partial = self._toc, self._partial
+        partial.resize(toc.disk.size)
         for frame in np.flatnonzero((toc.kinds == Kind.ZERO) & ~right).tolist():
             punch_hole(partial.fd, int(toc.disk_offsets[frame]), toc.plain_size(frame))
-        return right

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Final, Self
 
@@ -16,11 +17,12 @@ _ENOUGH: Final = 64 * 1024
 
 
 class MeasuringReader:
-    """Reads blobs, and keeps the shortest wait for an answer and the highest rate seen. For one thread at a time."""
+    """Reads blobs, on any thread, and keeps the shortest wait for an answer and the highest rate seen."""
 
     def __init__(self, store: Store) -> None:
         self.plain = store
         """The place itself, unmeasured, for any number of threads."""
+        self._lock = threading.Lock()
         self._round_trip: float | None = None
         self._rate: float | None = None
         self.received = 0
@@ -31,7 +33,8 @@ class MeasuringReader:
         begun = time.monotonic()
         stream = self.plain.open_blob(blob, start, stop)
         waited = time.monotonic() - begun
-        self._round_trip = waited if self._round_trip is None else min(waited, self._round_trip)
+        with self._lock:
+            self._round_trip = waited if self._round_trip is None else min(waited, self._round_trip)
         return _MeasuredStream(stream, self)
 
     def distrust(self, blob: Descriptor) -> bool:
@@ -48,9 +51,10 @@ class MeasuringReader:
 
     def count(self, amount: int, seconds: float) -> None:
         """Take note of one read."""
-        self.received += amount
-        if amount >= _ENOUGH and seconds > 0:
-            self._rate = max(self._rate or 0.0, amount / seconds)
+        with self._lock:
+            self.received += amount
+            if amount >= _ENOUGH and seconds > 0:
+                self._rate = max(self._rate or 0.0, amount / seconds)
 
 
 class _MeasuredStream:

@@ -8,30 +8,22 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 
 from haulout.chunked.plan import HINT_BYTES, hint_ranges
-from haulout.chunked.seeds import (
-    MISSING,
-    Blocks,
-    Piece,
-    SeedIndex,
-    Wanted,
-    same_frames,
-    scan,
-    stored_bytes,
-    stored_parts,
-    unshared_parts,
-)
-from haulout.errors import HauloutError, StorageError
+from haulout.chunked.seeds import MISSING, Piece, SeedIndex, Wanted, same_frames
+from haulout.chunked.survey import frames_in_place
+from haulout.errors import HauloutError
 from haulout.oci import Descriptor, mediatype
+from haulout.transfer.fetching.aside import Aside
+from haulout.transfer.fetching.search import NOTHING, Search, searchable_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from haulout.chunked.blocks import Hashes
-    from haulout.chunked.seeds import Numbers
+    from haulout.chunked.plan import Link
+    from haulout.chunked.seeds import Blocks, Numbers, SeedNumbers
     from haulout.chunked.toc import Toc
     from haulout.content.ports import BlobReader, BlobStream
-    from haulout.disk.sparse import Extent
-    from haulout.progress import Progress, Task
+    from haulout.progress import Progress
     from haulout.transfer.fetching.choice import DeltaChoice
     from haulout.transfer.fetching.seeds import Seed
 
@@ -43,8 +35,9 @@ _MOST_HINTS: Final = 512 * 1024 * 1024
 _LEAST_RETURN: Final = 4
 """Stored bytes of all seeds, for each byte of hints, from which on searching them may save more than it costs."""
 _SKIP: Final = 1 << 20
-
-_NOTHING: Final = Blocks(np.empty(0, np.uint64), np.empty(0, np.int64))
+_SAMPLE: Final = 32
+_LEAST_UNMOVED: Final = 16 << 20
+"""Plain bytes whose hints (32 KiB) are worth comparing frames in place first."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +50,14 @@ class Reuse:
     """Frames to fetch, ascending."""
     index: SeedIndex
     """The wanted blocks of the seeds."""
-    _whole: dict[int, Piece]
-    """Where frames were found whole, by digest."""
-    _hints: dict[int, Hashes]
-    """Of the other frames, as far as they could be read."""
-    _places: dict[int, Numbers]
-    """Where all blocks of a frame were found, by hints."""
     lacking: dict[int, Numbers]
     """Of frames that are missing though their hints are known: which of their blocks were not found."""
-    _scans: tuple[Blocks, ...]
+    _whole: dict[int, Piece]
+    """Where frames were found whole."""
+    _hints: dict[int, Hashes]
+    """Of the frames that lack blocks."""
+    _places: dict[int, Numbers]
+    """Where the blocks of other frames are, by hints."""
 
     @classmethod
     def find(
@@ -76,6 +68,7 @@ class Reuse:
         seeds: Sequence[Seed],
         progress: Progress,
         deltas: DeltaChoice,
+        link: Link,
     ) -> Self:
         """Look for the frames ``wanted`` in ``seeds``.
 
@@ -86,21 +79,23 @@ class Reuse:
             seeds: in the order their numbers follow.
             progress: told of the search.
             deltas: says which old blocks to look for, so that a delta can be decoded.
+            link: the way to the registry.
         """
         whole = _whole_frames(toc, wanted, seeds)
+        chosen = _worth_searching(seeds, whole)
+        whole |= _unmoved_frames(toc, [frame for frame in wanted if frame not in whole], seeds, chosen, progress)
         rest = [frame for frame in wanted if frame not in whole]
-        scans = (_NOTHING,) * len(seeds)
+        scans = (NOTHING,) * len(seeds)
         hints: dict[int, Hashes] = {}
-        if rest and _may_pay(toc, rest, seeds):
-            hints = _read_hints(toc, rest, blobs, progress)
-            looked_for = Wanted(deltas.reference_hints(rest), *hints.values())
-            # Of a disk whose table is known, what both disks hold as whole frames is not read; a delta may refer to it.
-            known = {n: s.toc for n, s in enumerate(seeds) if s.toc is not None and s.toc.disk not in deltas.sources()}
-            parts = {
-                number: stored_parts(seed.fd) if number not in known else unshared_parts(known[number], toc)
-                for number, seed in _worth_scanning(seeds, whole)
-            }
-            scans = _scan(looked_for, seeds, parts, progress)
+        if rest and _may_pay(toc, rest, seeds, link):
+            asked = Aside(lambda: deltas.load(rest), "deltas")
+            search = Search(toc, seeds, chosen, progress)
+            try:
+                hints = _read_hints(toc, rest, blobs, progress)
+                asked.result()
+                scans = search.finish(Wanted(deltas.reference_hints(), *hints.values()), deltas.sources())
+            finally:
+                search.abandon()
         return cls._located(wanted, whole, hints, scans)
 
     @classmethod
@@ -108,30 +103,29 @@ class Reuse:
         cls, wanted: list[int], whole: dict[int, Piece], hints: dict[int, Hashes], scans: tuple[Blocks, ...]
     ) -> Self:
         index = SeedIndex(scans)
-        places, lacking = _locate(index, hints)
-        frames = [frame for frame in wanted if frame in whole or frame in places]
-        missing = [frame for frame in wanted if frame not in whole and frame not in places]
-        return cls(frames, missing, index, whole, hints, places, lacking, scans)
-
-    def with_seed(self, fd: int, task: Task) -> Self:
-        """Return what can be reused when the file at ``fd`` is one more seed, the last."""
-        hints = {frame: self._hints[frame] for frame in self.lacking}
-        # Behind the others, it leaves their places as they are.
-        scans = (*self._scans, scan(fd, Wanted(*hints.values()), task))
-        index = SeedIndex(scans)
-        places, lacking = _locate(index, hints)
-        frames = sorted([*self.frames, *places])
-        missing = [frame for frame in self.missing if frame not in places]
-        return type(self)(frames, missing, index, self._whole, self._hints, {**self._places, **places}, lacking, scans)
+        places, incomplete = _locate(index, hints)
+        lacking = {frame: np.flatnonzero(places[frame] == MISSING) for frame in incomplete}
+        frames = [frame for frame in wanted if frame in whole or (frame in places and frame not in lacking)]
+        missing = [frame for frame in wanted if frame in lacking or (frame not in whole and frame not in places)]
+        return cls(frames, missing, index, lacking, whole, {frame: hints[frame] for frame in lacking}, places)
 
     def pieces(self, frame: int) -> list[Piece]:
         """Return the pieces of one of :attr:`frames`."""
         piece = self._whole.get(frame)
         return [piece] if piece is not None else self.index.pieces(self._places[frame])
 
+    def blocks(self, frame: int) -> tuple[SeedNumbers, Numbers]:
+        """Return the seed and the number in it of each block of one of the frames that are lacking some."""
+        return self.index.resolve(self._places[frame])
+
+    def lacking_hints(self, frame: int) -> Hashes:
+        """Return the hints of the blocks that a frame lacks."""
+        return self._hints[frame][self.lacking[frame]]
+
     def expected(self) -> list[int]:
         """Return the plain bytes each seed will give, if all goes well."""
-        used = self.index.shares(np.concatenate([np.empty(0, np.int64), *self._places.values()]))
+        places = (own for frame, own in self._places.items() if frame not in self.lacking)
+        used = self.index.shares(np.concatenate([np.empty(0, np.int64), *places]))
         for piece in self._whole.values():
             used[piece.seed] += piece.length
         return used
@@ -149,54 +143,56 @@ def _whole_frames(toc: Toc, wanted: list[int], seeds: Sequence[Seed]) -> dict[in
     return found
 
 
-def _worth_scanning(seeds: Sequence[Seed], whole: dict[int, Piece]) -> list[tuple[int, Seed]]:
+def _unmoved_frames(
+    toc: Toc, frames: list[int], seeds: Sequence[Seed], numbers: Sequence[int], progress: Progress
+) -> dict[int, Piece]:
+    """Find frames at their own place in a seed of unknown content, as after an upgrade in place, without their hints.
+
+    A few are tried first: in a disk that was built afresh, hardly any is where it was.
+    """
+    found: dict[int, Piece] = {}
+    for number in numbers:
+        rest = [frame for frame in frames if frame not in found]
+        seed = seeds[number]
+        if seed.toc is not None or int(toc.plain_sizes[rest].sum(dtype=np.uint64)) < _LEAST_UNMOVED:
+            continue
+        sample = rest[:: max(len(rest) // _SAMPLE, 1)]
+        if 2 * len(frames_in_place(seed.fd, toc, sample)) < len(sample):
+            continue
+        with progress.task(f"comparing {seed.path.name}", int(toc.plain_sizes[rest].sum(dtype=np.uint64))) as task:
+            same = frames_in_place(seed.fd, toc, rest, task)
+        found |= {frame: Piece(number, int(toc.disk_offsets[frame]), toc.plain_size(frame)) for frame in same}
+    return found
+
+
+def _worth_searching(seeds: Sequence[Seed], whole: dict[int, Piece]) -> list[int]:
     """Choose the seeds the user named, and a few others: what shares most with the disk, then what is not known."""
     given = [0] * len(seeds)
     for piece in whole.values():
         given[piece.seed] += piece.length
     others = [number for number, seed in enumerate(seeds) if not seed.named]
     others.sort(key=lambda number: -given[number])
-    chosen = {*others[:_MOST_SCANNED], *(number for number, seed in enumerate(seeds) if seed.named)}
-    return [(number, seeds[number]) for number in sorted(chosen)]
+    return sorted({*others[:_MOST_SCANNED], *(number for number, seed in enumerate(seeds) if seed.named)})
 
 
-def _scan(
-    wanted: Wanted, seeds: Sequence[Seed], parts: dict[int, list[Extent]], progress: Progress
-) -> tuple[Blocks, ...]:
-    scans = [_NOTHING] * len(seeds)
-    for number, extents in parts.items():
-        seed = seeds[number]
-        try:
-            with progress.task(f"searching {seed.path.name}", sum(part.length for part in extents)) as task:
-                scans[number] = scan(seed.fd, wanted, task, extents)
-        except StorageError as error:
-            progress.note(f"{seed.path} cannot be searched for known blocks: {error}")
-    return tuple(scans)
-
-
-def _locate(index: SeedIndex, hints: dict[int, Hashes]) -> tuple[dict[int, Numbers], dict[int, Numbers]]:
-    """Return where the blocks of each frame are, and, where not all were found, which were not."""
+def _locate(index: SeedIndex, hints: dict[int, Hashes]) -> tuple[dict[int, Numbers], list[int]]:
+    """Return where the blocks of each frame are, and which frames lack some."""
     if not hints:
-        return {}, {}
+        return {}, []
     places = index.locate(np.concatenate(list(hints.values())))
-    found: dict[int, Numbers] = {}
-    lacking: dict[int, Numbers] = {}
-    position = 0
-    for frame, own in hints.items():
-        part = places[position : position + len(own)]
-        position += len(own)
-        not_found = np.flatnonzero(part == MISSING)
-        if len(not_found):
-            lacking[frame] = not_found
-        else:
-            found[frame] = part
-    return found, lacking
+    ends = np.cumsum([len(own) for own in hints.values()])
+    lacking = np.logical_or.reduceat(places == MISSING, np.concatenate([[0], ends[:-1]]))
+    frames = np.array(list(hints))[lacking].tolist()
+    return dict(zip(hints, np.split(places, ends[:-1]), strict=True)), frames
 
 
-def _may_pay(toc: Toc, frames: list[int], seeds: Sequence[Seed]) -> bool:
+def _may_pay(toc: Toc, frames: list[int], seeds: Sequence[Seed], link: Link) -> bool:
     """Whether the seeds hold enough for their blocks to be worth the hints, and the hints are not too many."""
     hints = int((toc.hint_offsets[np.array(frames) + 1] - toc.hint_offsets[frames]).sum())
-    return hints <= _MOST_HINTS and sum(stored_bytes(seed.fd) for seed in seeds) > _LEAST_RETURN * hints
+    # The one request that the hints take at least is worth a few small frames.
+    if int(toc.compressed[frames].sum(dtype=np.uint64)) <= link.cost(hints, 1, 1):
+        return False
+    return hints <= _MOST_HINTS and searchable_bytes(seeds) > _LEAST_RETURN * hints
 
 
 def _read_from(stream: BlobStream, begin: int, end: int) -> bytes:

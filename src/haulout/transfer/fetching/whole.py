@@ -66,6 +66,7 @@ def _stream(
             while blob.read(STEP):
                 pass
             blob.finish()
+            _require_size(found, layer.size)
             return Moved(layer.size - kept, reused=kept, zero=layer.size - blob.stored), spool
         writer = SparseWriter(plain.fd, layer.size)
         try:
@@ -78,6 +79,10 @@ def _stream(
             raise
         blob.finish()
     plain.resize(writer.size)
-    if found.disk is not None and found.disk.size != writer.size:
-        raise ContentError(f"the disk has {writer.size} bytes, but its manifest says {found.disk.size}")
+    _require_size(found, writer.size)
     return Moved(layer.size - kept, zero=writer.size - writer.stored), plain
+
+
+def _require_size(found: ResolvedDisk, size: int) -> None:
+    if found.disk is not None and found.disk.size != size:
+        raise ContentError(f"the disk has {size} bytes, but its manifest says {found.disk.size}")
