@@ -18,7 +18,8 @@ HauloutError                        3  (never raised itself)
 │   ├── InvalidToc                     a frame table that does not tile, or lies
 │   ├── InvalidFrame                   a compressed frame that does not decode to its promise
 │   ├── InvalidDelta                   a delta's index that contradicts itself, or another delta than announced
-│   └── InvalidEvidence                evidence, a certificate or collateral that cannot be read at all
+│   ├── InvalidEvidence                evidence, a certificate or collateral that cannot be read at all
+│   └── InvalidWorkload                an image or disk of a confidential workload that breaks a rule
 ├── UnsafeDiskError                 9  inspection refuses a disk image
 ├── StorageError                   10  the local file system: full, read-only, no permission, a symlink in the way
 ├── ToolError                      11  a helper program is missing or failed
@@ -213,6 +214,15 @@ class InvalidEvidence(ContentError):
         self.offset = offset
         at = "" if offset is None else f", at byte {offset}"
         super().__init__(f"{what} cannot be read: {reason}{at}", hint=hint)
+
+
+class InvalidWorkload(ContentError):
+    """An image or disk of a confidential workload that is not what it has to be; ``rule`` is the broken rule's name."""
+
+    def __init__(self, rule: str, reason: str, *, hint: str | None = None) -> None:
+        self.rule = rule
+        self.reason = reason
+        super().__init__(reason, hint=hint)
 
 
 class UnsafeDiskError(HauloutError):
