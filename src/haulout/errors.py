@@ -9,6 +9,7 @@ HauloutError                        3  (never raised itself)
 ├── NotFoundError                   4  the thing asked for is not there
 │   └── NoMatchingDisk                 the reference exists but holds no such disk; lists what it holds
 ├── DeniedError                     5  credentials are missing, wrong or insufficient
+│   └── WrongPassphrase                opens no slot of an encrypted disk
 ├── UnreachableError                6  no connection, no TLS, no answer in time
 ├── RegistryError                   7  the registry answered, with a failure or with nonsense
 ├── ContentError                    8  content from elsewhere is not what it claims to be
@@ -19,6 +20,10 @@ HauloutError                        3  (never raised itself)
 │   ├── InvalidFrame                   a compressed frame that does not decode to its promise
 │   ├── InvalidDelta                   a delta's index that contradicts itself, or another delta than announced
 │   ├── InvalidEvidence                evidence, a certificate or collateral that cannot be read at all
+│   ├── NotLuks                        no encrypted disk
+│   ├── RefusedLuks                    an encrypted disk that a rule is against
+│   ├── RefusedVerity                  a superblock of dm-verity that a rule is against
+│   ├── VerityMismatch                 a block that is not what the root hash vouches for
 │   └── InvalidWorkload                an image or disk of a confidential workload that breaks a rule
 ├── UnsafeDiskError                 9  inspection refuses a disk image
 ├── StorageError                   10  the local file system: full, read-only, no permission, a symlink in the way
@@ -129,6 +134,13 @@ class DeniedError(HauloutError):
     exit_code = 5
 
 
+class WrongPassphrase(DeniedError):
+    """A passphrase that opens no slot of an encrypted disk."""
+
+    def __init__(self) -> None:
+        super().__init__("this passphrase does not open the encrypted disk")
+
+
 class UnreachableError(HauloutError):
     """No connection, no TLS, or no answer in time."""
 
@@ -214,6 +226,49 @@ class InvalidEvidence(ContentError):
         self.offset = offset
         at = "" if offset is None else f", at byte {offset}"
         super().__init__(f"{what} cannot be read: {reason}{at}", hint=hint)
+
+
+class NotLuks(ContentError):
+    """What was to be an encrypted disk does not begin like one."""
+
+    def __init__(self) -> None:
+        super().__init__("this is not an encrypted disk: it does not begin with a LUKS header")
+
+
+class RefusedLuks(ContentError):
+    """An encrypted disk that is not accepted; ``rule`` names what is against it, as docs/formats/luks.md lists them."""
+
+    def __init__(self, rule: str, reason: str, *, hint: str | None = None) -> None:
+        self.rule = rule
+        self.reason = reason
+        super().__init__(f"refusing this encrypted disk: {reason} ({rule})", hint=hint)
+
+
+class RefusedVerity(ContentError):
+    """A superblock of dm-verity that is not accepted; ``rule`` names what is against it."""
+
+    def __init__(self, rule: str, reason: str) -> None:
+        self.rule = rule
+        self.reason = reason
+        super().__init__(f"refusing these hashes: {reason} ({rule})")
+
+
+class VerityMismatch(ContentError):
+    """A block that is not what the root hash vouches for.
+
+    Attributes:
+        level: None for a block of data; for one of hashes how far it is above the data, counted from 0.
+        block: its number, in the data or within that level.
+    """
+
+    def __init__(self, level: int | None, block: int) -> None:
+        self.level = level
+        self.block = block
+        what = f"block {block}" if level is None else f"hash block {block} of level {level}"
+        super().__init__(
+            f"{what} is not what the root hash vouches for",
+            hint="it was damaged, exchanged or taken from another version; get the image again",
+        )
 
 
 class InvalidWorkload(ContentError):
