@@ -106,9 +106,7 @@ def _is_for(entry: Descriptor, goarch: str) -> bool:
 def _opener(
     store: BlobReader, layer: Descriptor, stack: ExitStack, progress: Progress, *, hold: bool
 ) -> Callable[[], BinaryIO]:
-    def fresh() -> BinaryIO:
-        return cast("BinaryIO", _Layer(store, layer))
-
+    fresh = layer_opener(store, layer)
     if not hold:
         return fresh
     try:
@@ -125,6 +123,11 @@ def _opener(
         ) from exc
     # Opened anew, not duplicated: each has a position of its own.
     return lambda: open(f"/proc/self/fd/{file.fileno()}", "rb", buffering=0)  # noqa: PTH123, SIM115 - the caller closes
+
+
+def layer_opener(store: BlobReader, layer: Descriptor) -> Callable[[], BinaryIO]:
+    """Return what opens a layer's blob at its beginning, each time anew."""
+    return lambda: cast("BinaryIO", _Layer(store, layer))
 
 
 class _Layer(VerifiedFile):
