@@ -5,7 +5,8 @@ HauloutError                        3  (never raised itself)
 │   ├── InvalidReference               a reference, pointing at the offending character
 │   ├── InvalidDigest                  not "sha256:" and 64 lowercase hex digits
 │   ├── InvalidPlatform                an architecture or disk type that does not exist
-│   └── InvalidPolicy                  a policy for evidence with an unknown key or an impossible value
+│   ├── InvalidPolicy                  a policy for evidence with an unknown key or an impossible value
+│   └── ImageTooSmall                  a size asked for that the content does not fit into
 ├── NotFoundError                   4  the thing asked for is not there
 │   └── NoMatchingDisk                 the reference exists but holds no such disk; lists what it holds
 ├── DeniedError                     5  credentials are missing, wrong or insufficient
@@ -24,7 +25,8 @@ HauloutError                        3  (never raised itself)
 │   ├── RefusedLuks                    an encrypted disk that a rule is against
 │   ├── RefusedVerity                  a superblock of dm-verity that a rule is against
 │   ├── VerityMismatch                 a block that is not what the root hash vouches for
-│   └── InvalidWorkload                an image or disk of a confidential workload that breaks a rule
+│   ├── InvalidWorkload                an image or disk of a confidential workload that breaks a rule
+│   └── InvalidRootfs                  layers or a folder that do not make a root file system
 ├── UnsafeDiskError                 9  inspection refuses a disk image
 ├── StorageError                   10  the local file system: full, read-only, no permission, a symlink in the way
 ├── ToolError                      11  a helper program is missing or failed
@@ -103,6 +105,18 @@ class InvalidPolicy(UsageError):
         self.reason = reason
         where = f" at {key}" if key else ""
         super().__init__(f"{policy} is not a valid policy{where}: {reason}", hint=hint)
+
+
+class ImageTooSmall(UsageError):
+    """The file system asked for is too small for its content; ``size`` and ``needed`` are bytes."""
+
+    def __init__(self, size: int, needed: int) -> None:
+        self.size = size
+        self.needed = needed
+        super().__init__(
+            f"a file system of {size} bytes is too small for this content",
+            hint=f"it takes {needed} bytes at least; leave out the size to have it chosen",
+        )
 
 
 class NotFoundError(HauloutError):
@@ -278,6 +292,26 @@ class InvalidWorkload(ContentError):
         self.rule = rule
         self.reason = reason
         super().__init__(reason, hint=hint)
+
+
+class InvalidRootfs(ContentError):
+    """A root file system that is refused, or cannot be read.
+
+    Attributes:
+        source: what was read, such as ``layer 2`` or a folder.
+        entry: the path inside, as text that is safe to print; "" where it is no one entry.
+        rule: the name of the broken rule, such as ``escape``.
+        reason: one line.
+    """
+
+    def __init__(self, source: str, entry: str | bytes, rule: str, reason: str, *, hint: str | None = None) -> None:
+        self.source = source
+        text = entry.decode("utf-8", "backslashreplace") if isinstance(entry, bytes) else entry
+        self.entry = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)[:300]
+        self.rule = rule
+        self.reason = reason
+        where = f" at {self.entry}" if self.entry else ""
+        super().__init__(f"refusing {source}{where}: {reason}", hint=hint)
 
 
 class UnsafeDiskError(HauloutError):

@@ -1,4 +1,5 @@
-"""Images of confidential workloads: an encrypted disk that only the right machine may open, and its making.
+"""Images of confidential workloads: from the layers of a container to one encrypted disk, in one pass.
 
-``luks`` encrypts, ``verity`` makes every changed block known. Neither needs root, a loop device or a second copy.
+``rootfs`` merges layers, ``ext4`` makes a file system of them, ``verity`` makes every changed block known, ``luks``
+encrypts. None of it needs root, a loop device or a second copy. ``build`` joins them, ``inspection`` takes apart.
 """

@@ -29,23 +29,32 @@ def policy_for(binding: Binding, tee: Tee, measurement: bytes | None) -> str:
     Raises:
         UsageError: the TEE signs no evidence that could name a workload.
     """
+    require_evidence(tee)
     match tee:
         case Tee.SNP:
             lines = ["[snp]", 'products = ["Milan", "Genoa", "Turin"]', _list("host-data", binding.host_data)]
             key = "measurements"
         case Tee.TDX:
             lines, key = ["[tdx]", _list("mrconfigid", binding.mrconfigid)], "mrtd"
-        case Tee.CCA:
+        case _:
             lines = ["[cca]", "# Name the platforms you trust: platform-keys or roots (docs/evidence.md)."]
             lines.append(_list("personalization", binding.personalization))
             key = "rim"
-        case Tee.SEV:
-            raise UsageError("evidence of SEV names no workload: there is no policy to write", hint="use --type snp")
     lines.append(_OPEN[tee] if measurement is None else _list(key, measurement))
     name = json.dumps(binding.workload_id).decode()
     return "\n".join(
         ["schema = 1", f"name = {name}", "", "[freshness]", "report-data-required = true", "", *lines, ""]
     )
+
+
+def require_evidence(tee: Tee) -> None:
+    """Make sure that a TEE signs evidence that can name a workload.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if tee is Tee.SEV:
+        raise UsageError("evidence of SEV names no workload: there is no policy to write", hint="use --type snp")
 
 
 def _list(key: str, value: bytes) -> str:
