@@ -41,31 +41,75 @@ def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> N
 )
 @click.argument("image", metavar="IMAGE", type=click.Path(readable=False))
 @click.argument("dest", metavar="DEST", type=ReferenceParam())
-@click.option("-t", "--type", "tee", metavar="TEE", type=params.TeeParam(), help="snp (the default), tdx, cca, sev or sev_no_es.")
+@click.option(
+    "-t", "--type", "tee", metavar="TEE", type=params.TeeParam(), help="snp (the default), tdx, cca, sev or sev_no_es."
+)
 @click.option("--passphrase-file", metavar="FILE", help="The passphrase of the disk is in FILE; - is standard input.")
 @click.option(
     "--passphrase-out", metavar="FILE", help="Make a passphrase and keep it in FILE, which must not be there yet."
 )
 @click.option("-p", "--passphrase", metavar="TEXT", hidden=True, expose_value=False, callback=_refuse, help="Refused.")
-@click.option("-u", "--attestation-url", metavar="URL", help="The broker that the guest asks for its passphrase, and that is told of it now.")
-@click.option("--attestation-plain-http", is_flag=True, help="Tell it the passphrase over plain HTTP, even on another machine.")
+@click.option(
+    "-u",
+    "--attestation-url",
+    metavar="URL",
+    help="The broker that the guest asks for its passphrase, and that is told of it now.",
+)
+@click.option(
+    "--attestation-plain-http", is_flag=True, help="Tell it the passphrase over plain HTTP, even on another machine."
+)
 @click.option("--ignore-attestation-errors", is_flag=True, default=None, help="Go on where the broker cannot be told.")
 @click.option("-w", "--workload-id", metavar="ID", type=params.WorkloadParam(), help="By default, 32 random digits.")
 @click.option("-c", "--cpus", metavar="N", type=click.IntRange(1, 255), help="Processors of the guest; 2 by default.")
-@click.option("-m", "--memory", metavar="MB", type=click.IntRange(1, (1 << 32) - 1), help="Memory of the guest; 512 by default.")
-@click.option("-s", "--slop", metavar="ROOM", help="Room to leave in the root: N%, sizes such as 100MB, or both with + between; 25% by default.")
-@click.option("--add-file", "added", metavar="SRC[:DST]", multiple=True, help="Add a file to the root, under its own path if DST is not given. May be repeated.")
-@click.option("-b", "--base-image", "base", metavar="REF", type=ReferenceParam(), help="Put the layers of this image below; they are not encrypted.")
-@click.option("--broker-key", metavar="FILE", help="Public key of the broker, in PEM or as a JSON Web Key: it becomes a part of the binding.")
-@click.option("--sev-chain", metavar="FILE", help="Certificate chain of the platform, for SEV: what 'sevctl export -f' writes.")
-@click.option("-f", "--firmware-library", metavar="FILE", help="Measure libkrun's firmware in this library, by the program krunfw_measurement.")
+@click.option(
+    "-m", "--memory", metavar="MB", type=click.IntRange(1, (1 << 32) - 1), help="Memory of the guest; 512 by default."
+)
+@click.option(
+    "-s",
+    "--slop",
+    metavar="ROOM",
+    help="Room to leave in the root: N%, sizes such as 100MB, or both with + between; 25% by default.",
+)
+@click.option(
+    "--add-file",
+    "added",
+    metavar="SRC[:DST]",
+    multiple=True,
+    help="Add a file to the root, under its own path if DST is not given. May be repeated.",
+)
+@click.option(
+    "-b",
+    "--base-image",
+    "base",
+    metavar="REF",
+    type=ReferenceParam(),
+    help="Put the layers of this image below; they are not encrypted.",
+)
+@click.option(
+    "--broker-key",
+    metavar="FILE",
+    help="Public key of the broker, in PEM or as a JSON Web Key: it becomes a part of the binding.",
+)
+@click.option(
+    "--sev-chain", metavar="FILE", help="Certificate chain of the platform, for SEV: what 'sevctl export -f' writes."
+)
+@click.option(
+    "-f",
+    "--firmware-library",
+    metavar="FILE",
+    help="Measure libkrun's firmware in this library, by the program krunfw_measurement.",
+)
 @click.option("--ovmf", metavar="FILE", help="Measure a guest that boots this firmware, built for SEV-SNP.")
 @click.option("--kernel", metavar="FILE", help="And this kernel.")
 @click.option("--initrd", metavar="FILE", help="And this initrd.")
 @click.option("--append", metavar="TEXT", default="", help="And this command line.")
-@click.option("--vcpu-type", metavar="MODEL", default="EPYC-v4", show_default=True, help="Its processors, in QEMU's words.")
+@click.option(
+    "--vcpu-type", metavar="MODEL", default="EPYC-v4", show_default=True, help="Its processors, in QEMU's words."
+)
 @click.option("--measurement", metavar="HEX", help="The launch measurement, where you know it.")
-@click.option("--policy-out", metavar="FILE", help="Write a policy for 'haulout evidence verify' that names this workload.")
+@click.option(
+    "--policy-out", metavar="FILE", help="Write a policy for 'haulout evidence verify' that names this workload."
+)
 @click.option(
     "--timestamp",
     metavar="SECONDS",
@@ -73,19 +117,26 @@ def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> N
     envvar="SOURCE_DATE_EPOCH",
     help="Time of creation, in seconds since 1970; by default $SOURCE_DATE_EPOCH, or now.",
 )
-@click.option("--cw", "keys", metavar="KEY=VALUE,…", type=params.KeyValuesParam(), default=None, help="The same in the words of 'buildah build --cw'.")
+@click.option(
+    "--cw",
+    "keys",
+    metavar="KEY=VALUE,…",
+    type=params.KeyValuesParam(),
+    default=None,
+    help="The same in the words of 'buildah build --cw'.",
+)
 @options.registry
 @options.common
 @click.pass_obj
-def command(session: Session, image: str, dest: Reference, keys: dict[str, Any] | None, **given: Any) -> int:
+def command(session: Session, /, image: str, dest: Reference, keys: dict[str, Any] | None, **given: Any) -> int:
     """Encrypt an image, or a folder, into an image for a confidential machine.
 
     IMAGE is oci:DIR:TAG, a registry's reference, or a folder with a root file system. The disk is made and encrypted in
     one pass, straight into DEST: nothing plain is written anywhere, and no privilege is needed.
 
     Whoever is to open the disk needs its passphrase: name a file for it (--passphrase-out), or bring one
-    (--passphrase-file), or name a broker that is told of it (--attestation-url). Never write it on a command line, which
-    others can read.
+    (--passphrase-file), or name a broker that is told of it (--attestation-url). Never write it on a command line: that
+    is no secret.
 
     The image is bound to its workload: evidence of a machine that carries the printed value as HOST_DATA (SEV-SNP),
     MRCONFIGID (TDX) or personalization value (CCA) speaks for this disk and no other.

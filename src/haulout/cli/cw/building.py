@@ -16,7 +16,7 @@ from haulout.confidential.image import build as building
 from haulout.confidential.image import krun, policy, registration, secret, source
 from haulout.confidential.image.measured import expected_measurement
 from haulout.errors import HauloutError, NotFoundError, StorageError, UsageError
-from haulout.oci import LayoutReference, Reference, RegistryReference
+from haulout.oci import Reference, RegistryReference
 from haulout.transfer.stores import open_store
 
 if TYPE_CHECKING:
@@ -79,9 +79,7 @@ def run(
             place()
             registrar.tell()
 
-        built = building.build(
-            root, request, passphrase, store, dest.tag, progress=progress, before=before, base=base
-        )
+        built = building.build(root, request, passphrase, store, dest.tag, progress=progress, before=before, base=base)
     named = _write_policy(wanted["policy_out"], built, request)
     return Done(dest, built, request, registrar.told, wanted["passphrase_out"], named)
 
@@ -245,9 +243,7 @@ def _root(
     return stack.enter_context(source.from_image(store, selector, goarch, progress, hold=hold))
 
 
-def _base(
-    stack: ExitStack, reference: Reference | None, session: Session, progress: Progress
-) -> building.Base | None:
+def _base(stack: ExitStack, reference: Reference | None, session: Session, progress: Progress) -> building.Base | None:
     if reference is None:
         return None
     store = stack.enter_context(open_store(reference, session.connections(), progress))

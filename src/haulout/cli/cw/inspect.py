@@ -40,11 +40,11 @@ _NO = 1
 def command(session: Session, subject: str, passphrase_file: str | None) -> int:
     """Show and check an image or a disk of a confidential workload.
 
-    Those of "haulout cw build", and of "buildah mkcw", too. FILE is a disk.img by itself. The disk is opened here alone:
+    Those of "haulout cw build", and of "buildah mkcw", too. FILE is a disk.img by itself. The disk is opened in memory:
     nothing is mounted, and nothing plain is written.
 
-    Exit status is 1 where a rule is broken, such as two footers, a cipher that protects nothing, or a binding that names
-    another disk; docs/confidential.md lists the rules.
+    Exit status is 1 where a rule is broken, such as two footers, a cipher that protects nothing, or a binding that
+    names another disk; docs/confidential.md lists the rules.
     """
     from haulout.cli.cw import report  # noqa: PLC0415
     from haulout.confidential.image import inspection, secret  # noqa: PLC0415 - loads the cryptography

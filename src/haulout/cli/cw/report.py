@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from haulout.confidential.image.binding import Binding
-    from haulout.confidential.image.findings import Findings, Opened
+    from haulout.confidential.image.findings import Findings, Opened, Outer
     from haulout.confidential.image.krun import WorkloadConfig
     from haulout.confidential.image.luks import Header
 
@@ -95,19 +95,38 @@ def document(subject: str, found: Findings) -> dict[str, Any]:
 
 def lines(subject: str, found: Findings) -> Iterator[str]:
     """Write an inspection for people."""
-    config, outer = found.config, found.outer
-    what = "disk" if outer is None else "image"
+    config = found.config
+    what = "disk" if found.outer is None else "image"
     tee = "unknown TEE" if config is None else str(config.tee).upper()
     yield f"{subject}: {what} of a confidential workload, {tee}"
     if config is not None:
         yield f"  workload id     {config.workload_id}"
         yield f"  machine         {config.cpus} CPUs, {config.ram_mib} MiB"
         yield f"  broker          {config.attestation_url or '(none: the passphrase comes another way)'}"
-    if outer is not None:
-        yield f"  outer image     {outer.architecture}, created {outer.created or 'at no time told'}, {outer.manifest}"
-        for one in outer.members:
-            yield f"    {stat.filemode(one.mode)[1:]}  {size(one.size):>10}  {one.name}"
-        yield f"  leaks           {', '.join(outer.leaks) or 'nothing of the image inside'}"
+    if found.outer is not None:
+        yield from _outer_lines(found.outer)
+    yield from _disk_lines(found)
+    if found.binding is not None:
+        yield from binding_lines(found.binding)
+    else:
+        yield "  binding         none: evidence of any workload may be shown for this one"
+    if found.measurement:
+        yield f"  measurement     {found.measurement}"
+    if found.opened is not None:
+        yield from _opened_lines(found.opened)
+    yield from (f"  BROKEN: {each.reason} [{each.rule}]" for each in found.broken)
+    if not found.broken:
+        yield "  no rule is broken"
+
+
+def _outer_lines(outer: Outer) -> Iterator[str]:
+    yield f"  outer image     {outer.architecture}, created {outer.created or 'at no time told'}, {outer.manifest}"
+    for one in outer.members:
+        yield f"    {stat.filemode(one.mode)[1:]}  {size(one.size):>10}  {one.name}"
+    yield f"  leaks           {', '.join(outer.leaks) or 'nothing of the image inside'}"
+
+
+def _disk_lines(found: Findings) -> Iterator[str]:
     if found.disk_size is not None:
         yield f"  disk            {size(found.disk_size)}"
     if found.luks is not None:
@@ -118,18 +137,6 @@ def lines(subject: str, found: Findings) -> Iterator[str]:
             f"payload at byte {luks.payload_start}"
         )
         yield f"    header        {luks.digest}"
-    if found.binding is not None:
-        yield from binding_lines(found.binding)
-    else:
-        yield "  binding         none: evidence of any workload may be shown for this one"
-    if found.measurement:
-        yield f"  measurement     {found.measurement}"
-    if found.opened is not None:
-        yield from _opened_lines(found.opened)
-    for each in found.broken:
-        yield f"  BROKEN: {each.reason} [{each.rule}]"
-    if not found.broken:
-        yield "  no rule is broken"
 
 
 def _luks(header: Header | None) -> dict[str, Any] | None:

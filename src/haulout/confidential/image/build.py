@@ -8,8 +8,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from haulout.confidential.image import entrypoint, ext4, krun, luks, outer, slop
 from haulout.confidential.image import binding as bindings
+from haulout.confidential.image import entrypoint, ext4, krun, luks, outer, slop
 from haulout.confidential.image.disk import SALT_BYTES, Disk
 from haulout.confidential.image.source import MAX_CONFIG, find_image
 from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
@@ -74,7 +74,7 @@ class Built:
     luks_uuid: str
 
 
-def build(
+def build(  # noqa: PLR0913 - each is one word of the request
     root: Root,
     request: Request,
     passphrase: bytes,
@@ -105,7 +105,7 @@ def build(
     goarch = request.config.tee.goarch
     lower = _Base.copy(base, goarch, store, progress) if base is not None else _Base((), None)
     tree = _complete(root, request)
-    plan = ext4.plan(tree, size=_size(tree, request.slop), uuid=uuid.uuid4(), now=request.created * _NANO)
+    plan = _plan(tree, request)
     volume = luks.create(passphrase, iteration_ms=iteration_ms)
     disk = Disk(volume, plan.size, request.config.to_bytes(), os.urandom(SALT_BYTES))
     with store.ingest() as sink:
@@ -128,14 +128,18 @@ def _complete(root: Root, request: Request) -> Tree:
     tree = root.tree
     for path, data in request.added:
         if ".." in path.split("/"):
-            raise UsageError(f"{path[:100]!r} leads out of the root", hint="name a place inside: --add-file SRC:/etc/motd")
+            raise UsageError(
+                f"{path[:100]!r} leads out of the root", hint="name a place inside: --add-file SRC:/etc/motd"
+            )
         tree = tree.with_file(path, data, uid=top.uid, gid=top.gid, mtime=now)
     return tree.with_file(krun.INNER_CONFIG, root.config, mode=0o600, mtime=now)
 
 
-def _size(tree: Tree, wanted: str) -> int:
-    smallest = ext4.minimum_size(tree)
-    return max(slop.size_with(smallest, wanted), smallest)
+def _plan(tree: Tree, request: Request) -> ext4.Plan:
+    identity = uuid.uuid4()
+    least = ext4.plan(tree, size=None, uuid=identity, now=request.created).size
+    # mkcw starts from the bytes of the files; what the file system itself needs comes on top here, so that it fits.
+    return ext4.plan(tree, size=slop.size_with(least, request.slop), uuid=identity, now=request.created)
 
 
 def _write_layer(disk: Disk, plan: ext4.Plan, request: Request, sink: Ingest, progress: Progress) -> Binding:
@@ -179,7 +183,7 @@ class _Base:
 
             def opened(layer: Descriptor = layer) -> BinaryIO:
                 reader = VerifiedReader(base.store.open_blob(layer), layer, f"layer {layer.digest.short}")
-                return io.BufferedReader(VerifiedFile(reader))  # type: ignore[return-value]
+                return io.BufferedReader(VerifiedFile(reader))
 
             with progress.task(f"copying layer {layer.digest.short}", layer.size) as task:
                 target.push_blob(layer, opened, task)

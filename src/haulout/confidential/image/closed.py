@@ -24,14 +24,14 @@ def check_closed(file: BinaryIO, what: str, findings: Findings, beside: bytes | 
     """
     size = file.seek(0, io.SEEK_END)
     findings.disk_size = size
-    document: bytes | None = None
+    document = None
     if size % krun.ALIGNMENT:
         findings.breaks("disk-size", f"{what} has {size} bytes, which is no multiple of {krun.ALIGNMENT}")
     with findings.judging():
         document = _footer(file, size, what, findings)
     with findings.judging("luks-"):
         findings.luks = luks.read_header(file)
-    if findings.luks is not None and document is not None:
+    if findings.luks is not None and document:
         findings.payload_size = size - findings.luks.payload_start - len(document) - krun.TRAILER
     with findings.judging():
         _configs(document, beside, what, findings)
@@ -71,7 +71,7 @@ def _bound(findings: Findings, what: str) -> None:
     if findings.luks is not None and findings.luks.digest != binding.luks_header:
         findings.breaks(
             "binding-header",
-            f"the LUKS header of {what} is not the one that the binding names: it was exchanged, or is of another build",
+            f"the LUKS header of {what} is not the one that the binding names: it was exchanged, or is another build's",
         )
     if findings.config is not None and findings.config.workload_id != binding.workload_id:
         findings.breaks(

@@ -62,7 +62,7 @@ class Disk:
         before = len(self.volume.header) + self.payload_size
         return before + krun.padding(before, self.document) + len(self.document) + krun.TRAILER
 
-    def write(self, blocks: Iterable[bytes], sink: Sink, task: Task) -> verity.Hashes:
+    def write(self, blocks: Iterable[bytes | bytearray], sink: Sink, task: Task) -> verity.Hashes:
         """Write the disk and return the hashes of its plain file system.
 
         Args:
@@ -77,7 +77,9 @@ class Disk:
         with ThreadPoolExecutor(1) as hashing, ThreadPoolExecutor(1) as encrypting:
             under_way: deque[_UnderWay] = deque()
             for chunk in chunked(blocks):
-                under_way.append((hashing.submit(tree.feed, chunk), encrypting.submit(self.volume.encrypt, sector, chunk)))
+                under_way.append(
+                    (hashing.submit(tree.feed, chunk), encrypting.submit(self.volume.encrypt, sector, chunk))
+                )
                 sector += len(chunk) // luks.SECTOR
                 task.advance(len(chunk))
                 if len(under_way) >= _AHEAD:
@@ -108,7 +110,7 @@ def _finish(one: _UnderWay, sink: Sink) -> None:
     hashed.result()
 
 
-def chunked(blocks: Iterable[bytes]) -> Iterator[bytes]:
+def chunked(blocks: Iterable[bytes | bytearray]) -> Iterator[bytes | bytearray]:
     """Gather small pieces and cut large ones, so that threads meet chunks of about 1 MiB."""
     parts: list[bytes | memoryview] = []
     size = 0
@@ -117,7 +119,7 @@ def chunked(blocks: Iterable[bytes]) -> Iterator[bytes]:
             yield block
             continue
         rest = memoryview(block)
-        while len(rest):
+        while rest:
             part = rest[: _CHUNK - size]
             parts.append(part)
             size += len(part)

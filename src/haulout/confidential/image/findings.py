@@ -6,7 +6,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from haulout.errors import InvalidRootfs, InvalidWorkload, NotLuks, RefusedLuks, RefusedVerity, SizeMismatch, VerityMismatch
+from haulout.errors import (
+    InvalidRootfs,
+    InvalidWorkload,
+    NotLuks,
+    RefusedLuks,
+    RefusedVerity,
+    SizeMismatch,
+    VerityMismatch,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""``cw inspect``: what an image or a disk of a confidential workload is, ours or another tool's, and whether it is sound."""
+"""``cw inspect``: what an image or disk of a confidential workload is, and whether it is sound."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def inspect_image(store: Store, selector: str | Digest, passphrase: bytes | None
     tree = rootfs.from_layers([layer_opener(store, layer) for layer in manifest.layers])
     if not isinstance(tree.find(krun.DISK_NAME), rootfs.File) and tree.find(krun.CONFIG_NAME) is None:
         raise ContentError(
-            f"{selector} is no image of a confidential workload: it has neither {krun.DISK_NAME} nor {krun.CONFIG_NAME}",
+            f"{selector} is no image of a confidential workload: {krun.DISK_NAME} and {krun.CONFIG_NAME} are not in it",
             hint="haulout cw build makes one of it",
         )
     findings = Findings(outer=_outer(store, selector, data, tree))
@@ -179,7 +179,7 @@ class _Spool:
     """All of a disk, as encrypted as it is, in a file without a name."""
 
     def __init__(self, stack: ExitStack) -> None:
-        self._file = stack.enter_context(tempfile.TemporaryFile(prefix="haulout-"))
+        self._file = stack.enter_context(tempfile.TemporaryFile(prefix="haulout-"))  # noqa: SIM115 - entered
 
     def add(self, part: memoryview) -> None:
         try:

@@ -31,7 +31,7 @@ def expected_measurement(wanted: Mapping[str, Any], tee: Tee) -> bytes | None:
 
     Raises:
         UsageError: more than one of them, or one that does not go with the TEE.
-        HauloutError: as :func:`haulout.confidential.measure.snp_launch_digest`, and ToolError without krunfw_measurement.
+        HauloutError: as :func:`haulout.confidential.measure.snp_launch_digest`; without krunfw_measurement.
     """
     ways = [name for name in ("measurement", "firmware_library", "ovmf") if wanted[name]]
     if len(ways) > 1:
@@ -86,7 +86,9 @@ def _by_tool(wanted: Mapping[str, Any]) -> bytes:
         done = subprocess.run(argv, capture_output=True, timeout=_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as exc:
         raise ToolError(_TOOL, f"it does not run: {exc}".split("\n", 1)[0][:200]) from exc
-    found = re.search(rf"^{_LINES[name]}:\s*([0-9a-fA-F]{{64,96}})\s*$", done.stdout.decode("utf-8", "replace"), re.MULTILINE)
+    found = re.search(
+        rf"^{_LINES[name]}:\s*([0-9a-fA-F]{{64,96}})\s*$", done.stdout.decode("utf-8", "replace"), re.MULTILINE
+    )
     if done.returncode or found is None:
         said = done.stderr.decode("utf-8", "replace").strip().split("\n", 1)[0][:120]
         raise ToolError(_TOOL, f"it measures nothing in {library}: {said or 'there is no such line'}")

@@ -62,7 +62,7 @@ def config(goarch: str, layer: Descriptor, tee: str, created: int, base: dict[st
         ContentError: the base image's configuration has another form.
     """
     stamp = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    layers, history = _inherited(base) if base is not None else ([], [])
+    layers, history = _inherited(base)
     return json.dumps(
         {
             "created": stamp,
@@ -75,7 +75,9 @@ def config(goarch: str, layer: Descriptor, tee: str, created: int, base: dict[st
     )
 
 
-def _inherited(base: dict[str, Any]) -> tuple[list[str], list[Any]]:
+def _inherited(base: dict[str, Any] | None) -> tuple[list[Any], list[Any]]:
+    if base is None:
+        return [], []
     try:
         layers = base["rootfs"]["diff_ids"]
     except (KeyError, TypeError) as exc:

@@ -42,9 +42,7 @@ def policy_for(binding: Binding, tee: Tee, measurement: bytes | None) -> str:
             key = "rim"
     lines.append(_OPEN[tee] if measurement is None else _list(key, measurement))
     name = json.dumps(binding.workload_id).decode()
-    return "\n".join(
-        ["schema = 1", f"name = {name}", "", "[freshness]", "report-data-required = true", "", *lines, ""]
-    )
+    return "\n".join(["schema = 1", f"name = {name}", "", "[freshness]", "report-data-required = true", "", *lines, ""])
 
 
 def require_evidence(tee: Tee) -> None:

@@ -1,4 +1,4 @@
-"""Telling a key broker of a workload, as mkcw does it (the protocol of libkrun up to 1.19). Pure but for the address check.
+"""Telling a key broker of a workload, as mkcw does it (the protocol of libkrun up to 1.19). Pure.
 
 ``POST {url}/kbs/v0/register_workload`` carries the passphrase: it goes over HTTPS, or stays on this machine.
 """

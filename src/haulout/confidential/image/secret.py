@@ -74,8 +74,8 @@ def kept(target: Path, passphrase: bytes) -> Iterator[Callable[[], None]]:
         nonlocal placed
         with _refusals(target):
             try:
-                # A link rather than a rename: it replaces nothing.
-                os.link(fresh or f"/proc/self/fd/{descriptor}", target, follow_symlinks=True)
+                # A link rather than a rename: it replaces nothing. Only with a descriptor Python follows /proc.
+                os.link(fresh or f"/proc/self/fd/{descriptor}", target, src_dir_fd=descriptor, follow_symlinks=True)
             except FileExistsError:
                 raise _taken(target) from None
         placed = True

@@ -46,9 +46,7 @@ def from_folder(folder: Path, goarch: str) -> Root:
 
 
 @contextmanager
-def from_image(
-    store: Store, selector: str | Digest, goarch: str, progress: Progress, *, hold: bool
-) -> Iterator[Root]:
+def from_image(store: Store, selector: str | Digest, goarch: str, progress: Progress, *, hold: bool) -> Iterator[Root]:
     """Take an image; its layers are read twice, and every byte is verified each time.
 
     Args:
@@ -84,7 +82,8 @@ def find_image(store: Store, selector: str | Digest, goarch: str) -> Manifest:
         if not entries:
             there = sorted({str(one.platform) for one in found.manifests if one.platform is not None})
             raise NotFoundError(
-                f"{selector} holds no image for linux/{goarch}", hint=f"there are {', '.join(there[:8])}" if there else None
+                f"{selector} holds no image for linux/{goarch}",
+                hint=f"there are {', '.join(there[:8])}" if there else None,
             )
         stored = store.manifest(entries[0].digest)
         found = stored.parse(f"manifest {stored.descriptor.digest.short}")
@@ -110,7 +109,7 @@ def _opener(
     if not hold:
         return fresh
     try:
-        file = stack.enter_context(tempfile.TemporaryFile(prefix="haulout-", buffering=0))
+        file = stack.enter_context(tempfile.TemporaryFile(prefix="haulout-", buffering=0))  # noqa: SIM115 - entered
         with progress.task(f"fetching layer {layer.digest.short}", layer.size) as task, fresh() as stream:
             while chunk := stream.read(_READ):
                 file.write(chunk)
@@ -122,7 +121,7 @@ def _opener(
             hint="set TMPDIR to a directory with room for the image's layers",
         ) from exc
     # Opened anew, not duplicated: each has a position of its own.
-    return lambda: open(f"/proc/self/fd/{file.fileno()}", "rb", buffering=0)  # noqa: PTH123, SIM115 - the caller closes
+    return lambda: open(f"/proc/self/fd/{file.fileno()}", "rb", buffering=0)  # noqa: PTH123 - the caller closes
 
 
 def layer_opener(store: BlobReader, layer: Descriptor) -> Callable[[], BinaryIO]:

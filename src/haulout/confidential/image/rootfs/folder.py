@@ -112,8 +112,15 @@ class _Walk:
         if stat.S_ISREG(info.st_mode):
             offset, segments = self._source.add(path, info)
             return File(
-                mode=mode, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs,
-                size=info.st_size, source=1, offset=offset, segments=segments,
+                mode=mode,
+                uid=uid,
+                gid=gid,
+                mtime=mtime,
+                xattrs=xattrs,
+                size=info.st_size,
+                source=1,
+                offset=offset,
+                segments=segments,
             )
         if stat.S_ISLNK(info.st_mode):
             return Symlink(mode=0o777, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs, target=os.readlink(path))
