@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer
-
     Words = np.ndarray[tuple[int, ...], np.dtype[np.uint32]]
     Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
@@ -36,13 +34,13 @@ def _advance(crc: Words | int, length: int) -> Words:
     """Return what ``crc`` comes to after ``length`` zero bytes (4 at least)."""
     tables = _tables()
     value = np.asarray(crc, dtype=np.uint32)
-    result = tables[length - 1][value & 0xFF]
+    result: Words = tables[length - 1][value & 0xFF]
     for byte in range(1, 4):
         result = result ^ tables[length - 1 - byte][(value >> (8 * byte)) & 0xFF]
     return result
 
 
-def crc32c(crc: int, data: Buffer) -> int:
+def crc32c(crc: int, data: bytes) -> int:
     """Continue ``crc`` over ``data``, of 4 bytes or more."""
     row = np.frombuffer(data, dtype=np.uint8)
     for start in range(0, len(row), _LONGEST):
@@ -67,4 +65,5 @@ def crc32c_rows(crcs: Words | int, rows: Bytes) -> Words:
         values = rows[:, column]
         if values.any():
             found ^= tables[length - 1 - column][values]
-    return _advance(crcs, length) ^ found
+    result: Words = _advance(crcs, length) ^ found
+    return result

@@ -23,8 +23,8 @@ EXTENTS: Final = 0x80000
 _EXTRA: Final = 32
 """Bytes of fields behind the first 128."""
 
-# mode uid size atime ctime mtime dtime gid links blocks flags version | block | generation file_acl size_high obsolete |
-# blocks_high file_acl_high uid_high gid_high checksum reserved | extra_isize checksum_high ctime_extra mtime_extra
+# mode uid size atime ctime mtime dtime gid links blocks flags version | block | generation file_acl size_high
+# obsolete | blocks_high file_acl_high uid_high gid_high checksum reserved | extra_isize checksum_high ctime_extra mtime_extra
 # atime_extra crtime crtime_extra version_high projid
 _FIELDS: Final = struct.Struct("<HHIIIIIHHIII60sIIIIHHHHHHHHIIIIIII")
 _KINDS: Final[Mapping[type[Node], int]] = {
@@ -63,7 +63,7 @@ def device_block(node: Device) -> bytes:
     return struct.pack("<II", 0, number).ljust(60, b"\0")
 
 
-def pack(
+def pack(  # noqa: PLR0913 - an inode has that many fields
     node: Node, *, links: int, size: int, sectors: int, flags: int, block: bytes, attributes: int, tail: bytes, now: int
 ) -> bytes:
     """Return an inode without its checksum.

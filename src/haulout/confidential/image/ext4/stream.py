@@ -106,9 +106,7 @@ class _Stream:
         self._journal_root = b""
         if plan.layout.journal_blocks:
             self._journal_extents, _ = self._journal_places()
-            self._journal_root, _ = extents.build(
-                self._journal_extents, [], inodes.seed_of(self._seed, JOURNAL)
-            )
+            self._journal_root, _ = extents.build(self._journal_extents, [], inodes.seed_of(self._seed, JOURNAL))
 
     def _journal_places(self) -> tuple[list[Extent], list[int]]:
         allocator = Allocator(self._layout.geometry)
@@ -219,15 +217,14 @@ class _Stream:
         """Return a group's inode table."""
         per_group = self._layout.geometry.inodes_per_group
         first = group * per_group + 1
-        table = np.zeros((per_group, INODE), dtype=np.uint8)
-        flat = memoryview(table.reshape(-1)).cast("B")
+        table = bytearray(per_group * INODE)
         for number in range(first, min(first + per_group, LOST_AND_FOUND + len(self._survey.nodes))):
             inode = self._inode(number)
             if inode:
                 at = (number - first) * INODE
-                flat[at : at + INODE] = inode
-        inodes.seal(table, first, self._seed)
-        return table.tobytes()
+                table[at : at + INODE] = inode
+        inodes.seal(np.frombuffer(table, dtype=np.uint8).reshape(-1, INODE), first, self._seed)
+        return bytes(table)
 
     def _inode(self, number: int) -> bytes | None:
         if number == JOURNAL and self._layout.journal_blocks:
@@ -253,11 +250,7 @@ class _Stream:
         seed = inodes.seed_of(self._seed, number) if places else 0
         root, _ = extents.build(found, places, seed)
         size = (
-            node.size
-            if isinstance(node, File)
-            else len(node.target)
-            if isinstance(node, Symlink)
-            else blocks * BLOCK
+            node.size if isinstance(node, File) else len(node.target) if isinstance(node, Symlink) else blocks * BLOCK
         )
         return self._pack(node, links, size, blocks + len(places), inodes.EXTENTS, root)
 

@@ -59,14 +59,16 @@ class Survey:
         self.files.sort(key=lambda file: (file.source, file.offset))
         for index, count in enumerate(self.links):
             if count > _LINKS_MAX and not isinstance(self.nodes[index], Directory):
-                raise InvalidRootfs("the tree", "", "hardlink", f"a file with {count} names; ext4 has {_LINKS_MAX} at most")
+                raise InvalidRootfs(
+                    "the tree", "", "hardlink", f"a file with {count} names; ext4 has {_LINKS_MAX} at most"
+                )
 
     def number(self, node: Node) -> int:
         """Return a node's inode number."""
         return self._numbers[node]
 
     def links_of(self, node: Node) -> int:
-        """Return a node's count of links; 1 for a directory with more subdirectories than can be counted (dir_nlink)."""
+        """Return a node's count of links; 1 for a directory with more subdirectories than fit (dir_nlink)."""
         number = self._numbers[node]
         count = self.root_links if number == ROOT else self.links[number - LOST_AND_FOUND]
         return count if count <= _LINKS_MAX else 1

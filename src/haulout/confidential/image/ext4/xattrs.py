@@ -56,7 +56,8 @@ def split(xattrs: Mapping[bytes, bytes], path: bytes) -> tuple[list[Attribute], 
     outside: list[Attribute] = []
     room = IN_INODE - 8  # magic, and the four zero bytes that end the entries
     for attribute in sorted(
-        (_attribute(name, value, path) for name, value in xattrs.items()), key=lambda it: (it.index, len(it.name), it.name)
+        (_attribute(name, value, path) for name, value in xattrs.items()),
+        key=lambda it: (it.index, len(it.name), it.name),
     ):
         if attribute.room <= room:
             inside.append(attribute)

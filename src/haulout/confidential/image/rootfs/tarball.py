@@ -79,9 +79,7 @@ def entries(stream: Stream, source: int, name: str, limits: Limits) -> Iterator[
         InvalidRootfs: damage, truncation, an entry that is refused, a bomb.
     """
     window = _Window(stream, name, limits.header_bytes)
-    archive = tarfile.TarFile(
-        fileobj=cast("IO[bytes]", _Empty()), mode="r", encoding="utf-8", errors="surrogateescape"
-    )
+    archive = tarfile.TarFile(fileobj=cast("IO[bytes]", _Empty()), mode="r", encoding="utf-8", errors="surrogateescape")
     archive.fileobj = window  # type: ignore[assignment]
     archive.offset = 0
     while True:
@@ -100,7 +98,7 @@ def entries(stream: Stream, source: int, name: str, limits: Limits) -> Iterator[
             raise InvalidRootfs(name, "", "bomb", f"more than {_GLOBAL_MAX} records of global headers")
         yield _entry(member, source, name)
     if stream.read(_BLOCK).strip(b"\0"):
-        raise InvalidRootfs(name, "", "damaged", f"the block after byte {stream.position - _BLOCK} is no second end mark")
+        raise InvalidRootfs(name, "", "damaged", f"no second end mark after byte {stream.position - _BLOCK}")
     stream.drain()
 
 
@@ -134,7 +132,11 @@ def _entry(member: tarfile.TarInfo, source: int, name: str) -> Entry:
     if member.islnk():
         target = split(_raw(member.linkname).lstrip(b"/"), name)
         return Entry(path, None, target)
-    for label, value, most in (("uid", member.uid, _ID_MAX), ("gid", member.gid, _ID_MAX), ("size", member.size, _SIZE_MAX)):
+    for label, value, most in (
+        ("uid", member.uid, _ID_MAX),
+        ("gid", member.gid, _ID_MAX),
+        ("size", member.size, _SIZE_MAX),
+    ):
         if not 0 <= value <= most:
             raise InvalidRootfs(name, raw, "attributes", f"the {label} {value} is out of range")
     return Entry(path, _node(member, source, name, raw))
@@ -147,20 +149,33 @@ def _node(member: tarfile.TarInfo, source: int, name: str, raw: bytes) -> Node:
     if member.isreg():
         segments = _segments(member, name, raw)
         return File(
-            mode=mode, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs,
-            size=member.size, source=source, offset=member.offset_data, segments=segments,
+            mode=mode,
+            uid=uid,
+            gid=gid,
+            mtime=mtime,
+            xattrs=xattrs,
+            size=member.size,
+            source=source,
+            offset=member.offset_data,
+            segments=segments,
         )
     if member.isdir():
         return Directory(mode=mode, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs)
     if member.issym():
         target = _raw(member.linkname)
         if not target or b"\0" in target or len(target) > PATH_MAX:
-            raise InvalidRootfs(name, raw, "symlink", "a symlink to nothing, to a name with NUL, or of more than 4095 bytes")
+            raise InvalidRootfs(name, raw, "symlink", "a symlink to nothing, or to no name Linux allows")
         return Symlink(mode=0o777, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs, target=target)
     if member.ischr() or member.isblk():
         return Device(
-            mode=mode, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs,
-            is_block=member.isblk(), major=member.devmajor, minor=member.devminor,
+            mode=mode,
+            uid=uid,
+            gid=gid,
+            mtime=mtime,
+            xattrs=xattrs,
+            is_block=member.isblk(),
+            major=member.devmajor,
+            minor=member.devminor,
         )
     if member.isfifo():
         return Fifo(mode=mode, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs)
