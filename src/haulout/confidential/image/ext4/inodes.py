@@ -24,8 +24,8 @@ _EXTRA: Final = 32
 """Bytes of fields behind the first 128."""
 
 # mode uid size atime ctime mtime dtime gid links blocks flags version | block | generation file_acl size_high
-# obsolete | blocks_high file_acl_high uid_high gid_high checksum reserved | extra_isize checksum_high ctime_extra mtime_extra
-# atime_extra crtime crtime_extra version_high projid
+# obsolete | blocks_high file_acl_high uid_high gid_high checksum reserved | extra_isize checksum_high ctime_extra
+# mtime_extra atime_extra crtime crtime_extra version_high projid
 _FIELDS: Final = struct.Struct("<HHIIIIIHHIII60sIIIIHHHHHHHHIIIIIII")
 _KINDS: Final[Mapping[type[Node], int]] = {
     File: 0o100000,
