@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
+_Seen = tuple[bytes, int, int, int, int, Segments | None]
+"""Path, device, inode, size and time of a file as it was listed, and the parts that are stored."""
+
+
 def from_folder(
     path: str | os.PathLike[str], *, owner: tuple[int, int] | None = None, limits: Limits | None = None
 ) -> Tree:
@@ -86,7 +90,7 @@ class _Walk:
             now = os.fstat(fd)
             if (now.st_dev, now.st_ino) != (seen.st_dev, seen.st_ino):
                 raise self._refused(path, "changed", "it was replaced while it was read")
-            return [os.fsencode(name) for name in os.listdir(fd)]
+            return [os.fsencode(name) for name in os.listdir(fd)]  # noqa: PTH208 - of a descriptor
         finally:
             os.close(fd)
 
@@ -123,7 +127,7 @@ class _Walk:
                 segments=segments,
             )
         if stat.S_ISLNK(info.st_mode):
-            return Symlink(mode=0o777, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs, target=os.readlink(path))
+            return Symlink(mode=0o777, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs, target=_target(path))
         if stat.S_ISCHR(info.st_mode) or stat.S_ISBLK(info.st_mode):
             major, minor = os.major(info.st_rdev), os.minor(info.st_rdev)
             is_block = stat.S_ISBLK(info.st_mode)
@@ -150,12 +154,16 @@ def _xattrs(path: bytes) -> dict[bytes, bytes]:
         raise
 
 
+def _target(path: bytes) -> bytes:
+    return os.readlink(path)  # noqa: PTH115 - names are bytes here
+
+
 class FolderSource:
     """The files of a folder; an offset is an index."""
 
     def __init__(self, folder: bytes) -> None:
         self.folder = folder.rstrip(b"/") or b"/"
-        self._files: list[tuple[bytes, int, int, int, int, Segments | None]] = []
+        self._files: list[_Seen] = []
 
     @property
     def name(self) -> str:
@@ -207,7 +215,7 @@ def _stored(path: bytes, size: int) -> Segments:
 
 
 class _FolderReader:
-    def __init__(self, source: FolderSource, files: list[tuple[bytes, int, int, int, int, Segments | None]]) -> None:
+    def __init__(self, source: FolderSource, files: list[_Seen]) -> None:
         self._source = source
         self._files = files
         self._fd = -1

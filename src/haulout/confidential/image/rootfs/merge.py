@@ -6,7 +6,7 @@ A parent that is a symlink is followed inside the tree, as a container engine's 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from haulout.confidential.image.rootfs.nodes import Directory, Node, Symlink
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from haulout.confidential.image.rootfs.names import Path
+
+    Visit = Callable[[Directory, bytes, Node | None], Node | None]
 
 WHITEOUT: Final = b".wh."
 _META: Final = b".wh..wh."
@@ -63,7 +65,14 @@ class Merge:
             self._white_out(entry)
             return
         node = entry.node or self._linked(entry)
-        parent = self._parent(entry, make=lambda: Directory(mode=0o755, mtime=node.mtime))
+
+        def visit(holder: Directory, part: bytes, there: Node | None) -> Node:
+            self._own.setdefault(holder, set()).add(part)
+            if there is None:
+                there = holder.children[part] = Directory(mode=0o755, mtime=node.mtime)
+            return there
+
+        parent = find_parent(self.root, entry.path, self._source, visit)
         name = entry.path[-1]
         self._own.setdefault(parent, set()).add(name)
         there = parent.children.get(name)
@@ -72,17 +81,10 @@ class Merge:
         else:
             parent.children[name] = node
 
-    def _parent(self, entry: Entry, path: Path | None = None, make: Callable[[], Directory] | None = None) -> Directory:
-        trail: list[tuple[bytes, Directory]] = []
-        parent = find_parent(self.root, path or entry.path, self._source, make=make, trail=trail)
-        for name, holder in trail:
-            self._own.setdefault(holder, set()).add(name)
-        return parent
-
     def _linked(self, entry: Entry) -> Node:
         """Find the file an entry is another name for."""
         link = entry.link
-        node = self._parent(entry, link).children.get(link[-1]) if link else None
+        node = find_parent(self.root, link, self._source).children.get(link[-1]) if link else None
         if node is None:
             raise self._refused(entry, "hardlink", "a hard link to a file that is not there")
         if isinstance(node, Directory):
@@ -136,24 +138,14 @@ def _take_attributes(old: Directory, new: Directory) -> None:
     old.mode, old.uid, old.gid, old.mtime, old.xattrs = new.mode, new.uid, new.gid, new.mtime, new.xattrs
 
 
-def find_parent(  # noqa: PLR0913 - one walk, three uses
-    root: Directory,
-    path: Path,
-    source: str,
-    *,
-    make: Callable[[], Directory] | None = None,
-    trail: list[tuple[bytes, Directory]] | None = None,
-    copy: bool = False,
-) -> Directory:
+def find_parent(root: Directory, path: Path, source: str, visit: Visit | None = None) -> Directory:
     """Walk to the directory that holds the last part of ``path``; symlinks lead inside the tree, never above its root.
 
     Args:
         root: where the path begins, and where absolute symlinks lead.
         path: at least one part.
         source: for errors.
-        make: makes a directory where one is missing; None to refuse.
-        trail: collects (name, directory that holds it) of the directories walked through.
-        copy: replace each directory on the way by a copy, which may be changed.
+        visit: is shown each step and returns what to take it for; by default what is there.
 
     Raises:
         InvalidRootfs: a part on the way is missing, is no directory, or is one symlink of too many.
@@ -161,33 +153,27 @@ def find_parent(  # noqa: PLR0913 - one walk, three uses
     refused = b"/".join(path)
     stack = [root]
     pending = list(reversed(path[:-1]))
-    made_up_to = len(pending)  # parts that come of a symlink are never made
+    own_parts = len(pending)  # parts that come of a symlink are never made
     links = 0
     while pending:
         part = pending.pop()
         if part == b"..":
             stack = stack[:-1] or [root]
             continue
-        holder = stack[-1]
-        node = holder.children.get(part)
-        if node is None and make is not None and len(pending) < made_up_to:
-            node = holder.children[part] = make()
-        elif node is None:
-            raise InvalidRootfs(source, refused, "parent", "its directory is not there")
+        node = stack[-1].children.get(part)
+        if visit is not None and (node is not None or len(pending) < own_parts):
+            node = visit(stack[-1], part, node)
         if isinstance(node, Symlink):
             links += 1
             if links > _MAX_SYMLINKS:
                 raise InvalidRootfs(source, refused, "parent", f"more than {_MAX_SYMLINKS} symlinks lead to it")
-            made_up_to = min(made_up_to, len(pending))
+            own_parts = min(own_parts, len(pending))
             if node.target[:1] == b"/":
                 stack = [root]
             pending += [step for step in reversed(node.target.split(b"/")) if step not in {b"", b"."}]
-            continue
-        if not isinstance(node, Directory):
-            raise InvalidRootfs(source, refused, "parent", "a part of its path is no directory")
-        if copy:
-            node = holder.children[part] = replace(node, children=dict(node.children))
-        if trail is not None:
-            trail.append((part, holder))
-        stack.append(node)
+        elif isinstance(node, Directory):
+            stack.append(node)
+        else:
+            reason = "its directory is not there" if node is None else "a part of its path is no directory"
+            raise InvalidRootfs(source, refused, "parent", reason)
     return stack[-1]

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
     from haulout.confidential.image.rootfs.limits import Limits
 
-Opener = Callable[[], BinaryIO] if TYPE_CHECKING else object
-"""Opens a layer at its beginning; called once for each pass."""
+    Opener = Callable[[], BinaryIO]
 
 _BUFFER: Final = 256 * 1024
 _READ: Final = frozenset({None, "gz", "zst"})

@@ -56,7 +56,7 @@ class Tree:
         """Return the bytes of all files together, holes included, each file once."""
         return sum({id(node): node.size for _, node in self.walk() if isinstance(node, File)}.values())
 
-    def with_file(  # noqa: PLR0913 - a file has that many attributes
+    def with_file(
         self,
         path: str | bytes,
         data: bytes,
@@ -96,11 +96,17 @@ class Tree:
             source=0,
             offset=len(held.files),
         )
-        trail: list[tuple[bytes, Directory]] = []
         root = replace(self.root, children=dict(self.root.children))
-        parent = find_parent(
-            root, parts, "the file added", make=lambda: Directory(mode=0o755, mtime=mtime), trail=trail, copy=True
-        )
+
+        def visit(holder: Directory, part: bytes, there: Node | None) -> Node:
+            """Copy each directory on the way: this tree stays as it is."""
+            if there is None:
+                there = holder.children[part] = Directory(mode=0o755, mtime=mtime)
+            elif isinstance(there, Directory):
+                there = holder.children[part] = replace(there, children=dict(there.children))
+            return there
+
+        parent = find_parent(root, parts, "the file added", visit)
         if isinstance(parent.children.get(parts[-1]), Directory):
             raise InvalidRootfs("the file added", raw, "name", "there is a directory of this name")
         parent.children[parts[-1]] = file
