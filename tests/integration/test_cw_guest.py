@@ -76,6 +76,6 @@ def test_a_guest_reads_the_disk_and_a_changed_block_is_an_error(guest, tmp_path)
     # What the change did not touch is still read; what it did is no byte, but an error.
     assert "vdb greets: hello from the inside" in said
     assert f"vdb big: {hashlib.sha256(BIG).hexdigest()}" not in said
-    assert "I/O error" in said.split("vdb big:")[1].splitlines()[0]
+    assert "Input/output error" in said.split("vdb big:")[1].splitlines()[0]
     assert "vdb is now   status:      corrupted" in said
     assert f"data block {changed // 4096} is corrupted" in said
