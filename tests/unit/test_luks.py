@@ -95,7 +95,7 @@ class TestXts:
         assert not wrong
 
     def test_speed(self, volume):
-        # 300 MB/s a core are promised, three times as many measured; a third of that is left to a busy machine.
+        # Promised; three times as much is usual. Time of this process alone, the best of ten: neighbours are busy.
         best = 0.0
         for _ in range(10):
             begin = time.process_time()
