@@ -1,8 +1,8 @@
 """AES-XTS of whole buffers of sectors, vectorised: what dm-crypt calls ``aes-xts-plain64``.
 
 Source: IEEE 1619-2007. The tweak of a sector's first 16-byte block is its encrypted number, those after it are
-doublings in GF(2^128). A cipher object for each sector takes ten times as long as this: one call encrypts the numbers of
-many sectors, numpy doubles their tweaks all at once, and one more call runs AES over the lot.
+doublings in GF(2^128). A cipher object for each sector takes ten times as long as all this: one call encrypts the
+numbers of many sectors, numpy doubles their tweaks all at once, and one more call runs AES over the lot.
 """
 
 from __future__ import annotations
