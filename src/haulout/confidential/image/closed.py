@@ -30,9 +30,9 @@ def check_closed(file: BinaryIO, what: str, findings: Findings, beside: bytes | 
     with findings.judging():
         document = _footer(file, size, what, findings)
     with findings.judging("luks-"):
-        findings.luks = luks.read_header(file)
-    if findings.luks is not None and document:
-        findings.payload_size = size - findings.luks.payload_start - len(document) - krun.TRAILER
+        header = findings.luks = luks.read_header(file)
+        if document is not None:
+            findings.payload_size = size - header.payload_start - len(document) - krun.TRAILER
     with findings.judging():
         _configs(document, beside, what, findings)
     _bound(findings, what)

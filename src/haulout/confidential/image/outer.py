@@ -63,6 +63,7 @@ def config(goarch: str, layer: Descriptor, tee: str, created: int, base: dict[st
     """
     stamp = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     layers, history = _inherited(base)
+    step = {"created": stamp, "created_by": f"{CREATED_BY} for {tee}"}
     return json.dumps(
         {
             "created": stamp,
@@ -70,7 +71,7 @@ def config(goarch: str, layer: Descriptor, tee: str, created: int, base: dict[st
             "os": "linux",
             "config": {"Entrypoint": ["/entrypoint"]},
             "rootfs": {"type": "layers", "diff_ids": [*layers, str(layer.digest)]},
-            "history": [*history, {"created": stamp, "created_by": f"{CREATED_BY} for {tee}"}],
+            "history": [*history, step],
         }
     )
 

@@ -98,13 +98,7 @@ def entries(stream: Stream, source: int, name: str, limits: Limits) -> Iterator[
             raise InvalidRootfs(name, "", "bomb", f"more than {_GLOBAL_MAX} records of global headers")
         yield _entry(member, source, name)
     if stream.read(_BLOCK).strip(b"\0"):
-<<<<<<< HEAD
-        raise InvalidRootfs(
-            name, "", "damaged", f"the block after byte {stream.position - _BLOCK} is no second end mark"
-        )
-=======
         raise InvalidRootfs(name, "", "damaged", f"no second end mark after byte {stream.position - _BLOCK}")
->>>>>>> ebcdc58eb7a751b9fbf08875dd1f3b73848845bf
     stream.drain()
 
 
@@ -170,13 +164,7 @@ def _node(member: tarfile.TarInfo, source: int, name: str, raw: bytes) -> Node:
     if member.issym():
         target = _raw(member.linkname)
         if not target or b"\0" in target or len(target) > PATH_MAX:
-<<<<<<< HEAD
-            raise InvalidRootfs(
-                name, raw, "symlink", "a symlink to nothing, to a name with NUL, or of more than 4095 bytes"
-            )
-=======
             raise InvalidRootfs(name, raw, "symlink", "a symlink to nothing, or to no name Linux allows")
->>>>>>> ebcdc58eb7a751b9fbf08875dd1f3b73848845bf
         return Symlink(mode=0o777, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs, target=target)
     if member.ischr() or member.isblk():
         return Device(
