@@ -20,8 +20,8 @@ VERBS: Final = {
     cls=Verbs,
     verbs=VERBS,
     examples=(
-        Example("haulout cw build root oci:secret:1 --passphrase-out key", "encrypt a root file system into an image"),
-        Example("haulout cw inspect oci:secret:1 --passphrase-file key", "check it, inside and out"),
+        Example("haulout cw build root oci:secret:3 --passphrase-out secret.key", "encrypt a root file system into an image"),
+        Example("haulout cw inspect oci:secret:3 --passphrase-file secret.key", "check it, inside and out"),
     ),
 )
 @options.common

@@ -34,8 +34,8 @@ def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> N
     examples=(
         Example("haulout cw build root oci:secret:1 --passphrase-out key", "encrypt a folder, with a new passphrase"),
         Example(
-            "haulout cw build oci:app:1 oci:secret:2 --type tdx --passphrase-file key --policy-out policy.toml",
-            "encrypt an image for TDX, and write the policy that names it",
+            "haulout cw build root oci:secret:2 --type tdx --passphrase-file key --policy-out policy.toml",
+            "for TDX, with a passphrase of yours, and write the policy that names it",
         ),
     ),
 )
@@ -129,7 +129,7 @@ def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> N
 @options.common
 @click.pass_obj
 def command(session: Session, /, image: str, dest: Reference, keys: dict[str, Any] | None, **given: Any) -> int:
-    """Encrypt an image, or a folder, into an image for a confidential machine.
+    """Encrypt an image or a folder for a confidential machine.
 
     IMAGE is oci:DIR:TAG, a registry's reference, or a folder with a root file system. The disk is made and encrypted in
     one pass, straight into DEST: nothing plain is written anywhere, and no privilege is needed.

@@ -38,7 +38,7 @@ _NO = 1
 @options.common
 @click.pass_obj
 def command(session: Session, subject: str, passphrase_file: str | None) -> int:
-    """Show and check an image or a disk of a confidential workload.
+    """Show and check the image or disk of a workload.
 
     Those of "haulout cw build", and of "buildah mkcw", too. FILE is a disk.img by itself. The disk is opened in memory:
     nothing is mounted, and nothing plain is written.
