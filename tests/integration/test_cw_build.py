@@ -15,6 +15,7 @@ import tarfile
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def make_image(folder="app", arm=False):
             data = archive.getvalue()
             layers.append(Descriptor.of("application/vnd.oci.image.layer.v1.tar+gzip", data))
             plain.append(str(layers[-1].digest))
-            store.push_blob(layers[-1], lambda data=data: io.BytesIO(data))
+            store.push_blob(layers[-1], partial(io.BytesIO, data))
         config = json.dumps(
             {
                 "created": "2020-02-02T00:00:00Z",
@@ -144,11 +145,11 @@ def test_an_image_becomes_a_disk_that_other_tools_read(capsys, place):
     assert debugfs("cat /etc/gone") == ""
     assert "User:  1234   Group:  5678" in debugfs("stat /bin/app")
     assert "Mode:  04755" in debugfs("stat /bin/app")
-    for file in Path("out").rglob("*"):
-        if file.is_file():
-            data = file.read_bytes()
+    for path in Path("out").rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
             for inner in (b"TOKEN=inner", b"inner", b"an author", b"2020-02-02", b"hello"):
-                assert inner not in data, file
+                assert inner not in data, path
     code, out, _ = run(capsys, "inspect", "oci:out:1", "--passphrase-file", "key", "--json")
     found = json.loads(out)
     assert (code, found["broken"], found["opened"]["verity"]) == (0, [], "verified")
@@ -448,8 +449,8 @@ def wicked_images():
             layer = Descriptor.of("application/vnd.oci.image.layer.v1.tar", data)
             config = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
             described = Descriptor.of(mediatype.OCI_CONFIG, config)
-            store.push_blob(layer, lambda data=data: io.BytesIO(data))
-            store.push_blob(described, lambda config=config: io.BytesIO(config))
+            store.push_blob(layer, partial(io.BytesIO, data))
+            store.push_blob(described, partial(io.BytesIO, config))
             manifest = Manifest(described, (layer,))
             store.push_manifest(manifest.to_bytes(), manifest.media_type, "1")
         if name == "damaged":

@@ -30,7 +30,7 @@ from haulout.confidential.image import binding as bindings
 from haulout.confidential.image import inspection, krun, outer
 from haulout.content.memory import MemoryStore
 from haulout.errors import ContentError, WrongPassphrase
-from haulout.oci import Descriptor, mediatype
+from haulout.oci import Descriptor, Manifest, mediatype
 from haulout.progress import NullProgress
 
 DISK, CONFIG, BINDING = krun.DISK_NAME, krun.CONFIG_NAME, bindings.NAME
@@ -231,6 +231,7 @@ def test_the_outer_image_says_nothing_of_the_inner(tmp_path):
     store = MemoryStore()
     built = build(store, root_folder(tmp_path / "root"))
     manifest = store.manifest("1").parse("it")
+    assert isinstance(manifest, Manifest)
     with store.open_blob(manifest.config) as stream:
         data = stream.read(manifest.config.size)
     assert json.loads(data) == {

@@ -27,6 +27,7 @@ from haulout.confidential.image.keys import broker_key
 from haulout.confidential.image.measured import expected_measurement
 from haulout.errors import InvalidWorkload, UsageError
 from haulout.oci import Digest
+from haulout.registry.origin import is_loopback
 
 BINDING = Binding("web", Digest.of(b"header"), bytes(range(32)), b"s" * 32, 10 << 20)
 NOTHING = dict.fromkeys(("measurement", "firmware_library", "ovmf", "kernel", "initrd", "append"), "")
@@ -181,7 +182,7 @@ def test_registering_allows_neither_debugging_nor_migration():
     "url", ["https://b.example.com", "https://b.example.com:8443/x/", "http://127.0.0.1:1", "http://[::1]/"]
 )
 def test_urls_a_passphrase_may_go_to(url):
-    assert registration.check_url(url) == url.rstrip("/")
+    assert registration.check_url(url, is_loopback) == url.rstrip("/")
 
 
 @pytest.mark.parametrize(
@@ -199,11 +200,11 @@ def test_urls_a_passphrase_may_go_to(url):
 )
 def test_urls_a_passphrase_may_not_go_to(url):
     with pytest.raises(UsageError):
-        registration.check_url(url)
+        registration.check_url(url, is_loopback)
 
 
 def test_plain_http_elsewhere_only_when_asked():
-    assert registration.check_url("http://b.example.com", plain=True)
+    assert registration.check_url("http://b.example.com", is_loopback, plain=True)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="an ELF runs on Linux")

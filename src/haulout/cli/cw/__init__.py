@@ -20,7 +20,7 @@ VERBS: Final = {
     cls=Verbs,
     verbs=VERBS,
     examples=(
-        Example("haulout cw build root oci:secret:3 --passphrase-out secret.key", "encrypt a root file system into an image"),
+        Example("haulout cw build root oci:secret:3 --passphrase-out secret.key", "encrypt a root file system"),
         Example("haulout cw inspect oci:secret:3 --passphrase-file secret.key", "check it, inside and out"),
     ),
 )

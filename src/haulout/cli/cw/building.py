@@ -17,6 +17,7 @@ from haulout.confidential.image import krun, policy, registration, secret, sourc
 from haulout.confidential.image.measured import expected_measurement
 from haulout.errors import HauloutError, NotFoundError, StorageError, UsageError
 from haulout.oci import Reference, RegistryReference
+from haulout.registry.origin import is_loopback
 from haulout.transfer.stores import open_store
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def _request(wanted: dict[str, Any]) -> building.Request:
         wanted["workload_id"] or secrets.token_hex(16),
         wanted["cpus"],
         wanted["memory"],
-        registration.check_url(url, plain=wanted["attestation_plain_http"]) if url else "",
+        registration.check_url(url, is_loopback, plain=wanted["attestation_plain_http"]) if url else "",
     )
     key = _read(wanted["broker_key"], _LARGEST_SMALL)
     if key is not None:

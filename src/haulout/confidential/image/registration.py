@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from haulout.confidential.image.krun import MAX_KEY_URL, MAX_TEXT, Tee
 from haulout.errors import UsageError
 from haulout.oci import json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PATH: Final = "/kbs/v0/register_workload"
 KEY_PATH: Final = "/kbs/v0/key/"
@@ -21,18 +24,17 @@ _POLICIES: Final = {Tee.SEV: 63, Tee.SNP: _SMT | _MANDATORY, Tee.TDX: 0, Tee.CCA
 _WITHOUT_ES: Final = 59
 
 
-def check_url(url: str, *, plain: bool = False) -> str:
+def check_url(url: str, is_loopback: Callable[[str], bool], *, plain: bool = False) -> str:
     """Return the URL without a slash at its end, if a passphrase may be sent there.
 
     Args:
         url: of the broker.
+        is_loopback: tells whether a host is this very machine.
         plain: whether plain HTTP to another machine was asked for.
 
     Raises:
         UsageError: it is no such URL, or plain HTTP to another machine.
     """
-    from haulout.registry.origin import is_loopback  # noqa: PLC0415 - loads the HTTP client
-
     url = url.rstrip("/")
     try:
         parts = urlsplit(url)
