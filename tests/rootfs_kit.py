@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from hypothesis import strategies as st
@@ -36,6 +36,13 @@ class Builder:
 
     def tree(self, root: rootfs.Directory) -> rootfs.Tree:
         return rootfs.Tree(root, (Held(tuple(self.files)),))
+
+
+def got(tree: rootfs.Tree, path: str) -> Any:
+    """Return what is at a path, as whatever the test takes it for."""
+    node = tree.find(path)
+    assert node is not None
+    return node
 
 
 def image_of(tree: rootfs.Tree, size: int | None = None) -> bytes:
@@ -74,7 +81,8 @@ def debugfs(path: Path, *commands: str) -> list[str]:
         errors="replace",
     )
     return [
-        part.split("\n", 1)[1] if "\n" in part else "" for part in re.split(r"^debugfs: ", done.stdout, flags=re.M)[1:]
+        part.split("\n", 1)[1] if "\n" in part else ""
+        for part in re.split(r"^debugfs: ", done.stdout, flags=re.MULTILINE)[1:]
     ]
 
 
@@ -112,7 +120,7 @@ def can_mount(folder: Path) -> str | None:
 def flat(tree: rootfs.Tree, *, lost: bool = False) -> dict[bytes, tuple[object, ...]]:
     """Return everything there is to know of a tree, by path; names of one file share the first of them."""
     first: dict[rootfs.Node, bytes] = {}
-    result = {}
+    result: dict[bytes, tuple[object, ...]] = {}
     contents = read_all(tree)
     for path, node in tree.walk():
         if path == b"lost+found" and not lost:

@@ -26,7 +26,7 @@ SEEDS = [
     tar("n" * 180, ("c", "chr", {"devmajor": 1 << 30}), "z", form=1),
 ]
 HEADERS = st.builds(
-    lambda name, kind, size, body: bare(name, kind, size, body),
+    bare,
     st.sampled_from([b"a", b"a/b", b"../x", b".wh.a", b"PaxHeader", b"././@LongLink"]),
     st.sampled_from([bytes([kind]) for kind in b"\x0001234567LKxgXSDMVN"]),
     st.sampled_from([0, 1, 30, 512, 600, 0o77777777777]),
@@ -41,13 +41,15 @@ MUTATIONS = st.lists(st.tuples(st.integers(0, 6000), st.integers(0, 255)), max_s
 
 def judge(data: bytes) -> None:
     begin = time.monotonic()
+    said = ""
     try:
         tree = rootfs.from_layers([lambda: io.BytesIO(data)], limits=LIMITS)
         if tree.content_size() < 1 << 26:
             read_all(tree)
     except InvalidRootfs as error:
-        assert str(error).isprintable()
-        assert len(str(error)) < 1000
+        said = str(error)
+    assert not said or said.isprintable()
+    assert len(said) < 1000
     assert time.monotonic() - begin < SECONDS
 
 

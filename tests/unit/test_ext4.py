@@ -17,6 +17,7 @@ from tests.rootfs_kit import (
     debugfs_bytes,
     flat,
     fsck,
+    got,
     image_of,
     mounted,
     write_image,
@@ -255,8 +256,8 @@ def test_access_control_lists_arrive(mountable):
     fsck(image)
     with mounted(image, mountable / "at", "ro") as at:
         back = rootfs.from_folder(at)
-    assert back.find("d").xattrs == {b"system.posix_acl_access": ACL, b"system.posix_acl_default": ACL}
-    assert back.find("f").xattrs == {b"system.posix_acl_access": ACL}
+    assert got(back, "d").xattrs == {b"system.posix_acl_access": ACL, b"system.posix_acl_default": ACL}
+    assert got(back, "f").xattrs == {b"system.posix_acl_access": ACL}
 
 
 def test_a_lost_and_found_of_its_own_is_taken_as_it_is(tmp_path):

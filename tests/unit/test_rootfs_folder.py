@@ -6,7 +6,7 @@ import os
 import socket
 
 import pytest
-from tests.rootfs_kit import read_all
+from tests.rootfs_kit import got, read_all
 
 from haulout.confidential.image import rootfs
 from haulout.errors import InvalidRootfs, StorageError
@@ -16,13 +16,12 @@ def test_all_kinds_arrive_and_symlinks_stay_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "d").mkdir(mode=0o750)
     (tmp_path / "d/f").write_bytes(b"data")
-    os.link("d/f", "name")
-    os.symlink("/etc/passwd", "out")
+    (tmp_path / "name").hardlink_to("d/f")
+    (tmp_path / "out").symlink_to("/etc/passwd")
     os.mkfifo("pipe")
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind("sock")
-    with open(b"\xff\n", "wb"):
-        pass
+    os.close(os.open(b"\xff\n", os.O_CREAT | os.O_WRONLY))
     os.utime("d/f", ns=(5, 1_234_567_890_123))
     os.setxattr("d/f", "user.note", b"\0x")
     tree = rootfs.from_folder(tmp_path, owner=(5, 6))
@@ -37,10 +36,10 @@ def test_all_kinds_arrive_and_symlinks_stay_data(tmp_path, monkeypatch):
         b"sock": "Socket",
         b"\xff\n": "File",
     }
-    file = tree.find("d/f")
-    assert file is tree.find("name")
+    file = got(tree, "d/f")
+    assert file is got(tree, "name")
     assert (file.mtime, file.uid, file.gid, file.xattrs) == (1_234_567_890_123, 5, 6, {b"user.note": b"\0x"})
-    assert tree.find("out").target == b"/etc/passwd"
+    assert got(tree, "out").target == b"/etc/passwd"
     assert read_all(tree)[file] == b"data"
 
 
@@ -50,7 +49,7 @@ def test_holes_are_kept(tmp_path):
         file.write(b"x" * 5000)
         file.truncate(9 << 20)
     tree = rootfs.from_folder(tmp_path)
-    file = tree.find("sparse")
+    file = got(tree, "sparse")
     assert sum(size for _, size in file.stored) < 1 << 20
     assert read_all(tree)[file] == (tmp_path / "sparse").read_bytes()
 
@@ -65,7 +64,7 @@ def test_a_file_changed_between_the_passes_is_told(tmp_path, change):
         os.truncate(path, 20 if change == "grow" else 5)
     elif change == "replace":
         (tmp_path / "other").write_bytes(b"0123456789")
-        os.replace(tmp_path / "other", path)
+        (tmp_path / "other").replace(path)
     else:
         path.unlink()
         if change == "symlink":

@@ -6,10 +6,11 @@ import gzip
 import io
 import subprocess
 import tarfile
+from functools import partial
 
 import pytest
 import zstandard
-from tests.rootfs_kit import read_all
+from tests.rootfs_kit import got, read_all
 
 from haulout.confidential.image import rootfs
 from haulout.confidential.image.rootfs import Device, Directory, Fifo, File, Limits, Symlink
@@ -36,7 +37,7 @@ def tar(*members, form=tarfile.PAX_FORMAT) -> bytes:
 
 
 def merged(*layers: bytes, **options) -> rootfs.Tree:
-    return rootfs.from_layers([lambda layer=layer: io.BytesIO(layer) for layer in layers], **options)
+    return rootfs.from_layers([partial(io.BytesIO, layer) for layer in layers], **options)
 
 
 def paths(tree) -> list[str]:
@@ -88,12 +89,12 @@ def test_whiteouts_of_nothing_and_the_books_of_aufs_are_passed_over():
 def test_a_file_replaces_a_directory_and_a_directory_a_file():
     tree = merged(tar("a/x", "b"), tar("a", ("b", "dir")), tar("b/y"))
     assert paths(tree) == ["a", "b", "b/y"]
-    assert isinstance(tree.find("a"), File)
+    assert isinstance(got(tree, "a"), File)
 
 
 def test_a_directory_over_a_directory_keeps_what_is_in_it():
     tree = merged(tar("d/x"), tar(("d", "dir", {"mode": 0o1777, "uid": 7})))
-    directory = tree.find("d")
+    directory = got(tree, "d")
     assert paths(tree) == ["d", "d/x"]
     assert (directory.mode, directory.uid) == (0o1777, 7)
 
@@ -106,10 +107,10 @@ def test_the_root_takes_attributes():
 def test_hard_links_stay_with_their_file_when_a_later_layer_replaces_one_name():
     tree = merged(tar("a"), tar(("b", "link", {"linkname": "./a"})), tar(("a", "file", {"data": b"new"})))
     contents = read_all(tree)
-    assert contents[tree.find("b")] == b"a"
-    assert contents[tree.find("a")] == b"new"
+    assert contents[got(tree, "b")] == b"a"
+    assert contents[got(tree, "a")] == b"new"
     again = merged(tar("a", ("b", "link", {"linkname": "/a"})))
-    assert again.find("a") is again.find("b")
+    assert got(again, "a") is got(again, "b")
 
 
 def test_parents_that_are_symlinks_are_followed_inside_the_tree():
@@ -122,8 +123,8 @@ def test_parents_that_are_symlinks_are_followed_inside_the_tree():
         "usr/lib/three",
         "usr/lib/two",
     ]
-    assert isinstance(tree.find("lib"), Symlink)
-    assert tree.find("/lib/one") is tree.find("usr/lib/one")
+    assert isinstance(got(tree, "lib"), Symlink)
+    assert got(tree, "/lib/one") is got(tree, "usr/lib/one")
 
 
 def test_a_directory_entry_replaces_a_symlink():
@@ -143,21 +144,21 @@ def test_every_kind_and_attribute_arrives():
             ("s", "sym", {"linkname": "/../../etc/shadow"}),
         )
     )  # fmt: skip
-    file = tree.find("f")
+    file = got(tree, "f")
     assert (file.mode, file.uid, file.gid, file.mtime) == (0o4755, 10**7, 4_000_000_000, 1_700_000_000_123_456_789)
     assert file.xattrs == {b"security.capability": b"\x01\0\xff=\n"}
-    device = tree.find("c")
+    device = got(tree, "c")
     assert isinstance(device, Device)
     assert (device.is_block, device.major, device.minor) == (False, 5, 300)
-    assert isinstance(tree.find("p"), Fifo)
-    assert tree.find("s").target == b"/../../etc/shadow"
+    assert isinstance(got(tree, "p"), Fifo)
+    assert got(tree, "s").target == b"/../../etc/shadow"
 
 
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
 def test_long_and_strange_names(form):
     names = ["d/" * 60 + "x" * 200, "\udcff\n", "ü"]
     tree = merged(tar(*names, form=form))
-    assert all(isinstance(tree.find(name), File) for name in names)
+    assert all(isinstance(got(tree, name), File) for name in names)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_long_and_strange_names(form):
 )
 def test_compressions(pack):
     tree = merged(pack(tar("a", ("b", "file", {"data": bytes(5) + b"end"}))))
-    assert read_all(tree)[tree.find("b")] == bytes(5) + b"end"
+    assert read_all(tree)[got(tree, "b")] == bytes(5) + b"end"
 
 
 @pytest.mark.parametrize(
@@ -189,8 +190,8 @@ def test_sparse_members_of_gnu_tar_are_read_right(tmp_path, form):
         ["tar", "-C", tmp_path, "-S", *form, "-c", "sparse", "after"], capture_output=True, check=True
     ).stdout
     tree = merged(layer)
-    assert read_all(tree) == {tree.find("sparse"): (tmp_path / "sparse").read_bytes(), tree.find("after"): b"after"}
-    assert sum(size for _, size in tree.find("sparse").stored) < 1 << 20
+    assert read_all(tree) == {got(tree, "sparse"): (tmp_path / "sparse").read_bytes(), got(tree, "after"): b"after"}
+    assert sum(size for _, size in got(tree, "sparse").stored) < 1 << 20
 
 
 @pytest.mark.parametrize(
@@ -281,8 +282,8 @@ def test_files_added_by_hand_leave_the_tree_they_were_added_to():
     more = tree.with_file("/etc/conf.d/x", b"hello", mode=0o600, uid=3).with_file("f", b"other")
     assert paths(tree) == ["etc", "f", "usr", "usr/etc"]
     assert paths(more) == ["etc", "f", "usr", "usr/etc", "usr/etc/conf.d", "usr/etc/conf.d/x"]
-    assert read_all(more) == {more.find("etc/conf.d/x"): b"hello", more.find("f"): b"other"}
-    assert read_all(tree)[tree.find("f")] == b"f"
+    assert read_all(more) == {got(more, "etc/conf.d/x"): b"hello", got(more, "f"): b"other"}
+    assert read_all(tree)[got(tree, "f")] == b"f"
     for path in ("usr", "f/x", "a/../b", ""):
         with pytest.raises(InvalidRootfs):
             tree.with_file(path, b"")
@@ -293,4 +294,4 @@ def test_content_size_counts_each_file_once():
         merged(tar(("a", "file", {"data": b"12345"}), ("b", "link", {"linkname": "a"}), ("d", "dir"))).content_size()
         == 5
     )
-    assert isinstance(merged(tar("d/x")).find("d"), Directory)
+    assert isinstance(got(merged(tar("d/x")), "d"), Directory)
