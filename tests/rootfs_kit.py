@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from hypothesis import strategies as st
@@ -38,6 +38,13 @@ class Builder:
         return rootfs.Tree(root, (Held(tuple(self.files)),))
 
 
+def got(tree: rootfs.Tree, path: str) -> Any:
+    """Return what is at a path, as whatever the test takes it for."""
+    node = tree.find(path)
+    assert node is not None
+    return node
+
+
 def image_of(tree: rootfs.Tree, size: int | None = None) -> bytes:
     plan = ext4.plan(tree, size=size, uuid=ID, now=NOW)
     image = b"".join(ext4.stream(plan))
@@ -66,9 +73,17 @@ def debugfs(path: Path, *commands: str) -> list[str]:
     """Run commands; returns what each prints."""
     script = "\n".join(commands)
     done = subprocess.run(
-        ["debugfs", "-f", "/dev/stdin", path], input=script, capture_output=True, text=True, check=True, errors="replace"
+        ["debugfs", "-f", "/dev/stdin", path],
+        input=script,
+        capture_output=True,
+        text=True,
+        check=True,
+        errors="replace",
     )
-    return [part.split("\n", 1)[1] if "\n" in part else "" for part in re.split(r"^debugfs: ", done.stdout, flags=re.M)[1:]]
+    return [
+        part.split("\n", 1)[1] if "\n" in part else ""
+        for part in re.split(r"^debugfs: ", done.stdout, flags=re.MULTILINE)[1:]
+    ]
 
 
 def debugfs_bytes(path: Path, name: str) -> bytes:
@@ -105,7 +120,7 @@ def can_mount(folder: Path) -> str | None:
 def flat(tree: rootfs.Tree, *, lost: bool = False) -> dict[bytes, tuple[object, ...]]:
     """Return everything there is to know of a tree, by path; names of one file share the first of them."""
     first: dict[rootfs.Node, bytes] = {}
-    result = {}
+    result: dict[bytes, tuple[object, ...]] = {}
     contents = read_all(tree)
     for path, node in tree.walk():
         if path == b"lost+found" and not lost:
@@ -137,18 +152,32 @@ def read_all(tree: rootfs.Tree) -> dict[rootfs.Node, bytes]:
     return contents
 
 
-NAMES = st.one_of(
-    st.binary(min_size=1, max_size=12), st.binary(min_size=200, max_size=255), st.sampled_from([b"a", b"b", b"lost", b"\xff\n"])
-).map(lambda name: name.replace(b"/", b"_").replace(b"\0", b"0")).filter(lambda name: name not in {b".", b"..", b"lost+found"})
+NAMES = (
+    st.one_of(
+        st.binary(min_size=1, max_size=12),
+        st.binary(min_size=200, max_size=255),
+        st.sampled_from([b"a", b"b", b"lost", b"\xff\n"]),
+    )
+    .map(lambda name: name.replace(b"/", b"_").replace(b"\0", b"0"))
+    .filter(lambda name: name not in {b".", b"..", b"lost+found"})
+)
 IDS = st.sampled_from([0, 1, 65535, 65536, 1000, (1 << 32) - 2])
 TIMES = st.one_of(st.integers(-(2**31) * 10**9, (2**34 - 2**31 - 1) * 10**9), st.just(0))
 ACL = b"\2\0\0\0" + b"".join(
     tag.to_bytes(2, "little") + perm.to_bytes(2, "little") + who.to_bytes(4, "little")
-    for tag, perm, who in ((1, 7, 2**32 - 1), (2, 5, 1000), (4, 5, 2**32 - 1), (0x10, 5, 2**32 - 1), (0x20, 5, 2**32 - 1))
+    for tag, perm, who in (
+        (1, 7, 2**32 - 1),
+        (2, 5, 1000),
+        (4, 5, 2**32 - 1),
+        (0x10, 5, 2**32 - 1),
+        (0x20, 5, 2**32 - 1),
+    )
 )
 CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")[:20]
 XATTRS = st.dictionaries(
-    st.sampled_from([b"user.a", b"user.longer.name", b"security.capability", b"trusted.t", b"user." + b"n" * 200, b"user.e"]),
+    st.sampled_from(
+        [b"user.a", b"user.longer.name", b"security.capability", b"trusted.t", b"user." + b"n" * 200, b"user.e"]
+    ),
     st.one_of(st.binary(max_size=10), st.binary(min_size=300, max_size=600)),
     max_size=4,
 ).map(lambda them: {k: CAPABILITY if k == b"security.capability" else v for k, v in them.items()})
@@ -176,7 +205,10 @@ def trees(draw) -> rootfs.Tree:
             holders.append(node)
         elif kind == "f":
             size = draw(st.sampled_from([0, 1, 4095, 4096, 4097, 70000]))
-            node = builder.file(draw(st.binary(min_size=1, max_size=4)) * (size // 1) if size < 2 else bytes([size % 251 + 1]) * size, **attributes)
+            node = builder.file(
+                draw(st.binary(min_size=1, max_size=4)) * (size // 1) if size < 2 else bytes([size % 251 + 1]) * size,
+                **attributes,
+            )
         elif kind == "s":
             cuts = sorted(draw(st.lists(st.integers(0, 300_000), min_size=2, max_size=8, unique=True)))
             segments = tuple((a, b - a) for a, b in zip(cuts[::2], cuts[1::2], strict=False))
@@ -184,7 +216,10 @@ def trees(draw) -> rootfs.Tree:
             size = cuts[-1] + draw(st.integers(0, 20000))
             node = builder.file(b"\x5a" * total, size=size, segments=segments, **attributes)
         elif kind == "l":
-            node = rootfs.Symlink(target=draw(st.sampled_from([b"x", b"y" * 59, b"z" * 60, b"/w" * 2047])), **(attributes | {"mode": 0o777}))
+            node = rootfs.Symlink(
+                target=draw(st.sampled_from([b"x", b"y" * 59, b"z" * 60, b"/w" * 2047])),
+                **(attributes | {"mode": 0o777}),
+            )
         elif kind == "h" and linkable:
             node = draw(st.sampled_from(linkable))
         elif kind == "c":

@@ -100,7 +100,7 @@ class Allocator:
 
     def extents(self, runs: Runs) -> list[Extent]:
         """Take the blocks of ``runs``, in pieces where a backup is in the way, or an extent is full."""
-        extents = []
+        extents: list[Extent] = []
         position = self.end
         for first, count in runs:
             while count:
@@ -110,11 +110,3 @@ class Allocator:
                 first, count, position = first + taken, count - taken, position + taken  # noqa: PLW2901
         self.end = position
         return extents
-
-
-def extents_at(geometry: Geometry, start: int, runs: Runs) -> tuple[list[Extent], int]:
-    """Return the extents that ``Allocator.extents`` gave when its end was ``start``, and its end afterwards."""
-    allocator = Allocator(geometry)
-    allocator.end = start
-    extents = allocator.extents(runs)
-    return extents, allocator.end

@@ -26,7 +26,7 @@ _LAST_GROUP_MIN: Final = 64
 """Blocks a last group is worth; fewer are left unused, behind the file system."""
 
 _BYTES_PER_INODE: Final = 16384
-"""One inode for so many bytes of a given size, as mke2fs has it."""
+"""One inode more for so many bytes of a given size: as many as mke2fs makes, none of them taken yet."""
 
 _INODES_MAX: Final = GROUP
 _BLOCKS_MAX: Final = 1 << 32
@@ -110,9 +110,10 @@ def plan(tree: Tree, *, size: int | None, uuid: UUID, now: int) -> Plan:
     blocks = size // BLOCK
     if blocks > GROUP and blocks % GROUP < _LAST_GROUP_MIN:
         blocks -= blocks % GROUP
-    generous = max(_needed(survey), blocks * BLOCK // _BYTES_PER_INODE)
+    groups = -(-blocks // GROUP)
+    generous = min(_needed(survey) + blocks * BLOCK // _BYTES_PER_INODE, groups * _INODES_MAX)
     for inodes, journal in ((generous, _journal(blocks)), (_needed(survey), _journal(_content(survey)))):
-        per_group = _per_group(inodes, -(-blocks // GROUP))
+        per_group = _per_group(inodes, groups)
         if per_group <= _INODES_MAX:
             layout = _lay(survey, Geometry(blocks, per_group), min(journal, _journal(blocks)))
             if layout.end <= blocks:

@@ -23,6 +23,7 @@ CHUNK: Final = 1 << 20
 """Bytes yielded at a time, at most; a multiple of the block."""
 
 _ZEROS: Final = bytes(CHUNK)
+_NO_EXTENTS: Final = extents.build([], [], 0)[0]
 
 
 def stream(plan: Plan) -> Iterator[bytes | bytearray]:
@@ -102,6 +103,7 @@ class _Stream:
         self._seed = superblock.seed_of(plan.uuid)
         self._books = superblock.books(plan)
         self._out = _Output()
+        self._allocator = Allocator(plan.layout.geometry)
         self._backups = list(reversed(plan.layout.geometry.backups))
         self._journal_root = b""
         if plan.layout.journal_blocks:
@@ -159,9 +161,8 @@ class _Stream:
         yield from self._out.take()
 
     def _places(self, node: Node) -> tuple[list[Extent], list[int]]:
-        allocator = Allocator(self._layout.geometry)
-        allocator.end = self._layout.starts.get(node, 0)
-        return place(allocator, self._survey, node)
+        self._allocator.end = self._layout.starts[node]
+        return place(self._allocator, self._survey, node)
 
     def _directory(self, directory: Directory) -> Iterator[bytes | bytearray]:
         survey = self._survey
@@ -243,15 +244,17 @@ class _Stream:
             return self._pack(node, links, 0, 0, 0, inodes.device_block(node))
         if isinstance(node, Symlink) and node not in self._layout.starts:
             return self._pack(node, links, len(node.target), 0, 0, node.target.ljust(60, b"\0"))
-        if not isinstance(node, (File, Directory, Symlink)):
-            return self._pack(node, links, 0, 0, 0, bytes(60))
+        if node not in self._layout.starts:
+            size = node.size if isinstance(node, File) else 0
+            flags = inodes.EXTENTS if isinstance(node, File) else 0
+            return self._pack(node, links, size, 0, flags, _NO_EXTENTS if flags else bytes(60))
         found, places = self._places(node)
         blocks = sum(count for _, _, count in found)
         seed = inodes.seed_of(self._seed, number) if places else 0
         root, _ = extents.build(found, places, seed)
-        size = (
-            node.size if isinstance(node, File) else len(node.target) if isinstance(node, Symlink) else blocks * BLOCK
-        )
+        size = blocks * BLOCK
+        if isinstance(node, (File, Symlink)):
+            size = node.size if isinstance(node, File) else len(node.target)
         return self._pack(node, links, size, blocks + len(places), inodes.EXTENTS, root)
 
     def _pack(self, node: Node, links: int, size: int, blocks: int, flags: int, root: bytes) -> bytes:

@@ -52,6 +52,8 @@ def split(xattrs: Mapping[bytes, bytes], path: bytes) -> tuple[list[Attribute], 
     Raises:
         InvalidRootfs: a name ext4 has no prefix for, an ACL that is none, or more than fits into a block.
     """
+    if not xattrs:
+        return [], []
     inside: list[Attribute] = []
     outside: list[Attribute] = []
     room = IN_INODE - 8  # magic, and the four zero bytes that end the entries

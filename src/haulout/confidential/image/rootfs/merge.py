@@ -131,7 +131,7 @@ class Merge:
             pending += [node for node in holder.children.values() if isinstance(node, Directory)]
 
     def _refused(self, entry: Entry, rule: str, reason: str) -> InvalidRootfs:
-        return InvalidRootfs(self._source, b"/".join(entry.path), rule, reason)
+        return InvalidRootfs(self._source, b"/".join(entry.path) or b".", rule, reason)
 
 
 def _take_attributes(old: Directory, new: Directory) -> None:
