@@ -63,7 +63,7 @@ def config(goarch: str, layer: Descriptor, tee: str, created: int, base: dict[st
     """
     stamp = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     layers, history = _inherited(base)
-    step = {"created": stamp, "created_by": f"{CREATED_BY} for {tee}"}
+    step: Any = {"created": stamp, "created_by": f"{CREATED_BY} for {tee}"}
     return json.dumps(
         {
             "created": stamp,
