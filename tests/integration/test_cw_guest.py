@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import subprocess
 
 import pytest
+from tests import workloads
 from tests.disks import noise
 from tests.guests import prepare
 
-from haulout.confidential.image import luks, verity
+from haulout.confidential.image import krun, luks, verity
+from haulout.content.memory import MemoryStore
 
 pytestmark = [pytest.mark.tools, pytest.mark.slow]
 
@@ -79,3 +82,30 @@ def test_a_guest_reads_the_disk_and_a_changed_block_is_an_error(guest, tmp_path)
     assert "Input/output error" in said.split("vdb big:")[1].splitlines()[0]
     assert "vdb is now   status:      corrupted" in said
     assert f"data block {changed // 4096} is corrupted" in said
+
+
+def test_a_guest_reads_the_disk_of_a_built_image(guest, tmp_path):
+    """As published: our ext4, the hashes behind it, the footer at the end, and what the binding says of them."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "greeting").write_text("hello from the inside\n")
+    (root / "big").write_bytes(BIG)
+    store = MemoryStore()
+    built = workloads.build(store, root)
+    disk = bytearray(workloads.unpacked(store, built)[krun.DISK_NAME])
+    good, bad = tmp_path / "good.img", tmp_path / "bad.img"
+    good.write_bytes(disk)
+    volume = luks.open_volume(io.BytesIO(disk), workloads.PASSPHRASE)
+    start, size = len(volume.header), built.binding.hash_offset
+    changed = volume.decrypt(0, disk[start : start + size]).index(BIG[MIB : MIB + 4096])
+    disk[start + changed + 1000] ^= 1
+    bad.write_bytes(disk)
+
+    script = SCRIPT.format(root=built.binding.root.hex(), offset=size)
+    said = guest.run(script, [good, bad], {"passphrase": workloads.PASSPHRASE})
+
+    assert " not " not in said
+    assert f"vda big: {hashlib.sha256(BIG).hexdigest()}" in said
+    assert "vda is now   status:      verified" in said
+    assert f"data block {changed // 4096} is corrupted" in said
+    assert "Input/output error" in said.split("vdb big:")[1].splitlines()[0]
