@@ -216,6 +216,7 @@ def test_large_directories(mountable, count):
 
 
 @pytest.mark.tools
+@pytest.mark.slow
 def test_directories_with_more_subdirectories_than_links(tmp_path):
     many = rootfs.Directory(
         mode=0o755, children={b"%d" % index: rootfs.Directory(mode=0o755) for index in range(65_000)}

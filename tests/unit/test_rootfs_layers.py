@@ -161,6 +161,24 @@ def test_long_and_strange_names(form):
     assert all(isinstance(got(tree, name), File) for name in names)
 
 
+def test_a_layer_may_lie_inside_a_file_or_come_from_a_pipe(tmp_path):
+    layer = tar("a", "b")
+    (tmp_path / "file").write_bytes(b"before" + layer)
+
+    def inside():
+        file = (tmp_path / "file").open("rb")
+        file.seek(6)
+        return file
+
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    for opener in (inside, partial(Pipe, layer)):
+        tree = rootfs.from_layers([opener])
+        assert read_all(tree) == {got(tree, "a"): b"a", got(tree, "b"): b"b"}
+
+
 @pytest.mark.parametrize(
     "pack",
     [bytes, gzip.compress, zstandard.compress, lambda data: gzip.compress(data[:700]) + gzip.compress(data[700:])],

@@ -24,7 +24,7 @@ def from_layers(layers: Sequence[Opener], *, names: Sequence[str] | None = None,
 
     Args:
         layers: each opens its tar stream at the beginning (plain, gzip or zstd), as often as it is asked. Whoever
-            opens it also verifies its digest.
+            opens it also verifies its digest; a plain tar that says it is seekable is not read through for its headers.
         names: what errors call the layers; by default ``layer 1`` and so on.
         limits: against archives made to hurt.
 

@@ -85,10 +85,11 @@ class _Plain(io.RawIOBase):
 class Stream:
     """Plain bytes with a position, forwards only."""
 
-    def __init__(self, file: io.BufferedReader | BinaryIO, name: str, *, can_seek: bool) -> None:
+    def __init__(self, file: io.BufferedReader | BinaryIO, name: str, *, seek_from: int | None = None) -> None:
         self._file = file
-        self._can_seek = can_seek
-        self._scratch = bytearray(0 if can_seek else _BUFFER)
+        self._seek_from = seek_from
+        """Where the stream begins in a file that can seek."""
+        self._scratch = bytearray(0 if seek_from is not None else _BUFFER)
         self._name = name
         self.position = 0
 
@@ -119,8 +120,8 @@ class Stream:
         """
         if position < self.position:
             raise InvalidRootfs(self._name, "", "damaged", "an entry with a negative size")
-        if self._can_seek:
-            self._file.seek(position)
+        if self._seek_from is not None:
+            self._file.seek(self._seek_from + position)
             self.position = position
         while self.position < position:
             self.fill(memoryview(self._scratch)[: position - self.position])
@@ -150,4 +151,8 @@ def open_stream(opener: Opener, name: str, limits: Limits) -> Iterator[Stream]:
             raise InvalidRootfs(name, "", "compression", str(exc)) from exc
         if compression not in _READ:
             raise InvalidRootfs(name, "", "compression", f"layers compressed with {compression} are not read")
-        yield Stream(io.BufferedReader(_Plain(source, compression, name, limits), _BUFFER), name, can_seek=False)
+        if compression is None and file.seekable():
+            start = file.seek(-len(source.head), io.SEEK_CUR)
+            yield Stream(file, name, seek_from=start)
+            return
+        yield Stream(io.BufferedReader(_Plain(source, compression, name, limits), _BUFFER), name)
