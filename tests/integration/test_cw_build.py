@@ -19,9 +19,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests import workloads
 from tests.servers import docker_registry, find, issue_tls, needs
 
 from haulout.cli.main import main
+from haulout.confidential.image import krun
 from haulout.content.layout import LayoutStore
 from haulout.oci import Descriptor, Index, Manifest, Platform, mediatype
 
@@ -520,3 +522,21 @@ def test_nothing_that_runs_beside_sees_the_passphrase(capsys, place):
     for path in Path("out").rglob("*"):
         if path.is_file():
             assert SECRET.encode() not in path.read_bytes()
+
+
+@pytest.mark.tools
+@needs("qemu-img", "mke2fs")
+def test_an_image_laid_out_by_hand_as_mkcw_lays_it_out_is_opened(place):
+    """Without a buildah that has mkcw: QEMU encrypts, with the same geometry, and no binding is there."""
+    Path("root/.krun_config.json").write_text('{"architecture":"amd64","os":"linux","config":{"Cmd":["/bin/sh"]}}')
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", "root", "plain", "10M"], check=True, capture_output=True)
+    Path("pass").write_text(SECRET)
+    options = ["--object", "secret,id=k,file=pass", "-O", "luks", "-o", "key-secret=k,iter-time=10"]
+    subprocess.run(["qemu-img", "convert", "-f", "raw", *options, "plain", "disk"], check=True, capture_output=True)
+    document, bare = workloads.config().to_bytes(), Path("disk").read_bytes()
+    disk = bare + bytes(krun.padding(len(bare), document)) + krun.footer(document)
+    files = {"entrypoint": b"x", krun.CONFIG_NAME: document, krun.DISK_NAME: disk}
+    found = workloads.inspected(files, SECRET.encode())
+    assert workloads.rules(found) == []
+    assert found.opened is not None
+    assert (found.opened.command, found.opened.verity, found.binding) == (("/bin/sh",), "absent", None)
