@@ -34,11 +34,12 @@ bench: $(VENV)/ready packages
 	$(BIN)/python benchmarks/reliability.py
 	$(BIN)/python benchmarks/backports.py
 
-# By hand, for as long as you like: make fuzz SECONDS=600
+# By hand, for as long as you like, each: make fuzz SECONDS=600
 fuzz: SECONDS ?= 60
 fuzz: $(VENV)/ready
 	@$(BIN)/uv pip install -q --system-certs --python $(BIN)/python "atheris>=3"
 	$(BIN)/python tests/fuzz/fuzz_evidence.py -max_total_time=$(SECONDS) -max_len=16384
+	$(BIN)/python tests/fuzz/fuzz_luks.py -max_total_time=$(SECONDS) -max_len=16384
 
 # Locks carry hashes and no host names (docs/adr/0002).
 lock: $(VENV)/ready

@@ -5,10 +5,12 @@ HauloutError                        3  (never raised itself)
 │   ├── InvalidReference               a reference, pointing at the offending character
 │   ├── InvalidDigest                  not "sha256:" and 64 lowercase hex digits
 │   ├── InvalidPlatform                an architecture or disk type that does not exist
-│   └── InvalidPolicy                  a policy for evidence with an unknown key or an impossible value
+│   ├── InvalidPolicy                  a policy for evidence with an unknown key or an impossible value
+│   └── ImageTooSmall                  a size asked for that the content does not fit into
 ├── NotFoundError                   4  the thing asked for is not there
 │   └── NoMatchingDisk                 the reference exists but holds no such disk; lists what it holds
 ├── DeniedError                     5  credentials are missing, wrong or insufficient
+│   └── WrongPassphrase                opens no slot of an encrypted disk
 ├── UnreachableError                6  no connection, no TLS, no answer in time
 ├── RegistryError                   7  the registry answered, with a failure or with nonsense
 ├── ContentError                    8  content from elsewhere is not what it claims to be
@@ -18,7 +20,13 @@ HauloutError                        3  (never raised itself)
 │   ├── InvalidToc                     a frame table that does not tile, or lies
 │   ├── InvalidFrame                   a compressed frame that does not decode to its promise
 │   ├── InvalidDelta                   a delta's index that contradicts itself, or another delta than announced
-│   └── InvalidEvidence                evidence, a certificate or collateral that cannot be read at all
+│   ├── InvalidEvidence                evidence, a certificate or collateral that cannot be read at all
+│   ├── NotLuks                        no encrypted disk
+│   ├── RefusedLuks                    an encrypted disk that a rule is against
+│   ├── RefusedVerity                  a superblock of dm-verity that a rule is against
+│   ├── VerityMismatch                 a block that is not what the root hash vouches for
+│   ├── InvalidWorkload                an image or disk of a confidential workload that breaks a rule
+│   └── InvalidRootfs                  layers or a folder that do not make a root file system
 ├── UnsafeDiskError                 9  inspection refuses a disk image
 ├── StorageError                   10  the local file system: full, read-only, no permission, a symlink in the way
 ├── ToolError                      11  a helper program is missing or failed
@@ -99,6 +107,18 @@ class InvalidPolicy(UsageError):
         super().__init__(f"{policy} is not a valid policy{where}: {reason}", hint=hint)
 
 
+class ImageTooSmall(UsageError):
+    """The file system asked for is too small for its content; ``size`` and ``needed`` are bytes."""
+
+    def __init__(self, size: int, needed: int) -> None:
+        self.size = size
+        self.needed = needed
+        super().__init__(
+            f"a file system of {size} bytes is too small for this content",
+            hint=f"it takes {needed} bytes at least; leave out the size to have it chosen",
+        )
+
+
 class NotFoundError(HauloutError):
     """The thing asked for is not there."""
 
@@ -126,6 +146,13 @@ class DeniedError(HauloutError):
     """Credentials are missing, wrong or not sufficient."""
 
     exit_code = 5
+
+
+class WrongPassphrase(DeniedError):
+    """A passphrase that opens no slot of an encrypted disk."""
+
+    def __init__(self) -> None:
+        super().__init__("this passphrase does not open the encrypted disk")
 
 
 class UnreachableError(HauloutError):
@@ -213,6 +240,78 @@ class InvalidEvidence(ContentError):
         self.offset = offset
         at = "" if offset is None else f", at byte {offset}"
         super().__init__(f"{what} cannot be read: {reason}{at}", hint=hint)
+
+
+class NotLuks(ContentError):
+    """What was to be an encrypted disk does not begin like one."""
+
+    def __init__(self) -> None:
+        super().__init__("this is not an encrypted disk: it does not begin with a LUKS header")
+
+
+class RefusedLuks(ContentError):
+    """An encrypted disk that is not accepted; ``rule`` names what is against it, as docs/formats/luks.md lists them."""
+
+    def __init__(self, rule: str, reason: str, *, hint: str | None = None) -> None:
+        self.rule = rule
+        self.reason = reason
+        super().__init__(f"refusing this encrypted disk: {reason} ({rule})", hint=hint)
+
+
+class RefusedVerity(ContentError):
+    """A superblock of dm-verity that is not accepted; ``rule`` names what is against it."""
+
+    def __init__(self, rule: str, reason: str) -> None:
+        self.rule = rule
+        self.reason = reason
+        super().__init__(f"refusing these hashes: {reason} ({rule})")
+
+
+class VerityMismatch(ContentError):
+    """A block that is not what the root hash vouches for.
+
+    Attributes:
+        level: None for a block of data; for one of hashes how far it is above the data, counted from 0.
+        block: its number, in the data or within that level.
+    """
+
+    def __init__(self, level: int | None, block: int) -> None:
+        self.level = level
+        self.block = block
+        what = f"block {block}" if level is None else f"hash block {block} of level {level}"
+        super().__init__(
+            f"{what} is not what the root hash vouches for",
+            hint="it was damaged, exchanged or taken from another version; get the image again",
+        )
+
+
+class InvalidWorkload(ContentError):
+    """An image or disk of a confidential workload that is not what it has to be; ``rule`` is the broken rule's name."""
+
+    def __init__(self, rule: str, reason: str, *, hint: str | None = None) -> None:
+        self.rule = rule
+        self.reason = reason
+        super().__init__(reason, hint=hint)
+
+
+class InvalidRootfs(ContentError):
+    """A root file system that is refused, or cannot be read.
+
+    Attributes:
+        source: what was read, such as ``layer 2`` or a folder.
+        entry: the path inside, as text that is safe to print; "" where it is no one entry.
+        rule: the name of the broken rule, such as ``escape``.
+        reason: one line.
+    """
+
+    def __init__(self, source: str, entry: str | bytes, rule: str, reason: str, *, hint: str | None = None) -> None:
+        self.source = source
+        text = entry.decode("utf-8", "backslashreplace") if isinstance(entry, bytes) else entry
+        self.entry = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)[:300]
+        self.rule = rule
+        self.reason = reason
+        where = f" at {self.entry}" if self.entry else ""
+        super().__init__(f"refusing {source}{where}: {reason}", hint=hint)
 
 
 class UnsafeDiskError(HauloutError):

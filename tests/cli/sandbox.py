@@ -100,7 +100,7 @@ def raw_disk(path: Path, seed: int, size: int = 4 << 20) -> Path:
 def sandbox(tmp_path: Path, *, registry: bool = True, libraries: bool = False) -> Iterator[Sandbox]:
     """Make a sandbox with disks and ``token`` in it, logged in to its registry.
 
-    The disks are ``disk.raw``, ``disk.qcow2``, ``arm.qcow2``, and the next versions ``next.raw`` and ``next.qcow2``.
+    ``root`` is a folder with a root file system. The disks are ``disk.raw``, ``disk.qcow2``, ``arm.qcow2``, and the next versions ``next.raw`` and ``next.qcow2``.
     With ``libraries`` there are the clones ``common`` and ``cri-o`` too, a ledger and a fix record.
     """
     home, work, programs = tmp_path / "home", tmp_path / "work", tmp_path / "bin"
@@ -117,6 +117,8 @@ def sandbox(tmp_path: Path, *, registry: bool = True, libraries: bool = False) -
         _qcow2(raw, work / "disk.qcow2")
         _qcow2(work / "next.raw", work / "next.qcow2")
         _qcow2(raw_disk(home / "arm.raw", 2), work / "arm.qcow2")
+    (work / "root/etc").mkdir(parents=True)
+    (work / "root/etc/motd").write_text("hello from inside\n")
     (work / "token").write_text(f"{CREDENTIALS[1]}\n")
     if libraries:
         _libraries(work)

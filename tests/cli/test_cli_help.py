@@ -60,7 +60,7 @@ def test_every_example_of_the_help_runs_as_it_stands(place):
         "backport log",
         "backport fixes",
     ]
-    order += ["evidence emulate", "evidence verify", "evidence"]
+    order += ["evidence emulate", "evidence verify", "evidence", "cw build", "cw inspect", "cw"]
     assert sorted([*order, "backport"]) == sorted(COMMANDS)
     for name in [*order, "backport"]:
         command = COMMANDS[name]
@@ -82,7 +82,7 @@ def test_help_of_every_verb_shows_its_examples_and_the_common_options(name):
         assert f"    {example.command}\n" in f"{text}\n"
     for option in ("--json", "--quiet", "--progress", "--debug", "--help"):
         assert option in text
-    registry = name not in {"logout", "completion"} and not name.startswith(("backport", "evidence"))
+    registry = name not in {"logout", "completion"} and not name.startswith(("backport", "evidence")) and name != "cw"
     for option in ("--plain-http", "--insecure", "--ca-file"):
         assert (option in text) is registry
 

@@ -33,6 +33,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _COMMIT = re.compile(r"\b[0-9a-f]{40}\b")
 _LONG_HEX = re.compile(r"(?<!sha256:)\b[0-9a-f]{24,}\b")
 """Measurements, chips, fingerprints."""
+_UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
 def shortened(value: Any, host: str, home: str) -> Any:
@@ -60,6 +61,7 @@ def comparable(value: Any, path: tuple[str, ...] = ()) -> Any:
         # An annotation's sized digest has the size behind it; that of the plain disk does not change, a TOC's does.
         value = re.sub(r"sha256:[0-9a-f]{8}…( \d+)?", "sha256:…", value)
         value = re.sub(r"\b[0-9a-f]{8}…", "…", value)
+        value = _UUID.sub("a UUID", value)
         return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "a time", value)
     key, parent = path[-1], path[-2] if len(path) > 1 else ""
     if isinstance(value, int | float) and (key in VOLATILE or (key == "size" and parent not in {"disk", "partitions"})):
@@ -97,6 +99,8 @@ def test_every_verb_and_every_member_is_documented():
         *(f"backport {name}" for name in BACKPORT),
         "evidence verify",
         "evidence emulate",
+        "cw build",
+        "cw inspect",
     }
 
 

@@ -95,6 +95,7 @@ def test_importing_haulout_loads_nothing_of_weight():
             ["evidence", "verify", "--help"],
             {"rich", "numpy", "urllib3", "cryptography", "cbor2", "haulout.confidential"},
         ),
+        (["cw", "build", "--help"], {"rich", "numpy", "urllib3", "cryptography", "haulout.confidential"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

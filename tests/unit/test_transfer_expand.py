@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.servers import needs
 
+from haulout.content.expand import STEP, expand, sniff
 from haulout.errors import ContentError, InvalidFrame
-from haulout.transfer.fetching.expand import STEP, SparseWriter, expand, sniff
+from haulout.transfer.fetching.expand import SparseWriter
 
 MIB = 1 << 20
 PACK = {
@@ -32,7 +33,7 @@ every_packing = pytest.mark.parametrize("how", PACK)
 def plain(data: bytes, how: str | None, step: int = STEP) -> bytes:
     """Expand ``data``, fed in pieces of ``step``."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("haulout.transfer.fetching.expand.STEP", step)
+        patch.setattr("haulout.content.expand.STEP", step)
         return b"".join(expand(io.BytesIO(data), how))
 
 

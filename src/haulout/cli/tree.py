@@ -24,6 +24,7 @@ VERBS: Final = {
     "logout": "haulout.cli.logout",
     "backport": "haulout.cli.backport",
     "evidence": "haulout.cli.evidence",
+    "cw": "haulout.cli.cw",
     "completion": "haulout.cli.completion",
 }
 """Verb and the module whose ``command`` it is, in the order of the help."""

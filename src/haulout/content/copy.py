@@ -18,7 +18,7 @@ from haulout.content.ports import (
     ReferrerLister,
     StoredManifest,
 )
-from haulout.content.verify import VerifiedReader
+from haulout.content.verify import VerifiedFile, VerifiedReader
 from haulout.errors import ContentError, SizeMismatch
 from haulout.oci import Descriptor, Digest, Index, Manifest, parse_any
 from haulout.progress import NullProgress, Progress
@@ -152,27 +152,4 @@ class _Copier:
             return io.BytesIO(blob.data)
         stream = self._source.open_blob(blob)
         reader = VerifiedReader(stream, blob, f"blob {blob.digest}")
-        return cast("BinaryIO", io.BufferedReader(_Raw(reader), 1 << 20))
-
-
-class _Raw(io.RawIOBase):
-    """A verified reader as a Python file, for those who take files."""
-
-    def __init__(self, reader: VerifiedReader) -> None:
-        super().__init__()
-        self._reader = reader
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object, /) -> int:
-        view = memoryview(cast("bytearray", buffer))
-        data = self._reader.read(len(view))
-        view[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        # Whoever reads checks what it received; a retry closes early and begins again, which is no error here.
-        if not self.closed:
-            super().close()
-            self._reader.abandon()
+        return cast("BinaryIO", io.BufferedReader(VerifiedFile(reader), 1 << 20))

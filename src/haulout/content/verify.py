@@ -7,7 +7,8 @@ promised, and one that stops early is told so.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Self
+import io
+from typing import TYPE_CHECKING, Self, cast
 
 from haulout.content.ports import Distrusting
 from haulout.errors import ContentError, DigestMismatch, SizeMismatch
@@ -81,6 +82,32 @@ class VerifiedReader:
         # Nobody has to ask for the bytes of an empty blob; its digest is still a claim.
         if self._hash.hexdigest() != self._descriptor.digest.hex:
             raise DigestMismatch(self._what, str(self._descriptor.digest), f"sha256:{self._hash.hexdigest()}")
+
+
+class VerifiedFile(io.RawIOBase):
+    """A verified reader as a Python file, for those who take files. Closing it early is no error."""
+
+    def __init__(self, reader: VerifiedReader) -> None:
+        super().__init__()
+        self._reader = reader
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: object, /) -> int:
+        """Fill a buffer, as far as there are bytes."""
+        view = memoryview(cast("bytearray", buffer))
+        data = self._reader.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Close the blob."""
+        # Whoever reads checks what it received; a retry closes early and begins again, which is no error here.
+        if not self.closed:
+            super().close()
+            self._reader.abandon()
 
 
 def read_blob(reader: BlobReader, descriptor: Descriptor, limit: int, what: str) -> bytes:

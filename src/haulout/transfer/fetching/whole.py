@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from haulout.content.expand import STEP, expand, sniff
 from haulout.content.ports import Distrusting
 from haulout.errors import ContentError, DigestMismatch, InvalidFrame
 from haulout.transfer.fetching.containerdisk import NoDiskInLayer, disk_in_tar
-from haulout.transfer.fetching.expand import STEP, SparseWriter, expand, sniff
+from haulout.transfer.fetching.expand import SparseWriter
 from haulout.transfer.fetching.spool import SpooledBlob
 from haulout.transfer.results import Moved
 

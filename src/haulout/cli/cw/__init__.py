@@ -1,0 +1,32 @@
+"""``haulout cw``: images of confidential workloads."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from haulout.cli import options
+from haulout.cli.tree import Example, Verbs
+
+VERBS: Final = {
+    "build": "haulout.cli.cw.build",
+    "inspect": "haulout.cli.cw.inspect",
+}
+
+
+@click.group(
+    "cw",
+    cls=Verbs,
+    verbs=VERBS,
+    examples=(
+        Example("haulout cw build root oci:secret:3 --passphrase-out secret.key", "encrypt a root file system"),
+        Example("haulout cw inspect oci:secret:3 --passphrase-file secret.key", "check it, inside and out"),
+    ),
+)
+@options.common
+def command() -> None:
+    """Make images whose disk only a confidential machine may open.
+
+    An image like those of "buildah mkcw", bound to its workload besides: docs/confidential.md.
+    """
