@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tests.simulators.registry import SimulatedRegistry
 
 from haulout.oci import Architecture, parse_reference
-from haulout.transfer import DiskSource, push
+from haulout.transfer.push import DiskSource, push
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

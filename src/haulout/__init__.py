@@ -64,7 +64,10 @@ _HOMES: Final = {
     "haulout.oci": ("Architecture", "Digest", "Reference", "parse_reference"),
     "haulout.progress": ("NullProgress", "Progress"),
     "haulout.registry": ("ConnectionOptions",),
-    "haulout.transfer": ("DiskSource", "delta", "inventory", "pull", "push", "resolve"),
+    "haulout.transfer.delta": ("delta",),
+    "haulout.transfer.look": ("inventory", "resolve"),
+    "haulout.transfer.pull": ("pull",),
+    "haulout.transfer.push": ("DiskSource", "push"),
     "haulout.transfer.results": ("DeltaResult", "PullResult", "PushResult", "PushedDisk"),
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}

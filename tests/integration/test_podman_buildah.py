@@ -19,7 +19,9 @@ from haulout.oci import Architecture, Descriptor, Index, Manifest, RegistryRefer
 from haulout.oci import annotations as keys
 from haulout.registry import ConnectionOptions, Registries
 from haulout.resolve import Role
-from haulout.transfer import DiskSource, inventory, pull, push, resolve
+from haulout.transfer.look import inventory, resolve
+from haulout.transfer.pull import pull
+from haulout.transfer.push import DiskSource, push
 
 pytestmark = [pytest.mark.tools, needs("docker-registry", "podman", "buildah")]
 X86, ARM = Architecture.X86_64, Architecture.AARCH64

@@ -24,7 +24,8 @@ from haulout.content.layout import LayoutStore
 from haulout.oci import Architecture, Descriptor, Digest, Index, Manifest, SizedDigest, mediatype, parse_reference
 from haulout.oci import annotations as keys
 from haulout.registry import ConnectionOptions
-from haulout.transfer import DiskSource, pull, push
+from haulout.transfer.pull import pull
+from haulout.transfer.push import DiskSource, push
 
 X86, ARM = Architecture.X86_64, Architecture.AARCH64
 FAST = ConnectionOptions(attempts=2, stall_seconds=1.5, connect_seconds=2.0)

@@ -39,9 +39,10 @@ from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions, Registries
 from haulout.resolve import DiskQuery
 from haulout.resolve import resolve as find
-from haulout.transfer import DiskSource, delta, push
+from haulout.transfer.delta import delta
 from haulout.transfer.fetching.deltas import load_index, offered
 from haulout.transfer.fetching.toc import load_toc
+from haulout.transfer.push import DiskSource, push
 from haulout.transfer.stores import open_store
 
 pytestmark = [pytest.mark.tools, needs("docker-registry")]

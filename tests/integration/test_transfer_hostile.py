@@ -15,7 +15,8 @@ from haulout.errors import HauloutError
 from haulout.oci import Architecture, parse_reference
 from haulout.registry import ConnectionOptions
 from haulout.registry.options import Credentials
-from haulout.transfer import DiskSource, pull, push
+from haulout.transfer.pull import pull
+from haulout.transfer.push import DiskSource, push
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,8 @@ from tests.simulators.registry import SimulatedRegistry
 
 from haulout.disk import DiskFormat
 from haulout.oci import Architecture, parse_reference
-from haulout.transfer import DiskSource, pull, push
+from haulout.transfer.pull import pull
+from haulout.transfer.push import DiskSource, push
 
 X86 = Architecture.X86_64
 SOURCE = Path(__file__).parents[2] / "src"

@@ -37,7 +37,9 @@ from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions
 from haulout.registry.options import Credentials
-from haulout.transfer import DiskSource, pull, push, resolve
+from haulout.transfer.look import resolve
+from haulout.transfer.pull import pull
+from haulout.transfer.push import DiskSource, push
 
 if TYPE_CHECKING:
     from pathlib import Path

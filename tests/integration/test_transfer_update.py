@@ -22,9 +22,12 @@ from haulout.disk.sparse import data_extents
 from haulout.errors import NotFoundError, StorageError
 from haulout.oci import Architecture, parse_reference
 from haulout.registry import ConnectionOptions
-from haulout.transfer import DiskSource, delta, pull, push, resolve
+from haulout.transfer.delta import delta
 from haulout.transfer.fetching import frames
 from haulout.transfer.fetching.seeds import SeedNotes
+from haulout.transfer.look import resolve
+from haulout.transfer.pull import pull
+from haulout.transfer.push import DiskSource, push
 from haulout.transfer.target import open_partial
 
 pytestmark = [pytest.mark.tools, needs("docker-registry")]

@@ -43,7 +43,7 @@ def command(
 
     Nothing but manifests is fetched. Pulling what is printed gives the same disk for ever, wherever the tag moves.
     """
-    from haulout.transfer import resolve  # noqa: PLC0415 - loads the HTTP client
+    from haulout.transfer.look import resolve  # noqa: PLC0415 - loads the HTTP client
 
     with session.progress() as progress:
         found = resolve(
