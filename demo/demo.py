@@ -91,9 +91,9 @@ def boot(disk: Path) -> tuple[list[str], float, str]:
     raise SystemExit("the machine did not greet")
 
 
-def mib(size: int) -> str:
+def spell(size: int) -> str:
     """Spell bytes."""
-    return f"{size / 1e6:.1f} MB"
+    return f"{size / 1e6:.1f} MB" if size >= 1_000_000 else f"{size / 1e3:.1f} kB"
 
 
 def main() -> None:
@@ -111,7 +111,7 @@ def main() -> None:
         build_disk(folder, "5.0", "machine 5.0 says helo", vmlinuz)
         build_disk(folder, "5.1", "machine 5.1 says hello", vmlinuz)
         for disk in sorted(folder.glob("machine-*.raw")):
-            print(f"{disk.name}: {mib(disk.stat().st_size)}, {mib(disk.stat().st_blocks * 512)} of it data")
+            print(f"{disk.name}: {spell(disk.stat().st_size)}, {spell(disk.stat().st_blocks * 512)} of it data")
         with registry(folder) as host:
             say("2. Publish each for two disk types (raw for Apple, qcow2 for QEMU): a layout on disk, and a registry")
             for version in ("5.0", "5.1"):
@@ -120,7 +120,7 @@ def main() -> None:
                     for disk in result["disks"]:
                         print(
                             f"  {disk['architecture']}/{disk['disk_type']}: "
-                            f"{mib(disk['blob']['size'])} compressed, {disk['status']}"
+                            f"{spell(disk['blob']['size'])} compressed, {disk['status']}"
                         )
             for version in ("5.0", "5.1"):
                 first = version == "5.0"
@@ -133,7 +133,7 @@ def main() -> None:
                 result = haulout("pull", f"{host}/demo/machine:{version}", "-o", f"machine-{version}.qcow2")
                 print(
                     f"  {result['status']} and verified in {time.monotonic() - started:.1f} s: "
-                    f"{mib(result['fetched'])} fetched in {result['requests']} requests"
+                    f"{spell(result['fetched'])} fetched in {result['requests']} requests"
                 )
                 lines, seconds, how = boot(folder / f"machine-{version}.qcow2")
                 for line in lines:
@@ -141,7 +141,7 @@ def main() -> None:
                 print(f"  booted with {how} in {seconds:.1f} s")
             say("5. Pull 5.1 again: it is here, so no disk bytes move")
             result = haulout("pull", f"{host}/demo/machine:5.1", "-o", "machine-5.1.qcow2")
-            print(f"  {result['status']}: {mib(result['fetched'])} fetched in {result['requests']} requests")
+            print(f"  {result['status']}: {spell(result['fetched'])} fetched in {result['requests']} requests")
     say(f"Done in {time.monotonic() - begun:.0f} s.")
 
 

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from haulout.confidential.image import binding as bindings
 from haulout.confidential.image import build as building
-from haulout.confidential.image import inspection, krun, luks, outer, source
+from haulout.confidential.image import inspection, krun, luks, outer, source, verity
 from haulout.content.memory import MemoryStore
 from haulout.oci import Descriptor, Manifest, mediatype
 from haulout.progress import NullProgress
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from haulout.confidential.image.findings import Findings
     from haulout.content.ports import Store
 
@@ -33,6 +35,21 @@ def root_folder(path: Path) -> Path:
     (path / "data").write_bytes(os.urandom(300_000))
     (path / "link").symlink_to("etc/motd")
     return path
+
+
+def with_hashes(data: bytes, salt: bytes, uuid: UUID | None = None, step: int = 1 << 20) -> tuple[bytes, verity.Hashes]:
+    """A file system with dm-verity's superblock and tree behind it."""
+    blocks = len(data) // verity.BLOCK
+    tail = bytearray(verity.size_for(blocks) - verity.BLOCK)
+
+    def put(offset: int, block: bytes) -> None:
+        tail[offset : offset + len(block)] = block
+
+    tree = verity.Tree(blocks, salt, put, uuid)
+    for start in range(0, len(data), step):
+        tree.feed(data[start : start + step])
+    hashes = tree.finish()
+    return bytes(data) + hashes.superblock + tail, hashes
 
 
 def config(**changes) -> krun.WorkloadConfig:

@@ -24,14 +24,15 @@ BEHIND = VOLUME.header[592:] + bytes(512)
 DATA = bytes(range(256)) * 16 * 3
 
 
-def hashed() -> verity.Hashes:
-    """Return the hashes of DATA."""
-    tree = verity.Tree(b"salt")
+def hashed() -> tuple[verity.Hashes, bytes]:
+    """Return the hashes of DATA, and their tree: one block."""
+    blocks: list[bytes] = []
+    tree = verity.Tree(len(DATA) // verity.BLOCK, b"salt", lambda _, block: blocks.append(block))
     tree.feed(DATA)
-    return tree.finish()
+    return tree.finish(), b"".join(blocks)
 
 
-HASHES = hashed()
+HASHES, TREE = hashed()
 
 
 def header(data: bytes) -> None:
@@ -57,7 +58,7 @@ def one(data: bytes) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="haulout-fuzz-") as corpus:
-        for number, seed in enumerate((VOLUME.header[:592], HASHES.superblock + HASHES.tree)):
+        for number, seed in enumerate((VOLUME.header[:592], HASHES.superblock + TREE)):
             Path(corpus, str(number)).write_bytes(bytes([number]) + seed)
         atheris.Setup([*sys.argv, corpus], one)
         atheris.Fuzz()

@@ -355,6 +355,24 @@ def test_a_full_disk_leaves_nothing_but_one_line(capsys, place):
         subprocess.run(["umount", str(small)], check=True)
 
 
+def test_hashes_that_find_no_room_are_one_line(capsys, place, monkeypatch):
+    small = small_file_system("16k")
+    if small is None:
+        pytest.skip("this process may not mount a small file system")
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("tempfile.tempdir", str(small))
+            code, _, err = run(capsys, "build", "root", "oci:out:1", "--passphrase-out", "key")
+        assert code == 10
+        assert "cannot hold the hashes: no space left on device" in err
+        assert "TMPDIR" in err
+        assert not Path("key").exists()
+        assert list(Path("out/blobs/sha256").iterdir()) == []
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
 @pytest.mark.parametrize("after", [0.0, 0.3, 0.7])
 def test_a_killed_build_leaves_the_old_image_and_no_key(capsys, place, after):
     built(capsys, "root", "oci:out:1", "--passphrase-out", "old")

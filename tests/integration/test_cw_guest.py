@@ -10,8 +10,9 @@ import pytest
 from tests import workloads
 from tests.disks import noise
 from tests.guests import prepare
+from tests.workloads import with_hashes
 
-from haulout.confidential.image import krun, luks, verity
+from haulout.confidential.image import krun, luks
 from haulout.content.memory import MemoryStore
 
 pytestmark = [pytest.mark.tools, pytest.mark.slow]
@@ -55,10 +56,7 @@ def test_a_guest_reads_the_disk_and_a_changed_block_is_an_error(guest, tmp_path)
     subprocess.run(mke2fs, check=True, capture_output=True, env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"})
     data = plain.read_bytes()
 
-    tree = verity.Tree(noise("salt", 32))
-    tree.feed(data)
-    hashes = tree.finish()
-    payload = data + hashes.superblock + hashes.tree
+    payload, hashes = with_hashes(data, noise("salt", 32))
     volume = luks.create(PASSPHRASE, iterations=2000)
     image = bytearray(volume.header + volume.encrypt(0, payload))
     good, bad = tmp_path / "good.img", tmp_path / "bad.img"

@@ -9,6 +9,7 @@ from functools import cache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.disks import noise
+from tests.workloads import with_hashes
 
 from haulout.confidential.image import luks, verity
 
@@ -25,10 +26,8 @@ def volume():
 
 @cache
 def hashed():
-    tree = verity.Tree(b"salt")
-    tree.feed(PLAIN)
-    hashes = tree.finish()
-    return PLAIN + hashes.superblock + hashes.tree, hashes.root
+    image, hashes = with_hashes(PLAIN, b"salt")
+    return image, hashes.root
 
 
 edits = st.lists(st.tuples(st.integers(0, 700), st.binary(min_size=1, max_size=8)), max_size=4)

@@ -24,6 +24,7 @@ from tests.workloads import (
     the_binding,
     unpacked,
     with_footer,
+    with_hashes,
 )
 
 from haulout.confidential.image import binding as bindings
@@ -109,18 +110,13 @@ def test_a_rolled_back_block_fails_even_under_the_same_header():
 
 
 def test_hashes_made_anew_for_changed_blocks_do_not_fit_the_root():
-    from haulout.confidential.image import verity
-
     binding = the_binding()
 
     def change(plain):
         position = plain.index(b"hello from inside")
         plain[position : position + 5] = b"HELLO"
-        tree = verity.Tree(binding.salt)
-        tree.feed(plain[: binding.hash_offset])
-        hashes = tree.finish()
-        tail = hashes.superblock + hashes.tree
-        plain[binding.hash_offset : binding.hash_offset + len(tail)] = tail
+        image, _ = with_hashes(plain[: binding.hash_offset], binding.salt)
+        plain[: len(image)] = image
 
     assert rules(inspected(disk(rewritten(parts()[DISK], change)), PASSPHRASE)) == ["verity-block"]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import struct
 import subprocess
+import tracemalloc
 from uuid import UUID
 
 import pytest
 from tests.disks import noise
 from tests.servers import needs
+from tests.workloads import with_hashes
 
 from haulout.confidential.image import verity
 
@@ -22,11 +24,8 @@ def data_of(blocks):
     return noise("verity", BLOCK * min(blocks, 300)) * (blocks // 300 + 1)
 
 
-def hashes_of(data, salt, step=BLOCK * 100):
-    tree = verity.Tree(salt, IDENTITY)
-    for start in range(0, len(data), step):
-        tree.feed(data[start : start + step])
-    return tree.finish()
+def hashed(data, salt, step=BLOCK * 100):
+    return with_hashes(data, salt, IDENTITY, step)
 
 
 def run(*arguments):
@@ -37,8 +36,7 @@ def run(*arguments):
 @pytest.fixture(scope="module")
 def whole():
     data = data_of(300)[: 300 * BLOCK]
-    hashes = hashes_of(data, b"salt")
-    return data + hashes.superblock + hashes.tree, hashes
+    return hashed(data, b"salt")
 
 
 @pytest.mark.tools
@@ -47,9 +45,9 @@ def whole():
 @pytest.mark.parametrize("blocks", COUNTS)
 def test_it_is_what_veritysetup_makes(tmp_path, blocks, salt):
     data = data_of(blocks)[: blocks * BLOCK]
-    hashes = hashes_of(data, salt)
+    image, hashes = hashed(data, salt)
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    ours.write_bytes(data + hashes.superblock + hashes.tree)
+    ours.write_bytes(image)
     theirs.write_bytes(data)
     options = ["--uuid", IDENTITY, "--salt", salt.hex() or "-", "--hash-offset", len(data), "--data-blocks", blocks]
     made = run("veritysetup", "format", theirs, theirs, *options)
@@ -68,11 +66,11 @@ def test_it_is_what_veritysetup_makes(tmp_path, blocks, salt):
 @pytest.mark.parametrize("blocks", COUNTS)
 def test_sizes_are_known_beforehand_and_chunks_do_not_matter(blocks):
     data = data_of(blocks)[: blocks * BLOCK]
-    hashes = hashes_of(data, b"salt")
-    assert len(hashes.superblock) + len(hashes.tree) == verity.size_for(blocks)
+    image, hashes = hashed(data, b"salt")
+    assert len(image) == len(data) + verity.size_for(blocks)
     assert hashes.data_blocks == blocks
-    assert hashes == hashes_of(data, b"salt", BLOCK * 7)
-    verity.check(io.BytesIO(data + hashes.superblock + hashes.tree), len(data), hashes.root)
+    assert (image, hashes) == hashed(data, b"salt", BLOCK * 7)
+    verity.check(io.BytesIO(image), len(data), hashes.root)
 
 
 @pytest.mark.parametrize("block", [0, 1, 127, 128, 298, 299])
@@ -163,9 +161,25 @@ def test_a_file_that_ends_early_is_refused(whole, size):
 
 
 def test_what_cannot_be_hashed():
+    def put(offset, block):
+        raise AssertionError(f"a block at {offset}: {block[:8]}")
+
     with pytest.raises(ValueError, match="whole blocks"):
-        verity.Tree(b"").feed(b"x")
+        verity.Tree(2, b"", put).feed(b"x")
     with pytest.raises(ValueError, match="no data"):
-        verity.Tree(b"").finish()
+        verity.Tree(0, b"", put)
     with pytest.raises(ValueError, match="256"):
-        verity.Tree(bytes(257))
+        verity.Tree(1, bytes(257), put)
+    with pytest.raises(ValueError, match="0 blocks came where 2"):
+        verity.Tree(2, b"", put).finish()
+    with pytest.raises(ValueError, match="3 blocks come where 2"):
+        verity.Tree(2, b"", put).feed(bytes(3 * BLOCK))
+
+
+def test_a_tree_keeps_no_more_than_a_block_of_each_level():
+    tree = verity.Tree(1 << 20, b"", lambda offset, block: None)
+    tracemalloc.start()
+    for _ in range(64):
+        tree.feed(bytes(BLOCK * 128))
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    tracemalloc.stop()

@@ -1,22 +1,27 @@
 """The disk in one pass: plain blocks come in, are hashed for dm-verity and encrypted, and go out in order.
 
-Plain bytes are in memory alone. Hashing, encrypting and writing overlap; in memory are a few chunks, and the hashes.
+Plain bytes are in memory alone. Hashing, encrypting and writing overlap; in memory are a few chunks. The tree of hashes
+lies behind the data, and waits for its turn in an unlinked temporary file, encrypted for its place already: hashes tell
+which blocks are in the data.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from haulout.confidential.image import krun, luks, verity
 from haulout.confidential.image.binding import Binding
+from haulout.errors import StorageError
 from haulout.oci import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Protocol
+    from typing import Protocol, Self
 
     from haulout.progress import Task
 
@@ -71,7 +76,19 @@ class Disk:
             task: advanced by the plain bytes.
         """
         sink.write(self.volume.header)
-        tree = verity.Tree(self.salt)
+        first_of_hashes = self.file_system_size // luks.SECTOR
+        with _Aside(self.volume, first_of_hashes + verity.BLOCK // luks.SECTOR) as aside:
+            tree = verity.Tree(self.file_system_size // verity.BLOCK, self.salt, aside.put)
+            self._write_data(blocks, tree, sink, task)
+            hashes = tree.finish()
+            sink.write(self.volume.encrypt(first_of_hashes, hashes.superblock))
+            for part in aside.parts():
+                sink.write(part)
+        before = len(self.volume.header) + self.payload_size
+        sink.write(bytes(krun.padding(before, self.document)) + krun.footer(self.document))
+        return hashes
+
+    def _write_data(self, blocks: Iterable[bytes | bytearray], tree: verity.Tree, sink: Sink, task: Task) -> None:
         sector = 0
         # One thread each: hashes have to be made in order, and encrypting leaves room for them on another processor.
         with ThreadPoolExecutor(1) as hashing, ThreadPoolExecutor(1) as encrypting:
@@ -87,21 +104,57 @@ class Disk:
             while under_way:
                 _finish(under_way.popleft(), sink)
         assert sector * luks.SECTOR == self.file_system_size, "a file system of another size than planned"
-        hashes = tree.finish()
-        tail = hashes.superblock + hashes.tree
-        assert len(tail) == self.payload_size - self.file_system_size
-        for start in range(0, len(tail), _CHUNK):
-            part = tail[start : start + _CHUNK]
-            sink.write(self.volume.encrypt(sector, part))
-            sector += len(part) // luks.SECTOR
-        before = len(self.volume.header) + self.payload_size
-        sink.write(bytes(krun.padding(before, self.document)) + krun.footer(self.document))
-        return hashes
 
     def binding(self, hashes: verity.Hashes, workload_id: str, broker_key: bytes | None) -> Binding:
         """Say which workload this disk is."""
         header = Digest(self.volume.header_digest.hex)
         return Binding(workload_id, header, hashes.root, self.salt, self.file_system_size, broker_key)
+
+
+class _Aside:
+    """The encrypted tree of hashes, in an unlinked temporary file until all of it is known."""
+
+    def __init__(self, volume: luks.Volume, first_sector: int) -> None:
+        self._volume = volume
+        self._first = first_sector
+        with _aside_errors():
+            self._file = tempfile.TemporaryFile(prefix="haulout-")  # noqa: SIM115 - closed on exit
+
+    def put(self, offset: int, block: bytes) -> None:
+        """Keep a block of the tree, encrypted for its place; ``offset`` is that in the tree, in bytes."""
+        with _aside_errors():
+            self._file.seek(offset)
+            self._file.write(self._volume.encrypt(self._first + offset // luks.SECTOR, block))
+
+    def parts(self) -> Iterator[bytes]:
+        """Yield all of it, in order."""
+        with _aside_errors():
+            self._file.seek(0)
+            part = self._file.read(_CHUNK)
+        while part:
+            yield part
+            with _aside_errors():
+                part = self._file.read(_CHUNK)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        # What is left in its buffer after a failure is of no use, and may not fit.
+        with suppress(OSError):
+            self._file.close()
+
+
+@contextmanager
+def _aside_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise StorageError(
+            tempfile.gettempdir(),
+            f"cannot hold the hashes: {(exc.strerror or str(exc)).lower()}",
+            hint="set TMPDIR to a directory with room for them, 8 MiB for each GiB of the file system",
+        ) from exc
 
 
 def _finish(one: _UnderWay, sink: Sink) -> None:
