@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STEP = 16 * 1024
+GRACE = 0.005
+"""Seconds a sleep may last too long without the line losing them: a real one sends while something waits."""
 
 
 class Line:
@@ -28,7 +30,7 @@ class Line:
         """Wait until ``amount`` bytes have passed."""
         with self._lock:
             self.carried += amount
-            self._free = max(self._free, time.monotonic()) + amount / self.rate
+            self._free = max(self._free, time.monotonic() - GRACE) + amount / self.rate
             until = self._free
         time.sleep(max(0.0, until - time.monotonic()))
 
