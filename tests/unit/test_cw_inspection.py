@@ -195,6 +195,14 @@ def test_a_disk_alone_is_inspected_too(tmp_path):
     assert found.config == config()
 
 
+@pytest.mark.parametrize("data", [b"", b"root:x:0:0::/root:/bin/sh\n", bytes(8192)])
+def test_a_file_that_is_no_such_disk_is_refused_and_not_explained(tmp_path, data):
+    path = tmp_path / "passwd"
+    path.write_bytes(data)
+    with pytest.raises(ContentError, match="neither a LUKS header nor a footer"):
+        inspection.inspect_disk(path, None, NullProgress())
+
+
 def test_what_the_outer_configuration_leaks_is_named():
     outer_config = json.dumps(
         {

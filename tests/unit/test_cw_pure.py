@@ -207,6 +207,13 @@ def test_plain_http_elsewhere_only_when_asked():
     assert registration.check_url("http://b.example.com", is_loopback, plain=True)
 
 
+@pytest.mark.parametrize("url", ["https://u:s3cret@broker.example.com/", "https://s3cret@[x", "ftp://:s3cret@x"])
+def test_what_a_url_says_of_its_user_is_not_repeated(url):
+    with pytest.raises(UsageError, match="no place for a user") as caught:
+        registration.check_url(url, is_loopback)
+    assert "s3cret" not in f"{caught.value} {caught.value.hint}"
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="an ELF runs on Linux")
 def test_the_entrypoint_says_its_sentence_and_fails(tmp_path):
     import platform

@@ -41,12 +41,18 @@ def inspect_disk(path: Path, passphrase: bytes | None, progress: Progress) -> Fi
     Raises:
         NotFoundError: there is no such file.
         StorageError: it cannot be read.
+        ContentError: it is no such disk at all.
         WrongPassphrase: it does not open the disk.
     """
     try:
         with path.open("rb") as file:
             findings = Findings()
             check_closed(file, path.name, findings)
+            if {"luks-missing", "footer-magic"} <= {one.rule for one in findings.broken}:
+                raise ContentError(
+                    f"{path} is no disk of a confidential workload: it has neither a LUKS header nor a footer",
+                    hint="name a disk.img, or an image as oci:DIR:TAG or by its registry",
+                )
             if passphrase is not None:
                 check_opened(file, passphrase, findings, progress)
             return findings

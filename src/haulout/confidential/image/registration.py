@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PATH: Final = "/kbs/v0/register_workload"
 KEY_PATH: Final = "/kbs/v0/key/"
 
+_EXAMPLE: Final = "for example: https://broker.example.com"
 _SMT, _MANDATORY = 1, 2
 _POLICIES: Final = {Tee.SEV: 63, Tee.SNP: _SMT | _MANDATORY, Tee.TDX: 0, Tee.CCA: 0}
 """Policy bits of a guest. For SEV-SNP mkcw also allows debugging and migration, by which a host reads the guest."""
@@ -42,8 +43,11 @@ def check_url(url: str, is_loopback: Callable[[str], bool], *, plain: bool = Fal
         _ = parts.port
     except ValueError:
         host = None
-    if host is None or parts.scheme not in {"http", "https"} or parts.query or parts.fragment or parts.username:
-        raise UsageError(f"{url[:80]!r} is no URL of a broker", hint="for example: https://broker.example.com")
+    if "@" in url:
+        # Not quoted: what stands before the @ is somebody's secret.
+        raise UsageError("the URL of a broker has no place for a user's name or password", hint=_EXAMPLE)
+    if host is None or parts.scheme not in {"http", "https"} or parts.query or parts.fragment:
+        raise UsageError(f"{url[:80]!r} is no URL of a broker", hint=_EXAMPLE)
     if not url.isascii() or not url.isprintable() or len(url) > MAX_TEXT:
         raise UsageError(f"the URL of the broker must have at most {MAX_TEXT} characters, all of ASCII")
     if parts.scheme == "http" and not plain and not is_loopback(host):
