@@ -69,7 +69,7 @@ def _unverified() -> ssl.SSLCertVerificationError:
         (_unverified(), "certificate of host.example is not trusted: self-signed", "certs.d/host.example"),
         (ssl.SSLError(1, "wrong version number"), "does not answer with TLS", "--plain-http"),
         (socket.gaierror(socket.EAI_NONAME, "unknown"), "does not resolve", "spelling"),
-        (ConnectionRefusedError(111, "refused"), "nothing listens", None),
+        (ConnectionRefusedError(111, "refused"), "nothing listens", "check the port"),
         (TimeoutError("timed out"), "does not answer in time", None),
         (ConnectionResetError(104, "reset"), "broke", None),
         (http.client.LineTooLong("header line"), "not HTTP", None),

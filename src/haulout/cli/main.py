@@ -61,14 +61,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _signals():
             code = _run(argv, session)
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            _flush()
             return code
     except BrokenPipeError:
         _forget_stdout()
         return 128 + signal.SIGPIPE
     except BaseException as error:  # noqa: BLE001 - the border of the program: nothing may pass as a traceback
         return _tell(error, session)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as exc:
+            raise OSError(exc.errno, exc.strerror, "standard output") from exc
 
 
 def explain(error: BaseException) -> Failure:

@@ -54,6 +54,8 @@ def command(
             connections=session.connections(),
             progress=progress,
         )
+        if found.container_disk:
+            progress.note("this is a container image: whether a disk is in its layers shows when it is pulled")
     session.result("resolve", document(found), (str(found.pinned),))
 
 

@@ -118,7 +118,12 @@ _MEANINGS: Final = (
         "the host name {host} does not resolve",
         "check its spelling and the network",
     ),
-    _Meaning((ConnectionRefusedError,), UnreachableError, "{host} refuses connections: nothing listens there"),
+    _Meaning(
+        (ConnectionRefusedError,),
+        UnreachableError,
+        "{host} refuses connections: nothing listens there",
+        "check the port, and that the registry is running",
+    ),
     _Meaning(
         (foreign.ProxyError,),
         UnreachableError,

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from haulout.oci import Architecture, Reference
     from haulout.resolve import ResolvedDisk
 
-_SAFE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@~ -]{0,199}")
+_LONGEST: Final = 200
+_SAFE: Final = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.+@~ -]{{0,{_LONGEST - 1}}}")
 _MAX_TYPE: Final = 40
 _COMPRESSED: Final = (".zst", ".zstd", ".gz", ".xz", ".bz2")
 
@@ -34,6 +35,11 @@ def title_for(name: str, architecture: Architecture, disk_type: DiskType) -> str
         UsageError: ``name`` would not be a plain file name.
     """
     title = f"{name}.{architecture}.{disk_type}.{disk_type.disk_format.extension}.zst"
+    if len(title) > _LONGEST:
+        raise UsageError(
+            f"the title {title[:40]}… would have {len(title)} characters, and may have {_LONGEST}",
+            hint="give a shorter one with --title NAME",
+        )
     if _SAFE.fullmatch(title) is None:
         raise UsageError(
             f"{name!r} cannot begin a title", hint="use letters, digits and . _ - only, not beginning with a dot"
