@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haulout.confidential.image import binding as bindings
-from haulout.confidential.image import build as building
-from haulout.confidential.image import inspection, krun, luks, outer, source, verity
+from haulout.confidential.image import krun, luks, outer, source, verity
+from haulout.confidential.image.inspecting import inspection
+from haulout.confidential.image.making import build as building
 from haulout.content.memory import MemoryStore
 from haulout.oci import Descriptor, Manifest, mediatype
 from haulout.progress import NullProgress
@@ -19,7 +20,7 @@ from haulout.progress import NullProgress
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from haulout.confidential.image.findings import Findings
+    from haulout.confidential.image.inspecting.findings import Findings
     from haulout.content.ports import Store
 
 PASSPHRASE = b"correct horse battery staple"

@@ -28,7 +28,8 @@ from tests.workloads import (
 )
 
 from haulout.confidential.image import binding as bindings
-from haulout.confidential.image import inspection, krun, outer
+from haulout.confidential.image import krun, outer
+from haulout.confidential.image.inspecting import inspection
 from haulout.content.memory import MemoryStore
 from haulout.errors import ContentError, WrongPassphrase
 from haulout.oci import Descriptor, Manifest, mediatype

@@ -22,9 +22,10 @@ from haulout.confidential.emulator.keeping import root_of
 from haulout.confidential.emulator.scene import scene
 from haulout.confidential.evidence import parse_policy, verify
 from haulout.confidential.expected import expected_measurement
-from haulout.confidential.image import entrypoint, krun, policy, registration, slop
+from haulout.confidential.image import krun, policy
 from haulout.confidential.image.binding import Binding
 from haulout.confidential.image.keys import broker_key
+from haulout.confidential.image.making import entrypoint, registration, slop
 from haulout.errors import InvalidWorkload, UsageError
 from haulout.oci import Digest
 from haulout.registry.origin import is_loopback

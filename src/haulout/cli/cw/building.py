@@ -13,8 +13,9 @@ from haulout.cli.cw import report
 from haulout.cli.terminal import size
 from haulout.confidential.emulator.keeping import keep
 from haulout.confidential.expected import expected_measurement
-from haulout.confidential.image import build as building
-from haulout.confidential.image import krun, policy, registration, secret, source
+from haulout.confidential.image import krun, policy, secret, source
+from haulout.confidential.image.making import build as building
+from haulout.confidential.image.making import registration
 from haulout.errors import HauloutError, NotFoundError, StorageError, UsageError
 from haulout.oci import Reference, RegistryReference
 from haulout.registry.origin import is_loopback

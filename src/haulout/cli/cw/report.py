@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from haulout.confidential.image.binding import Binding
-    from haulout.confidential.image.findings import Findings, Opened, Outer
+    from haulout.confidential.image.inspecting.findings import Findings, Opened, Outer
     from haulout.confidential.image.krun import WorkloadConfig
     from haulout.confidential.image.luks import Header
 

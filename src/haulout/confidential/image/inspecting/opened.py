@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, cast
 
-from haulout.confidential.image import ext4_file, krun, luks, verity
-from haulout.confidential.image.findings import Opened
+from haulout.confidential.image import krun, luks, verity
+from haulout.confidential.image.inspecting import ext4_file
+from haulout.confidential.image.inspecting.findings import Opened
 from haulout.errors import InvalidManifest, InvalidWorkload, RefusedVerity
 from haulout.oci import json
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from haulout.confidential.image.findings import Findings
+    from haulout.confidential.image.inspecting.findings import Findings
     from haulout.progress import Progress
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from haulout.confidential.image import binding as bindings
-from haulout.confidential.image import entrypoint, ext4, krun, luks, outer, slop
-from haulout.confidential.image.disk import SALT_BYTES, Disk
+from haulout.confidential.image import ext4, krun, luks, outer
+from haulout.confidential.image.making import entrypoint, slop
+from haulout.confidential.image.making.disk import SALT_BYTES, Disk
 from haulout.confidential.image.source import MAX_CONFIG, find_image
 from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
 from haulout.errors import UsageError

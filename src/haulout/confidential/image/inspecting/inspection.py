@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from haulout.confidential.image import binding as bindings
 from haulout.confidential.image import krun, outer, rootfs
-from haulout.confidential.image.closed import check_closed
-from haulout.confidential.image.findings import Findings, Member, Outer
-from haulout.confidential.image.opened import check_opened
+from haulout.confidential.image.inspecting.closed import check_closed
+from haulout.confidential.image.inspecting.findings import Findings, Member, Outer
+from haulout.confidential.image.inspecting.opened import check_opened
 from haulout.confidential.image.source import MAX_CONFIG, find_image, layer_opener
 from haulout.content.verify import read_blob
 from haulout.errors import ContentError, NotFoundError, StorageError

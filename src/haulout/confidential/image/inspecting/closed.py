@@ -10,7 +10,7 @@ from haulout.confidential.image import krun, luks
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from haulout.confidential.image.findings import Findings
+    from haulout.confidential.image.inspecting.findings import Findings
 
 
 def check_closed(file: BinaryIO, what: str, findings: Findings, beside: bytes | None = None) -> None:
