@@ -192,6 +192,8 @@ def test_urls_a_passphrase_may_go_to(url):
         "ftp://x",
         "b.example.com",
         "https://u@b",
+        "https://:token@b",
+        "https://@b",
         "https://b?x",
         "https://[",
         "https://b:x",
@@ -201,6 +203,13 @@ def test_urls_a_passphrase_may_go_to(url):
 def test_urls_a_passphrase_may_not_go_to(url):
     with pytest.raises(UsageError):
         registration.check_url(url, is_loopback)
+
+
+@pytest.mark.parametrize("url", ["https://user:hush@b", "https://:hush@b", "ftp://hush@b:x", "user:hush@b"])
+def test_credentials_in_a_url_are_refused_and_not_repeated(url):
+    with pytest.raises(UsageError, match="holds credentials") as caught:
+        registration.check_url(url, is_loopback)
+    assert "hush" not in f"{caught.value} {caught.value.hint}"
 
 
 def test_plain_http_elsewhere_only_when_asked():

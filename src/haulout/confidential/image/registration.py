@@ -33,16 +33,21 @@ def check_url(url: str, is_loopback: Callable[[str], bool], *, plain: bool = Fal
         plain: whether plain HTTP to another machine was asked for.
 
     Raises:
-        UsageError: it is no such URL, or plain HTTP to another machine.
+        UsageError: it is no such URL, has credentials in it, or goes to another machine by plain HTTP.
     """
     url = url.rstrip("/")
+    if "@" in url:
+        raise UsageError(
+            "the URL of the broker holds credentials, which everybody could read in the image",
+            hint="leave out what stands before the @",
+        )
     try:
         parts = urlsplit(url)
         host = parts.hostname
         _ = parts.port
     except ValueError:
         host = None
-    if host is None or parts.scheme not in {"http", "https"} or parts.query or parts.fragment or parts.username:
+    if host is None or parts.scheme not in {"http", "https"} or parts.query or parts.fragment:
         raise UsageError(f"{url[:80]!r} is no URL of a broker", hint="for example: https://broker.example.com")
     if not url.isascii() or not url.isprintable() or len(url) > MAX_TEXT:
         raise UsageError(f"the URL of the broker must have at most {MAX_TEXT} characters, all of ASCII")
