@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from haulout.confidential.image import rootfs
+from haulout.confidential.image import outer, rootfs
 from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
 from haulout.errors import ContentError, NotFoundError, StorageError
 from haulout.oci import Descriptor, Index, Manifest, json, mediatype
@@ -63,9 +63,20 @@ def from_image(store: Store, selector: str | Digest, goarch: str, progress: Prog
     """
     manifest = find_image(store, selector, goarch)
     config = read_blob(store, manifest.config, MAX_CONFIG, "the image's configuration")
+    _require_architecture(config, goarch, str(selector))
     with ExitStack() as stack:
         openers = [_opener(store, layer, stack, progress, hold=hold) for layer in manifest.layers]
         yield Root(rootfs.from_layers(openers), config)
+
+
+def _require_architecture(config: bytes, goarch: str, what: str) -> None:
+    """Refuse an image that the guest cannot run; one that names no architecture is believed, as engines believe it."""
+    found = outer.parse_config(config, "the image's configuration").get("architecture")
+    if found and found != goarch:
+        raise ContentError(
+            f"{what} is for {str(found)[:40]}, and the guest runs {goarch}",
+            hint="name an image for it, or another --type: cca is for arm64, the others for amd64",
+        )
 
 
 def find_image(store: Store, selector: str | Digest, goarch: str) -> Manifest:
