@@ -291,7 +291,7 @@ def small_ext4(root_extents, *, table=4, files=()):
     plain[inode + 40 : inode + 40 + len(root_extents)] = root_extents
     for number, block in files:
         plain[number * 4096 : number * 4096 + len(block)] = block
-    return io.BufferedReader(io.BytesIO(plain))  # type: ignore[arg-type]
+    return io.BufferedReader(io.BytesIO(plain))
 
 
 def extents(depth, *entries):
