@@ -123,7 +123,9 @@ def _opener(
         file = stack.enter_context(tempfile.TemporaryFile(prefix="haulout-", buffering=0))  # noqa: SIM115 - entered
         with progress.task(f"fetching layer {layer.digest.short}", layer.size) as task, fresh() as stream:
             while chunk := stream.read(_READ):
-                file.write(chunk)
+                rest = memoryview(chunk)
+                while rest:  # a disk that fills up takes a part before it refuses
+                    rest = rest[file.write(rest) :]
                 task.advance(len(chunk))
     except OSError as exc:
         raise StorageError(
