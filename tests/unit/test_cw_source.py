@@ -1,4 +1,4 @@
-"""Layers held for a second reading."""
+"""What goes into a build besides the plan: layers held for a second reading, and the passphrase."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import tarfile
 
 import pytest
 
-from haulout.confidential.image import source
+from haulout.confidential.image import secret, source
 from haulout.content.memory import MemoryStore
-from haulout.errors import StorageError
+from haulout.errors import DeniedError, RegistryError, StorageError, UnreachableError
 from haulout.oci import Descriptor, Manifest, mediatype
 from haulout.progress import NullProgress
 
@@ -41,3 +41,23 @@ def test_a_layer_that_is_held_in_part_is_no_damaged_layer():
             pass
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize(
+    ("failure", "stays"),
+    [
+        (UnreachableError("no answer"), True),
+        (RegistryError("bad gateway", status=502), True),
+        (RegistryError("not the protocol"), True),
+        (KeyboardInterrupt(), True),
+        (RegistryError("no such upload", status=404), False),
+        (DeniedError("not here"), False),
+        (StorageError("x", "the file system is full"), False),
+    ],
+)
+def test_a_key_is_taken_away_only_if_nothing_can_be_locked_with_it(tmp_path, failure, stays):
+    # Where no answer came, the registry may have taken the manifest: its image would be lost without the key.
+    with pytest.raises(type(failure)), secret.kept(tmp_path / "key", b"pass") as place:
+        place()
+        raise failure
+    assert (tmp_path / "key").exists() == stays

@@ -77,8 +77,9 @@ def run(
         store = stack.enter_context(open_store(dest, session.connections(), progress, push=True))
 
         def before() -> None:
-            place()
             registrar.tell()
+            # Last, so that whatever fails behind it is about the tag.
+            place()
 
         built = building.build(root, request, passphrase, store, dest.tag, progress=progress, before=before, base=base)
     named = _write_policy(wanted["policy_out"], built, request)
