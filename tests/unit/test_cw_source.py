@@ -57,7 +57,12 @@ def test_a_layer_that_is_held_in_part_is_no_damaged_layer():
 )
 def test_a_key_is_taken_away_only_if_nothing_can_be_locked_with_it(tmp_path, failure, stays):
     # Where no answer came, the registry may have taken the manifest: its image would be lost without the key.
-    with pytest.raises(type(failure)), secret.kept(tmp_path / "key", b"pass") as place:
-        place()
-        raise failure
+
+    def fail_behind():
+        with secret.kept(tmp_path / "key", b"pass") as place:
+            place()
+            raise failure
+
+    with pytest.raises(type(failure)):
+        fail_behind()
     assert (tmp_path / "key").exists() == stays
