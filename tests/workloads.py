@@ -71,7 +71,7 @@ def build(store: Store, folder: Path, tag: str = "1", **changes) -> building.Bui
     request = building.Request(changes.pop("config", config()), CREATED, **changes)
     root = source.from_folder(folder, request.config.tee.goarch)
     return building.build(
-        root, request, PASSPHRASE, store, tag, progress=NullProgress(), before=lambda: None, iteration_ms=QUICK
+        root, request, PASSPHRASE, store, tag, progress=NullProgress(), before=lambda _: None, iteration_ms=QUICK
     )
 
 

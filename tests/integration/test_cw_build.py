@@ -355,6 +355,15 @@ def test_a_full_disk_leaves_nothing_but_one_line(capsys, place):
         subprocess.run(["umount", str(small)], check=True)
 
 
+def test_a_policy_that_cannot_be_written_is_told_before_the_work(capsys, place):
+    code, _, err = run(
+        capsys, "build", "root", "oci:out:1", "--passphrase-out", "key", "--policy-out", "no/policy.toml"
+    )
+    assert code == 10
+    assert err == "haulout: no/policy.toml: no such folder: no\n"
+    assert sorted(path.name for path in Path().iterdir()) == ["root"]
+
+
 def test_hashes_that_find_no_room_are_one_line(capsys, place, monkeypatch):
     small = small_file_system("16k")
     if small is None:
@@ -429,6 +438,9 @@ BAD = {
     "unknown TEE": (["root", "oci:out:1", "--passphrase-file", "pass", "-t", "sgx"], 2, "unknown TEE 'sgx'"),
     "no processors": (["root", "oci:out:1", "--passphrase-file", "pass", "-c", "0"], 2, "cpus"),
     "odd workload": (["root", "oci:out:1", "--passphrase-file", "pass", "-w", "a/../b"], 2, "is no workload id"),
+    "parent as workload": (["root", "oci:out:1", "--passphrase-file", "pass", "-w", ".."], 2, "is no workload id"),
+    "parent in --cw": (["root", "oci:out:1", "--cw", "workload_id=.,passphrase_file=pass"], 2, "is no workload id"),
+    "too much memory": (["root", "oci:out:1", "--cw", "memory=9999999999,passphrase_file=pass"], 2, "9999999999 MiB"),
     "odd slop": (["root", "oci:out:1", "--passphrase-file", "pass", "-s", "much"], 2, "is no room to leave"),
     "unknown key": (["root", "oci:out:1", "--cw", "colour=red"], 2, "--cw knows no 'colour'"),
     "said twice": (["root", "oci:out:1", "--passphrase-file", "pass", "-c", "2", "--cw", "cpus=3"], 2, "both say cpus"),
@@ -443,6 +455,8 @@ BAD = {
         ["root", "oci:out:1", "--passphrase-file", "pass", "-t", "sev", "--policy-out", "p"], 2, "names no workload",
     ),
     "escape": (["oci:escape:1", "oci:out:1", "--passphrase-file", "pass"], 8, "escape"),
+    "another architecture": (["oci:arm:1", "oci:out:1", "--passphrase-file", "pass"], 8, "is for arm64"),
+    "configuration of another form": (["oci:list:1", "oci:out:1", "--passphrase-file", "pass"], 8, "configuration"),
     "damaged layer": (["oci:damaged:1", "oci:out:1", "--passphrase-file", "pass"], 8, "layer"),
     "layout without tag": (["app", "oci:out:1", "--passphrase-file", "pass"], 2, "is an OCI image layout"),
     "no firmware tool": (
@@ -460,7 +474,7 @@ def wicked_images():
         store.push_blob(EMPTY, lambda: io.BytesIO(b"{}"))
         manifest = empty_config_manifest((), artifact_type="application/x")
         store.push_manifest(manifest.to_bytes(), manifest.media_type, "1")
-    for name in ("escape", "damaged"):
+    for name in ("escape", "damaged", "arm", "list"):
         with LayoutStore(name, create=True) as store:
             archive = io.BytesIO()
             with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -468,6 +482,7 @@ def wicked_images():
             data = archive.getvalue()
             layer = Descriptor.of("application/vnd.oci.image.layer.v1.tar", data)
             config = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
+            config = {"arm": config.replace(b"amd64", b"arm64"), "list": b"[]"}.get(name, config)
             described = Descriptor.of(mediatype.OCI_CONFIG, config)
             store.push_blob(layer, partial(io.BytesIO, data))
             store.push_blob(described, partial(io.BytesIO, config))

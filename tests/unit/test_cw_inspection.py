@@ -29,9 +29,9 @@ from tests.workloads import (
 
 from haulout.confidential.image import binding as bindings
 from haulout.confidential.image import krun, outer
-from haulout.confidential.image.inspecting import inspection
+from haulout.confidential.image.inspecting import ext4_file, inspection
 from haulout.content.memory import MemoryStore
-from haulout.errors import ContentError, WrongPassphrase
+from haulout.errors import ContentError, InvalidWorkload, WrongPassphrase
 from haulout.oci import Descriptor, Manifest, mediatype
 from haulout.progress import NullProgress
 
@@ -276,6 +276,62 @@ def test_plain_contents_of_strangers_raise_nothing_undeclared(position, data):
         plain[1024 + position % 1024] ^= 0xFF
 
     inspected(disk(rewritten(parts()[DISK], change)), PASSPHRASE)
+
+
+def small_ext4(root_extents, *, table=4, files=()):
+    """A file system of 64 blocks whose root directory has these extents; ``files`` are further blocks."""
+    plain = bytearray(64 * 4096)
+    struct.pack_into("<I", plain, 1024 + 4, 64)
+    struct.pack_into("<II", plain, 1024 + 20, 0, 2)
+    struct.pack_into("<I", plain, 1024 + 40, 32)
+    plain[1024 + 56 : 1024 + 58] = b"\x53\xef"
+    struct.pack_into("<HI", plain, 1024 + 88, 256, 0)
+    struct.pack_into("<I", plain, 1024 + 96, 0x80)
+    struct.pack_into("<H", plain, 1024 + 0xFE, 64)
+    struct.pack_into("<I", plain, 4096 + 8, table & 0xFFFFFFFF)
+    struct.pack_into("<I", plain, 4096 + 0x28, table >> 32)
+    inode = 4 * 4096 + 256
+    struct.pack_into("<HHI", plain, inode, 0o40755, 0, 64 << 20)
+    struct.pack_into("<I", plain, inode + 32, 0x80000)
+    plain[inode + 40 : inode + 40 + len(root_extents)] = root_extents
+    for number, block in files:
+        plain[number * 4096 : number * 4096 + len(block)] = block
+    return io.BufferedReader(io.BytesIO(plain))
+
+
+def extents(depth, *entries):
+    return struct.pack("<HHHHI", 0xF30A, len(entries), 340, depth, 0) + b"".join(entries)
+
+
+def below(block, logical=0):
+    return struct.pack("<IIHH", logical, block & 0xFFFFFFFF, block >> 32, 0)
+
+
+def leaf(logical, length, block):
+    return struct.pack("<IHHI", logical, length, block >> 32, block & 0xFFFFFFFF)
+
+
+HOSTILE_EXT4 = {
+    # 4 * 340^4 nodes, if each of them was read: years.
+    "a tree that fans out": small_ext4(
+        extents(5, *[below(10)] * 4),
+        files=[(10 + up, extents(4 - up, *[below(11 + up)] * 340)) for up in range(4)]
+        + [(14, extents(0, *[leaf(0, 1, 9)] * 340))],
+    ),
+    "one block again and again": small_ext4(
+        extents(1, *[below(10)] * 4), files=[(10, extents(0, *[leaf(0, 8, 20)] * 340))]
+    ),
+    "extents that go backwards": small_ext4(extents(0, leaf(9, 1, 9), leaf(0, 1, 9))),
+    "inodes beyond any file": small_ext4(b"", table=1 << 63),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_EXT4)
+@pytest.mark.timeout(20)
+def test_a_file_system_made_to_hurt_is_refused_at_once(name):
+    file = HOSTILE_EXT4[name]
+    with pytest.raises(InvalidWorkload, match=r"its extents|behind its end"):
+        ext4_file.read_file(file, ext4_file.read_superblock(file), "x")
 
 
 def test_an_index_is_followed_to_its_image():

@@ -74,6 +74,26 @@ def test_a_file_changed_between_the_passes_is_told(tmp_path, change):
     assert "file" in str(caught.value)
 
 
+@pytest.mark.parametrize("change", ["grow", "rewrite"])
+def test_a_file_changed_while_it_is_read_is_told(tmp_path, change):
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    os.utime(path, ns=(5, 5))
+    tree = rootfs.from_folder(tmp_path)
+
+    def read_and_change():
+        with tree.reading() as reader:
+            reader.begin(got(tree, "file"))
+            reader.fill(memoryview(bytearray(5)))
+            with path.open("r+b") as stream:
+                stream.seek(0 if change == "rewrite" else 10)
+                stream.write(b"9876543210")
+            reader.fill(memoryview(bytearray(5)))
+
+    with pytest.raises(InvalidRootfs, match=r"file.*changed while it was read"):
+        read_and_change()
+
+
 def test_what_is_no_folder_is_refused(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     for path in (tmp_path / "file", tmp_path / "gone"):

@@ -170,6 +170,8 @@ def merged(given: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
     found |= {name: value for name, value in _DEFAULTS.items() if found.get(name) is None}
     if not 1 <= found["cpus"] <= 255:
         raise UsageError(f"a guest with {found['cpus']} processors cannot be; 1 to 255 can")
+    if not 1 <= found["memory"] < 1 << 32:
+        raise UsageError(f"a guest with {found['memory']} MiB of memory cannot be; 1 to {(1 << 32) - 1} can")
     if found["passphrase_file"] and found["passphrase_out"]:
         raise UsageError("--passphrase-file brings a passphrase, --passphrase-out makes one", hint="use one of both")
     if not (found["passphrase_file"] or found["passphrase_out"] or found["attestation_url"]):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from haulout.cli.session import Session
+    from haulout.confidential.image.binding import Binding
     from haulout.progress import Progress
 
 _LARGEST_ADDED = 256 << 20
@@ -65,9 +66,7 @@ def run(
             "the broker wants to know the launch measurement of the guest",
             hint="use --firmware-library, --ovmf, or --measurement HEX",
         )
-    if wanted["policy_out"]:
-        # Refused now rather than after the work.
-        policy.require_evidence(request.config.tee)
+    policy_file = _policy_file(wanted["policy_out"], request.config.tee)
     given = wanted["passphrase_file"]
     passphrase = secret.read(given) if given else secret.make()
     with ExitStack() as stack:
@@ -77,13 +76,16 @@ def run(
         registrar = _Registrar(wanted, request, passphrase, session, progress)
         store = stack.enter_context(open_store(dest, session.connections(), progress, push=True))
 
-        def before() -> None:
-            place()
+        def before(binding: Binding) -> None:
+            if policy_file is not None:
+                document = policy.policy_for(binding, request.config.tee, request.measurement)
+                keep(policy_file.parent, policy_file.name, document.encode())
             registrar.tell()
+            # Last, so that whatever fails behind it is about the tag.
+            place()
 
         built = building.build(root, request, passphrase, store, dest.tag, progress=progress, before=before, base=base)
-    named = _write_policy(wanted["policy_out"], built, request)
-    return Done(dest, built, request, registrar.told, wanted["passphrase_out"], named)
+    return Done(dest, built, request, registrar.told, wanted["passphrase_out"], wanted["policy_out"])
 
 
 class _Registrar:
@@ -252,9 +254,14 @@ def _base(stack: ExitStack, reference: Reference | None, session: Session, progr
     return building.Base(store, reference.digest or reference.tag or "latest")
 
 
-def _write_policy(name: str | None, built: building.Built, request: building.Request) -> str | None:
-    if name is None:
+def _policy_file(name: str | None, tee: krun.Tee) -> Path | None:
+    """Return where the policy goes; what cannot be is refused before the work."""
+    if not name:
         return None
+    policy.require_evidence(tee)
     path = Path(name)
-    keep(path.parent, path.name, policy.policy_for(built.binding, request.config.tee, request.measurement).encode())
-    return name
+    if path.is_dir() or not path.parent.is_dir():
+        raise StorageError(
+            name, "there is a folder of this name" if path.is_dir() else f"no such folder: {path.parent}"
+        )
+    return path

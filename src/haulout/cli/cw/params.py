@@ -51,7 +51,8 @@ class WorkloadParam(StringParam):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
         """Check it."""
         text = str(value)
-        if not _WORKLOAD.fullmatch(text):
+        # As a part of a URL, . and .. name another place.
+        if not _WORKLOAD.fullmatch(text) or text in {".", ".."}:
             raise UsageError(
                 f"{text[:60]!r} is no workload id", hint="1 to 128 letters, digits and . _ ~ : @ + = - make one"
             )

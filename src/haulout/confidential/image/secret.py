@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from haulout.errors import NotFoundError, StorageError, UsageError
+from haulout.errors import HauloutError, NotFoundError, RegistryError, StorageError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 RANDOM_BYTES: Final = 32
 LONGEST: Final = 512
 """Bytes that the guest of libkrun has room for."""
+_SERVER_ERRORS: Final = 500
+"""The first status by which a server says that it failed, not that it refuses."""
 
 
 def make() -> bytes:
@@ -58,7 +60,8 @@ def kept(target: Path, passphrase: bytes) -> Iterator[Callable[[], None]]:
     """Prepare a file with the passphrase, for its owner alone; what is yielded puts it in its place.
 
     Until then nothing is at ``target``, and what is there already is never replaced: it may be the only key to a disk.
-    Where the block fails after that, the file is taken away again. There is no line break at its end, as
+    Where the block fails after that, the file is taken away again, unless the image may be there all the same: because
+    the failure is that no answer came, or an interruption. There is no line break at its end, as
     ``cryptsetup --key-file`` wants it.
 
     Raises:
@@ -85,8 +88,8 @@ def kept(target: Path, passphrase: bytes) -> Iterator[Callable[[], None]]:
             os.write(descriptor, passphrase)
             os.fsync(descriptor)
         yield place
-    except BaseException:
-        if placed:
+    except BaseException as exc:
+        if placed and not _is_open(exc):
             with suppress(OSError):
                 target.unlink()
         raise
@@ -95,6 +98,13 @@ def kept(target: Path, passphrase: bytes) -> Iterator[Callable[[], None]]:
         if fresh is not None:
             with suppress(OSError):
                 fresh.unlink()
+
+
+def _is_open(failure: BaseException) -> bool:
+    """Whether what was asked for last may have been done in spite of a failure."""
+    if isinstance(failure, RegistryError):
+        return failure.status is None or failure.status >= _SERVER_ERRORS
+    return isinstance(failure, UnreachableError) or not isinstance(failure, HauloutError)
 
 
 def _nameless(folder: Path) -> tuple[int, Path | None]:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from haulout.confidential.image import rootfs
+from haulout.confidential.image import outer, rootfs
 from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
 from haulout.errors import ContentError, NotFoundError, StorageError
 from haulout.oci import Descriptor, Index, Manifest, json, mediatype
@@ -31,7 +31,6 @@ class Root:
 
     tree: rootfs.Tree
     config: bytes = field(repr=False)
-    history: int = 0
 
 
 def from_folder(folder: Path, goarch: str) -> Root:
@@ -63,9 +62,20 @@ def from_image(store: Store, selector: str | Digest, goarch: str, progress: Prog
     """
     manifest = find_image(store, selector, goarch)
     config = read_blob(store, manifest.config, MAX_CONFIG, "the image's configuration")
+    _require_architecture(config, goarch, str(selector))
     with ExitStack() as stack:
         openers = [_opener(store, layer, stack, progress, hold=hold) for layer in manifest.layers]
         yield Root(rootfs.from_layers(openers), config)
+
+
+def _require_architecture(config: bytes, goarch: str, what: str) -> None:
+    """Refuse an image that the guest cannot run; one that names no architecture is believed, as engines believe it."""
+    found = outer.parse_config(config, "the image's configuration").get("architecture")
+    if found and found != goarch:
+        raise ContentError(
+            f"{what} is for {str(found)[:40]}, and the guest runs {goarch}",
+            hint="name an image for it, or another --type: cca is for arm64, the others for amd64",
+        )
 
 
 def find_image(store: Store, selector: str | Digest, goarch: str) -> Manifest:
@@ -112,7 +122,9 @@ def _opener(
         file = stack.enter_context(tempfile.TemporaryFile(prefix="haulout-", buffering=0))  # noqa: SIM115 - entered
         with progress.task(f"fetching layer {layer.digest.short}", layer.size) as task, fresh() as stream:
             while chunk := stream.read(_READ):
-                file.write(chunk)
+                rest = memoryview(chunk)
+                while rest:  # a disk that fills up takes a part before it refuses
+                    rest = rest[file.write(rest) :]
                 task.advance(len(chunk))
     except OSError as exc:
         raise StorageError(

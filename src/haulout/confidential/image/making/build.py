@@ -83,7 +83,7 @@ def build(  # noqa: PLR0913 - each is one word of the request
     tag: str,
     *,
     progress: Progress,
-    before: Callable[[], None],
+    before: Callable[[Binding], None],
     base: Base | None = None,
     iteration_ms: int = 1000,
 ) -> Built:
@@ -96,7 +96,7 @@ def build(  # noqa: PLR0913 - each is one word of the request
         store: where the image goes. The disk is written straight into it; plain bytes are written nowhere.
         tag: its name there.
         progress: told of the work.
-        before: called when everything but the tag is there: the passphrase has to be kept somewhere by then.
+        before: called with the binding when everything but the tag is there: by its end, the passphrase is kept.
         base: an image whose layers go below ours.
         iteration_ms: how long trying a passphrase takes.
 
@@ -118,7 +118,7 @@ def build(  # noqa: PLR0913 - each is one word of the request
     store.push_blob(described, lambda: io.BytesIO(config))
     measured = None if request.measurement is None else (str(request.config.tee), request.measurement)
     manifest = outer.manifest(described, (*lower.layers, layer), binding, measured)
-    before()
+    before(binding)
     pushed = store.push_manifest(manifest.to_bytes(), manifest.media_type, tag)
     return Built(pushed, layer, binding, disk.size, plan.size, tree.content_size(), str(volume.layout.uuid))
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 PATH: Final = "/kbs/v0/register_workload"
 KEY_PATH: Final = "/kbs/v0/key/"
 
-_EXAMPLE: Final = "for example: https://broker.example.com"
 _SMT, _MANDATORY = 1, 2
 _POLICIES: Final = {Tee.SEV: 63, Tee.SNP: _SMT | _MANDATORY, Tee.TDX: 0, Tee.CCA: 0}
 """Policy bits of a guest. For SEV-SNP mkcw also allows debugging and migration, by which a host reads the guest."""
@@ -34,20 +33,22 @@ def check_url(url: str, is_loopback: Callable[[str], bool], *, plain: bool = Fal
         plain: whether plain HTTP to another machine was asked for.
 
     Raises:
-        UsageError: it is no such URL, or plain HTTP to another machine.
+        UsageError: it is no such URL, has credentials in it, or goes to another machine by plain HTTP.
     """
     url = url.rstrip("/")
+    if "@" in url:
+        raise UsageError(
+            "the URL of the broker holds credentials, which everybody could read in the image",
+            hint="leave out what stands before the @",
+        )
     try:
         parts = urlsplit(url)
         host = parts.hostname
         _ = parts.port
     except ValueError:
         host = None
-    if "@" in url:
-        # Not quoted: what stands before the @ is somebody's secret.
-        raise UsageError("the URL of a broker has no place for a user's name or password", hint=_EXAMPLE)
     if host is None or parts.scheme not in {"http", "https"} or parts.query or parts.fragment:
-        raise UsageError(f"{url[:80]!r} is no URL of a broker", hint=_EXAMPLE)
+        raise UsageError(f"{url[:80]!r} is no URL of a broker", hint="for example: https://broker.example.com")
     if not url.isascii() or not url.isprintable() or len(url) > MAX_TEXT:
         raise UsageError(f"the URL of the broker must have at most {MAX_TEXT} characters, all of ASCII")
     if parts.scheme == "http" and not plain and not is_loopback(host):

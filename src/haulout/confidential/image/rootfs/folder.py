@@ -188,6 +188,7 @@ class FolderSource:
         reader = _FolderReader(self, self._files)
         try:
             yield reader
+            reader.finish()
         finally:
             reader.close()
 
@@ -220,18 +221,17 @@ class _FolderReader:
         self._files = files
         self._fd = -1
         self._path = b""
+        self._seen: list[int] = []
         self._segments: list[tuple[int, int]] | None = None
 
     def begin(self, offset: int) -> None:
-        self.close()
-        self._path, *seen, segments = self._files[offset]
+        self.finish()
+        self._path, *self._seen, segments = self._files[offset]
         try:
             self._fd = os.open(self._path, _FLAGS)
-            now = os.fstat(self._fd)
         except OSError as exc:
             raise _unreadable(exc, self._path) from exc
-        if [now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns] != seen:
-            raise self._changed()
+        self._compare()
         self._segments = None if segments is None else list(reversed(segments))
 
     def fill(self, view: memoryview) -> None:
@@ -252,6 +252,20 @@ class _FolderReader:
                 if not amount:
                     raise self._changed()
                 part = part[amount:]
+
+    def finish(self) -> None:
+        """Be done with a file, which still has to be what it was: half of it may have been read before a change."""
+        if self._fd >= 0:
+            self._compare()
+        self.close()
+
+    def _compare(self) -> None:
+        try:
+            now = os.fstat(self._fd)
+        except OSError as exc:
+            raise _unreadable(exc, self._path) from exc
+        if [now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns] != self._seen:
+            raise self._changed()
 
     def _changed(self) -> InvalidRootfs:
         return self._source.refused(self._path, "changed", "it was changed while it was read")
