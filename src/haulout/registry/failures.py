@@ -118,14 +118,24 @@ _MEANINGS: Final = (
         "the host name {host} does not resolve",
         "check its spelling and the network",
     ),
-    _Meaning((ConnectionRefusedError,), UnreachableError, "{host} refuses connections: nothing listens there"),
+    _Meaning(
+        (ConnectionRefusedError,),
+        UnreachableError,
+        "{host} refuses connections: nothing listens there",
+        "check host and port, and that the registry runs",
+    ),
     _Meaning(
         (foreign.ProxyError,),
         UnreachableError,
         "the proxy on the way to {host} fails: {detail}",
         "check https_proxy, http_proxy and no_proxy",
     ),
-    _Meaning((foreign.TimeoutError, TimeoutError), UnreachableError, "{host} does not answer in time"),
+    _Meaning(
+        (foreign.TimeoutError, TimeoutError),
+        UnreachableError,
+        "{host} does not answer in time",
+        "check the network, or try again later",
+    ),
     _Meaning(_NONSENSE, RegistryError, "{host} answers with something that is not HTTP: {detail}"),
     _Meaning((BaseException,), UnreachableError, "the connection to {host} broke: {detail}"),
 )
