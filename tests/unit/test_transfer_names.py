@@ -71,11 +71,18 @@ def test_titles_have_the_form_that_podmans_cache_depends_on(disk_type):
     assert title == f"podman-machine.aarch64.{disk_type}.{disk_type.disk_format}.zst"
 
 
-@pytest.mark.parametrize("name", ["", ".", "../x", "a/b", "-rf", ".x", "x\n", "\x1b[2J", "ü", "x" * 190, " x"])
+@pytest.mark.parametrize("name", ["", ".", "../x", "a/b", "-rf", ".x", "x\n", "\x1b[2J", "ü", " x"])
 def test_what_cannot_begin_a_title_is_refused(name):
     with pytest.raises(UsageError, match="cannot begin a title") as caught:
         title_for(name, X86, DiskType.QEMU)
     assert caught.value.hint
+
+
+def test_a_long_repository_is_called_too_long_with_the_room_there_is():
+    with pytest.raises(UsageError, match="is too long to begin a title: 190 characters, where 178 fit") as caught:
+        title_for("x" * 190, X86, DiskType.QEMU)
+    assert "--title" in (caught.value.hint or "")
+    assert title_for("x" * 178, X86, DiskType.QEMU)
 
 
 @given(

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from haulout.oci import Architecture, Reference
     from haulout.resolve import ResolvedDisk
 
-_SAFE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@~ -]{0,199}")
+_LONGEST: Final = 200
+_SAFE: Final = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.+@~ -]{{0,{_LONGEST - 1}}}")
 _MAX_TYPE: Final = 40
 _COMPRESSED: Final = (".zst", ".zstd", ".gz", ".xz", ".bz2")
 
@@ -31,9 +32,15 @@ def title_for(name: str, architecture: Architecture, disk_type: DiskType) -> str
     """Return ``NAME.<arch>.<disktype>.<ext>.zst``, the form Podman machine's cache depends on.
 
     Raises:
-        UsageError: ``name`` would not be a plain file name.
+        UsageError: ``name`` is too long, or would not be a plain file name.
     """
     title = f"{name}.{architecture}.{disk_type}.{disk_type.disk_format.extension}.zst"
+    room = _LONGEST - (len(title) - len(name))
+    if len(name) > room:
+        raise UsageError(
+            f"{name[:40]!r}… is too long to begin a title: {len(name)} characters, where {room} fit",
+            hint="name a shorter one with --title",
+        )
     if _SAFE.fullmatch(title) is None:
         raise UsageError(
             f"{name!r} cannot begin a title", hint="use letters, digits and . _ - only, not beginning with a dot"
