@@ -41,7 +41,8 @@ def command(
 ) -> None:
     """Print the one disk that REF means, as repository@digest.
 
-    Nothing but manifests is fetched. Pulling what is printed gives the same disk for ever, wherever the tag moves.
+    Nothing but manifests is fetched; only of a small container image, the layers tell whether there is a disk in it.
+    Pulling what is printed gives the same disk for ever, wherever the tag moves.
     """
     from haulout.transfer import resolve  # noqa: PLC0415 - loads the HTTP client
 
