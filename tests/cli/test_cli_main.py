@@ -295,7 +295,7 @@ def test_a_closed_pipe_ends_quietly(place: Sandbox):
 def test_a_result_that_cannot_be_written_is_an_error(place: Sandbox):
     done = place.shell("haulout resolve oci:machines:5.0 --type raw > /dev/full")
     assert done.code == 10
-    assert done.err == "haulout: standard output: No space left on device\n"
+    assert done.err == "haulout: standard output cannot be written: No space left on device\n"
 
 
 def test_a_closed_stdout_is_no_bug(place: Sandbox):

@@ -361,7 +361,7 @@ def test_a_policy_that_cannot_be_written_is_told_before_the_work(capsys, place):
     )
     assert code == 10
     assert err == "haulout: no/policy.toml: no such folder: no\n"
-    assert sorted(path.name for path in Path().iterdir()) == ["root"]
+    assert sorted(path.name for path in Path().iterdir()) == ["pass", "root"]
 
 
 def test_hashes_that_find_no_room_are_one_line(capsys, place, monkeypatch):
@@ -524,9 +524,9 @@ def test_bad_input_of_inspect(capsys):
         code, _, err = run(capsys, "inspect", *arguments)
         assert (code, text in err) == (wanted, True), err
         assert len(err.splitlines()) <= 2
-    code, out, _ = run(capsys, "inspect", "pass")
-    assert code == 1
-    assert "BROKEN: pass has no footer" in out
+    code, _, err = run(capsys, "inspect", "pass")
+    assert code == 8
+    assert "neither a LUKS header nor a footer" in err
 
 
 def test_standard_input_brings_a_passphrase(capsys, monkeypatch):

@@ -12,7 +12,6 @@ import pytest
 from tests.containers import containers
 from tests.servers import needs
 
-from haulout.cli.main import main
 from haulout.content.layout import LayoutStore
 from haulout.errors import NoMatchingDisk, NotFoundError
 from haulout.oci import (
@@ -100,17 +99,6 @@ def test_an_index_made_by_buildah_with_disktypes_and_a_container(tmp_path, build
         tree = inventory(store, reference)
         assert tree.shape == "index"
         assert sorted(item.role for item in tree.root.children) == [Role.CONTAINER, Role.DISK, Role.DISK]
-
-
-@pytest.mark.tools
-@needs("buildah")
-def test_resolving_an_image_of_few_layers_says_that_its_layers_were_not_searched(tmp_path, buildah, capsys):
-    (tmp_path / "file").write_text("no disk")
-    working = buildah("from", "scratch")
-    buildah("copy", working, str(tmp_path / "file"), "/")
-    buildah("commit", "--format", "oci", working, f"oci:{tmp_path}/plain:1")
-    assert main(["resolve", f"oci:{tmp_path / 'plain'}:1"]) == 0
-    assert "whether a disk is in its layers shows when it is pulled" in capsys.readouterr().err
 
 
 @pytest.mark.tools

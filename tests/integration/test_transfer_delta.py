@@ -45,15 +45,8 @@ from haulout.transfer.fetching.toc import load_toc
 from haulout.transfer.push import DiskSource, push
 from haulout.transfer.stores import open_store
 
-pytestmark = [pytest.mark.tools, needs("docker-registry")]
+pytestmark = [pytest.mark.tools, pytest.mark.usefixtures("own_places"), needs("docker-registry")]
 X86, ARM = Architecture.X86_64, Architecture.AARCH64
-
-
-@pytest.fixture(autouse=True)
-def _own_places(tmp_path, monkeypatch):
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
 
 
 @pytest.fixture

@@ -30,14 +30,9 @@ from haulout.transfer.pull import pull
 from haulout.transfer.push import DiskSource, push
 from haulout.transfer.target import open_partial
 
-pytestmark = [pytest.mark.tools, needs("docker-registry")]
+pytestmark = [pytest.mark.tools, pytest.mark.usefixtures("own_places"), needs("docker-registry")]
 X86 = Architecture.X86_64
 FAST = ConnectionOptions(attempts=2, stall_seconds=2.0, connect_seconds=2.0)
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture

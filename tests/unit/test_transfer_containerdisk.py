@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
 import random
 import tarfile
 import tracemalloc
+from functools import partial
 from itertools import repeat
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haulout.errors import InvalidFrame
+from haulout.content.layout import LayoutStore
+from haulout.errors import InvalidFrame, NotFoundError
+from haulout.oci import Architecture, Descriptor, Manifest, mediatype, parse_reference
 from haulout.transfer.fetching.containerdisk import NoDiskInLayer, disk_in_tar
+from haulout.transfer.look import resolve
 
 MIB = 1 << 20
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
@@ -192,3 +198,47 @@ def test_a_size_below_zero_is_refused():
     header[148:156] = b"%06o\0 " % sum(header)
     with pytest.raises(InvalidFrame, match="negative"):
         read(bytes(header) + bytes(1024))
+
+
+# Telling container disks from ordinary images
+
+
+def published(folder, *layers: bytes):
+    config = json.dumps({"architecture": Architecture.here().go, "os": "linux"}).encode()
+    described = Descriptor.of(mediatype.OCI_CONFIG, config)
+    tars = [Descriptor.of("application/vnd.oci.image.layer.v1.tar+gzip", layer) for layer in layers]
+    with LayoutStore(str(folder), create=True) as store:
+        for descriptor, data in zip([described, *tars], [config, *layers], strict=True):
+            store.push_blob(descriptor, partial(io.BytesIO, data))
+        manifest = Manifest(described, tuple(tars))
+        store.push_manifest(manifest.to_bytes(), manifest.media_type, "1")
+    return parse_reference(f"oci:{folder}:1")
+
+
+ORDINARY = gzip.compress(archive(("bin/sh", random.Random(1).randbytes(9000)), ("etc/passwd", b"root")))
+WITH_DISK = gzip.compress(archive(("disk/d.raw", bytes(5000))))
+
+
+def test_an_ordinary_small_image_does_not_resolve(tmp_path):
+    reference = published(tmp_path / "m", ORDINARY, gzip.compress(archive(("usr/x", b"y"))))
+    with pytest.raises(NotFoundError, match="is a container image, not a disk"):
+        resolve(reference)
+
+
+def test_the_layer_with_the_disk_is_the_one_resolved(tmp_path):
+    assert len(ORDINARY) > len(WITH_DISK)
+    found = resolve(published(tmp_path / "m", ORDINARY, WITH_DISK))
+    assert found.container_disk
+    assert [layer.size for layer in found.layers] == [len(WITH_DISK), len(ORDINARY)]
+
+
+@pytest.mark.parametrize(
+    "layer", [ORDINARY[:4000], b"PK\x03\x04" + bytes(600), gzip.compress(b"x" * 2000)], ids=["cut", "zip", "no-tar"]
+)
+def test_what_cannot_be_told_is_left_to_the_pull(tmp_path, layer):
+    assert resolve(published(tmp_path / "m", layer)).container_disk
+
+
+def test_a_bomb_is_looked_into_no_further_than_its_bound(tmp_path, monkeypatch):
+    monkeypatch.setattr("haulout.transfer.fetching.containerdisk._MOST_EXPANDED", 4 * MIB)
+    assert resolve(published(tmp_path / "m", gzip.compress(archive(("x", bytes(40 * MIB)))))).container_disk

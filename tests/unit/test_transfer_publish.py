@@ -18,6 +18,7 @@ from haulout.oci import (
     Descriptor,
     Digest,
     Index,
+    Manifest,
     Platform,
     RegistryReference,
     empty_config_manifest,
@@ -205,12 +206,16 @@ def test_publishing_what_is_there_keeps_the_very_index():
     assert publish(store, "5.0", [entry], QUIET) == first
 
 
-def test_a_tag_of_a_single_manifest_is_left_alone():
+@pytest.mark.parametrize("what", ["artifact", "container image"])
+def test_a_tag_of_a_single_manifest_is_left_alone(what):
     store = MemoryStore()
     manifest = empty_config_manifest(())
+    if what == "container image":
+        manifest = Manifest(replace(EMPTY, media_type=mediatype.OCI_CONFIG), ())
     store.push_manifest(manifest.to_bytes(), manifest.media_type, "5.0")
-    with pytest.raises(UsageError, match="single manifest"):
+    with pytest.raises(UsageError, match=f"tag 5.0 holds a single {what}") as caught:
         publish(store, "5.0", [disk("a")], QUIET)
+    assert "podman manifest create list docker://REPO:5.0 && " in (caught.value.hint or "")
     assert store.manifest("5.0").data == manifest.to_bytes()
 
 

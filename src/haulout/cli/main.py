@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import haulout
@@ -61,23 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _signals():
             code = _run(argv, session)
-            _flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
             return code
     except BrokenPipeError:
         _forget_stdout()
         return 128 + signal.SIGPIPE
     except BaseException as error:  # noqa: BLE001 - the border of the program: nothing may pass as a traceback
         return _tell(error, session)
-
-
-def _flush() -> None:
-    if sys.stdout is not None:
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as exc:
-            raise OSError(exc.errno, exc.strerror, "standard output") from exc
 
 
 def explain(error: BaseException) -> Failure:
@@ -145,7 +136,9 @@ def _run(argv: list[str], session: Session) -> int:
 
 def _tell(error: BaseException, session: Session) -> int:
     failure = explain(error)
-    _empty_stdout()
+    lost = _empty_stdout()
+    if isinstance(error, OSError) and error.filename is None and lost is not None:
+        failure = replace(failure, message=f"standard output cannot be written: {lost.strerror or lost}")
     try:
         if session.debug:
             _trace(error)
@@ -180,13 +173,16 @@ def _trace(error: BaseException) -> None:
             _line(neutral(line))
 
 
-def _empty_stdout() -> None:
+def _empty_stdout() -> OSError | None:
+    """Write what is left for stdout, or forget it; return why it could not be written."""
     # A result that could not be written must not come up again, as a complaint of the interpreter at its end.
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
         _forget_stdout()
+        return error if isinstance(error, OSError) else None
+    return None
 
 
 def _forget_stdout() -> None:

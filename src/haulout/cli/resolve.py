@@ -41,7 +41,8 @@ def command(
 ) -> None:
     """Print the one disk that REF means, as repository@digest.
 
-    Nothing but manifests is fetched. Pulling what is printed gives the same disk for ever, wherever the tag moves.
+    Nothing but manifests is fetched; only of a small container image, the layers tell whether there is a disk in it.
+    Pulling what is printed gives the same disk for ever, wherever the tag moves.
     """
     from haulout.transfer.look import resolve  # noqa: PLC0415 - loads the HTTP client
 
@@ -54,8 +55,6 @@ def command(
             connections=session.connections(),
             progress=progress,
         )
-        if found.container_disk:
-            progress.note("this is a container image: whether a disk is in its layers shows when it is pulled")
     session.result("resolve", document(found), (str(found.pinned),))
 
 

@@ -122,7 +122,7 @@ _MEANINGS: Final = (
         (ConnectionRefusedError,),
         UnreachableError,
         "{host} refuses connections: nothing listens there",
-        "check the port, and that the registry is running",
+        "check host and port, and that the registry runs",
     ),
     _Meaning(
         (foreign.ProxyError,),
@@ -130,7 +130,12 @@ _MEANINGS: Final = (
         "the proxy on the way to {host} fails: {detail}",
         "check https_proxy, http_proxy and no_proxy",
     ),
-    _Meaning((foreign.TimeoutError, TimeoutError), UnreachableError, "{host} does not answer in time"),
+    _Meaning(
+        (foreign.TimeoutError, TimeoutError),
+        UnreachableError,
+        "{host} does not answer in time",
+        "check the network, or try again later",
+    ),
     _Meaning(_NONSENSE, RegistryError, "{host} answers with something that is not HTTP: {detail}"),
     _Meaning((BaseException,), UnreachableError, "the connection to {host} broke: {detail}"),
 )

@@ -29,13 +29,21 @@ def resolve(
 ) -> ResolvedDisk:
     """Find the one disk that is meant; arguments as :func:`haulout.transfer.pull`.
 
+    Only manifests are read, unless the disk would be a file in a small container image: whether it is there, only its
+    layers tell.
+
     Raises:
         NotFoundError: there is no such reference, or no such disk in it.
         HauloutError: see the tree in :mod:`haulout.errors`.
     """
     query = DiskQuery(architecture or Architecture.here(), disk_type, title)
     with open_store(reference, connections or ConnectionOptions(), progress or NullProgress()) as store:
-        return find(store, reference, query)
+        found = find(store, reference, query)
+        if found.container_disk:
+            from haulout.transfer.fetching.containerdisk import require_disk_inside  # noqa: PLC0415 - rarely needed
+
+            return require_disk_inside(store, found)
+        return found
 
 
 def inventory(

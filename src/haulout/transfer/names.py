@@ -32,13 +32,14 @@ def title_for(name: str, architecture: Architecture, disk_type: DiskType) -> str
     """Return ``NAME.<arch>.<disktype>.<ext>.zst``, the form Podman machine's cache depends on.
 
     Raises:
-        UsageError: ``name`` would not be a plain file name.
+        UsageError: ``name`` is too long, or would not be a plain file name.
     """
     title = f"{name}.{architecture}.{disk_type}.{disk_type.disk_format.extension}.zst"
-    if len(title) > _LONGEST:
+    room = _LONGEST - (len(title) - len(name))
+    if len(name) > room:
         raise UsageError(
-            f"the title {title[:40]}… would have {len(title)} characters, and may have {_LONGEST}",
-            hint="give a shorter one with --title NAME",
+            f"{name[:40]!r}… is too long to begin a title: {len(name)} characters, where {room} fit",
+            hint="name a shorter one with --title",
         )
     if _SAFE.fullmatch(title) is None:
         raise UsageError(

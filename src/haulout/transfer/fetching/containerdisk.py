@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import re
 import tarfile
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from haulout.errors import InvalidFrame
+from haulout.content.expand import expand, sniff
+from haulout.errors import ContentError, InvalidFrame
+from haulout.resolve import container_image_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from haulout.content.ports import BlobReader, BlobStream
+    from haulout.oci import Descriptor
+    from haulout.resolve import ResolvedDisk
 
 _STEP: Final = 1 << 20
 _BLOCK: Final = 512
 _MAX_MEMBERS: Final = 200_000
 _MAX_EXTENSION: Final = 1 << 20
 """Bytes of one extended header: a name or attributes. Layers have a few hundred."""
+
+_MOST_LOOKED_INTO: Final = 64 << 20
+"""Bytes of layers read to tell whether an image holds a disk; a container disk has hardly anything before its disk."""
+_MOST_EXPANDED: Final = 1 << 30
 
 _LONG_NAME: Final = tarfile.GNUTYPE_LONGNAME
 _ATTRIBUTES: Final = frozenset({tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE})
@@ -33,6 +44,58 @@ _RECORD: Final = re.compile(rb"(\d{1,7}) ([^=\n]+)=")
 
 class NoDiskInLayer(Exception):  # noqa: N818 - it names a finding, and never leaves this room
     """A layer without a file under ``/disk/``; the next one may have it."""
+
+
+def require_disk_inside(blobs: BlobReader, found: ResolvedDisk) -> ResolvedDisk:
+    """Return ``found`` with the layer that holds its disk first; as it is where that takes too long to tell.
+
+    Raises:
+        NotFoundError: it is an ordinary container image: none of its layers holds a disk.
+    """
+    left = _MOST_LOOKED_INTO
+    for layer in found.layers:
+        left -= layer.size
+        try:
+            if _holds_disk(blobs, layer):
+                return replace(found, layers=(layer, *(each for each in found.layers if each is not layer)))
+        except ContentError:
+            # Damage, or too much of it: pulling will tell.
+            return found
+        if left < 0:
+            return found
+    raise container_image_error(found.reference)
+
+
+def _holds_disk(blobs: BlobReader, layer: Descriptor) -> bool:
+    with blobs.open_blob(layer, 0, min(layer.size, _MOST_LOOKED_INTO)) as stream:
+        head = stream.read(_BLOCK)
+        try:
+            return next(disk_in_tar(_bounded(expand(_Again(head, stream), sniff(head)))), None) is not None
+        except NoDiskInLayer:
+            return False
+
+
+def _bounded(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    left = _MOST_EXPANDED
+    for piece in pieces:
+        left -= len(piece)
+        if left < 0:
+            raise InvalidFrame(f"the layer expands to more than {_MOST_EXPANDED} bytes")
+        yield piece
+
+
+class _Again:
+    """A stream whose head was read already."""
+
+    def __init__(self, head: bytes, stream: BlobStream) -> None:
+        self._head = head
+        self._stream = stream
+
+    def read(self, amount: int = -1) -> bytes:
+        """Return up to ``amount`` bytes."""
+        amount = _STEP if amount < 0 else amount
+        head, self._head = self._head[:amount], self._head[amount:]
+        return head or self._stream.read(amount)
 
 
 def disk_in_tar(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -155,7 +155,7 @@ class FramePull:
                 self._fetch(plan.ways.by_ranges(failed))
         return replace(
             plan.moved,
-            fetched=self._blobs.received + length(self._ranges) + (delta.size if delta else 0),
+            fetched=self._blobs.received + length(self._ranges),
             ranges=len(self._ranges),
             seeds=self._uses(rebuilder.used),
             cloned=rebuilder.cloned,
@@ -191,7 +191,7 @@ class FramePull:
 
         try:
             with self._progress.task("pulling a delta", delta.size) as task:
-                what = (delta.index, delta.segments, self._blobs.plain, delta.offer.data, reuse.index)
+                what = (delta.index, delta.segments, self._blobs, delta.offer.data, reuse.index)
                 expand(*what, [seed.fd for seed in self._seeds], spare, task, jobs=_PROCESSORS, made=made)
         except StorageError:
             raise

@@ -86,9 +86,11 @@ def read_index(store: Store, tag: str) -> Index | None:
         return None
     parsed = stored.parse(f"tag {tag}")
     if isinstance(parsed, Manifest):
+        what = "container image" if parsed.is_container else "artifact"
         raise UsageError(
-            f"the tag {tag} holds a single manifest, not an index that disks could be added to",
-            hint="choose another tag, or publish that one as an index (podman manifest create, add, push --all)",
+            f"the tag {tag} holds a single {what}, not an index that disks could be added to",
+            hint=f"push to another tag, or make it an index first: podman manifest create "
+            f"list docker://REPO:{tag} && podman manifest push --all list docker://REPO:{tag}",
         )
     return parsed
 
