@@ -49,3 +49,13 @@ def sha256(path: Path) -> str:
 def leftovers(folder: Path) -> list[str]:
     """Name everything in ``folder`` that a failed transfer should not leave."""
     return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
+
+
+def qemu_encrypts(*arguments: object, tries: int = 40) -> None:
+    """Run ``qemu-img`` where it makes a LUKS header; on a busy machine it now and then cannot time its own work."""
+    for left in reversed(range(tries)):
+        done = subprocess.run(["qemu-img", *map(str, arguments)], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return
+        if not left or "accurate CPU usage" not in done.stderr:
+            raise AssertionError(done.stderr)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from tests import workloads
+from tests.disks import qemu_encrypts
 from tests.servers import docker_registry, find, issue_tls, needs
 
 from haulout.cli.main import main
@@ -565,7 +566,7 @@ def test_an_image_laid_out_by_hand_as_mkcw_lays_it_out_is_opened(place):
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", "root", "plain", "10M"], check=True, capture_output=True)
     Path("pass").write_text(SECRET)
     options = ["--object", "secret,id=k,file=pass", "-O", "luks", "-o", "key-secret=k,iter-time=10"]
-    subprocess.run(["qemu-img", "convert", "-f", "raw", *options, "plain", "disk"], check=True, capture_output=True)
+    qemu_encrypts("convert", "-f", "raw", *options, "plain", "disk")
     document, bare = workloads.config().to_bytes(), Path("disk").read_bytes()
     disk = bare + bytes(krun.padding(len(bare), document)) + krun.footer(document)
     files = {"entrypoint": b"x", krun.CONFIG_NAME: document, krun.DISK_NAME: disk}

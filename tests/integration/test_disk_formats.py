@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+from tests.disks import qemu_encrypts
 from tests.unit.test_disk_corpus import GOOD
 
 from haulout.disk import DiskFormat, inspect, require_safe
@@ -126,9 +127,9 @@ def test_encryption_by_qemu_is_refused(tmp_path, how):
     secret = ("--object", "secret,id=s,data=abcdefgh")
     if how == "qcow2":
         options = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"
-        run("qemu-img", "create", "-q", *secret, "-f", "qcow2", "-o", options, path, MIB)
+        qemu_encrypts("create", "-q", *secret, "-f", "qcow2", "-o", options, path, MIB)
     else:
-        run("qemu-img", "create", "-q", *secret, "-f", "luks", "-o", "key-secret=s,iter-time=10", path, MIB)
+        qemu_encrypts("create", "-q", *secret, "-f", "luks", "-o", "key-secret=s,iter-time=10", path, MIB)
     assert "encrypted" in {danger.rule for danger in inspect(path).dangers}
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from tests.disks import noise
+from tests.disks import noise, qemu_encrypts
 from tests.servers import needs
 
 from haulout.confidential.image import luks
@@ -355,7 +355,7 @@ class TestOtherTools:
         options = f"key-secret=s,iter-time=20{extra}"
         secret = ("--object", f"secret,id=s,file={key}")
         disk = tmp_path / "disk"
-        tool("qemu-img", "convert", *secret, "-f", "raw", "-O", "luks", "-o", options, raw, disk)
+        qemu_encrypts("convert", *secret, "-f", "raw", "-O", "luks", "-o", options, raw, disk)
         with disk.open("rb") as file:
             opened = luks.open_volume(file, PASSPHRASE)
             assert luks.Payload(file, opened, len(PLAIN)).readall() == PLAIN
