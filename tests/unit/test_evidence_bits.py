@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,16 +28,18 @@ from tests.evidence_kit import (
     vector,
 )
 
-from haulout.confidential.emulator import authorities, der
+from haulout.confidential.emulator import TdxEmulator, authorities, der
 from haulout.confidential.emulator.authorities import Authority
 from haulout.confidential.emulator.snp import SnpState, encode, sign
 from haulout.confidential.evidence import verify
 from haulout.confidential.evidence.certificates import read_bundle
+from haulout.confidential.evidence.revocation import read_revocation_list
 from haulout.confidential.evidence.roots import EMULATOR
 from haulout.confidential.evidence.snp import endorsement as oid
 from haulout.confidential.evidence.snp.endorsement import Signer
 from haulout.confidential.evidence.tdx import quote
 from haulout.confidential.evidence.tdx.collateral import parse as parse_collateral
+from haulout.confidential.evidence.verdict import Refused
 from haulout.errors import InvalidEvidence
 
 
@@ -423,3 +426,20 @@ def test_a_certificate_for_a_key_of_another_kind():
     leaf = build("SEV-VCEK", Ed25519PrivateKey.generate(), rsa_keys()[1], snp().ask.certificate.subject)
     with pytest.raises(InvalidEvidence, match="neither RSA nor"):
         verify(snp().report(DATA, BOOT), at=AT, certificates=given(leaf.pem()), policy=snp_policy())
+
+
+def test_the_signature_of_a_revocation_list_has_one_spelling():
+    """One bit less of a signature that ends with a zero is the same number, and cryptography takes it."""
+    seen = 0
+    for _ in range(40):
+        whole = json.loads(TdxEmulator.make(AT).collateral(AT))
+        listed = bytes.fromhex(whole["root_ca_crl"])
+        size = len(x509.load_der_x509_crl(listed).signature)
+        other = bytearray(listed)
+        other[-size - 1] = 1
+        with pytest.raises((Refused, InvalidEvidence)) as caught:
+            read_revocation_list(bytes(other), "list")
+        seen += isinstance(caught.value, Refused)
+        if seen:
+            return
+    raise AssertionError("no signature in 40 ended with a zero")

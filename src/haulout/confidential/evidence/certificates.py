@@ -157,7 +157,7 @@ def read_certificate(der: bytes) -> Certificate:
         raise Refused(Rule.CERTIFICATE_EXTENSION, f"a certificate has {exc.oid.dotted_string} twice") from exc
     except BROKEN as exc:
         raise Refused(Rule.CERTIFICATE_EXTENSION, "a certificate has an extension that cannot be read") from exc
-    _require_whole_signature(der)
+    require_whole_signature(der, "certificate")
     authority, path_length = _authority(found)
     return Certificate(
         der=der,
@@ -178,14 +178,19 @@ def read_certificate(der: bytes) -> Certificate:
     )
 
 
-def _require_whole_signature(der: bytes) -> None:
-    """Refuse a signature that is not a whole number of bytes: what nobody signs must not have two spellings."""
+def require_whole_signature(der: bytes, what: str) -> None:
+    """Refuse a signature that is not a whole number of bytes: what nobody signs must not have two spellings.
+
+    Args:
+        der: a certificate or a revocation list.
+        what: which of them, for the error.
+    """
     try:
         signature = list(asn1.parse(der).parts())[-1].expect(asn1.BIT_STRING)
     except (asn1.NotDer, IndexError) as exc:
-        raise InvalidEvidence("certificate", "it is no X.509 certificate") from exc
+        raise InvalidEvidence(what, "it is no X.509 object") from exc
     if signature[:1] != b"\0":
-        raise Refused(Rule.SIGNATURE_ENCODING, "a certificate's signature is not a whole number of bytes")
+        raise Refused(Rule.SIGNATURE_ENCODING, f"the signature of a {what} is not a whole number of bytes")
 
 
 def _authority(extensions: Sequence[x509.Extension[x509.ExtensionType]]) -> tuple[bool, int | None]:

@@ -11,7 +11,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 
-from haulout.confidential.evidence.certificates import BROKEN, first_line, quietly, read_certificate, stamp
+from haulout.confidential.evidence.certificates import (
+    BROKEN,
+    first_line,
+    quietly,
+    read_certificate,
+    require_whole_signature,
+    stamp,
+)
 from haulout.confidential.evidence.chains import verifies
 from haulout.confidential.evidence.verdict import Refused, Rule
 from haulout.errors import InvalidEvidence
@@ -41,12 +48,15 @@ def read_revocation_list(data: bytes, what: str) -> RevocationList:
 
     Raises:
         InvalidEvidence: it is neither.
+        Refused: its signature is not a whole number of bytes.
     """
     try:
         with quietly():
             parsed = x509.load_pem_x509_crl(data) if data.startswith(b"-----BEGIN") else x509.load_der_x509_crl(data)
+            der = parsed.public_bytes(serialization.Encoding.DER)
+            require_whole_signature(der, "revocation list")
             return RevocationList(
-                der=parsed.public_bytes(serialization.Encoding.DER),
+                der=der,
                 issuer=parsed.issuer,
                 this_update=parsed.last_update_utc,
                 next_update=parsed.next_update_utc,
