@@ -287,8 +287,9 @@ def test_a_damaged_index_is_one_clear_line_and_never_overwritten(layout, content
 
 
 def test_places_that_are_no_layout(tmp_path):
-    with pytest.raises(NotFoundError, match="does not exist"):
+    with pytest.raises(NotFoundError, match=r"layout .*missing does not exist") as caught:
         LayoutStore(str(tmp_path / "missing"))
+    assert "oci:" in str(caught.value.hint)
     with pytest.raises(NotFoundError, match="not an OCI image layout"):
         LayoutStore(str(tmp_path))
     (tmp_path / "file").write_text("x")

@@ -86,7 +86,9 @@ class Folder:
                 return cls(path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         except StorageError as exc:
             if isinstance(exc.__cause__, FileNotFoundError):
-                raise NotFoundError(f"{path} does not exist") from exc
+                raise NotFoundError(
+                    f"the image layout {path} does not exist", hint="check the path between oci: and the tag"
+                ) from exc
             raise
 
     def child(self, name: str, *, create: bool) -> Folder | None:
