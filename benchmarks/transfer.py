@@ -31,6 +31,8 @@ HAULOUT = Path(sys.executable).with_name("haulout")
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 LEVEL = 6
 DATA = 630_000_000
+# Users have compiled modules, from pip; where this is set, each start of ours would compile them anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def make_disk(path: Path) -> Path:
