@@ -323,6 +323,28 @@ def test_where_the_file_system_can_blocks_are_shared(registry, published, disks,
         assert result.moved.cloned > 0.9 * sum(use.size for use in result.moved.seeds) > 17 * MIB
 
 
+@needs("mkfs.btrfs", "mkfs.xfs", "mount")
+@pytest.mark.parametrize("kind", ["btrfs", "xfs"])
+def test_where_the_file_system_can_a_seed_that_is_written_to_gives_what_it_held(
+    registry, published, disks, tmp_path, monkeypatch, kind
+):
+    with mounted(tmp_path, kind) as place:
+        seed = place / "a.raw"
+        get(registry, "1", seed)
+        run = frames.FramePull.run
+
+        def overwritten(self, plan, **options):
+            seed.write_bytes(bytes(64 * MIB))
+            return run(self, plan, **options)
+
+        monkeypatch.setattr(frames.FramePull, "run", overwritten)
+        result = get(registry, "2", place / "b.raw")
+        assert sha256(place / "b.raw") == sha256(disks[1])
+        assert result.moved.cloned > 17 * MIB
+        assert result.moved.fetched < 0.3 * published
+        assert sorted(os.listdir(place)) == ["a.raw", "b.raw"]
+
+
 @needs("mkfs.btrfs", "mount")
 def test_what_is_cloned_needs_no_room(registry, published, disks, tmp_path):
     with mounted(tmp_path, "btrfs", megabytes=128) as place:

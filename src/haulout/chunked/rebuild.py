@@ -1,22 +1,19 @@
 """Rebuilding frames from seeds: gather the blocks, hash them, and only then write them.
 
-Where the file system shares blocks between files (Btrfs, XFS), a frame is cloned first and hashed in its new place,
-which costs no space and no writing; the file is not published before everything in it has been hashed.
+From a seed that does not change any more and shares its storage (a snapshot on Btrfs or XFS), blocks are cloned once
+they were hashed, which costs no space and no writing.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-import struct
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Self
 
-from haulout.chunked.blocks import BLOCK
 from haulout.chunked.seeds import ZEROS, read_pieces
+from haulout.disk.sharing import clone_range
 from haulout.disk.writing import write_all
 from haulout.errors import StorageError
 
@@ -29,8 +26,9 @@ if TYPE_CHECKING:
 
     _Pieces = Callable[[int], Sequence[Piece]]
 
-_FICLONERANGE: Final = 0x4020940D  # <linux/fs.h>
-_CLONE_RANGE: Final = struct.Struct("@qQQQ")
+_LEAST_SHARED: Final = 32 * 1024
+"""Average bytes of a frame's pieces from which on they are cloned: many small ones take longer than copying them, and
+leave a file in as many extents."""
 
 
 class Rebuilder:
@@ -45,31 +43,30 @@ class Rebuilder:
         self.toc = toc
         self._fd = fd
         self._seeds: list[int] = []
-        self._may_clone: list[bool] = []
+        self._shared: list[bool] = []
         self._lock = threading.Lock()
         self.used: list[int] = []
         """Plain bytes taken from each seed."""
         self.cloned = 0
         """Of these, bytes that share their storage with the seed."""
 
-    def add_seed(self, fd: int, *, may_clone: bool = True) -> None:
-        """Take one more open file to read from; pieces name it by its number, counted from 0."""
+    def add_seed(self, fd: int, *, shared: bool = False) -> None:
+        """Take one more open file to read from; pieces name it by its number, counted from 0.
+
+        Args:
+            fd: the file.
+            shared: it is a snapshot, which never changes, where the file system can clone parts of it.
+        """
         with self._lock:
             self._seeds.append(fd)
-            self._may_clone.append(may_clone)
+            self._shared.append(shared)
             self.used.append(0)
 
-    def try_cloning(self, trial: int) -> None:
-        """Find out, by cloning a block of each seed into the open file ``trial``, from which of them frames will be."""
-        for number, seed in enumerate(self._seeds):
-            try:
-                fcntl.ioctl(trial, _FICLONERANGE, _CLONE_RANGE.pack(seed, 0, BLOCK, 0))
-            except OSError:
-                self._may_clone[number] = False
-
     def would_clone(self, pieces: Sequence[Piece]) -> bool:
-        """Whether a frame of these pieces is to share its storage, as far as is known."""
-        return all(piece.seed != ZEROS and self._may_clone[piece.seed] for piece in pieces)
+        """Whether a frame of these pieces is to share its storage."""
+        return all(piece.seed != ZEROS and self._shared[piece.seed] for piece in pieces) and sum(
+            piece.length for piece in pieces
+        ) >= _LEAST_SHARED * len(pieces)
 
     def rebuild(self, frame: int, pieces: Sequence[Piece]) -> bool:
         """Put ``frame`` together from ``pieces``; False where they no longer hold it, and nothing is vouched for.
@@ -78,22 +75,18 @@ class Rebuilder:
             StorageError: the file cannot be written.
         """
         size, offset = self.toc.plain_size(frame), int(self.toc.disk_offsets[frame])
-        expected = self.toc.sha256[frame].tobytes()
-        if self._clone(pieces, size, offset):
-            plain = os.pread(self._fd, size, offset)
-            if hashlib.sha256(plain).digest() != expected:
-                return False
-            self._count(pieces, cloned=size)
-            return True
         try:
             plain = read_pieces(pieces, self._seeds, size)
         except StorageError:
             # A seed that cannot be read holds nothing; whatever is wrong with it is not this pull's business.
             return False
-        if hashlib.sha256(plain).digest() != expected:
+        if hashlib.sha256(plain).digest() != self.toc.sha256[frame].tobytes():
             return False
-        write_all(self._fd, plain, offset)
-        self._count(pieces)
+        if self._clone(pieces, size, offset):
+            self._count(pieces, cloned=size)
+        else:
+            write_all(self._fd, plain, offset)
+            self._count(pieces)
         return True
 
     def _count(self, pieces: Sequence[Piece], cloned: int = 0) -> None:
@@ -104,21 +97,17 @@ class Rebuilder:
                     self.used[piece.seed] += piece.length
 
     def _clone(self, pieces: Sequence[Piece], size: int, offset: int) -> bool:
-        if not self.would_clone(pieces):
+        # A clone ends at a block boundary or at the end of its source; a short last block is copied instead.
+        if not self.would_clone(pieces) or sum(piece.length for piece in pieces) != size:
             return False
-        left = size
-        for piece in pieces:
-            # A clone ends at a block boundary or at the end of its source; a short last block is copied instead.
-            if piece.length > left:
-                return False
-            source = _CLONE_RANGE.pack(self._seeds[piece.seed], piece.offset, piece.length, offset + size - left)
-            try:
-                fcntl.ioctl(self._fd, _FICLONERANGE, source)
-            except OSError:
-                self._may_clone[piece.seed] = False
-                return False
-            left -= piece.length
-        return left == 0
+        at = offset
+        try:
+            for piece in pieces:
+                clone_range(self._seeds[piece.seed], piece.offset, piece.length, self._fd, at)
+                at += piece.length
+        except OSError:
+            return False
+        return True
 
 
 class Rebuilding:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import functools
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from haulout.disk.image import descriptor_name
+from haulout.disk.sharing import clone
 from haulout.errors import StorageError
 
 if TYPE_CHECKING:
@@ -25,10 +25,9 @@ BLOCK = 4096
 _ZEROS = bytes(64 << 10)  # stays in the cache of a core while it is compared with
 _PIECE = 1 << 20
 
-# <linux/falloc.h> and <linux/fs.h>
+# <linux/falloc.h>
 _KEEP_SIZE = 0x01
 _PUNCH_HOLE = 0x02
-_FICLONE = 0x40049409
 
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY, errno.EXDEV, errno.EPERM})
 
@@ -155,7 +154,7 @@ def copy_sparse(source: int, target: int) -> int:
     except OSError as error:
         raise _storage_error(target, "cannot be written", error) from error
     try:
-        fcntl.ioctl(target, _FICLONE, source)
+        clone(source, target)
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise _storage_error(target, "cannot be written", error) from error

@@ -196,7 +196,7 @@ class _Pull:
             work = FramePull(
                 toc, blobs, self._found, partial, seeds, self._progress, wishes.jobs, use_deltas=wishes.use_deltas
             )
-            plan = work.plan()
+            plan = work.plan(settle=not wishes.dry_run)
             if wishes.dry_run:
                 return self._planned(toc.disk, plan.moved)
             moved = work.run(plan, further=toc.data_bytes if self._as is not None else 0)

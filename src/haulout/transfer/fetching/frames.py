@@ -96,10 +96,12 @@ class FramePull:
         self._ranges: list[Slice] = []
         """Asked for so far."""
 
-    def plan(self) -> FramePlan:
+    def plan(self, *, settle: bool = True) -> FramePlan:
         """Find out what is here already and what has to be fetched. Of the registry, only indexes are read.
 
-        Nothing is written: the partial file may be open for reading only.
+        Args:
+            settle: whether seeds that are used become snapshots where the file system can. Without it nothing is
+                written: the partial file may be open for reading only.
 
         Raises:
             UnreachableError: the registry failed for good.
@@ -108,7 +110,16 @@ class FramePull:
         right = self._right()
         wanted = wanted_frames(toc, right)
         deltas = DeltaChoice(self._blobs, self._found, toc, self._seeds, self._progress, enabled=self._use_deltas)
-        reuse = Reuse.find(toc, wanted, self._blobs, self._seeds, self._progress, deltas, self._blobs.link())
+        reuse = Reuse.find(
+            toc,
+            wanted,
+            self._blobs,
+            self._seeds,
+            self._progress,
+            deltas,
+            self._blobs.link(),
+            folder=self._partial.target.parent if settle else None,
+        )
         ways = Ways(toc, right, self._blobs.link(), self._jobs)
         way = ways.cheapest(reuse.missing, self._found.crumbs, deltas.plan(reuse))
         moved = Moved(
@@ -137,7 +148,7 @@ class FramePull:
         toc, reuse, delta = self._toc, plan.reuse, plan.way.delta
         rebuilder = Rebuilder(toc, self._partial.fd)
         for seed in self._seeds:
-            rebuilder.add_seed(seed.fd)
+            rebuilder.add_seed(seed.fd, shared=seed.shared)
         self._require_room(plan, rebuilder, further)
         self._prepare(plan.ways.right)
         rebuilt = [*reuse.frames, *(delta.covered if delta is not None else ())]
@@ -167,8 +178,6 @@ class FramePull:
         needed = further + int(sizes[[*reuse.frames, *reuse.missing]].sum(dtype=np.uint64))
         needed += plan.way.delta.plain_size if plan.way.delta is not None else 0
         if needed > partial.free:
-            with storage_errors(partial.target), tempfile.TemporaryFile(dir=partial.target.parent) as trial:
-                rebuilder.try_cloning(trial.fileno())
             needed -= sum(int(sizes[each]) for each in reuse.frames if rebuilder.would_clone(reuse.pieces(each)))
         partial.require_room(needed)
 
@@ -183,7 +192,7 @@ class FramePull:
             file = tempfile.TemporaryFile(dir=self._partial.target.parent)  # noqa: SIM115 - closed by the stack
             spare = stack.enter_context(file).fileno()
         # Cloning what was just written would wait for it to reach the storage.
-        rebuilder.add_seed(spare, may_clone=False)
+        rebuilder.add_seed(spare)
         growth = Growth(reuse, len(self._seeds))
 
         def made(offset: int, hints: Hashes) -> None:

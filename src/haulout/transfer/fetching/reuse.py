@@ -17,6 +17,7 @@ from haulout.transfer.fetching.search import NOTHING, Search, searchable_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from haulout.chunked.blocks import Hashes
     from haulout.chunked.plan import Link
@@ -69,6 +70,8 @@ class Reuse:
         progress: Progress,
         deltas: DeltaChoice,
         link: Link,
+        *,
+        folder: Path | None,
     ) -> Self:
         """Look for the frames ``wanted`` in ``seeds``.
 
@@ -80,9 +83,13 @@ class Reuse:
             progress: told of the search.
             deltas: says which old blocks to look for, so that a delta can be decoded.
             link: the way to the registry.
+            folder: where seeds that are used may become snapshots; None: they stay what they are.
         """
         whole = _whole_frames(toc, wanted, seeds)
         chosen = _worth_searching(seeds, whole)
+        if folder is not None:
+            for number in {*chosen, *(piece.seed for piece in whole.values())}:
+                seeds[number].settle(folder)
         whole |= _unmoved_frames(toc, [frame for frame in wanted if frame not in whole], seeds, chosen, progress)
         rest = [frame for frame in wanted if frame not in whole]
         scans = (NOTHING,) * len(seeds)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 NOTHING: Final = Blocks(np.empty(0, np.uint64), np.empty(0, np.int64))
 _MOST_AHEAD: Final = 8 << 30
 """Bytes of seeds hashed before it is known what is wanted: all hashes are kept until then, 32 MiB of them."""
+_PROCESSORS: Final = len(os.sched_getaffinity(0))
 _PART: Final = 16 << 20
 """Bytes after which a search looks whether it is wanted still."""
 
@@ -96,18 +99,21 @@ class Search:
         return found
 
     def _scan_one(self, fd: int, wanted: Wanted | None, task: Task, extents: Sequence[Extent]) -> Blocks:
-        scans = [scan(fd, wanted, task, [part]) for part in self._while_wanted(extents)]
+        with ThreadPoolExecutor(_PROCESSORS, "scan") as pool:
+            scans = list(pool.map(lambda part: self._scan_part(fd, wanted, task, part), _parted(extents)))
         return Blocks(
             np.concatenate([NOTHING.hints, *(each.hints for each in scans)]),
             np.concatenate([NOTHING.numbers, *(each.numbers for each in scans)]),
         )
 
-    def _while_wanted(self, extents: Sequence[Extent]) -> Iterator[Extent]:
-        for extent in extents:
-            for start in range(extent.offset, extent.end, _PART):
-                if self._stop.is_set():
-                    return
-                yield Extent(start, min(_PART, extent.end - start))
+    def _scan_part(self, fd: int, wanted: Wanted | None, task: Task, part: Extent) -> Blocks:
+        return NOTHING if self._stop.is_set() else scan(fd, wanted, task, [part])
+
+
+def _parted(extents: Sequence[Extent]) -> Iterator[Extent]:
+    for extent in extents:
+        for start in range(extent.offset, extent.end, _PART):
+            yield Extent(start, min(_PART, extent.end - start))
 
 
 def searchable_bytes(seeds: Sequence[Seed]) -> int:

@@ -10,11 +10,11 @@ import json
 import os
 import stat
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.chunked.toc import MAX_TOC_BYTES, Toc
+from haulout.disk.sharing import snapshot
 from haulout.errors import InvalidToc, NotFoundError, StorageError
 from haulout.oci import Digest
 from haulout.transfer import cachefile
@@ -27,16 +27,29 @@ _MOST_FOUND: Final = 8
 """Notes looked at by one pull, the latest first."""
 
 
-@dataclass(frozen=True, slots=True)
 class Seed:
-    """An open local file."""
+    """An open local file.
 
-    path: Path
-    fd: int
-    toc: Toc | None
-    """What it held when its pull ended, if it has not been changed since; None where nothing is known."""
-    named: bool
-    """Whether the user named it."""
+    Args:
+        path: where it was found.
+        fd: it, open for reading; closed by whoever opened it.
+        toc: what it held when its pull ended, if it has not been changed since; None where nothing is known.
+        named: whether the user named it.
+    """
+
+    def __init__(self, path: Path, fd: int, toc: Toc | None, *, named: bool) -> None:
+        self.path = path
+        self.fd = fd
+        self.toc = toc
+        self.named = named
+        self.shared = False
+        """Whether it is a snapshot now, of which parts can be cloned."""
+
+    def settle(self, folder: Path) -> None:
+        """Let it hold from now on what it holds now, if the file system of ``folder`` can take a snapshot of it."""
+        if not self.shared and (fixed := snapshot(self.fd, folder)) is not None:
+            os.close(self.fd)
+            self.fd, self.shared = fixed, True
 
 
 class SeedNotes:
@@ -129,7 +142,7 @@ def open_seeds(named: Sequence[Path], target: Path, notes: SeedNotes | None, nam
             os.close(fd)
             return
         seen.add((found.st_dev, found.st_ino))
-        seeds.append(Seed(path, fd, toc, is_named))
+        seeds.append(Seed(path, fd, toc, named=is_named))
 
     try:
         recalled = list(notes.recall(name)) if notes is not None else []
