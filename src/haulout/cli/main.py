@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; None: those of this process.
     """
+    # numpy starts a thread on each processor for linear algebra, of which there is none here.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     argv = list(sys.argv[1:] if arguments is None else arguments)
     session = Session.foreseen(argv, os.environ)
     for stream in (sys.stdout, sys.stderr):
