@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import chart
+import filesystems
 import pairs
 import xxhash
 import zstandard
@@ -81,8 +82,8 @@ class Lab:
     def push(self, name: str, tag: str, disk: Path, *more: str) -> dict:
         return json.loads(sh(HAULOUT, "push", self.ref(name, tag), disk, "--level", LEVEL, *KIND, *more, *QUIET))
 
-    def pull(self, name: str, tag: str, *more: object, host: str | None = None) -> dict:
-        out = self.folder / "out.raw"
+    def pull(self, name: str, tag: str, *more: object, host: str | None = None, out: Path | None = None) -> dict:
+        out = out or self.folder / "out.raw"
         out.unlink(missing_ok=True)
         begun = time.monotonic()
         report = json.loads(sh(HAULOUT, "pull", self.ref(name, tag, host), "-o", out, *KIND, *more, *QUIET))
@@ -212,28 +213,54 @@ def sum_data(disk: Path) -> int:
 def timed(lab: Lab, name: str, rounds: int) -> None:
     """Compare an update's time with our own full pull, on loopback and over 50 Mbit/s."""
     seed = lab.folder / "seed.raw"
-    ways = {
-        "whole": lambda: lab.pull(name, "2", "--no-seeds"),
-        "nothing prepared": lambda: lab.pull(name, "2", "--no-seeds", "--seed", seed, "--no-delta"),
-        "published delta": lambda: lab.pull(name, "2", "--no-seeds", "--seed", seed),
-    }
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    for _ in range(rounds):
-        for way, run in ways.items():
-            seconds[way].append(run()["seconds"])
-    medians = {way: statistics.median(values) for way, values in seconds.items()}
-    print("\nTime on loopback, inside the process (medians)")
-    for way, median in medians.items():
-        print(f"  {way:20} {median:6.2f} s, {median / medians['whole']:.2f} of the whole pull (0.6)")
-    print("Over 50 Mbit/s and 20 ms")
+    on_loopback(lab, name, rounds, "Time on loopback", lab.folder, seed)
+    with filesystems.xfs(lab.folder) as place:
+        if place is not None:
+            subprocess.run(["cp", "--sparse=always", seed, place / "seed.raw"], check=True)
+            title = "Time on loopback where the file system shares blocks (XFS)"
+            on_loopback(lab, name, rounds, title, place, place / "seed.raw")
+    print("Over 50 Mbit/s and 20 ms (medians)")
     for way, more in (("nothing prepared", ("--no-delta",)), ("published delta", ())):
-        with slow_line(lab.host, 50 * MEGABIT) as (host, line):
-            report = lab.pull(name, "2", "--no-seeds", "--seed", seed, *more, host=host)
-            ideal = line.carried / line.rate
+        runs = [over_a_line(lab, name, seed, *more) for _ in range(min(rounds, 3))]
+        inside, wall, carried = (statistics.median(values) for values in zip(*runs, strict=True))
+        ideal = carried * 8 / (50 * MEGABIT)
         print(
-            f"  {way:20} {report['seconds']:6.2f} s for {line.carried / 1e6:.1f} MB, {report['seconds'] / ideal:.3f} of bytes/bandwidth (1.1)"
-            f"; with the start of the program {report['wall'] / ideal:.3f}"
+            f"  {way:20} {inside:6.2f} s for {carried / 1e6:.1f} MB, {inside / ideal:.3f} of bytes/bandwidth (1.1)"
+            f"; with the start of the program {wall / ideal:.3f}"
         )
+
+
+def on_loopback(lab: Lab, name: str, rounds: int, title: str, folder: Path, seed: Path) -> None:
+    """Time whole pulls and updates into ``folder``, in turn: inside the process, and as commands."""
+    out = folder / "timed.raw"
+    ways = {
+        "whole": (),
+        "nothing prepared": ("--seed", seed, "--no-delta"),
+        "published delta": ("--seed", seed),
+    }
+    inside: dict[str, list[float]] = {way: [] for way in ways}
+    wall: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way, more in ways.items():
+            report = lab.pull(name, "2", "--no-seeds", *more, out=out)
+            inside[way].append(report["seconds"])
+            wall[way].append(report["wall"])
+    out.unlink()
+    print(f"\n{title} (medians)")
+    for way in ways:
+        within, whole = (statistics.median(times[way]) for times in (inside, wall))
+        shares = [statistics.median(times[way]) / statistics.median(times["whole"]) for times in (inside, wall)]
+        print(
+            f"  {way:20} {within:6.2f} s, {shares[0]:.2f} of the whole pull (0.6);"
+            f" with the start of the program {whole:.2f} s, {shares[1]:.2f}"
+        )
+
+
+def over_a_line(lab: Lab, name: str, seed: Path, *more: str) -> tuple[float, float, int]:
+    """Update through a slow line; return the seconds inside the process, those of the command, and the bytes carried."""
+    with slow_line(lab.host, 50 * MEGABIT) as (host, line):
+        report = lab.pull(name, "2", "--no-seeds", "--seed", seed, *more, host=host)
+        return report["seconds"], report["wall"], line.carried
 
 
 def hops(lab: Lab, megabytes: int) -> list[list[str]]:
