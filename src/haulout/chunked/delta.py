@@ -27,8 +27,8 @@ from haulout.oci import Digest, SizedDigest
 if TYPE_CHECKING:
     from haulout.chunked.seeds import Numbers
 
-MAX_INDEX_BYTES: Final = 32 * 1024 * 1024
-"""Largest index read or written, decoded: enough for three million runs."""
+MAX_INDEX_BYTES: Final = 16 * 1024 * 1024
+"""Largest index read or written, decoded: enough for a million and a half runs."""
 MAX_HINTS_BYTES: Final = 32 * 1024 * 1024
 """Largest blob of hints: those of a reference of 16 GiB."""
 MAX_DISK: Final = 1 << 44
