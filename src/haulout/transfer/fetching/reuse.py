@@ -16,7 +16,7 @@ from haulout.chunked.survey import frames_in_place
 from haulout.transfer.fetching.aside import Aside
 from haulout.transfer.fetching.hinted import Hinted, read_hints
 from haulout.transfer.fetching.mapped import Mapped
-from haulout.transfer.fetching.search import Search, searchable_bytes
+from haulout.transfer.fetching.search import NOTHING, Search, searchable_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -133,7 +133,7 @@ class Reuse:
         deltas: DeltaChoice,
     ) -> Hinted:
         if not frames:
-            return Hinted(toc, {}, ())
+            return Hinted(toc, {}, (NOTHING,) * len(seeds))
         asked = Aside(lambda: deltas.load_hints(frames), "hints of deltas")
         search = Search(toc, seeds, chosen, progress)
         try:
