@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from haulout.chunked.blocks import BLOCK, ZERO_HINT, Hashes, hash_blocks
-from haulout.chunked.delta_expand import expand, usable_segments
+from haulout.chunked.delta_expand import Located, expand
 from haulout.chunked.delta_make import make_delta
+from haulout.chunked.delta_map import Source
 from haulout.chunked.pack import pack
 from haulout.chunked.seeds import SeedIndex, Wanted, scan
 from haulout.content.memory import MemoryStore
@@ -52,12 +53,17 @@ def opened(path: Path, content: bytes) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Delta:
-    """A delta in memory, and the table and hints of its new disk."""
+    """A delta in memory, the table and hints of its new disk, and the hints of its reference."""
 
     index: DeltaIndex
     data: bytes
     toc: Toc
     hints: Hashes
+    reference_hints: Hashes
+
+    def located(self, seeds: SeedIndex) -> Located:
+        """Look for the reference in seeds that were scanned for it."""
+        return Located.of(self.index, self.reference_hints, seeds)
 
     def store(self, data: bytes | None = None) -> tuple[MemoryStore, Descriptor]:
         """Put the data blob, or another in its place, into a store."""
@@ -92,8 +98,8 @@ def delta_between(folder: Path, old: bytes, new: bytes, *, level: int = 1, jobs:
     toc, hints = toc_of(folder, new)
     sink = Sink()
     with opened(folder / "old", old) as old_fd, opened(folder / "new", new) as new_fd:
-        index = make_delta(old_fd, new_fd, sized(old), toc, sink, level=level, jobs=jobs, progress=NullProgress())
-    return None if index is None else Delta(index, bytes(sink.data), toc, hints)
+        made = make_delta(old_fd, new_fd, sized(old), toc, sink, level=level, jobs=jobs, progress=NullProgress())
+    return made and Delta(made.index, bytes(sink.data), toc, hints, np.frombuffer(made.hints, "<u8"))
 
 
 def expanded(
@@ -102,9 +108,9 @@ def expanded(
     """Expand a delta with a file that holds ``held``; return the segments used and what came out."""
     store, blob = delta.store(data)
     with opened(folder / "held", held) as fd, opened(folder / "out", b"") as out:
-        seeds = SeedIndex([scan(fd, Wanted(delta.index.reference_hints), TASK)])
-        usable = usable_segments(delta.index, seeds) if segments is None else segments
-        written = expand(delta.index, usable, store, blob, seeds, [fd], out, TASK, jobs=2)
+        located = delta.located(SeedIndex([scan(fd, Wanted(delta.reference_hints), TASK)]))
+        usable = located.usable() if segments is None else segments
+        written = expand(delta.index, usable, store, blob, located.pieces, [fd], out, TASK, jobs=2)
         got = os.pread(out, os.fstat(out).st_size, 0)
     # A segment that was left out leaves a hole.
     assert written <= len(got)
@@ -127,3 +133,18 @@ def rebuilt(toc: Toc, hints: Hashes, *seeds: bytes) -> bytes:
             disk[offset + number * BLOCK : offset + (number + 1) * BLOCK] = blocks[int(hints[place])]
             place += 1
     return bytes(disk[: toc.disk.size])
+
+
+def laid_out(delta: Delta, old: bytes, fresh: bytes) -> bytes:
+    """Put a disk together by the map of a delta alone, from the old disk and the delta's new blocks."""
+    data = b""
+    for part in (delta.index.tiles.part(number, number + 1) for number in range(delta.index.data_blocks)):
+        (source,), (number,) = (each.tolist() for each in part)
+        held = {Source.OLD: old, Source.ZEROS: b"", Source.NEW: fresh}[source]
+        data += held[number * BLOCK : (number + 1) * BLOCK].ljust(BLOCK, b"\0")
+    disk = b""
+    for blocks, kind in zip(delta.toc.blocks.tolist(), delta.toc.kinds.tolist(), strict=True):
+        disk += bytes(blocks * BLOCK) if kind else data[: blocks * BLOCK]
+        data = data if kind else data[blocks * BLOCK :]
+    assert not data
+    return disk[: delta.toc.disk.size]

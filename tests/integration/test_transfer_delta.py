@@ -17,7 +17,7 @@ from tests.publish import publish_blob
 from tests.servers import docker_registry, needs
 
 from haulout.chunked.blocks import BLOCK, hash_blocks
-from haulout.chunked.delta_expand import expand, usable_segments
+from haulout.chunked.delta_expand import Located, expand
 from haulout.chunked.seeds import SeedIndex, Wanted, scan
 from haulout.disk import DiskType
 from haulout.errors import ContentError, DigestMismatch, InvalidDelta, NoMatchingDisk, NotFoundError, StorageError
@@ -40,7 +40,7 @@ from haulout.registry import ConnectionOptions, Registries
 from haulout.resolve import DiskQuery
 from haulout.resolve import resolve as find
 from haulout.transfer.delta import delta
-from haulout.transfer.fetching.deltas import load_index, offered
+from haulout.transfer.fetching.deltas import load_hints, load_index, offered
 from haulout.transfer.fetching.toc import load_toc
 from haulout.transfer.push import DiskSource, push
 from haulout.transfer.stores import open_store
@@ -96,9 +96,10 @@ def use(reference, path):
         index = load_index(store, offer, toc)
         fd, out = os.open(path, os.O_RDONLY), os.memfd_create("new")
         try:
-            seeds = SeedIndex([scan(fd, Wanted(index.reference_hints), TASK)])
-            usable = usable_segments(index, seeds)
-            written = expand(index, usable, store, offer.data, seeds, [fd], out, TASK)
+            hints = load_hints(store, offer)
+            located = Located.of(index, hints, SeedIndex([scan(fd, Wanted(hints), TASK)]))
+            usable = located.usable()
+            written = expand(index, usable, store, offer.data, located.pieces, [fd], out, TASK)
             return offer, index, usable, hash_blocks(memoryview(os.pread(out, written, 0)))
         finally:
             os.close(fd)

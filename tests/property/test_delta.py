@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.deltas import delta_between, expanded, rebuilt, sized, toc_of
+from tests.deltas import delta_between, expanded, laid_out, rebuilt, sized, toc_of
 
 from haulout.chunked.blocks import BLOCK, ZERO_HINT, hash_blocks
-from haulout.chunked.delta import DeltaIndex, Runs
+from haulout.chunked.delta import DeltaIndex
+from haulout.chunked.delta_map import Map, Source, Tiles
+from haulout.chunked.runs import Runs
 from haulout.chunked.similar import features
 
 NUMBERS = st.lists(st.integers(0, 300), unique=True, max_size=60).map(lambda some: np.array(sorted(some), np.int64))
@@ -69,6 +71,9 @@ def test_a_delta_gives_exactly_the_blocks_that_the_old_disk_lacks(pair):
         assert got == delta.expected().tolist()
         assert sorted(got) == sorted(lacking)
         assert rebuilt(toc, hints, old, out) == new
+        # The map says the same, and the numbers of old blocks what their hints do.
+        assert laid_out(delta, old, out) == new
+        assert hash_blocks(memoryview(old))[again.reference].tolist() == delta.reference_hints.tolist()
 
 
 @settings(max_examples=20, deadline=None)
@@ -109,6 +114,47 @@ def test_runs_keep_numbers_that_go_on(numbers, cuts):
     for number, group in enumerate(groups):
         assert runs.numbers(number, base).tolist() == group.tolist()
         base = int(group[-1]) + 1 if len(group) else base
+
+
+@st.composite
+def sources(draw):
+    """Blocks of a new disk: where each is, and its number there; new blocks of a delta are lacking (-1) once each."""
+    rows = draw(
+        st.lists(st.tuples(st.sampled_from([*Source, -1]), st.integers(0, 2**32 - 8), st.integers(1, 7)), max_size=30)
+    )
+    fresh = [kind for kind, _, length in rows for _ in range(length)].count(-1)
+    blocks = []
+    for kind, start, length in rows:
+        first = {Source.OLD: start, Source.NEW: start % max(fresh - length, 1)}.get(kind, 0)
+        going_on = kind in {Source.OLD, Source.NEW}
+        blocks += [(kind, first + number * going_on) for number in range(length)]
+    return [(kind, number) for kind, number in blocks if kind != Source.NEW or number < fresh]
+
+
+@given(sources())
+def test_a_map_and_the_new_blocks_between_tile_the_disk(blocks):
+    fresh = np.array([place for place, (kind, _) in enumerate(blocks) if kind < 0], np.int64)
+    rest = [block for block in blocks if block[0] >= 0]
+    kinds, numbers = np.array([kind for kind, _ in rest], np.uint8), np.array([number for _, number in rest], np.int64)
+    made = Map.of(kinds, numbers)
+    made.check(1 << 32, len(fresh))
+    assert made.total == len(rest)
+    tiles = Tiles.of(made, Runs.of([fresh], restart=False))
+    counted = iter(range(len(fresh)))
+    expected = [(Source.NEW, next(counted)) if kind < 0 else (kind, number) for kind, number in blocks]
+
+    def part(first, stop):
+        return [
+            (kind, 0 if kind == Source.ZEROS else number)
+            for kind, number in zip(*(each.tolist() for each in tiles.part(first, stop)), strict=True)
+        ]
+
+    assert part(0, len(blocks)) == expected
+    for first in range(0, len(blocks), 3):
+        assert part(first, min(first + 5, len(blocks))) == expected[first : first + 5]
+    for source in Source:
+        before = tiles.count(source, np.arange(len(blocks) + 1)) if blocks else np.zeros(1)
+        assert before.tolist() == [sum(kind == source for kind, _ in expected[:end]) for end in range(len(blocks) + 1)]
 
 
 @given(st.binary(min_size=500, max_size=2000), st.integers(0, 2000), st.integers(0, 2000))

@@ -16,9 +16,11 @@ from tests.disks import noise
 from tests.servers import needs
 
 from haulout.chunked.blocks import BLOCK, hash_blocks
-from haulout.chunked.delta import MAX_REFERENCE_BLOCKS, MAX_REFERENCE_RATIO, MAX_SEGMENT_BLOCKS, DeltaIndex, Runs
-from haulout.chunked.delta_expand import decode_segment, expand, usable_segments
+from haulout.chunked.delta import MAX_REFERENCE_BLOCKS, MAX_REFERENCE_RATIO, MAX_SEGMENT_BLOCKS, DeltaIndex
+from haulout.chunked.delta_expand import decode_segment, expand
 from haulout.chunked.delta_make import SEGMENT_BLOCKS, compress_segment, make_delta
+from haulout.chunked.delta_map import Map
+from haulout.chunked.runs import Runs
 from haulout.chunked.seeds import Blocks, SeedIndex, Wanted, scan
 from haulout.errors import ContentError, InvalidDelta
 from haulout.progress import NullProgress
@@ -66,11 +68,11 @@ def test_neighbours_are_fetched_in_one_request(delta, pair, tmp_path):
             return store.open_blob(blob, start, stop)
 
     with opened(tmp_path / "held", pair[0]) as fd, opened(tmp_path / "out", b"") as out:
-        seeds = SeedIndex([scan(fd, Wanted(delta.index.reference_hints), TASK)])
-        assert expand(delta.index, [2, 1, 0, 1], Counting(), blob, seeds, [fd], out, TASK) == 20 * MIB
+        located = delta.located(SeedIndex([scan(fd, Wanted(delta.reference_hints), TASK)]))
+        assert expand(delta.index, [2, 1, 0, 1], Counting(), blob, located.pieces, [fd], out, TASK) == 20 * MIB
         assert asked == [(0, blob.size)]
         asked.clear()
-        expand(delta.index, [0, 2], Counting(), blob, seeds, [fd], out, TASK)
+        expand(delta.index, [0, 2], Counting(), blob, located.pieces, [fd], out, TASK)
         assert asked == [(s.start, s.stop) for s in (delta.index.segments[0], delta.index.segments[2])]
 
 
@@ -84,8 +86,8 @@ def test_a_server_that_ignores_ranges_is_read_once(delta, pair, tmp_path):
             return store.open_blob(blob)
 
     with opened(tmp_path / "held", pair[0]) as fd, opened(tmp_path / "out", b"") as out:
-        seeds = SeedIndex([scan(fd, Wanted(delta.index.reference_hints), TASK)])
-        expand(delta.index, [1, 2], Whole(), blob, seeds, [fd], out, TASK)
+        located = delta.located(SeedIndex([scan(fd, Wanted(delta.reference_hints), TASK)]))
+        expand(delta.index, [1, 2], Whole(), blob, located.pieces, [fd], out, TASK)
         got = hash_blocks(memoryview(os.pread(out, 32 * MIB, 0)))
     assert len(asked) == 1
     assert got.tolist() == delta.expected([1, 2]).tolist()
@@ -102,10 +104,10 @@ def test_the_old_disk_is_found_in_any_file_and_in_several(delta, pair, tmp_path)
         opened(tmp_path / "second", second) as two,
         opened(tmp_path / "out", b"") as out,
     ):
-        wanted = Wanted(delta.index.reference_hints)
-        seeds = SeedIndex([scan(one, wanted, TASK), scan(two, wanted, TASK)])
-        assert usable_segments(delta.index, seeds) == [0, 1, 2]
-        expand(delta.index, [0, 1, 2], store, blob, seeds, [one, two], out, TASK)
+        wanted = Wanted(delta.reference_hints)
+        located = delta.located(SeedIndex([scan(one, wanted, TASK), scan(two, wanted, TASK)]))
+        assert located.usable() == [0, 1, 2]
+        expand(delta.index, [0, 1, 2], store, blob, located.pieces, [one, two], out, TASK)
         assert hash_blocks(memoryview(os.pread(out, 32 * MIB, 0))).tolist() == delta.expected().tolist()
 
 
@@ -137,10 +139,10 @@ def test_a_segment_whose_reference_is_gone_is_not_fetched(delta, pair, tmp_path)
 def test_a_seed_that_changes_after_the_scan_spoils_blocks_and_no_more(delta, pair, tmp_path):
     store, blob = delta.store()
     with opened(tmp_path / "held", pair[0]) as fd, opened(tmp_path / "out", b"") as out:
-        seeds = SeedIndex([scan(fd, Wanted(delta.index.reference_hints), TASK)])
+        located = delta.located(SeedIndex([scan(fd, Wanted(delta.reference_hints), TASK)]))
         os.pwrite(fd, noise("booted", MIB), MIB)
         os.ftruncate(fd, 15 * MIB)
-        assert expand(delta.index, [0, 1, 2], store, blob, seeds, [fd], out, TASK) == 20 * MIB
+        assert expand(delta.index, [0, 1, 2], store, blob, located.pieces, [fd], out, TASK) == 20 * MIB
         wrong = hash_blocks(memoryview(os.pread(out, 32 * MIB, 0))) != delta.expected()
     assert 256 <= wrong.sum() <= 600
 
@@ -149,11 +151,11 @@ def test_a_lying_hint_spoils_blocks_and_no_more(delta, pair, tmp_path):
     """The file says of a block what it is not, as two blocks of one hint would."""
     store, blob = delta.store()
     with opened(tmp_path / "held", pair[0]) as fd, opened(tmp_path / "out", b"") as out:
-        found = scan(fd, Wanted(delta.index.reference_hints), TASK)
+        found = scan(fd, Wanted(delta.reference_hints), TASK)
         numbers = found.numbers.copy()
         numbers[:10] = numbers[500:510]
-        seeds = SeedIndex([Blocks(found.hints, numbers)])
-        expand(delta.index, [0, 1, 2], store, blob, seeds, [fd], out, TASK)
+        located = delta.located(SeedIndex([Blocks(found.hints, numbers)]))
+        expand(delta.index, [0, 1, 2], store, blob, located.pieces, [fd], out, TASK)
         wrong = hash_blocks(memoryview(os.pread(out, 32 * MIB, 0))) != delta.expected()
     assert 1 <= wrong.sum() <= 40
 
@@ -167,16 +169,16 @@ def test_a_blob_cut_short_gives_what_came(delta, pair, tmp_path):
             return store.open_blob(blob, start, min(stop, cut))
 
     with opened(tmp_path / "held", pair[0]) as fd, opened(tmp_path / "out", b"") as out:
-        seeds = SeedIndex([scan(fd, Wanted(delta.index.reference_hints), TASK)])
-        assert expand(delta.index, [0, 1, 2], Cut(), blob, seeds, [fd], out, TASK) == 16 * MIB
+        located = delta.located(SeedIndex([scan(fd, Wanted(delta.reference_hints), TASK)]))
+        assert expand(delta.index, [0, 1, 2], Cut(), blob, located.pieces, [fd], out, TASK) == 16 * MIB
 
 
 def test_a_blob_that_is_not_there_gives_nothing(delta, pair, tmp_path):
     store, blob = delta.store(b"another")
     blob = replace(blob, digest=sized(b"gone").digest)
     with opened(tmp_path / "held", pair[0]) as fd, opened(tmp_path / "out", b"") as out:
-        seeds = SeedIndex([scan(fd, Wanted(delta.index.reference_hints), TASK)])
-        assert expand(delta.index, [0, 1, 2], store, blob, seeds, [fd], out, TASK) == 0
+        located = delta.located(SeedIndex([scan(fd, Wanted(delta.reference_hints), TASK)]))
+        assert expand(delta.index, [0, 1, 2], store, blob, located.pieces, [fd], out, TASK) == 0
         assert os.fstat(out).st_size == 0
 
 
@@ -253,12 +255,12 @@ def test_stock_zstd_decodes_a_segment_whose_reference_is_larger_than_its_window(
 @pytest.mark.tools
 @needs("zstd")
 def test_stock_zstd_decodes_a_whole_delta(delta, pair, tmp_path):
-    """With nothing but the documents: positions of old blocks, ``zstd -d --patch-from``, blocks in order."""
+    """With nothing but the documents: numbers of old blocks, ``zstd -d --patch-from``, blocks in order."""
     old_hints = hash_blocks(memoryview(pair[0])).tolist()
     out = b""
     for number, segment in enumerate(delta.index.segments):
-        wanted = delta.index.reference_hints[delta.index.reference_of(number)].tolist()
-        places = [old_hints.index(hint) for hint in wanted]
+        places = delta.index.reference[delta.index.reference_of(number)].tolist()
+        assert [old_hints[p] for p in places] == delta.reference_hints[delta.index.reference_of(number)].tolist()
         (tmp_path / "reference").write_bytes(b"".join(pair[0][p * BLOCK : (p + 1) * BLOCK] for p in places))
         (tmp_path / "segment.zst").write_bytes(delta.data[segment.start : segment.stop])
         patch = [f"--patch-from={tmp_path}/reference"] if places else []
@@ -323,8 +325,9 @@ def test_the_limits_of_the_format_are_kept_where_everything_resembles_everything
 
 WATCHED = """
 import os
+import numpy as np
 from haulout.chunked.delta import DeltaIndex
-from haulout.chunked.delta_expand import expand
+from haulout.chunked.delta_expand import Located, expand
 from haulout.chunked.seeds import SeedIndex, Wanted, scan
 from haulout.content.memory import MemoryStore
 from haulout.progress import NullProgress
@@ -335,9 +338,10 @@ with store.ingest() as sink:
     sink.write(open("data", "rb").read())
     blob = sink.commit("x")
 old, out = os.open("old", os.O_RDONLY), os.open("out", os.O_RDWR | os.O_CREAT)
-seeds = SeedIndex([scan(old, Wanted(index.reference_hints), task)])
+hints = np.fromfile("hints", "<u8")
+located = Located.of(index, hints, SeedIndex([scan(old, Wanted(hints), task)]))
 numbers = range(len(index.segments))
-print(expand(index, numbers, store, blob, seeds, [old], out, task))
+print(expand(index, numbers, store, blob, located.pieces, [old], out, task))
 # Not getrusage(2), which begins with what the parent had.
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
 """
@@ -355,8 +359,10 @@ def test_the_largest_segments_the_format_grants_are_expanded_in_bounded_memory(t
         np.array([len(frame) for frame in frames], np.uint32),
         Runs.of([np.arange(MAX_REFERENCE_BLOCKS)] * 2, restart=True),
         Runs.of(np.split(numbers, 2), restart=False),
-        hash_blocks(memoryview(old)).astype(np.uint64),
+        Runs.of([np.arange(MAX_REFERENCE_BLOCKS)], restart=True),
+        Map.of(np.empty(0, np.uint8), np.empty(0, np.int64)),
     )
+    (tmp_path / "hints").write_bytes(hash_blocks(memoryview(old)).tobytes())
     (tmp_path / "old").write_bytes(old)
     (tmp_path / "index").write_bytes(index.encode())
     (tmp_path / "data").write_bytes(b"".join(frames))
@@ -378,10 +384,10 @@ def test_the_largest_segments_the_format_grants_are_expanded_in_bounded_memory(t
 def test_a_seed_that_cannot_be_read_gives_nothing_and_is_nobodys_error(delta, pair, tmp_path):
     store, blob = delta.store()
     with opened(tmp_path / "held", pair[0]) as fd, opened(tmp_path / "out", b"") as out:
-        seeds = SeedIndex([scan(fd, Wanted(delta.index.reference_hints), TASK)])
+        located = delta.located(SeedIndex([scan(fd, Wanted(delta.reference_hints), TASK)]))
         unreadable = os.open(tmp_path, os.O_RDONLY)
         try:
-            written = expand(delta.index, [0, 1, 2], store, blob, seeds, [unreadable], out, TASK)
+            written = expand(delta.index, [0, 1, 2], store, blob, located.pieces, [unreadable], out, TASK)
             alone = sum(part.blocks for part in delta.index.segments if not part.reference)
             assert written == alone * BLOCK < delta.index.new_blocks * BLOCK
         finally:

@@ -11,13 +11,16 @@ import pytest
 import zstandard
 
 from haulout.chunked.delta import (
+    MAX_DISK,
+    MAX_HINTS_BYTES,
     MAX_INDEX_BYTES,
     MAX_REFERENCE_BLOCKS,
     MAX_REFERENCE_RATIO,
     MAX_SEGMENT_BLOCKS,
     DeltaIndex,
-    Runs,
 )
+from haulout.chunked.delta_map import Map, Source
+from haulout.chunked.runs import Runs
 from haulout.errors import ContentError, InvalidDelta
 from haulout.oci import Digest, SizedDigest
 
@@ -33,15 +36,34 @@ def runs(*groups, restart):
     return Runs.of([np.array(group, np.int64) for group in groups], restart=restart)
 
 
+OLD_RUNS = [3, 4, 20, 21, 22, 99]
+REST = [
+    *((Source.OLD, number) for number in range(40, 70)),
+    (Source.ZEROS, 0),
+    (Source.ZEROS, 0),
+    *((Source.OLD, number) for number in range(72, 100)),
+    (Source.NEW, 7),
+    *((Source.OLD, number) for number in range(20)),
+    (Source.NEW, 0),
+]
+
+
+def map_of(*rest):
+    return Map.of(
+        np.array([source for source, _ in rest], np.uint8), np.array([number for _, number in rest], np.int64)
+    )
+
+
 def sample() -> DeltaIndex:
-    """Three segments; the last needs no reference."""
+    """Three segments; the last needs no reference. The map leads everywhere there is."""
     return DeltaIndex(
         OLD,
         NEW,
         columns(100, 200, 8000),
         runs([0, 1, 3], [2, 3, 4, 5], [], restart=True),
         runs([4, 5, 6, 10], [11, 40], [41, 89], restart=False),
-        np.arange(6, dtype=np.uint64) + 7,
+        runs(OLD_RUNS, restart=True),
+        map_of(*REST),
     )
 
 
@@ -61,7 +83,7 @@ def refuse(data: bytes, match: str | None = None) -> None:
 def test_what_is_written_is_read_back():
     index = DeltaIndex.decode(sample().encode())
     assert index.encode() == sample().encode()
-    assert (index.source, index.target, index.data_size, index.new_blocks, index.end) == (OLD, NEW, 8300, 8, 90)
+    assert (index.source, index.target, index.data_size, index.new_blocks, index.data_blocks) == (OLD, NEW, 8300, 8, 90)
     assert [(s.start, s.stop, s.blocks, s.reference) for s in index.segments] == [
         (0, 100, 4, 3),
         (100, 300, 2, 4),
@@ -69,7 +91,13 @@ def test_what_is_written_is_read_back():
     ]
     assert [index.blocks_of(n).tolist() for n in range(3)] == [[4, 5, 6, 10], [11, 40], [41, 89]]
     assert [index.reference_of(n).tolist() for n in range(3)] == [[0, 1, 3], [2, 3, 4, 5], []]
-    assert index.reference_hints.tolist() == [7, 8, 9, 10, 11, 12]
+    assert index.reference.tolist() == OLD_RUNS
+    assert index.segment_edges.tolist() == [0, 4, 6, 8]
+    sources, numbers = index.tiles.part(0, 90)
+    fresh = [4, 5, 6, 10, 11, 40, 41, 89]
+    assert [(sources[place], numbers[place]) for place in fresh] == [(Source.NEW, number) for number in range(8)]
+    rest = [place for place in range(90) if place not in fresh]
+    assert [(sources[place], numbers[place] * (sources[place] != Source.ZEROS)) for place in rest] == REST
 
 
 def test_every_byte_changed_is_refused_or_still_consistent():
@@ -91,44 +119,75 @@ def test_every_byte_changed_is_refused_or_still_consistent():
             assert numbers[-1] < -(-index.target.size // BLOCK)
             for number, segment in enumerate(index.segments):
                 assert len(index.blocks_of(number)) == segment.blocks
-                assert (index.reference_of(number) < len(index.reference_hints)).all()
-    # Digests, sizes and hints may be anything.
-    assert 100 < accepted < 3 * len(good)
+                assert (index.reference_of(number) < len(index.reference)).all()
+            assert (np.diff(index.reference) > 0).all()
+            assert index.reference[-1] < -(-index.source.size // BLOCK)
+            sources, places = index.tiles.part(0, index.data_blocks)
+            assert len(sources) == index.data_blocks <= -(-index.target.size // BLOCK)
+            assert (sources[numbers] == Source.NEW).all()
+            assert places[numbers].tolist() == list(range(index.new_blocks))
+            assert (places >= 0).all()
+            assert (places[sources == Source.OLD] < -(-index.source.size // BLOCK)).all()
+            assert (places[sources == Source.NEW] < index.new_blocks).all()
+    # Digests and sizes may be anything, and some of the numbers something else.
+    assert 100 < accepted < 2 * len(good)
+
+
+# Header, three columns of segments, three ranges, six runs; then three runs of old blocks and six of the map.
+RANGES, NEW_RUNS, OLDS = 128 + 3 * 12, 128 + 3 * 12 + 3 * 8, 128 + 3 * 12 + 3 * 8 + 6 * 8
+COUNTS = OLDS + 3 * 8
+LEAPS, SOURCES = COUNTS + 6 * 4, COUNTS + 6 * 8
 
 
 @pytest.mark.parametrize(
     ("offset", "value", "match"),
     [
-        (0, b"haudelt2", "unknown format"),
+        (0, b"haudelt1", "unknown format"),
+        (0, b"haudelt3", "unknown format"),
         (8, struct.pack("<I", 512), "unknown format"),
         (12, struct.pack("<I", 0), "do not hold"),
-        (12, struct.pack("<I", 0xFFFFFFFF), "do not hold"),
-        (16, struct.pack("<I", 0xFFFFFFFF), "do not hold"),
-        (20, struct.pack("<I", 0xFFFFFFFF), "do not hold"),
-        (24, struct.pack("<I", 0xFFFFFFFF), "do not hold"),
-        (28, b"\1", "unknown format"),
-        (32, struct.pack("<Q", 1 << 60), "no possible disks"),
-        (32, struct.pack("<Q", 0), "disks do not have"),
-        (40, struct.pack("<Q", 1 << 60), "no possible disks"),
-        (40, struct.pack("<Q", 89 * BLOCK), "disks do not have"),
-        (112, b"\1", "unknown format"),
+        *((offset, struct.pack("<I", 0xFFFFFFFF), "do not hold") for offset in (12, 16, 20, 24, 28)),
+        (32, b"\1", "unknown format"),
+        (36, b"\1", "unknown format"),
+        (40, struct.pack("<Q", MAX_DISK + 1), "no possible disks"),
+        (40, struct.pack("<Q", 0), "disks do not have"),
+        (40, struct.pack("<Q", 99 * BLOCK), "disks do not have"),
+        (48, struct.pack("<Q", MAX_DISK + 1), "no possible disks"),
+        (48, struct.pack("<Q", 89 * BLOCK), "disks do not have"),
+        (120, b"\1", "unknown format"),
         (128, struct.pack("<I", 0), "empty segment"),
         (128, struct.pack("<I", 4 * (BLOCK + 64) + 65), "impossible compressed size"),
         (140, struct.pack("<I", 1), "do not add up"),
         (140, struct.pack("<I", 0xFFFFFFFF), "do not add up"),
         (152, struct.pack("<III", 0, 3, 3), "empty segment"),
-        (164, struct.pack("<I", 4), "does not list"),
-        (164, struct.pack("<I", 0xFFFFFFFF), "does not list"),
-        (176, struct.pack("<I", 0), "do not add up"),
-        (176, struct.pack("<I", MAX_REFERENCE_BLOCKS + 1), "oversized"),
-        (188, struct.pack("<I", 0xFFFFFFFF), "disks do not have"),
-        (188 + 24, struct.pack("<I", MAX_SEGMENT_BLOCKS), "oversized"),
+        (RANGES, struct.pack("<I", 4), "does not list"),
+        (RANGES, struct.pack("<I", 0xFFFFFFFF), "does not list"),
+        (RANGES + 12, struct.pack("<I", 0), "do not add up"),
+        (RANGES + 12, struct.pack("<I", MAX_REFERENCE_BLOCKS + 1), "oversized"),
+        (NEW_RUNS, struct.pack("<I", 5), "disks do not have"),
+        (NEW_RUNS, struct.pack("<I", 0xFFFFFFFF), "disks do not have"),
+        (NEW_RUNS + 24, struct.pack("<I", MAX_SEGMENT_BLOCKS), "oversized"),
+        (OLDS, struct.pack("<I", 4), "disks do not have"),
+        (OLDS, struct.pack("<I", 0xFFFFFFFF), "disks do not have"),
+        (OLDS + 12, struct.pack("<I", 0), "do not add up"),
+        (OLDS + 12, struct.pack("<I", 1), "does not list"),
+        (OLDS + 12, struct.pack("<I", 0xFFFFFFFF), "looks for"),
+        (COUNTS, struct.pack("<II", 0, 32), "empty, or of an unknown source"),
+        (COUNTS, struct.pack("<I", 31), "disks do not have"),
+        (COUNTS + 8, struct.pack("<II", 27, 2), "leads out"),
+        (COUNTS, struct.pack("<I", 0xFFFFFFFF), "disks do not have"),
+        (LEAPS, struct.pack("<I", 71), "leads out"),
+        (LEAPS, struct.pack("<I", 0xFFFFFFFF), "leads out"),
+        (LEAPS + 4, struct.pack("<I", 1), "unknown source"),
+        (LEAPS + 12, struct.pack("<I", 8), "leads out"),
+        (SOURCES, b"\3", "unknown source"),
+        (SOURCES, b"\xff", "unknown source"),
+        (SOURCES, b"\2", "leads out"),
     ],
 )
 def test_each_field_is_checked(offset, value, match):
     plain = plain_of(sample())
-    # Header, three columns of segments, three ranges, six runs, six hints.
-    assert len(plain) == 128 + 3 * 12 + 3 * 8 + 6 * 8 + 6 * 8
+    assert len(plain) == SOURCES + 6
     plain[offset : offset + len(value)] = value
     refuse(packed(bytes(plain)), match)
 
@@ -168,13 +227,44 @@ def test_more_reference_than_new_blocks_are_worth_is_refused():
     one = SizedDigest(OLD.digest, 1 << 30)
     many = np.arange(MAX_REFERENCE_RATIO + 1, dtype=np.int64)
     with pytest.raises(InvalidDelta, match="more old blocks"):
-        DeltaIndex(one, NEW, columns(9), runs(many, restart=True), runs([1], restart=False), many.astype(np.uint64))
+        DeltaIndex(
+            one, NEW, columns(9), runs(many, restart=True), runs([1], restart=False), runs(many, restart=True), map_of()
+        )
+
+
+def test_more_old_blocks_than_a_reader_looks_for_are_refused():
+    large = SizedDigest(OLD.digest, MAX_DISK)
+    most = MAX_HINTS_BYTES // 8
+    listed = Runs(columns(1), columns(0), columns(most))
+    assert replace(sample(), source=large, old=listed).old.total == most
+    with pytest.raises(InvalidDelta, match="looks for"):
+        replace(sample(), source=large, old=Runs(columns(1), columns(0), columns(most + 1)))
+
+
+@pytest.mark.parametrize("kind", ["map", "old"])
+def test_the_largest_index_takes_bounded_memory(kind):
+    """As many runs as an index may have, each as harmful as it may be."""
+    many = MAX_INDEX_BYTES // 9 - 100
+    disk = SizedDigest(OLD.digest, MAX_DISK)
+    ones, none = np.ones(many, np.uint32), np.zeros(many, np.uint32)
+    half = np.arange(many, dtype=np.uint8) % 2
+    changed = {
+        "map": {"map": Map(ones, none, half)},
+        "old": {"old": Runs(columns(many), ones, ones)},
+    }[kind]
+    data = replace(sample(), source=disk, target=disk, **changed).encode()
+    tracemalloc.start()
+    read = DeltaIndex.decode(data)
+    read.tiles.part(0, 1000)
+    assert len(read.reference) == read.old.total
+    assert tracemalloc.get_traced_memory()[1] < 256 << 20
+    tracemalloc.stop()
 
 
 def test_an_index_without_segments_is_refused():
     none = runs(restart=True)
     with pytest.raises(InvalidDelta, match="holds nothing"):
-        DeltaIndex(OLD, NEW, columns(), none, none, np.empty(0, np.uint64))
+        DeltaIndex(OLD, NEW, columns(), none, none, runs([], restart=True), map_of())
 
 
 def test_numbers_that_overflow_are_refused():

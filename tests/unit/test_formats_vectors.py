@@ -11,7 +11,7 @@ from pathlib import Path
 
 import xxhash
 import zstandard
-from tests.deltas import delta_between, expanded, rebuilt
+from tests.deltas import delta_between, expanded, laid_out, rebuilt
 
 from haulout.chunked.delta import DeltaIndex
 from haulout.chunked.pack import pack
@@ -115,6 +115,7 @@ def test_the_vector_of_a_delta_is_what_making_makes_and_gives_the_next_disk(tmp_
     if os.environ.get("HAULOUT_UPDATE_GOLDEN"):
         (VECTORS / "delta-index.hex").write_text(delta.index.encode().hex("\n", 32) + "\n")
         (VECTORS / "delta-data.hex").write_text(delta.data.hex("\n", 32) + "\n")
+        (VECTORS / "delta-hints.hex").write_text(delta.reference_hints.tobytes().hex("\n", 32) + "\n")
     index_blob = bytes.fromhex((VECTORS / "delta-index.hex").read_text())
     data_blob = bytes.fromhex((VECTORS / "delta-data.hex").read_text())
     index = DeltaIndex.decode(index_blob)
@@ -122,27 +123,41 @@ def test_the_vector_of_a_delta_is_what_making_makes_and_gives_the_next_disk(tmp_
     assert [index.blocks_of(n).tolist() for n in range(len(index.segments))] == [
         delta.index.blocks_of(n).tolist() for n in range(len(delta.index.segments))
     ]
-    assert index.reference_hints.tolist() == delta.index.reference_hints.tolist()
+    assert index.reference.tolist() == delta.index.reference.tolist()
+    assert bytes.fromhex((VECTORS / "delta-hints.hex").read_text()) == delta.reference_hints.tobytes()
     if made["zstd"] == version:
         assert (delta.index.encode(), delta.data) == (index_blob, data_blob)
     usable, out = expanded(tmp_path, replace(delta, index=index, data=data_blob), old)
     assert usable == list(range(len(index.segments)))
-    assert rebuilt(delta.toc, delta.hints, old, out) == new
+    assert rebuilt(delta.toc, delta.hints, old, out) == laid_out(delta, old, out) == new
 
 
 def test_a_reader_of_deltas_that_knows_only_the_documents():
     old, new = vector_disk(), vector_next()
     plain = zstandard.ZstdDecompressor().decompress(bytes.fromhex((VECTORS / "delta-index.hex").read_text()))
     data = bytes.fromhex((VECTORS / "delta-data.hex").read_text())
-    magic, block, segments, ranges, runs, hints, zero, old_size, new_size, old_digest, new_digest, reserved = (
-        struct.unpack_from("<8s6I2Q32s32s16s", plain)
-    )
-    assert (magic, block, zero, reserved) == (b"haudelt1", BLOCK, 0, bytes(16))
+    (
+        magic,
+        block,
+        segments,
+        ranges,
+        runs,
+        parts,
+        pieces,
+        zero,
+        nought,
+        old_size,
+        new_size,
+        old_digest,
+        new_digest,
+        nil,
+    ) = struct.unpack_from("<8s8I2Q32s32s8s", plain)
+    assert (magic, block, zero, nought, nil) == (b"haudelt2", BLOCK, 0, 0, bytes(8))
     assert (old_size, old_digest) == (len(old), hashlib.sha256(old).digest())
     assert (new_size, new_digest) == (len(new), hashlib.sha256(new).digest())
-    assert len(plain) == 128 + 12 * segments + 8 * (ranges + runs) + 8 * hints
-    words = list(struct.unpack_from(f"<{3 * segments + 2 * (ranges + runs)}I", plain, 128))
-    names = struct.unpack_from(f"<{hints}Q", plain, 128 + 4 * len(words))
+    assert len(plain) == 128 + 12 * segments + 8 * (ranges + runs + parts) + 9 * pieces
+    words = list(struct.unpack_from(f"<{3 * segments + 2 * (ranges + runs + parts + pieces)}I", plain, 128))
+    sources = plain[128 + 4 * len(words) :]
 
     def take(count):
         taken, words[:count] = words[:count], []
@@ -150,13 +165,22 @@ def test_a_reader_of_deltas_that_knows_only_the_documents():
 
     sizes, range_counts, run_counts = take(segments), take(segments), take(segments)
     range_skips, range_takes, run_skips, run_takes = take(ranges), take(ranges), take(runs), take(runs)
+    part_skips, part_takes, counts, leaps = take(parts), take(parts), take(pieces), take(pieces)
+    numbers: list[int] = []
+    at = 0
+    for skip, length in zip(part_skips, part_takes, strict=True):
+        numbers += range(at + skip, at + skip + length)
+        at += skip + length
 
     def blocks_of(disk):
         for at in range(0, len(disk), BLOCK):
             whole = disk[at : at + BLOCK].ljust(BLOCK, b"\0")
             yield xxhash.xxh3_64_intdigest(whole), whole
 
-    known = dict(blocks_of(old))
+    numbered = [each for _, each in blocks_of(old)]
+    hints = [name for name, _ in blocks_of(old)]
+    named = bytes.fromhex((VECTORS / "delta-hints.hex").read_text())
+    assert list(struct.unpack(f"<{len(numbers)}Q", named)) == [hints[number] for number in numbers]
     fresh = b""
     places: list[int] = []
     position = place = 0
@@ -165,7 +189,7 @@ def test_a_reader_of_deltas_that_knows_only_the_documents():
         for _ in range(range_counts[segment]):
             at += range_skips.pop(0)
             length = range_takes.pop(0)
-            reference += b"".join(known[name] for name in names[at : at + length])
+            reference += b"".join(numbered[number] for number in numbers[at : at + length])
             at += length
         for _ in range(run_counts[segment]):
             place += run_skips.pop(0)
@@ -181,4 +205,12 @@ def test_a_reader_of_deltas_that_knows_only_the_documents():
     # The disk has one zero frame of 40 blocks, which has no hints; all other blocks are counted.
     counted = [each for number, each in enumerate(blocks_of(new)) if not 300 <= number < 340]
     assert [counted[n][1] for n in places] == [fresh[at : at + BLOCK] for at in range(0, len(fresh), BLOCK)]
-    assert {name for name, _ in blocks_of(new)} <= {*known, *(counted[n][0] for n in places)}
+    others = [n for n in range(len(counted)) if n not in places]
+    ends = [0, 0, 0]
+    for source, count, leap in zip(sources, counts, leaps, strict=True):
+        start = (ends[source] + leap) % 2**32
+        ends[source] = start + count
+        for number in range(start, start + count):
+            held = (numbered[number:], [bytes(BLOCK)], [fresh[number * BLOCK :][:BLOCK]])[source][0]
+            assert counted[others.pop(0)][1] == held
+    assert not others

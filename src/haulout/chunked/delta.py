@@ -1,9 +1,10 @@
-"""The index of a published delta: which new blocks it gives, and from which old blocks they are decoded. Pure.
+"""The index of a published delta: which new blocks it gives, from which old ones, and where all others are. Pure.
 
 Format: docs/formats/delta.md. The new blocks of a disk, in disk order, are cut into segments. Each is one zstd frame
-whose reference (what ``zstd --patch-from`` names) is a list of blocks of the old disk, found by their hints in whatever
-file holds it. Segments do not depend on one another. Nothing here is believed: hints find, and the frames made from the
-new blocks are hashed by whoever uses them. The limits keep memory and work in proportion to what a delta gives.
+whose reference (what ``zstd --patch-from`` names) is a list of blocks of the old disk: by their numbers for whoever
+holds it as it was published, by hints of their own in whatever other file holds it. Segments do not depend on one
+another. Nothing here is believed: the frames made from the blocks are hashed by whoever uses them. The limits keep
+memory and work in proportion to what a delta gives.
 """
 
 from __future__ import annotations
@@ -14,20 +15,24 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
-import numpy.typing as npt
 import zstandard
 
-from haulout.chunked.blocks import BLOCK, Hashes, block_count
+from haulout.chunked.blocks import BLOCK, block_count
+from haulout.chunked.delta_map import Map, Tiles
+from haulout.chunked.plan import HINT_BYTES
+from haulout.chunked.runs import Columns, Runs, spread, sums
 from haulout.errors import InvalidDelta
 from haulout.oci import Digest, SizedDigest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from haulout.chunked.seeds import Numbers
 
-MAX_INDEX_BYTES: Final = 32 * 1024 * 1024
-"""Largest index read or written, decoded: enough for a reference of 12 GiB."""
+MAX_INDEX_BYTES: Final = 16 * 1024 * 1024
+"""Largest index read or written, decoded: enough for a million and a half runs."""
+MAX_HINTS_BYTES: Final = 32 * 1024 * 1024
+"""Largest blob of hints: those of a reference of 16 GiB."""
+MAX_DISK: Final = 1 << 44
+"""Largest disk a delta starts from or leads to: 16 TiB, whose blocks four bytes can number."""
 MAX_SEGMENT_BLOCKS: Final = 2048
 """Most new blocks in a segment (8 MiB), which is also the largest window its frame may ask for."""
 MAX_REFERENCE_BLOCKS: Final = 8192
@@ -35,12 +40,9 @@ MAX_REFERENCE_BLOCKS: Final = 8192
 MAX_REFERENCE_RATIO: Final = 16
 """Most reference blocks for each new block, over all segments: what a delta may make a reader read."""
 
-_MAGIC: Final = b"haudelt1"
-_HEADER: Final = struct.Struct("<8sIIIIIIQQ32s32s16s")
-_MAX_DISK: Final = 1 << 56
+_MAGIC: Final = b"haudelt2"
+_HEADER: Final = struct.Struct("<8sIIIIIIIIQQ32s32s8s")
 _LEVEL: Final = 19
-
-Columns = npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,63 +58,6 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Runs:
-    """Ascending numbers, several groups of them, as runs: ``skips`` numbers left out, then ``takes`` taken.
-
-    That they are ascending and disjoint cannot be said wrongly in this form.
-    """
-
-    counts: Columns
-    """Runs of each group."""
-    skips: Columns
-    takes: Columns
-
-    @cached_property
-    def edges(self) -> Numbers:
-        """Where each group begins among the runs; one more: the end."""
-        return _sums(self.counts)
-
-    @cached_property
-    def totals(self) -> Numbers:
-        """Numbers taken by each group."""
-        return np.diff(_sums(self.takes)[self.edges])
-
-    def numbers(self, group: int, base: int = 0) -> Numbers:
-        """Return the numbers of ``group``, which begins to count at ``base``."""
-        part = slice(int(self.edges[group]), int(self.edges[group + 1]))
-        takes = self.takes[part].astype(np.int64)
-        starts = base + np.cumsum(self.skips[part].astype(np.int64) + takes) - takes
-        within = np.arange(int(takes.sum())) - np.repeat(np.cumsum(takes) - takes, takes)
-        numbers: Numbers = np.repeat(starts, takes) + within
-        return numbers
-
-    @classmethod
-    def of(cls, groups: Sequence[Numbers], *, restart: bool) -> Self:
-        """Write ascending numbers as runs.
-
-        Args:
-            groups: ascending numbers; without ``restart``, also from one group to the next.
-            restart: whether each group begins to count at 0.
-        """
-        counts, skips, takes = [0] * len(groups), [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        base = 0
-        for number, group in enumerate(groups):
-            if not len(group):
-                continue
-            cuts = np.flatnonzero(np.diff(group) != 1) + 1
-            firsts, lasts = group[np.concatenate([[0], cuts])], group[np.concatenate([cuts - 1, [-1]])]
-            skips.append(firsts - np.concatenate([[base], lasts[:-1] + 1]))
-            takes.append(lasts + 1 - firsts)
-            counts[number] = len(firsts)
-            base = 0 if restart else int(group[-1]) + 1
-        return cls(
-            np.array(counts, np.uint32),
-            np.concatenate(skips).astype(np.uint32),
-            np.concatenate(takes).astype(np.uint32),
-        )
-
-
-@dataclass(frozen=True)
 class DeltaIndex:
     """A validated index. Arrays are not to be written."""
 
@@ -123,11 +68,13 @@ class DeltaIndex:
     compressed: Columns
     """Bytes of each segment's frame; together they are the data blob."""
     references: Runs
-    """For each segment, the reference blocks it needs, as positions in :attr:`reference_hints`."""
+    """For each segment, the reference blocks it needs, as positions in :attr:`reference`."""
     runs: Runs
     """For each segment, its new blocks, counted along the data frames of the target, as its hints are."""
-    reference_hints: Hashes
-    """Hints of the reference blocks, in the order of the old disk."""
+    old: Runs
+    """One group: which blocks of the old disk, by their numbers (offset / 4096), all references are made of."""
+    map: Map
+    """Where the other data blocks of the target are."""
 
     def __post_init__(self) -> None:
         self._check_columns()
@@ -136,7 +83,7 @@ class DeltaIndex:
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
         """The segments, in the order of the data blob and of the target."""
-        offsets = _sums(self.compressed)
+        offsets = sums(self.compressed)
         rows = zip(
             offsets[:-1].tolist(),
             offsets[1:].tolist(),
@@ -154,22 +101,36 @@ class DeltaIndex:
     @cached_property
     def new_blocks(self) -> int:
         """Blocks that all segments together give."""
-        return int(self.runs.totals.sum())
+        return self.runs.total
+
+    @property
+    def data_blocks(self) -> int:
+        """Blocks that the data frames of the target must have."""
+        return self.new_blocks + self.map.total
 
     @cached_property
-    def end(self) -> int:
-        """The number after the last new block, which the target must have."""
-        return int((self.runs.skips.astype(np.uint64) + self.runs.takes).sum(dtype=np.uint64))
+    def reference(self) -> Numbers:
+        """The numbers in the old disk of the blocks that all references are made of, ascending."""
+        return self.old.numbers(0)
+
+    @cached_property
+    def tiles(self) -> Tiles:
+        """Where every data block of the target is."""
+        return Tiles.of(self.map, self.runs)
+
+    @cached_property
+    def segment_edges(self) -> Numbers:
+        """The first new block of each segment, counted along all of them; one more: the end."""
+        return np.concatenate([[0], np.cumsum(self.runs.totals)])
 
     def reference_of(self, segment: int) -> Numbers:
-        """Return the positions in :attr:`reference_hints` of the blocks that make the segment's reference, in order."""
+        """Return the positions in :attr:`reference` of the blocks that make the segment's reference, in order."""
         return self.references.numbers(segment)
 
     def blocks_of(self, segment: int) -> Numbers:
         """Return which data blocks of the target the segment decodes to, in order."""
-        first = int(self.runs.edges[segment])
-        skipped = self.runs.skips[:first].astype(np.uint64) + self.runs.takes[:first]
-        return self.runs.numbers(segment, int(skipped.sum(dtype=np.uint64)))
+        runs = slice(int(self.runs.edges[segment]), int(self.runs.edges[segment + 1]))
+        return spread(self.runs.starts[runs], self.runs.takes[runs].astype(np.int64))
 
     def encode(self) -> bytes:
         """Return the bytes of the index blob. The same index and libzstd give the same bytes."""
@@ -179,13 +140,15 @@ class DeltaIndex:
             len(self.compressed),
             len(self.references.takes),
             len(self.runs.takes),
-            len(self.reference_hints),
+            len(self.old.takes),
+            len(self.map.counts),
+            0,
             0,
             self.source.size,
             self.target.size,
             self.source.digest.raw,
             self.target.digest.raw,
-            bytes(16),
+            bytes(8),
         )
         columns = [
             self.compressed,
@@ -193,9 +156,10 @@ class DeltaIndex:
             self.runs.counts,
             *(self.references.skips, self.references.takes),
             *(self.runs.skips, self.runs.takes),
+            *(self.old.skips, self.old.takes),
+            *(self.map.counts, self.map.leaps),
         ]
-        plain = header + b"".join(column.astype("<u4").tobytes() for column in columns)
-        plain += self.reference_hints.astype("<u8").tobytes()
+        plain = header + b"".join(column.astype("<u4").tobytes() for column in columns) + self.map.sources.tobytes()
         return zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False).compress(plain)
 
     @classmethod
@@ -208,14 +172,26 @@ class DeltaIndex:
         plain = _expand(data)
         if len(plain) < _HEADER.size:
             raise InvalidDelta("the delta's index is truncated")
-        (magic, block, segments, ranges, runs, hints, zero, source_size, target_size, source, target, reserved) = (
-            _HEADER.unpack_from(plain)
-        )
-        if magic != _MAGIC or block != BLOCK or zero or any(reserved):
+        (
+            magic,
+            block,
+            segments,
+            ranges,
+            runs,
+            parts,
+            pieces,
+            *zeros,
+            source_size,
+            target_size,
+            source,
+            target,
+            reserved,
+        ) = _HEADER.unpack_from(plain)
+        if magic != _MAGIC or block != BLOCK or any(zeros) or any(reserved):
             raise InvalidDelta(
                 "the delta's index is of an unknown format", hint="it may come from a newer haulout; upgrade this one"
             )
-        if len(plain) != _HEADER.size + 12 * segments + 8 * (ranges + runs) + 8 * hints:
+        if len(plain) != _HEADER.size + 12 * segments + 8 * (ranges + runs + parts) + 9 * pieces:
             raise InvalidDelta(f"the delta's index has {len(plain)} bytes, which do not hold what it announces")
         at = _HEADER.size
 
@@ -227,19 +203,22 @@ class DeltaIndex:
         compressed, range_counts, run_counts = column(segments), column(segments), column(segments)
         references = Runs(range_counts, column(ranges), column(ranges))
         blocks = Runs(run_counts, column(runs), column(runs))
+        old = Runs(np.array([parts], np.uint32), column(parts), column(parts))
+        counts, leaps = column(pieces), column(pieces)
         return cls(
             SizedDigest(Digest(source.hex()), source_size),
             SizedDigest(Digest(target.hex()), target_size),
             compressed,
             references,
             blocks,
-            np.frombuffer(plain, "<u8", hints, at),
+            old,
+            Map(counts, leaps, np.frombuffer(plain, np.uint8, pieces, at)),
         )
 
     def _check_columns(self) -> None:
-        if self.source.size > _MAX_DISK or self.target.size > _MAX_DISK or not len(self.compressed):
+        if self.source.size > MAX_DISK or self.target.size > MAX_DISK or not len(self.compressed):
             raise InvalidDelta("the delta is between no possible disks, or holds nothing")
-        for runs in (self.references, self.runs):
+        for runs in (self.references, self.runs, self.old):
             if int(runs.counts.sum(dtype=np.uint64)) != len(runs.takes) or (runs.takes == 0).any():
                 raise InvalidDelta("the delta's index contradicts itself: its runs do not add up")
         if (self.runs.counts == 0).any() or (self.compressed == 0).any():
@@ -255,10 +234,18 @@ class DeltaIndex:
         if (self.compressed > new * (BLOCK + 64) + 64).any():
             raise InvalidDelta("the delta has a segment of impossible compressed size")
         ends = np.concatenate([[0], np.cumsum(self.references.skips.astype(np.int64) + self.references.takes)])
-        if (np.diff(ends[self.references.edges]) > len(self.reference_hints)).any():
+        if (np.diff(ends[self.references.edges]) > self.old.total).any():
             raise InvalidDelta("the delta refers to old blocks that it does not list")
-        if len(self.reference_hints) > block_count(self.source.size) or self.end > block_count(self.target.size):
+        if self.old.total * HINT_BYTES > MAX_HINTS_BYTES:
+            raise InvalidDelta("the delta lists more old blocks than a reader looks for")
+        blocks = block_count(self.source.size)
+        if (
+            self.old.end > blocks
+            or self.data_blocks > block_count(self.target.size)
+            or self.runs.end > self.data_blocks
+        ):
             raise InvalidDelta("the delta refers to blocks that its disks do not have")
+        self.map.check(blocks, self.new_blocks)
 
 
 def _expand(data: bytes) -> bytes:
@@ -273,7 +260,3 @@ def _expand(data: bytes) -> bytes:
     if len(plain) != size:
         raise InvalidDelta("the delta's index is truncated")
     return plain
-
-
-def _sums(lengths: Columns) -> Numbers:
-    return np.concatenate([[0], np.cumsum(lengths.astype(np.int64))])

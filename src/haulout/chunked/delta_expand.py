@@ -1,7 +1,7 @@
 """Expanding a delta: fetch the segments whose old blocks are here, decode them, and write out the new blocks.
 
-What comes out is one more seed: its blocks are found by their hints, and whoever uses them hashes what they made of
-them. Wrong, stale or hostile segments therefore cost a fetch and no more.
+What comes out is one more seed, and whoever uses it hashes what they made of its blocks. Wrong, stale or hostile
+segments therefore cost a fetch and no more.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import zstandard
 
-from haulout.chunked.blocks import BLOCK, hash_blocks
+from haulout.chunked.blocks import BLOCK
 from haulout.chunked.delta import MAX_SEGMENT_BLOCKS
 from haulout.chunked.seeds import MISSING, ZEROS, read_pieces
 from haulout.disk.writing import write_all
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from haulout.chunked.blocks import Hashes
     from haulout.chunked.delta import DeltaIndex, Segment
-    from haulout.chunked.seeds import SeedIndex
+    from haulout.chunked.seeds import Numbers, Piece, SeedIndex
     from haulout.content.ports import BlobReader, BlobStream
     from haulout.oci import Descriptor
     from haulout.progress import Task
@@ -40,25 +41,48 @@ MOST_MISSING: Final = 0.01
 3 % of the new blocks come out wrong (measured); with more, too many frames are spoiled to be worth the bytes."""
 
 
-def usable_segments(index: DeltaIndex, seeds: SeedIndex, *, most_missing: float = MOST_MISSING) -> list[int]:
-    """Return the segments whose reference is here, by its hints: a guess, as all hints are.
+@dataclass(frozen=True)
+class Located:
+    """The reference blocks of a delta, as their hints found them: a guess, as all hints are."""
 
-    Args:
-        index: of the delta.
-        seeds: where blocks are; it must have been made from scans that wanted ``index.reference_hints``.
-        most_missing: share of a reference that may be missing; the new blocks that depend on it come out wrong, and
-            the others right.
-    """
-    missing = np.concatenate([[0], np.cumsum(seeds.locate(index.reference_hints) == MISSING)])
-    usable = []
-    for number, segment in enumerate(index.segments):
-        lost = 0
-        if missing[-1] and segment.reference:
-            places = index.reference_of(number)
-            lost = int((missing[places + 1] - missing[places]).sum())
-        if lost <= most_missing * segment.reference:
-            usable.append(number)
-    return usable
+    index: DeltaIndex
+    seeds: SeedIndex
+    places: Numbers
+    """In ``seeds``, of each block of the reference."""
+
+    @classmethod
+    def of(cls, index: DeltaIndex, hints: Hashes, seeds: SeedIndex) -> Self:
+        """Look for the reference of ``index``.
+
+        Args:
+            index: of the delta.
+            hints: of its reference blocks.
+            seeds: where blocks are; it must have been made from scans that wanted ``hints``.
+        """
+        return cls(index, seeds, seeds.locate(hints))
+
+    def usable(self, *, most_missing: float = MOST_MISSING) -> list[int]:
+        """Return the segments whose reference is here.
+
+        Args:
+            most_missing: share of a reference that may be missing; the new blocks that depend on it come out wrong, and
+                the others right.
+        """
+        missing = np.concatenate([[0], np.cumsum(self.places == MISSING)])
+        usable = []
+        for number, segment in enumerate(self.index.segments):
+            lost = 0
+            if missing[-1] and segment.reference:
+                places = self.index.reference_of(number)
+                lost = int((missing[places + 1] - missing[places]).sum())
+            if lost <= most_missing * segment.reference:
+                usable.append(number)
+        return usable
+
+    def pieces(self, segment: int) -> list[Piece]:
+        """Return the reads that give the reference of a segment; zeros stand for what is missing."""
+        places = self.places[self.index.reference_of(segment)]
+        return self.seeds.pieces(np.where(places == MISSING, ZEROS, places))
 
 
 def expand(  # noqa: PLR0913, PLR0917 - two blobs' worth of places: where it comes from, what it is decoded with, where it goes
@@ -66,30 +90,30 @@ def expand(  # noqa: PLR0913, PLR0917 - two blobs' worth of places: where it com
     segments: Sequence[int],
     blobs: BlobReader,
     blob: Descriptor,
-    seeds: SeedIndex,
+    reference: Callable[[int], Sequence[Piece]],
     descriptors: Sequence[int],
     fd: int,
     task: Task,
     *,
     jobs: int = 1,
-    made: Callable[[int, Hashes], None] = lambda _offset, _hints: None,
+    made: Callable[[int, int, bytes], None] = lambda _segment, _offset, _plain: None,
 ) -> int:
     """Fetch and decode ``segments`` and write their new blocks to ``fd``, one after another from its start.
 
     Neighbouring segments are fetched in one request. A segment that cannot be decoded leaves a hole. Blocks of a
-    reference that are not where the scan found them, or cannot be read, spoil only the new blocks made from them.
+    reference that are not where they were found, or cannot be read, spoil only the new blocks made from them.
 
     Args:
         index: of the delta.
         segments: their numbers.
         blobs: where the data blob is; a server that ignores ranges is read once, from the start.
         blob: the data blob.
-        seeds: where the old blocks are.
+        reference: gives the reads, in order, of the reference of a segment; called on any thread.
         descriptors: of the seeds, by their numbers.
         fd: an empty file.
         task: advanced by the bytes of the blob that were used.
         jobs: segments decoded at a time; each takes up to 40 MiB.
-        made: told, on any thread, of new blocks that were written: the offset of the first, and the hints of them all.
+        made: told, on any thread, of new blocks that were written: of which segment, at what offset, and what they are.
 
     Returns:
         The bytes written.
@@ -104,14 +128,15 @@ def expand(  # noqa: PLR0913, PLR0917 - two blobs' worth of places: where it com
 
     def work(number: int, frame: bytes) -> int:
         try:
-            # The reference is let go before the next one is read.
-            reference = _reference(index, number, seeds, descriptors)
-            plain = decode_segment(frame, reference, index.segments[number].blocks)
+            segment = index.segments[number]
+            # The old blocks are let go before the next ones are read.
+            old = read_pieces(reference(number), descriptors, segment.reference * BLOCK)
+            plain = decode_segment(frame, old, segment.blocks)
         except (InvalidDelta, StorageError):
             return 0
         write_all(fd, plain, places[number])
         task.advance(len(frame))
-        made(places[number], hash_blocks(memoryview(plain)))
+        made(number, places[number], plain)
         return len(plain)
 
     written = 0
@@ -173,10 +198,3 @@ def _read(stream: BlobStream, segment: Segment, position: int) -> bytes:
     while position < segment.start and (skipped := len(stream.read(min(_SKIP, segment.start - position)))):
         position += skipped
     return stream.read(segment.stop - segment.start)
-
-
-def _reference(index: DeltaIndex, number: int, seeds: SeedIndex, descriptors: Sequence[int]) -> bytes:
-    hints = index.reference_hints[index.reference_of(number)]
-    places = seeds.locate(hints)
-    places[places == MISSING] = ZEROS
-    return read_pieces(seeds.pieces(places), descriptors, len(hints) * BLOCK)

@@ -8,29 +8,36 @@ enough for the compressor to search all of it, which finds more than a window ov
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import zstandard
 
 from haulout.chunked.blocks import BLOCK, ZERO_HINT, Hashes, block_count, hash_blocks
-from haulout.chunked.delta import MAX_INDEX_BYTES, MAX_REFERENCE_BLOCKS, MAX_REFERENCE_RATIO, DeltaIndex, Runs
+from haulout.chunked.delta import (
+    MAX_DISK,
+    MAX_HINTS_BYTES,
+    MAX_INDEX_BYTES,
+    MAX_REFERENCE_BLOCKS,
+    MAX_REFERENCE_RATIO,
+    DeltaIndex,
+)
+from haulout.chunked.delta_map import Map
 from haulout.chunked.framing import Kind
-from haulout.chunked.seeds import read_seed, stored_bytes
+from haulout.chunked.runs import Runs
+from haulout.chunked.seeds import read_seed, scan, stored_bytes
 from haulout.chunked.similar import Similar, features
-from haulout.disk.sparse import data_extents
 from haulout.errors import ContentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from haulout.chunked.pack import Sink
-    from haulout.chunked.seeds import Flags, Numbers
+    from haulout.chunked.seeds import Blocks, Flags, Numbers
     from haulout.chunked.toc import Toc
     from haulout.oci import SizedDigest
     from haulout.progress import Progress, Task
@@ -63,6 +70,10 @@ class _Blocks:
     hints: Hashes
     numbers: Numbers
 
+    @classmethod
+    def of(cls, fd: int, blocks: Blocks) -> Self:
+        return cls(fd, blocks.hints, blocks.numbers)
+
     def __len__(self) -> int:
         return len(self.numbers)
 
@@ -88,6 +99,15 @@ class _Blocks:
         return data
 
 
+@dataclass(frozen=True, slots=True)
+class MadeDelta:
+    """What is published beside the data blob."""
+
+    index: DeltaIndex
+    hints: bytes
+    """The hints of the reference blocks, in the order of the old disk."""
+
+
 def make_delta(
     old: int,
     new: int,
@@ -98,8 +118,8 @@ def make_delta(
     level: int = DEFAULT_LEVEL,
     jobs: int,
     progress: Progress,
-) -> DeltaIndex | None:
-    """Write the data blob of a delta to ``sink`` and return its index; None where the old disk has every block.
+) -> MadeDelta | None:
+    """Write the data blob of a delta to ``sink`` and return the rest; None where the old disk has every block.
 
     Args:
         old: descriptor of the plain old disk.
@@ -112,18 +132,27 @@ def make_delta(
         progress: told of the work.
 
     Raises:
-        ContentError: ``new`` is not what ``toc`` says, or the disks are too different and too large.
+        ContentError: ``new`` is not what ``toc`` says, or the disks are too large, or too different and large.
         StorageError: one of them cannot be read.
     """
+    if max(source.size, toc.disk.size) > MAX_DISK:
+        raise ContentError(f"a delta is between disks of {MAX_DISK >> 40} TiB at most")
     with progress.task("comparing the disks", 2 * stored_bytes(old) + toc.data_bytes) as task:
-        known = _all_blocks(old, task)
-        fresh, ordinals, gone = _new_blocks(new, toc, known, task)
-        if not len(fresh):
+        every = scan(old, None, task)
+        known = _Blocks.of(old, every).part(_first_of_each(every.hints))
+        hints, numbers = _data_blocks(new, toc, task)
+        ordinals = _first_of_each(hints)
+        ordinals = ordinals[~np.isin(hints[ordinals], known.hints)]
+        if not len(ordinals):
             return None
+        fresh = _Blocks(new, hints[ordinals], numbers[ordinals])
+        blocks = Map.between(every, hints, ordinals)
         segments = [slice(at, at + SEGMENT_BLOCKS) for at in range(0, len(fresh), SEGMENT_BLOCKS)]
-        chosen = _choose(known, gone, fresh, segments, task)
+        chosen = _choose(known, ~np.isin(known.hints, hints), fresh, segments, task)
     used = np.unique(np.concatenate(chosen))
     pairs = ((known.part(each), fresh.part(part)) for each, part in zip(chosen, segments, strict=True))
+    if 8 * len(used) > MAX_HINTS_BYTES:
+        raise _useless()
     with progress.task("compressing what is new", len(fresh) * BLOCK) as task:
         compressed = _compress(pairs, sink, level, jobs, task)
     index = DeltaIndex(
@@ -132,22 +161,16 @@ def make_delta(
         np.array(compressed, np.uint32),
         Runs.of([np.searchsorted(used, each) for each in chosen], restart=True),
         Runs.of([ordinals[part] for part in segments], restart=False),
-        known.hints[used],
+        Runs.of([known.numbers[used]], restart=True),
+        blocks,
     )
     if len(index.encode()) > MAX_INDEX_BYTES:
-        raise ContentError("the disks are so large and so different that a delta between them is of no use")
-    return index
+        raise _useless()
+    return MadeDelta(index, known.hints[used].astype("<u8").tobytes())
 
 
-def _all_blocks(fd: int, task: Task) -> _Blocks:
-    hints, numbers = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
-    for start, data in _stored(fd, task):
-        hashes = hash_blocks(memoryview(data)).astype(np.uint64)
-        hints.append(hashes)
-        numbers.append(start // BLOCK + np.arange(len(hashes)))
-    every, places = np.concatenate(hints), np.concatenate(numbers)
-    first = _first_of_each(every)
-    return _Blocks(fd, every[first], places[first])
+def _useless() -> ContentError:
+    return ContentError("the disks are so large and so different that a delta between them is of no use")
 
 
 def _first_of_each(hints: Hashes) -> Numbers:
@@ -157,11 +180,8 @@ def _first_of_each(hints: Hashes) -> Numbers:
     return stored
 
 
-def _new_blocks(fd: int, toc: Toc, known: _Blocks, task: Task) -> tuple[_Blocks, Numbers, Flags]:
-    """Return the new disk's blocks that the old one lacks, and their numbers among its data blocks.
-
-    And, of each ``known`` block, whether it is gone from the new disk.
-    """
+def _data_blocks(fd: int, toc: Toc, task: Task) -> tuple[Hashes, Numbers]:
+    """Return the hints of the new disk's data blocks, in order, and their numbers on the disk."""
     hints, numbers = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     for frame in np.flatnonzero(toc.kinds == Kind.DATA).tolist():
         plain = read_seed(fd, int(toc.disk_offsets[frame]), toc.plain_size(frame))
@@ -173,10 +193,7 @@ def _new_blocks(fd: int, toc: Toc, known: _Blocks, task: Task) -> tuple[_Blocks,
         hints.append(hash_blocks(memoryview(plain)).astype(np.uint64))
         numbers.append(int(toc.disk_offsets[frame]) // BLOCK + np.arange(block_count(len(plain))))
         task.advance(len(plain))
-    every, places = np.concatenate(hints), np.concatenate(numbers)
-    ordinals = _first_of_each(every)
-    ordinals = ordinals[~np.isin(every[ordinals], known.hints)]
-    return _Blocks(fd, every[ordinals], places[ordinals]), ordinals, ~np.isin(known.hints, every)
+    return np.concatenate(hints), np.concatenate(numbers)
 
 
 def _choose(known: _Blocks, gone: Flags, fresh: _Blocks, segments: Sequence[slice], task: Task) -> list[Numbers]:
@@ -276,12 +293,3 @@ def compress_segment(plain: bytes, reference: bytes, level: int) -> bytes:
     )
     dictionary = zstandard.ZstdCompressionDict(reference, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
     return zstandard.ZstdCompressor(dict_data=dictionary, compression_params=parameters).compress(plain)
-
-
-def _stored(fd: int, task: Task) -> Iterator[tuple[int, bytes]]:
-    """Yield the stored parts of a file with their offsets."""
-    for extent in data_extents(fd, os.fstat(fd).st_size):
-        for start in range(extent.offset, extent.end, _STEP):
-            data = read_seed(fd, start, min(_STEP, extent.end - start))
-            yield start, data
-            task.advance(len(data))

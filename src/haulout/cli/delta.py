@@ -121,6 +121,7 @@ def essence(result: DeltaResult) -> dict[str, Any]:
         "blob": _sized(result.blob),
         "index": _sized(result.index),
         "data": _sized(result.data),
+        "hints": _sized(result.hints),
         "new": result.new,
         "segments": result.segments,
     }

@@ -121,6 +121,7 @@ class _Made:
             manifest=offer.manifest if offer else None,
             index=SizedDigest(offer.index.digest, offer.index.size) if offer else None,
             data=SizedDigest(offer.data.digest, offer.data.size) if offer else None,
+            hints=SizedDigest(offer.hints.digest, offer.hints.size) if offer and offer.hints else None,
             new=index.new_blocks * BLOCK if index else 0,
             segments=len(index.segments) if index else 0,
             status=self.status,
@@ -182,7 +183,7 @@ class _Delta:
                 except (ContentError, NotFoundError) as error:
                     self._progress.note(f"the delta attached already is of no use ({error}): making another")
                     continue
-                if store.has_blob(offer.data):
+                if all(store.has_blob(blob) for blob in (offer.hints, offer.data) if blob is not None):
                     return _Made(source, toc.disk, offer, index, "present")
         return None
 
@@ -214,19 +215,23 @@ class _Delta:
 
     def _push(self, store: Store, old: Path, new: Path, source: SizedDigest, found: ResolvedDisk, toc: Toc) -> _Made:
         with _opened(old) as old_fd, _opened(new) as new_fd, store.ingest() as sink:
-            index = make_delta(
+            made = make_delta(
                 old_fd, new_fd, source, toc, sink, level=self._level, jobs=self._jobs, progress=self._progress
             )
-            if index is None:
+            if made is None:
                 return _Made(source, toc.disk, None, None, "needless")
-            with self._progress.task("uploading the delta", index.data_size) as task:
+            with self._progress.task("uploading the delta", made.index.data_size) as task:
                 data = sink.commit(mediatype.DELTA_DATA, task)
-        encoded = index.encode()
-        index_blob = Descriptor.of(mediatype.DELTA_INDEX, encoded)
-        store.push_blob(index_blob, lambda: io.BytesIO(encoded))
+        encoded = made.index.encode()
+        index, hints = Descriptor.of(mediatype.DELTA_INDEX, encoded), None
+        store.push_blob(index, lambda: io.BytesIO(encoded))
+        # Not every registry takes an empty blob.
+        if made.hints:
+            hints = Descriptor.of(mediatype.DELTA_HINTS, made.hints)
+            store.push_blob(hints, lambda: io.BytesIO(made.hints))
         store.push_blob(EMPTY, lambda: io.BytesIO(b"{}"))
         manifest = empty_config_manifest(
-            (index_blob, data),
+            (index, data) if hints is None else (index, hints, data),
             artifact_type=mediatype.DELTA_ARTIFACT,
             subject=found.stored.descriptor.bare(),
             annotations={keys.DELTA_FROM: str(source)},
@@ -234,7 +239,7 @@ class _Delta:
         attached = {entry.digest for entry in store.referrers(found.digest, mediatype.DELTA_ARTIFACT)}
         digest = put_manifest(store, manifest.to_bytes(), manifest.media_type).digest
         status: Literal["pushed", "present"] = "present" if digest in attached else "pushed"
-        return _Made(source, toc.disk, OfferedDelta(digest, source, index_blob, data), index, status)
+        return _Made(source, toc.disk, OfferedDelta(digest, source, index, hints, data), made.index, status)
 
     @contextmanager
     def _open(self, reference: Reference, *, push: bool = False) -> Iterator[Store]:

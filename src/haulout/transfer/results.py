@@ -137,6 +137,8 @@ class DeltaResult:
     """Digest of the delta's manifest; None where none is needed."""
     index: SizedDigest | None
     data: SizedDigest | None
+    hints: SizedDigest | None
+    """Fetched as well where the old disk is not here as it was published; None where it needs no old blocks."""
     new: int
     """Plain bytes that the delta gives."""
     segments: int

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from haulout.chunked.blocks import BLOCK
-from haulout.chunked.delta_expand import usable_segments
-from haulout.chunked.plan import HINT_BYTES
 from haulout.errors import HauloutError
-from haulout.transfer.fetching.deltas import load_index, offered
+from haulout.transfer.fetching.deltas import load_hints, load_index, offered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from haulout.chunked.blocks import Hashes, Mask
+    from haulout.chunked.blocks import Hashes
     from haulout.chunked.delta import DeltaIndex
     from haulout.chunked.toc import Toc
     from haulout.oci import SizedDigest
@@ -36,16 +34,34 @@ _BARGAIN: Final = 0.9
 """A delta that is not smaller by a tenth than what it replaces is not worth its requests."""
 
 
+@dataclass(eq=False, slots=True)
+class LoadedDelta:
+    """A delta whose index is here, and, where they were needed, its hints."""
+
+    offer: OfferedDelta
+    index: DeltaIndex
+    hints: Hashes | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class DeltaPlan:
     """A delta to be used."""
 
-    offer: OfferedDelta
-    index: DeltaIndex
+    delta: LoadedDelta
     segments: tuple[int, ...]
     """Those that give blocks which are missing, and whose old blocks are here."""
     covered: frozenset[int]
     """Frames that can be rebuilt with what the segments give."""
+
+    @property
+    def offer(self) -> OfferedDelta:
+        """How its manifest describes it."""
+        return self.delta.offer
+
+    @property
+    def index(self) -> DeltaIndex:
+        """What is in it."""
+        return self.delta.index
 
     @property
     def size(self) -> int:
@@ -91,7 +107,8 @@ class DeltaChoice:
         self._known = {seed.toc.disk for seed in seeds if seed.toc is not None}
         self._progress = progress
         self._enabled = enabled
-        self._loaded: list[tuple[OfferedDelta, DeltaIndex]] = []
+        self.loaded: list[LoadedDelta] = []
+        """Those whose indexes are here."""
 
     def load(self, frames: list[int]) -> None:
         """Ask for deltas that promise to be cheaper than ``frames``, and fetch their indexes."""
@@ -102,13 +119,26 @@ class DeltaChoice:
             except HauloutError as error:
                 self._progress.note(f"published deltas cannot be read ({error}): doing without")
 
+    def load_hints(self, frames: list[int]) -> None:
+        """Fetch the hints of those deltas that promise to be cheaper than ``frames``, hints included."""
+        size = int(self._toc.compressed[frames].sum(dtype=np.uint64))
+        for delta in self.loaded:
+            hints = delta.offer.hints.size if delta.offer.hints is not None else 0
+            if delta.offer.data.size + hints >= _BARGAIN * size:
+                continue
+            try:
+                delta.hints = load_hints(self._blobs, delta.offer)
+            except HauloutError as error:
+                self._progress.note(f"the delta {delta.offer.manifest.short} is of no use: {error}")
+
     def reference_hints(self) -> Hashes:
-        """Return the hints of the old blocks that the deltas need."""
-        return np.concatenate([np.empty(0, np.uint64), *(index.reference_hints for _, index in self._loaded)])
+        """Return the hints of the old blocks that the deltas need, as far as they are here."""
+        hints = (delta.hints for delta in self.loaded if delta.hints is not None)
+        return np.concatenate([np.empty(0, np.uint64), *hints])
 
     def sources(self) -> set[SizedDigest]:
         """Return the plain disks whose blocks the deltas need."""
-        return {offer.source for offer, _ in self._loaded}
+        return {delta.offer.source for delta in self.loaded}
 
     def _load(self, size: int) -> None:
         offers = [
@@ -124,29 +154,11 @@ class DeltaChoice:
         known = [each for each in offers if each.source in self._known]
         for offer in known or offers[:_MOST_TRIED]:
             try:
-                self._loaded.append((offer, load_index(self._blobs, offer, self._toc)))
+                self.loaded.append(LoadedDelta(offer, load_index(self._blobs, offer, self._toc)))
             except HauloutError as error:
                 self._progress.note(f"the delta {offer.manifest.short} is of no use: {error}")
 
     def plan(self, reuse: Reuse) -> list[DeltaPlan]:
         """Return what each delta would do for what ``reuse`` lacks; none that does nothing."""
-        plans = [self._plan(offer, index, reuse) for offer, index in self._loaded] if reuse.missing else []
+        plans = [DeltaPlan(delta, *reuse.found.served(delta)) for delta in self.loaded] if reuse.missing else []
         return [plan for plan in plans if plan.covered]
-
-    def _plan(self, offer: OfferedDelta, index: DeltaIndex, reuse: Reuse) -> DeltaPlan:
-        lacking: Mask = np.zeros(self._toc.hints.size // HINT_BYTES, dtype=np.bool_)
-        own = {frame: self._first_block(frame) + blocks for frame, blocks in reuse.lacking.items()}
-        for blocks in own.values():
-            lacking[blocks] = True
-        given: Mask = np.zeros(len(lacking), dtype=np.bool_)
-        segments: list[int] = []
-        for number in usable_segments(index, reuse.index):
-            blocks = index.blocks_of(number)
-            if lacking[blocks].any():
-                segments.append(number)
-                given[blocks] = True
-        covered = frozenset(frame for frame, blocks in own.items() if given[blocks].all())
-        return DeltaPlan(offer, index, tuple(segments), covered)
-
-    def _first_block(self, frame: int) -> int:
-        return int(self._toc.hint_offsets[frame]) // HINT_BYTES

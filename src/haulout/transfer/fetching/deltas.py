@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from haulout.chunked.delta import MAX_INDEX_BYTES, DeltaIndex
+import numpy as np
+
+from haulout.chunked.delta import MAX_HINTS_BYTES, MAX_INDEX_BYTES, DeltaIndex
 from haulout.chunked.plan import HINT_BYTES
 from haulout.content.verify import read_blob
 from haulout.errors import ContentError, InvalidDelta, NotFoundError
@@ -15,6 +17,7 @@ from haulout.oci import annotations as keys
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from haulout.chunked.blocks import Hashes
     from haulout.chunked.toc import Toc
     from haulout.content.ports import BlobReader, Store
     from haulout.oci import Descriptor, Digest
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 _MOST_LISTED: Final = 64
 _MOST_READ: Final = 8
 """Manifests of deltas read for one disk; each is a request."""
+_LAYERS: Final = (
+    [mediatype.DELTA_INDEX, mediatype.DELTA_HINTS, mediatype.DELTA_DATA],
+    [mediatype.DELTA_INDEX, mediatype.DELTA_DATA],
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +40,13 @@ class OfferedDelta:
     source: SizedDigest
     """The plain disk it starts from."""
     index: Descriptor
+    hints: Descriptor | None
+    """Of the reference blocks; None where it refers to none."""
     data: Descriptor
 
     @property
     def size(self) -> int:
-        """Bytes to fetch for all of it."""
+        """Bytes to fetch for all of it, where the old disk is as it was published."""
         return self.index.size + self.data.size
 
 
@@ -76,9 +85,23 @@ def load_index(blobs: BlobReader, delta: OfferedDelta, toc: Toc) -> DeltaIndex:
         raise InvalidDelta("the delta is between other disks than its manifest says")
     if index.data_size != delta.data.size:
         raise InvalidDelta(f"the delta's segments fill {index.data_size} bytes of a blob of {delta.data.size}")
-    if index.end > toc.hints.size // HINT_BYTES:
-        raise InvalidDelta("the delta gives blocks that its disk does not have")
+    if index.data_blocks != toc.hints.size // HINT_BYTES:
+        raise InvalidDelta("the delta's blocks and its map do not make up its disk")
+    if (delta.hints.size if delta.hints is not None else 0) != index.old.total * HINT_BYTES:
+        raise InvalidDelta("the delta's hints are not those of its old blocks")
     return index
+
+
+def load_hints(blobs: BlobReader, delta: OfferedDelta) -> Hashes:
+    """Fetch the hints of a delta's reference blocks, in the order of the old disk.
+
+    Raises:
+        NotFoundError: they are not there.
+        ContentError: they are not what the manifest's digest pins.
+    """
+    if delta.hints is None:
+        return np.empty(0, np.uint64)
+    return np.frombuffer(read_blob(blobs, delta.hints, MAX_HINTS_BYTES, "the hints of a delta"), "<u8")
 
 
 def _read(store: Store, digest: Digest, found: ResolvedDisk) -> OfferedDelta | None:
@@ -91,9 +114,10 @@ def _read(store: Store, digest: Digest, found: ResolvedDisk) -> OfferedDelta | N
         source = SizedDigest.parse(manifest.annotations.get(keys.DELTA_FROM, ""), keys.DELTA_FROM)
     except (ContentError, NotFoundError):
         return None
-    if [layer.media_type for layer in manifest.layers] != [mediatype.DELTA_INDEX, mediatype.DELTA_DATA]:
+    if [layer.media_type for layer in manifest.layers] not in _LAYERS:
         return None
-    index, data = manifest.layers
-    if index.size > MAX_INDEX_BYTES or index.size + data.size > found.layer.size:
+    index, *hints, data = manifest.layers
+    offer = OfferedDelta(digest, source, index, hints[0] if hints else None, data)
+    if offer.index.size > MAX_INDEX_BYTES or offer.size > found.layer.size:
         return None
-    return OfferedDelta(digest, source, index, data)
+    return offer

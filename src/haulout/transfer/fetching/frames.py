@@ -33,7 +33,7 @@ from haulout.transfer.target import storage_errors
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from haulout.chunked.blocks import Hashes, Mask
+    from haulout.chunked.blocks import Mask
     from haulout.chunked.plan import Slice
     from haulout.chunked.toc import Toc
     from haulout.progress import Progress
@@ -193,14 +193,15 @@ class FramePull:
             spare = stack.enter_context(file).fileno()
         # Cloning what was just written would wait for it to reach the storage.
         rebuilder.add_seed(spare)
-        growth = Growth(reuse, len(self._seeds))
+        growth = Growth(reuse.found, len(self._seeds))
 
-        def made(offset: int, hints: Hashes) -> None:
-            rebuilding.add(growth.add(offset // BLOCK, hints), growth.pieces)
+        def made(segment: int, offset: int, plain: bytes) -> None:
+            names = reuse.found.names_of(delta.delta, segment, plain)
+            rebuilding.add(growth.add(offset // BLOCK, names), growth.pieces)
 
         try:
             with self._progress.task("pulling a delta", delta.size) as task:
-                what = (delta.index, delta.segments, self._blobs, delta.offer.data, reuse.index)
+                what = (delta.index, delta.segments, self._blobs, delta.offer.data, reuse.found.reference(delta.delta))
                 expand(*what, [seed.fd for seed in self._seeds], spare, task, jobs=_PROCESSORS, made=made)
         except StorageError:
             raise

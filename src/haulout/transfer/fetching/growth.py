@@ -12,47 +12,49 @@ from haulout.chunked.seeds import MISSING, join_blocks
 if TYPE_CHECKING:
     from haulout.chunked.blocks import Hashes
     from haulout.chunked.seeds import Numbers, Piece
-    from haulout.transfer.fetching.reuse import Reuse
+    from haulout.transfer.fetching.reuse import Found
 
 
 class Growth:
     """The frames that lack blocks, and how many each lacks still. Safe to use from several threads.
 
+    Blocks have names: numbers that say which of the lacking blocks one is (:class:`reuse.Found`).
+
     Args:
-        reuse: what the other seeds give.
+        found: what the other seeds give.
         seed: the number of the file that the delta's blocks are written to.
     """
 
-    def __init__(self, reuse: Reuse, seed: int) -> None:
-        self._reuse = reuse
+    def __init__(self, found: Found, seed: int) -> None:
+        self._found = found
         self._seed = seed
         self._lock = threading.Lock()
-        self._frames = list(reuse.lacking)
-        every = [reuse.lacking_hints(frame) for frame in self._frames]
-        self._hints, which = np.unique(np.concatenate([np.empty(0, np.uint64), *every]), return_inverse=True)
+        self._frames = list(found.lacking)
+        every = [found.names(frame) for frame in self._frames]
+        self._names, which = np.unique(np.concatenate([np.empty(0, np.uint64), *every]), return_inverse=True)
         rows = np.repeat(np.arange(len(every)), [len(each) for each in every])
-        # Each frame waits once for each hint, however often it has it.
+        # Each frame waits once for each block, however often it has it.
         pairs = np.unique(np.stack([which, rows], axis=1).reshape(-1, 2), axis=0)
         self._waited_for, self._waiting = pairs[:, 0], pairs[:, 1]
         self._left = np.bincount(self._waiting, minlength=len(every))
-        self._places: Numbers = np.full(len(self._hints), MISSING, dtype=np.int64)
+        self._places: Numbers = np.full(len(self._names), MISSING, dtype=np.int64)
         self.complete: set[int] = set()
         """Frames whose blocks are all here."""
 
-    def add(self, first: int, hints: Hashes) -> list[int]:
+    def add(self, first: int, names: Hashes) -> list[int]:
         """Take note of blocks that were written, and return the frames that are complete now.
 
         Args:
             first: the number of the first of them in the file.
-            hints: of the blocks, as they came out.
+            names: of the blocks, as they came out.
         """
-        if not len(self._hints):
+        if not len(self._names):
             return []
-        at = np.minimum(np.searchsorted(self._hints, hints), len(self._hints) - 1)
-        hits = np.flatnonzero(self._hints[at] == hints)
+        at = np.minimum(np.searchsorted(self._names, names), len(self._names) - 1)
+        hits = np.flatnonzero(self._names[at] == names)
         with self._lock:
             hits = hits[self._places[at[hits]] == MISSING]
-            fresh = np.zeros(len(self._hints), dtype=np.bool_)
+            fresh = np.zeros(len(self._names), dtype=np.bool_)
             fresh[at[hits]] = True
             self._places[at[hits]] = first + hits
             served = np.bincount(self._waiting[fresh[self._waited_for]], minlength=len(self._frames))
@@ -63,8 +65,8 @@ class Growth:
 
     def pieces(self, frame: int) -> list[Piece]:
         """Return the pieces of one of the frames that are complete."""
-        seeds, numbers = self._reuse.blocks(frame)
-        lacking = self._reuse.lacking[frame]
-        at = np.searchsorted(self._hints, self._reuse.lacking_hints(frame))
+        seeds, numbers = self._found.blocks(frame)
+        lacking = self._found.lacking[frame]
+        at = np.searchsorted(self._names, self._found.names(frame))
         seeds[lacking], numbers[lacking] = self._seed, self._places[at]
         return join_blocks(seeds, numbers)

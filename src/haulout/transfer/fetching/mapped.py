@@ -1,0 +1,156 @@
+"""Blocks found by the map of a published delta, in a file that holds the old disk as it was published."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
+
+from haulout.chunked.blocks import BLOCK
+from haulout.chunked.delta_map import Source
+from haulout.chunked.plan import HINT_BYTES
+from haulout.chunked.seeds import MISSING, ZEROS, join_blocks, read_pieces
+from haulout.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from haulout.chunked.blocks import Hashes
+    from haulout.chunked.delta_map import Kinds
+    from haulout.chunked.seeds import Numbers, Piece, SeedNumbers
+    from haulout.chunked.toc import Toc
+    from haulout.transfer.fetching.choice import LoadedDelta
+    from haulout.transfer.fetching.seeds import Seed
+
+_SAMPLE: Final = 32
+_LEAST_SAMPLE: Final = 4
+_MOST_WRONG: Final = 4
+"""One of so many frames of the sample may be wrong: a machine that was booted has written to its disk."""
+
+
+class Mapped:
+    """What one seed holds of some frames, by the map of a delta; a :class:`reuse.Found`.
+
+    The name of a block that is lacking is its number among the new blocks of the delta.
+
+    Args:
+        toc: of the disk that is pulled.
+        frames: those looked for, ascending.
+        delta: to that disk.
+        seed: the number of the seed that is laid out as the delta's old disk.
+        seeds: how many there are.
+    """
+
+    def __init__(self, toc: Toc, frames: Sequence[int], delta: LoadedDelta, seed: int, seeds: int) -> None:
+        self._toc = toc
+        self._delta = delta
+        self._seed = seed
+        self._seeds = seeds
+        wanted = np.asarray(frames, dtype=np.int64)
+        self._old = _blocks_of(toc, wanted, delta, Source.OLD)
+        new = _blocks_of(toc, wanted, delta, Source.NEW)
+        self.complete = frozenset(wanted[new == 0].tolist())
+        self._old = self._old[new == 0]
+        lacking = wanted[new > 0].tolist()
+        self.lacking: dict[int, Numbers] = {f: np.flatnonzero(self._part(f)[0] == Source.NEW) for f in lacking}
+
+    @classmethod
+    def find(
+        cls,
+        toc: Toc,
+        frames: Sequence[int],
+        deltas: Sequence[LoadedDelta],
+        seeds: Sequence[Seed],
+        numbers: Sequence[int],
+    ) -> Self | None:
+        """Look for a seed that is laid out as the old disk of one of ``deltas``; None where there is none.
+
+        A note says so, or a few frames that the map says are made of old blocks: nothing is fetched for it.
+
+        Args:
+            toc: of the disk that is pulled.
+            frames: those looked for, ascending.
+            deltas: whose indexes are here.
+            seeds: all there are.
+            numbers: which of them may be read for it.
+        """
+        for delta in deltas:
+            for number, seed in enumerate(seeds):
+                if seed.toc is not None and seed.toc.disk == delta.offer.source:
+                    return cls(toc, frames, delta, number, len(seeds))
+        for delta in deltas:
+            sample = _sample(toc, frames, delta)
+            for number in numbers:
+                if seeds[number].toc is None and len(sample) >= _LEAST_SAMPLE:
+                    mapped = cls(toc, sample, delta, number, len(seeds))
+                    wrong = sum(not mapped._is_right(frame, seeds[number]) for frame in sample)
+                    if wrong * _MOST_WRONG <= len(sample):
+                        return cls(toc, frames, delta, number, len(seeds))
+        return None
+
+    def blocks(self, frame: int) -> tuple[SeedNumbers, Numbers]:
+        """Return the seed of each block of a frame, and its number there."""
+        sources, numbers = self._part(frame)
+        seeds = np.array([self._seed, ZEROS, MISSING], np.int16)[sources]
+        # Zeros are numbered on, whatever lies before them.
+        return seeds, np.where(sources == Source.ZEROS, np.arange(len(numbers)), numbers)
+
+    def names(self, frame: int) -> Hashes:
+        """Return which new blocks of the delta a frame lacks."""
+        return self._part(frame)[1][self.lacking[frame]].astype(np.uint64)
+
+    def shares(self) -> list[int]:
+        """Return the bytes each seed gives to the complete frames."""
+        return [int(self._old.sum()) * BLOCK if number == self._seed else 0 for number in range(self._seeds)]
+
+    def served(self, delta: LoadedDelta) -> tuple[tuple[int, ...], frozenset[int]]:
+        """Return the segments that give blocks which are lacking, and the frames they complete."""
+        if delta is not self._delta or not self.lacking:
+            return (), frozenset()
+        names = np.concatenate([self.names(frame) for frame in self.lacking]).astype(np.int64)
+        segments = np.unique(np.searchsorted(delta.index.segment_edges, names, side="right") - 1)
+        return tuple(segments.tolist()), frozenset(self.lacking)
+
+    def reference(self, delta: LoadedDelta) -> Callable[[int], Sequence[Piece]]:
+        """Return what gives the pieces of a segment's reference."""
+        index = delta.index
+
+        def pieces(segment: int) -> list[Piece]:
+            numbers = index.reference[index.reference_of(segment)]
+            return join_blocks(np.full(len(numbers), self._seed, np.int16), numbers)
+
+        return pieces
+
+    @staticmethod
+    def names_of(delta: LoadedDelta, segment: int, _plain: bytes) -> Hashes:
+        """Return the numbers of new blocks."""
+        first, stop = delta.index.segment_edges[segment : segment + 2].tolist()
+        return np.arange(first, stop, dtype=np.uint64)
+
+    def _part(self, frame: int) -> tuple[Kinds, Numbers]:
+        first, stop = self._toc.hint_offsets[frame : frame + 2].tolist()
+        return self._delta.index.tiles.part(first // HINT_BYTES, stop // HINT_BYTES)
+
+    def _is_right(self, frame: int, seed: Seed) -> bool:
+        seeds, numbers = self.blocks(frame)
+        try:
+            plain = read_pieces(
+                join_blocks(np.where(seeds == ZEROS, ZEROS, 0), numbers), [seed.fd], self._toc.plain_size(frame)
+            )
+        except StorageError:
+            return False
+        return bool(hashlib.sha256(plain).digest() == self._toc.sha256[frame].tobytes())
+
+
+def _sample(toc: Toc, frames: Sequence[int], delta: LoadedDelta) -> list[int]:
+    """Choose frames, spread over the disk, that the map says are made of old blocks and zeros alone."""
+    wanted = np.asarray(frames, dtype=np.int64)
+    whole = wanted[(_blocks_of(toc, wanted, delta, Source.NEW) == 0) & (_blocks_of(toc, wanted, delta, Source.OLD) > 0)]
+    return whole[np.unique(np.linspace(0, len(whole) - 1, _SAMPLE).astype(np.int64))].tolist() if len(whole) else []
+
+
+def _blocks_of(toc: Toc, frames: Numbers, delta: LoadedDelta, source: Source) -> Numbers:
+    """Return how many blocks of each of ``frames`` the map takes from ``source``."""
+    counts = delta.index.tiles.count(source, (toc.hint_offsets // HINT_BYTES).astype(np.int64))
+    return np.diff(counts)[frames]

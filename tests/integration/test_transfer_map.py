@@ -1,0 +1,280 @@
+"""Updates by the map of a published delta: neither hints nor a search, and nothing wrong from a map that lies."""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+from tests.deltas import delta_between, toc_of
+from tests.disks import MIB, leftovers, noise, qcow2_disk, raw_disk, sha256
+from tests.servers import docker_registry, needs
+
+from haulout.chunked.blocks import BLOCK
+from haulout.chunked.delta_map import Map, Source
+from haulout.disk import DiskType
+from haulout.oci import EMPTY, Architecture, Descriptor, empty_config_manifest, mediatype, parse_reference
+from haulout.oci import annotations as keys
+from haulout.progress import NullProgress
+from haulout.registry import ConnectionOptions
+from haulout.resolve import DiskQuery
+from haulout.resolve import resolve as find
+from haulout.transfer.delta import delta
+from haulout.transfer.fetching.deltas import load_index, offered
+from haulout.transfer.fetching.toc import load_toc
+from haulout.transfer.pull import pull
+from haulout.transfer.push import DiskSource, push
+from haulout.transfer.stores import open_store
+
+pytestmark = [pytest.mark.tools, pytest.mark.usefixtures("own_places"), needs("docker-registry")]
+X86 = Architecture.X86_64
+END = b"the end of a disk that ends within a block"
+
+
+class Telling(NullProgress):
+    """Keeps the names of all tasks."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.notes: list[str] = []
+
+    def task(self, name, total, **_):
+        self.names.append(name)
+        return super().task(name, total)
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture(scope="module")
+def disks(tmp_path_factory):
+    """Two versions: 2 MiB shifted by a few bytes, a MiB in another place, new things that occur twice, another end."""
+    folder = tmp_path_factory.mktemp("disks")
+    old, new = raw_disk(folder / "old.raw", data_mib=24), folder / "new.raw"
+    data = bytearray(old.read_bytes())
+    part = data[2 * MIB : 4 * MIB - 100]
+    for number in range(10):
+        part[number * 190_000 : number * 190_000] = b"inserted %d" % number
+    data[2 * MIB : 4 * MIB] = part[: 2 * MIB]
+    data[40 * MIB : 41 * MIB] = data[6 * MIB : 7 * MIB]
+    data[14 * MIB : 14 * MIB + 8 * BLOCK] = data[44 * MIB : 44 * MIB + 8 * BLOCK] = noise("twice", 8 * BLOCK)
+    new.write_bytes(bytes(data) + END)
+    return old, new
+
+
+class Place:
+    """A registry with both versions and a delta."""
+
+    def __init__(self, server, disks):
+        self.server = server
+        for tag, disk in zip("12", disks, strict=True):
+            push(self.reference(tag), [DiskSource(disk, X86)])
+        options = {"architecture": X86, "disk_type": DiskType.APPLEHV, "old_file": disks[0], "new_file": disks[1]}
+        self.made = delta(self.reference("1"), self.reference("2"), **options)
+        with open_store(self.reference("2"), ConnectionOptions(), NullProgress()) as store:
+            self.found = find(store, self.reference("2"), DiskQuery(X86, None))
+            toc = load_toc(store, self.found, NullProgress())
+            (self.offer,) = offered(store, self.found, toc)
+            self.index = load_index(store, self.offer, toc)
+            self.hints = str(toc.hints.digest)
+
+    def reference(self, tag):
+        return parse_reference(f"{self.server.host}/team/machine:{tag}")
+
+    def get(self, tag, output, **options):
+        return pull(self.reference(tag), architecture=X86, output=output, **options)
+
+    def asked_for_hints(self):
+        """How often the hints of the new disk and those of the delta were asked for."""
+        digests = (self.hints, str(self.offer.hints.digest))
+        return tuple(self.server.count("GET", f"/blobs/{digest}") for digest in digests)
+
+    def lie(self, index):
+        """Attach the same delta with another index, so that it is the one a reader takes."""
+        with open_store(self.reference("2"), ConnectionOptions(), NullProgress(), push=True) as store:
+            blobs = []
+            for blob in (self.offer.hints, self.offer.data):
+                with store.open_blob(blob) as stream:
+                    blobs.append(stream.read(blob.size))
+            attach(store, self.found, index, *blobs)
+        assert len(index.encode()) < self.offer.index.size, "of several deltas from one disk, the smallest is read"
+
+
+def attach(store, found, index, hints, data):
+    """Attach a delta to a disk."""
+    contents = {mediatype.DELTA_INDEX: index.encode(), mediatype.DELTA_HINTS: hints, mediatype.DELTA_DATA: data}
+    layers = tuple(Descriptor.of(kind, content) for kind, content in contents.items() if content)
+    for layer in layers:
+        store.push_blob(layer, partial(io.BytesIO, contents[layer.media_type]))
+    store.push_blob(EMPTY, lambda: io.BytesIO(b"{}"))
+    manifest = empty_config_manifest(
+        layers,
+        artifact_type=mediatype.DELTA_ARTIFACT,
+        subject=found.stored.descriptor.bare(),
+        annotations={keys.DELTA_FROM: str(index.source)},
+    )
+    store.push_manifest(manifest.to_bytes(), manifest.media_type)
+
+
+@pytest.fixture
+def place(tmp_path, disks):
+    with docker_registry(tmp_path) as server:
+        yield Place(server, disks)
+
+
+def booted(path, source, places):
+    """A copy of a disk in which a machine wrote a block in each of ``places``."""
+    data = bytearray(source.read_bytes())
+    for at in places:
+        data[at : at + BLOCK] = noise(f"guest {at}", BLOCK)
+    path.write_bytes(data)
+    return path
+
+
+def test_the_old_disk_as_published_needs_neither_hints_nor_a_search(place, disks, tmp_path):
+    told, before = Telling(), place.server.count()
+    planned = place.get("2", tmp_path / "b.raw", seeds=[disks[0]], find_seeds=False, dry_run=True)
+    assert planned.traffic.requests == place.server.count() - before
+    result = place.get("2", tmp_path / "b.raw", seeds=[disks[0]], find_seeds=False, progress=told)
+    assert sha256(tmp_path / "b.raw") == sha256(disks[1])
+    assert place.asked_for_hints() == (0, 0)
+    assert not [name for name in told.names if name.startswith(("searching", "comparing"))]
+    assert result.moved.delta is not None
+    assert planned.moved.fetched == result.moved.fetched
+    assert (planned.moved.index, planned.moved.delta) == (result.moved.index, result.moved.delta)
+    assert result.traffic.requests <= 8
+    toc = result.moved.index - place.offer.index.size
+    assert result.moved.fetched == toc + place.offer.size
+    # Its index was 8 bytes for each of these old blocks, and as much for the blocks of each changed frame.
+    assert place.offer.index.size < 8 * place.index.old.total / 4
+    assert [use.path for use in result.moved.seeds] == [disks[0]]
+    assert result.moved.seeds[0].size > 20 * MIB
+    assert leftovers(tmp_path) == []
+
+
+def test_an_earlier_pull_needs_neither_hints_nor_a_search(place, disks, tmp_path):
+    place.get("1", tmp_path / "a.raw")
+    told = Telling()
+    result = place.get("2", tmp_path / "b.raw", progress=told)
+    assert sha256(tmp_path / "b.raw") == sha256(disks[1])
+    assert place.asked_for_hints() == (0, 0)
+    assert not [name for name in told.names if name.startswith("searching")]
+    assert result.moved.delta is not None
+    assert result.traffic.requests <= 8
+
+
+def test_a_machine_that_wrote_to_its_disk_costs_the_frames_it_changed(place, disks, tmp_path):
+    """In what stays, in what a segment refers to, and in what was zeros."""
+    seed = booted(tmp_path / "old.raw", disks[0], [3 * MIB, 12 * MIB, 50 * MIB])
+    clean = place.get("2", tmp_path / "a.raw", seeds=[disks[0]], find_seeds=False)
+    told = Telling()
+    result = place.get("2", tmp_path / "b.raw", seeds=[seed], find_seeds=False, progress=told)
+    assert sha256(tmp_path / "b.raw") == sha256(disks[1])
+    assert place.asked_for_hints() == (0, 0)
+    assert any("not in their seeds any more" in note for note in told.notes)
+    assert 1 <= result.moved.ranges <= 4
+    assert result.moved.fetched < clean.moved.fetched + 3 * MIB
+
+
+@needs("qemu-img")
+@pytest.mark.parametrize("layout", ["qcow2", "moved", "rewritten"])
+def test_another_layout_falls_back_to_hints(place, disks, tmp_path, layout):
+    seed = tmp_path / "seed"
+    if layout == "qcow2":
+        qcow2_disk(seed, disks[0])
+    elif layout == "moved":
+        seed.write_bytes(noise("before", 7 * BLOCK) + disks[0].read_bytes())
+    else:
+        booted(seed, disks[0], range(0, 24 * MIB, 64 * BLOCK))
+    result = place.get("2", tmp_path / "b.raw", seeds=[seed], find_seeds=False)
+    assert sha256(tmp_path / "b.raw") == sha256(disks[1])
+    hints, reference = place.asked_for_hints()
+    assert hints >= 1
+    assert reference == 1
+    assert result.moved.fetched < (0.6 if layout == "rewritten" else 0.2) * result.blob.size
+    assert (result.moved.delta is not None) == (layout != "rewritten")
+
+
+def lying(index):
+    """A map that fits the disks and is wrong nearly everywhere: the old disk from its beginning."""
+    total = index.map.total
+    return replace(index, map=Map.of(np.full(total, Source.OLD, np.uint8), np.arange(total)))
+
+
+def test_a_map_that_lies_of_a_file_nobody_knows_is_noticed_before_it_is_used(place, disks, tmp_path):
+    place.lie(lying(place.index))
+    before = place.asked_for_hints()[1]
+    result = place.get("2", tmp_path / "b.raw", seeds=[disks[0]], find_seeds=False)
+    assert sha256(tmp_path / "b.raw") == sha256(disks[1])
+    assert result.moved.fetched < 0.2 * result.blob.size
+    # Frames that are where they were are found without hints; the few others need theirs.
+    assert place.asked_for_hints()[1] == before + 1
+    assert result.moved.delta is not None
+
+
+def test_a_map_that_lies_of_a_known_disk_costs_only_a_fetch(place, disks, tmp_path):
+    place.get("1", tmp_path / "a.raw")
+    place.lie(lying(place.index))
+    result = place.get("2", tmp_path / "b.raw")
+    assert sha256(tmp_path / "b.raw") == sha256(disks[1])
+    assert result.moved.fetched < result.blob.size
+    assert [name for name in leftovers(tmp_path) if "b.raw" in name] == []
+
+
+def test_old_blocks_that_are_wrong_cost_only_a_fetch(place, disks, tmp_path):
+    """The index names other reference blocks than the data was made with."""
+    old = replace(place.index.old, skips=place.index.old.skips * 0, takes=place.index.old.takes[:1] * 0 + 1)
+    old = replace(old, counts=np.array([1], np.uint32), skips=old.skips[:1])
+    old = replace(old, takes=np.array([place.index.old.total], np.uint32))
+    place.lie(replace(place.index, old=old))
+    result = place.get("2", tmp_path / "b.raw", seeds=[disks[0]], find_seeds=False)
+    assert sha256(tmp_path / "b.raw") == sha256(disks[1])
+    assert result.moved.fetched < 0.5 * result.blob.size
+
+
+def test_a_map_serves_ranges_where_they_are_cheaper_than_the_delta(place, tmp_path):
+    """New blocks that resemble nothing are no smaller in a delta than in the disk's blob."""
+    old = raw_disk(tmp_path / "old.raw", data_mib=12)
+    data = bytearray(old.read_bytes())
+    data[4 * MIB : 5 * MIB] = noise("a fix", MIB)
+    (tmp_path / "new.raw").write_bytes(data)
+    push(place.reference("3"), [DiskSource(old, X86)])
+    push(place.reference("4"), [DiskSource(tmp_path / "new.raw", X86)])
+    toc, _ = toc_of(tmp_path, bytes(data))
+    made = delta_between(tmp_path, old.read_bytes(), bytes(data))
+    with open_store(place.reference("4"), ConnectionOptions(), NullProgress(), push=True) as store:
+        found = find(store, place.reference("4"), DiskQuery(X86, None))
+        assert load_toc(store, found, NullProgress()).hints == toc.hints
+        # Compressed badly, as far as the format allows.
+        size = 256 * (BLOCK + 64) + 64
+        index = replace(made.index, compressed=np.array([size], np.uint32))
+        attach(store, found, index, made.reference_hints.tobytes(), bytes(size))
+    told, before = Telling(), place.server.count("GET", "/blobs/")
+    result = place.get("4", tmp_path / "b.raw", seeds=[old], find_seeds=False, progress=told)
+    assert sha256(tmp_path / "b.raw") == sha256(tmp_path / "new.raw")
+    assert result.moved.delta is None
+    assert result.moved.ranges >= 1
+    assert not [name for name in told.names if name.startswith("searching")]
+    # The table, the delta's index, and the ranges.
+    assert place.server.count("GET", "/blobs/") - before == 2 + result.moved.ranges
+    assert MIB < result.moved.fetched < 1.1 * MIB
+
+
+def test_a_seed_cut_short_between_plan_and_use_costs_only_a_fetch(place, disks, tmp_path):
+    seed = booted(tmp_path / "old.raw", disks[0], [])
+
+    class Cutting(Telling):
+        def task(self, name, total, **options):
+            if name == "pulling a delta":
+                with suppress(FileNotFoundError):
+                    os.truncate(seed, 2 * MIB)
+            return super().task(name, total, **options)
+
+    told = Cutting()
+    place.get("2", tmp_path / "b.raw", seeds=[seed], find_seeds=False, progress=told)
+    assert "pulling a delta" in told.names
+    assert sha256(tmp_path / "b.raw") == sha256(disks[1])
