@@ -281,7 +281,8 @@ def test_another_named_file_is_searched_for_what_the_old_disk_lacks(place, disks
 def test_of_two_known_disks_the_smaller_delta_is_taken(place, disks, tmp_path):
     between = tmp_path / "between.raw"
     data = bytearray(disks[1].read_bytes())
-    data[56 * MIB : 58 * MIB] = data[56 * MIB + 7 : 58 * MIB] + b"shifted"
+    for at in range(2 * MIB, 4 * MIB, 32 * BLOCK):
+        data[at + 100] ^= 1
     between.write_bytes(data)
     push(place.reference("between"), [DiskSource(between, X86)])
     delta(place.reference("between"), place.reference("2"), architecture=X86, disk_type=DiskType.APPLEHV)
