@@ -99,7 +99,9 @@ def delta_between(folder: Path, old: bytes, new: bytes, *, level: int = 1, jobs:
     sink = Sink()
     with opened(folder / "old", old) as old_fd, opened(folder / "new", new) as new_fd:
         made = make_delta(old_fd, new_fd, sized(old), toc, sink, level=level, jobs=jobs, progress=NullProgress())
-    return made and Delta(made.index, bytes(sink.data), toc, hints, np.frombuffer(made.hints, "<u8"))
+    if made is None:
+        return None
+    return Delta(made.index, bytes(sink.data), toc, hints, np.frombuffer(made.hints, "<u8"))
 
 
 def expanded(

@@ -78,8 +78,11 @@ class Place:
         with open_store(self.reference("2"), ConnectionOptions(), NullProgress()) as store:
             self.found = find(store, self.reference("2"), DiskQuery(X86, None))
             toc = load_toc(store, self.found, NullProgress())
+            assert toc is not None
             (self.offer,) = offered(store, self.found, toc)
             self.index = load_index(store, self.offer, toc)
+            assert self.offer.hints is not None
+            self.blobs = (self.offer.hints, self.offer.data)
             self.hints = str(toc.hints.digest)
 
     def reference(self, tag):
@@ -90,14 +93,14 @@ class Place:
 
     def asked_for_hints(self):
         """How often the hints of the new disk and those of the delta were asked for."""
-        digests = (self.hints, str(self.offer.hints.digest))
+        digests = (self.hints, self.blobs[0].digest)
         return tuple(self.server.count("GET", f"/blobs/{digest}") for digest in digests)
 
     def lie(self, index):
         """Attach the same delta with another index, so that it is the one a reader takes."""
         with open_store(self.reference("2"), ConnectionOptions(), NullProgress(), push=True) as store:
             blobs = []
-            for blob in (self.offer.hints, self.offer.data):
+            for blob in self.blobs:
                 with store.open_blob(blob) as stream:
                     blobs.append(stream.read(blob.size))
             attach(store, self.found, index, *blobs)
@@ -246,9 +249,12 @@ def test_a_map_serves_ranges_where_they_are_cheaper_than_the_delta(place, tmp_pa
     push(place.reference("4"), [DiskSource(tmp_path / "new.raw", X86)])
     toc, _ = toc_of(tmp_path, bytes(data))
     made = delta_between(tmp_path, old.read_bytes(), bytes(data))
+    assert made is not None
     with open_store(place.reference("4"), ConnectionOptions(), NullProgress(), push=True) as store:
         found = find(store, place.reference("4"), DiskQuery(X86, None))
-        assert load_toc(store, found, NullProgress()).hints == toc.hints
+        loaded = load_toc(store, found, NullProgress())
+        assert loaded is not None
+        assert loaded.hints == toc.hints
         # Compressed badly, as far as the format allows.
         size = 256 * (BLOCK + 64) + 64
         index = replace(made.index, compressed=np.array([size], np.uint32))
@@ -262,6 +268,33 @@ def test_a_map_serves_ranges_where_they_are_cheaper_than_the_delta(place, tmp_pa
     # The table, the delta's index, and the ranges.
     assert place.server.count("GET", "/blobs/") - before == 2 + result.moved.ranges
     assert MIB < result.moved.fetched < 1.1 * MIB
+
+
+def test_another_named_file_is_searched_for_what_the_old_disk_lacks(place, disks, tmp_path):
+    """The old disk as published, and the new one in another format: nothing has to be fetched but hints."""
+    seeds = [disks[0], qcow2_disk(tmp_path / "new.qcow2", disks[1])]
+    result = place.get("2", tmp_path / "b.raw", seeds=seeds, find_seeds=False)
+    assert sha256(tmp_path / "b.raw") == sha256(disks[1])
+    assert (result.moved.delta, result.moved.ranges) == (None, 0)
+
+
+def test_of_two_known_disks_the_smaller_delta_is_taken(place, disks, tmp_path):
+    between = tmp_path / "between.raw"
+    data = bytearray(disks[1].read_bytes())
+    for at in range(2 * MIB, 4 * MIB, 32 * BLOCK):
+        data[at + 100] ^= 1
+    between.write_bytes(data)
+    push(place.reference("between"), [DiskSource(between, X86)])
+    delta(place.reference("between"), place.reference("2"), architecture=X86, disk_type=DiskType.APPLEHV)
+    told = Telling()
+    for tag in ("1", "between"):
+        place.get(tag, tmp_path / f"{tag}.raw", find_seeds=False)
+    result = place.get("2", tmp_path / "b.raw", progress=told)
+    assert sha256(tmp_path / "b.raw") == sha256(disks[1])
+    assert not [name for name in told.names if name.startswith("searching")]
+    assert result.moved.delta is not None
+    assert result.moved.delta.digest != place.made.manifest
+    assert result.moved.delta.size < place.offer.data.size
 
 
 def test_a_seed_cut_short_between_plan_and_use_costs_only_a_fetch(place, disks, tmp_path):

@@ -14,7 +14,7 @@ from haulout.chunked.seeds import MISSING, ZEROS, join_blocks, read_pieces
 from haulout.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from haulout.chunked.blocks import Hashes
     from haulout.chunked.delta_map import Kinds
@@ -66,7 +66,9 @@ class Mapped:
     ) -> Self | None:
         """Look for a seed that is laid out as the old disk of one of ``deltas``; None where there is none.
 
-        A note says so, or a few frames that the map says are made of old blocks: nothing is fetched for it.
+        A note says so, or a few frames that the map says are made of old blocks: nothing is fetched for it. Where new
+        blocks are lacking and the user named another file, there is none either: that file may hold them, and only
+        hints find them.
 
         Args:
             toc: of the disk that is pulled.
@@ -75,19 +77,13 @@ class Mapped:
             seeds: all there are.
             numbers: which of them may be read for it.
         """
-        for delta in deltas:
-            for number, seed in enumerate(seeds):
-                if seed.toc is not None and seed.toc.disk == delta.offer.source:
-                    return cls(toc, frames, delta, number, len(seeds))
-        for delta in deltas:
-            sample = _sample(toc, frames, delta)
-            for number in numbers:
-                if seeds[number].toc is None and len(sample) >= _LEAST_SAMPLE:
-                    mapped = cls(toc, sample, delta, number, len(seeds))
-                    wrong = sum(not mapped._is_right(frame, seeds[number]) for frame in sample)
-                    if wrong * _MOST_WRONG <= len(sample):
-                        return cls(toc, frames, delta, number, len(seeds))
-        return None
+        ordered = sorted(deltas, key=lambda each: each.offer.size)
+        delta, number = next(_candidates(toc, frames, ordered, seeds, numbers), (None, 0))
+        if delta is None:
+            return None
+        mapped = cls(toc, frames, delta, number, len(seeds))
+        others = any(seed.named for seed in [*seeds[:number], *seeds[number + 1 :]])
+        return None if mapped.lacking and others else mapped
 
     def blocks(self, frame: int) -> tuple[SeedNumbers, Numbers]:
         """Return the seed of each block of a frame, and its number there."""
@@ -132,15 +128,37 @@ class Mapped:
         first, stop = self._toc.hint_offsets[frame : frame + 2].tolist()
         return self._delta.index.tiles.part(first // HINT_BYTES, stop // HINT_BYTES)
 
-    def _is_right(self, frame: int, seed: Seed) -> bool:
-        seeds, numbers = self.blocks(frame)
-        try:
-            plain = read_pieces(
-                join_blocks(np.where(seeds == ZEROS, ZEROS, 0), numbers), [seed.fd], self._toc.plain_size(frame)
-            )
-        except StorageError:
-            return False
-        return bool(hashlib.sha256(plain).digest() == self._toc.sha256[frame].tobytes())
+
+def _candidates(
+    toc: Toc,
+    frames: Sequence[int],
+    deltas: Sequence[LoadedDelta],
+    seeds: Sequence[Seed],
+    numbers: Sequence[int],
+) -> Iterator[tuple[LoadedDelta, int]]:
+    """Yield deltas with the number of a seed that is laid out as their old disk: those known by notes first."""
+    for delta in deltas:
+        for number, seed in enumerate(seeds):
+            if seed.toc is not None and seed.toc.disk == delta.offer.source:
+                yield delta, number
+    for delta in deltas:
+        sample = _sample(toc, frames, delta)
+        for number in numbers:
+            if seeds[number].toc is None and len(sample) >= _LEAST_SAMPLE:
+                mapped = Mapped(toc, sample, delta, number, len(seeds))
+                wrong = sum(not _is_right(toc, frame, mapped.blocks(frame), seeds[number]) for frame in sample)
+                if wrong * _MOST_WRONG <= len(sample):
+                    yield delta, number
+
+
+def _is_right(toc: Toc, frame: int, blocks: tuple[SeedNumbers, Numbers], seed: Seed) -> bool:
+    seeds, numbers = blocks
+    pieces = join_blocks(np.where(seeds == ZEROS, ZEROS, 0), numbers)
+    try:
+        plain = read_pieces(pieces, [seed.fd], toc.plain_size(frame))
+    except StorageError:
+        return False
+    return bool(hashlib.sha256(plain).digest() == toc.sha256[frame].tobytes())
 
 
 def _sample(toc: Toc, frames: Sequence[int], delta: LoadedDelta) -> list[int]:
