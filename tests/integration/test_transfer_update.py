@@ -342,7 +342,7 @@ def test_where_the_file_system_can_a_seed_that_is_written_to_gives_what_it_held(
         assert sha256(place / "b.raw") == sha256(disks[1])
         assert result.moved.cloned > 17 * MIB
         assert result.moved.fetched < 0.3 * published
-        assert sorted(os.listdir(place)) == ["a.raw", "b.raw"]
+        assert sorted(path.name for path in place.iterdir()) == ["a.raw", "b.raw"]
 
 
 @needs("mkfs.btrfs", "mount")
