@@ -140,7 +140,7 @@ def rebuilt(toc: Toc, hints: Hashes, *seeds: bytes) -> bytes:
 def laid_out(delta: Delta, old: bytes, fresh: bytes) -> bytes:
     """Put a disk together by the map of a delta alone, from the old disk and the delta's new blocks."""
     data = b""
-    for part in (delta.index.tiles.part(number, number + 1) for number in range(delta.index.data_blocks)):
+    for part in (delta.index.tiles.at(np.arange(number, number + 1)) for number in range(delta.index.data_blocks)):
         (source,), (number,) = (each.tolist() for each in part)
         held = {Source.OLD: old, Source.ZEROS: b"", Source.NEW: fresh}[source]
         data += held[number * BLOCK : (number + 1) * BLOCK].ljust(BLOCK, b"\0")

@@ -146,7 +146,7 @@ def test_a_map_and_the_new_blocks_between_tile_the_disk(blocks):
     def part(first, stop):
         return [
             (kind, 0 if kind == Source.ZEROS else number)
-            for kind, number in zip(*(each.tolist() for each in tiles.part(first, stop)), strict=True)
+            for kind, number in zip(*(each.tolist() for each in tiles.at(np.arange(first, stop))), strict=True)
         ]
 
     assert part(0, len(blocks)) == expected

@@ -24,6 +24,9 @@ from haulout.chunked.seeds import (
     Piece,
     SeedIndex,
     Wanted,
+    fill,
+    join_blocks,
+    join_groups,
     known_parts,
     read_pieces,
     same_frames,
@@ -31,6 +34,7 @@ from haulout.chunked.seeds import (
     stored_parts,
 )
 from haulout.disk.sparse import Extent
+from haulout.errors import StorageError
 from haulout.progress import NullProgress
 
 TASK = NullProgress().task("", None)
@@ -93,6 +97,36 @@ def test_of_equal_blocks_the_one_that_continues_is_taken(tmp_path):
     with opened(tmp_path / "seed", same + block("x") + first + same + same + last) as fd:
         index, places = find([fd], hints(first, same, same, last))
         assert index.pieces(places) == [Piece(0, 2 * BLOCK, 4 * BLOCK)]
+
+
+@given(st.lists(st.lists(st.tuples(st.sampled_from([ZEROS, 0, 1]), st.integers(0, 5)), max_size=6), max_size=6))
+def test_pieces_of_many_groups_are_those_of_each(groups):
+    def columns(blocks):
+        seeds, numbers = [seed for seed, _ in blocks], [number for _, number in blocks]
+        return np.array(seeds, np.int16), np.array(numbers, np.int64)
+
+    joined = join_groups(*columns([block for group in groups for block in group]), [len(group) for group in groups])
+    assert joined == [join_blocks(*columns(group)) for group in groups]
+    for group, pieces in zip(groups, joined, strict=True):
+        blocks = [(piece.seed, piece.offset + at) for piece in pieces for at in range(0, piece.length, BLOCK)]
+        expected = [(seed, number * BLOCK if seed >= 0 else None) for seed, number in group]
+        assert [(seed, offset if seed >= 0 else None) for seed, offset in blocks] == expected
+
+
+def test_what_seeds_lack_is_read_as_zeros_whatever_was_there_before(tmp_path):
+    with opened(tmp_path / "a", block("one") + b"short") as fd:
+        view = bytearray(b"\xaa" * 5 * BLOCK)
+        fill(
+            memoryview(view),
+            [Piece(0, BLOCK, BLOCK), Piece(ZEROS, 0, BLOCK), Piece(0, 0, BLOCK), Piece(0, 9 * BLOCK, BLOCK)],
+            [fd],
+        )
+        assert view == b"short".ljust(2 * BLOCK, b"\0") + block("one") + bytes(2 * BLOCK)
+        pipe, other = os.pipe()
+        with pytest.raises(StorageError):
+            fill(memoryview(view), [Piece(0, 0, BLOCK)], [pipe])
+        os.close(pipe)
+        os.close(other)
 
 
 def test_pieces_never_join_over_two_files(tmp_path):
@@ -192,9 +226,9 @@ def rebuilt(toc, hint_values, seeds, out, *, spoil=lambda: None):
     index = SeedIndex([scan(fd, Wanted(hint_values), TASK) for fd in seeds])
     places = index.locate(hint_values)
 
-    def pieces(frame):
-        begin, end = int(toc.hint_offsets[frame]) // 8, int(toc.hint_offsets[frame + 1]) // 8
-        return index.pieces(places[begin:end])
+    def pieces(frames):
+        edges = (toc.hint_offsets // 8).astype(int)
+        return [index.pieces(places[edges[frame] : edges[frame + 1]]) for frame in frames]
 
     spoil()
     os.ftruncate(out, toc.disk.size)
@@ -243,10 +277,10 @@ def test_work_that_is_left_begins_nothing_more(disk, tmp_path):
     data, toc, _, _ = disk
     begun = []
 
-    def pieces(frame):
-        begun.append(frame)
+    def pieces(group):
+        begun.append(group)
         time.sleep(0.2)
-        return []
+        return [[] for _ in group]
 
     with opened(tmp_path / "a", data) as seed, opened(tmp_path / "out", b"") as out:
         os.ftruncate(out, toc.disk.size)
@@ -254,8 +288,9 @@ def test_work_that_is_left_begins_nothing_more(disk, tmp_path):
         rebuilder.add_seed(seed)
         frames = np.flatnonzero(toc.kinds == Kind.DATA).tolist()
         with Rebuilding(rebuilder, 2, TASK) as rebuilding:
-            rebuilding.add(frames, pieces)
-        assert len(begun) <= 2 < len(frames)
+            for _ in range(8):
+                rebuilding.add(frames, pieces)
+        assert len(begun) <= 2
         assert os.fstat(out).st_blocks == 0
 
 

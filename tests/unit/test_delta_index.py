@@ -93,7 +93,7 @@ def test_what_is_written_is_read_back():
     assert [index.reference_of(n).tolist() for n in range(3)] == [[0, 1, 3], [2, 3, 4, 5], []]
     assert index.reference.tolist() == OLD_RUNS
     assert index.segment_edges.tolist() == [0, 4, 6, 8]
-    sources, numbers = index.tiles.part(0, 90)
+    sources, numbers = index.tiles.at(np.arange(0, 90))
     fresh = [4, 5, 6, 10, 11, 40, 41, 89]
     assert [(sources[place], numbers[place]) for place in fresh] == [(Source.NEW, number) for number in range(8)]
     rest = [place for place in range(90) if place not in fresh]
@@ -122,7 +122,7 @@ def test_every_byte_changed_is_refused_or_still_consistent():
                 assert (index.reference_of(number) < len(index.reference)).all()
             assert (np.diff(index.reference) > 0).all()
             assert index.reference[-1] < -(-index.source.size // BLOCK)
-            sources, places = index.tiles.part(0, index.data_blocks)
+            sources, places = index.tiles.at(np.arange(0, index.data_blocks))
             assert len(sources) == index.data_blocks <= -(-index.target.size // BLOCK)
             assert (sources[numbers] == Source.NEW).all()
             assert places[numbers].tolist() == list(range(index.new_blocks))
@@ -255,7 +255,7 @@ def test_the_largest_index_takes_bounded_memory(kind):
     data = index.encode()
     tracemalloc.start()
     read = DeltaIndex.decode(data)
-    read.tiles.part(0, 1000)
+    read.tiles.at(np.arange(0, min(1000, read.data_blocks)))
     assert len(read.reference) == read.old.total
     assert tracemalloc.get_traced_memory()[1] < 256 << 20
     tracemalloc.stop()

@@ -6,6 +6,7 @@ segments therefore cost a fetch and no more.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -18,7 +19,7 @@ import zstandard
 
 from haulout.chunked.blocks import BLOCK
 from haulout.chunked.delta import MAX_SEGMENT_BLOCKS
-from haulout.chunked.seeds import MISSING, ZEROS, read_pieces
+from haulout.chunked.seeds import MISSING, ZEROS, fill
 from haulout.disk.writing import write_all
 from haulout.errors import ContentError, InvalidDelta, NotFoundError, StorageError
 
@@ -126,11 +127,17 @@ def expand(  # noqa: PLR0913, PLR0917 - two blobs' worth of places: where it com
     sizes = [index.segments[number].blocks * BLOCK for number in chosen]
     places = dict(zip(chosen, accumulate(sizes, initial=0), strict=False))
 
+    # Memory that was used before is read into faster than new.
+    most = max((index.segments[number].reference for number in chosen), default=0) * BLOCK
+    buffers = threading.local()
+
     def work(number: int, frame: bytes) -> int:
+        if not hasattr(buffers, "own"):
+            buffers.own = memoryview(bytearray(most))
         try:
             segment = index.segments[number]
-            # The old blocks are let go before the next ones are read.
-            old = read_pieces(reference(number), descriptors, segment.reference * BLOCK)
+            old = buffers.own[: segment.reference * BLOCK]
+            fill(old, reference(number), descriptors)
             plain = decode_segment(frame, old, segment.blocks)
         except (InvalidDelta, StorageError):
             return 0
@@ -173,7 +180,7 @@ def _frames(
                 yield number, frame
 
 
-def decode_segment(frame: bytes, reference: bytes, blocks: int) -> bytes:
+def decode_segment(frame: bytes, reference: bytes | memoryview, blocks: int) -> bytes:
     """Return the new blocks that ``frame`` decodes to after ``reference``.
 
     Raises:

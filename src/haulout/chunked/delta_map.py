@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from haulout.chunked.blocks import ZERO_HINT
-from haulout.chunked.runs import spread, sums
+from haulout.chunked.runs import sums
 from haulout.chunked.seeds import SeedIndex
 from haulout.errors import InvalidDelta
 
@@ -154,14 +154,10 @@ class Tiles:
             np.concatenate([starts, before[:-1]])[order],
         )
 
-    def part(self, first: int, stop: int) -> tuple[Kinds, Numbers]:
-        """Return the source of each of the blocks ``[first, stop)``, and its number there; zeros are numbered on."""
-        runs = slice(int(np.searchsorted(self.edges, first, side="right")) - 1, int(np.searchsorted(self.edges, stop)))
-        begins = np.maximum(self.edges[:-1][runs], first)
-        lengths = np.minimum(self.edges[1:][runs], stop) - begins
-        return np.repeat(self.sources[runs], lengths), spread(
-            self.starts[runs] + begins - self.edges[:-1][runs], lengths
-        )
+    def at(self, blocks: Numbers) -> tuple[Kinds, Numbers]:
+        """Return the source of each of ``blocks``, and its number there; zeros are numbered on."""
+        runs = np.searchsorted(self.edges, blocks, side="right") - 1
+        return self.sources[runs], self.starts[runs] + blocks - self.edges[runs]
 
     def count(self, source: Source, edges: Numbers) -> Numbers:
         """Return how many blocks before each of ``edges`` are of ``source``."""

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from haulout.chunked.toc import Toc
     from haulout.progress import Task
 
-    _Pieces = Callable[[int], Sequence[Piece]]
+    _Pieces = Callable[[Sequence[int]], Sequence[Sequence[Piece]]]
 
+_GROUP: Final = 16
+"""Frames whose pieces are asked for together: few enough that no thread is left with much when the others are done."""
 _LEAST_SHARED: Final = 32 * 1024
 """Average bytes of a frame's pieces from which on they are cloned: many small ones take longer than copying them, and
 leave a file in as many extents."""
@@ -85,7 +87,7 @@ class Rebuilder:
         if self._clone(pieces, size, offset):
             self._count(pieces, cloned=size)
         else:
-            write_all(self._fd, plain, offset)
+            write_all(self._fd, memoryview(plain), offset)
             self._count(pieces)
         return True
 
@@ -126,15 +128,16 @@ class Rebuilding:
         self._task = task
         self._jobs = jobs
         self._stop = threading.Event()
-        self._waiting: deque[tuple[int, _Pieces]] = deque()
+        self._waiting: deque[tuple[Sequence[int], _Pieces]] = deque()
         self._pool = ThreadPoolExecutor(jobs, "rebuild")
         self._under_way: deque[Future[None]] = deque()
         self._failed: list[int] = []
 
     def add(self, frames: Sequence[int], pieces: _Pieces) -> None:
-        """Begin ``frames``; ``pieces`` gives the pieces of each."""
-        self._waiting.extend((frame, pieces) for frame in frames)
-        for _ in range(min(self._jobs, len(frames))):
+        """Begin ``frames``; ``pieces`` gives the pieces of each of some of them, asked for on any thread."""
+        groups = [frames[at : at + _GROUP] for at in range(0, len(frames), _GROUP)]
+        self._waiting.extend((group, pieces) for group in groups)
+        for _ in range(min(self._jobs, len(groups))):
             self._under_way.append(self._pool.submit(self._drain))
 
     def finish(self) -> list[int]:
@@ -150,17 +153,20 @@ class Rebuilding:
     def _drain(self) -> None:
         while not self._stop.is_set():
             try:
-                frame, pieces = self._waiting.popleft()
+                frames, pieces = self._waiting.popleft()
             except IndexError:
                 return
-            self._work(frame, pieces)
+            self._work(frames, pieces)
 
-    def _work(self, frame: int, pieces: _Pieces) -> None:
+    def _work(self, frames: Sequence[int], pieces: _Pieces) -> None:
         try:
-            if self._rebuilder.rebuild(frame, pieces(frame)):
-                self._task.advance(self._rebuilder.toc.plain_size(frame))
-            else:
-                self._failed.append(frame)
+            for frame, own in zip(frames, pieces(frames), strict=True):
+                if self._stop.is_set():
+                    return
+                if self._rebuilder.rebuild(frame, own):
+                    self._task.advance(self._rebuilder.toc.plain_size(frame))
+                else:
+                    self._failed.append(frame)
         except BaseException:
             # On a full disk the rest is not begun.
             self._stop.set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -127,8 +128,12 @@ def read_seed(fd: int, offset: int, length: int) -> bytes:
         while data and len(data) < length and (more := os.pread(fd, length - len(data), offset + len(data))):
             data += more
     except OSError as error:
-        raise StorageError(f"/dev/fd/{fd}", f"cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise _unreadable(fd, error) from error
     return data
+
+
+def _unreadable(fd: int, error: OSError) -> StorageError:
+    return StorageError(f"/dev/fd/{fd}", f"cannot be read: {(error.strerror or str(error)).lower()}")
 
 
 class SeedIndex:
@@ -208,16 +213,30 @@ def join_blocks(seeds: SeedNumbers, numbers: Numbers) -> list[Piece]:
         seeds: of each block, or :data:`ZEROS`.
         numbers: of each block in its seed; of zeros, going on.
     """
-    if not len(seeds):
-        return []
-    cuts = np.flatnonzero((seeds[1:] != seeds[:-1]) | (numbers[1:] != numbers[:-1] + 1)) + 1
-    starts = [0, *cuts.tolist()]
-    ends = [*starts[1:], len(seeds)]
-    rows = zip(starts, ends, seeds[starts].tolist(), numbers[starts].tolist(), strict=True)
-    return [Piece(seed, number * BLOCK if seed >= 0 else 0, (end - start) * BLOCK) for start, end, seed, number in rows]
+    return join_groups(seeds, numbers, [len(seeds)])[0]
 
 
-def read_pieces(pieces: Iterable[Piece], seeds: Sequence[int], size: int) -> bytes:
+def join_groups(seeds: SeedNumbers, numbers: Numbers, lengths: Sequence[int]) -> list[list[Piece]]:
+    """Return the reads of several groups of blocks, such as frames; many at once cost little more than one.
+
+    Args:
+        seeds: of each block, or :data:`ZEROS`.
+        numbers: of each block in its seed; of zeros, going on.
+        lengths: blocks of each group.
+    """
+    edges = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    begins = np.ones(len(seeds), dtype=np.bool_)
+    begins[1:] = (seeds[1:] != seeds[:-1]) | (numbers[1:] != numbers[:-1] + 1)
+    begins[edges[:-1][edges[:-1] < len(seeds)]] = True
+    starts = np.flatnonzero(begins)
+    offsets = np.where(seeds[starts] >= 0, numbers[starts] * BLOCK, 0)
+    sizes = np.diff(starts, append=len(seeds)) * BLOCK
+    rows = zip(seeds[starts].tolist(), offsets.tolist(), sizes.tolist(), strict=True)
+    pieces = [Piece(seed, offset, size) for seed, offset, size in rows]
+    return [pieces[first:stop] for first, stop in pairwise(np.searchsorted(starts, edges).tolist())]
+
+
+def read_pieces(pieces: Sequence[Piece], seeds: Sequence[int], size: int) -> bytes | bytearray:
     """Return ``size`` bytes gathered from seeds; zeros stand for what a seed no longer has.
 
     Args:
@@ -228,13 +247,38 @@ def read_pieces(pieces: Iterable[Piece], seeds: Sequence[int], size: int) -> byt
     Raises:
         StorageError: a seed cannot be read.
     """
-    parts: list[bytes] = []
+    if len(pieces) == 1 and pieces[0].seed != ZEROS and pieces[0].length >= size:
+        return read_seed(seeds[pieces[0].seed], pieces[0].offset, size).ljust(size, b"\0")
+    data = bytearray(size)
+    with memoryview(data) as view:
+        fill(view, pieces, seeds)
+    return data
+
+
+def fill(view: memoryview, pieces: Iterable[Piece], seeds: Sequence[int]) -> None:
+    """Fill all of ``view`` with what seeds hold; zeros stand for what a seed no longer has, and for what is left.
+
+    Args:
+        view: to be overwritten.
+        pieces: in order; the last may reach past the view, which ends within a block.
+        seeds: descriptors, by seed number.
+
+    Raises:
+        StorageError: a seed cannot be read.
+    """
+    at = 0
     for piece in pieces:
-        length = min(piece.length, size)
-        size -= length
-        data = b"" if piece.seed == ZEROS else read_seed(seeds[piece.seed], piece.offset, length)
-        parts.append(data if len(data) == length else data.ljust(length, b"\0"))
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+        end = min(at + piece.length, len(view))
+        if piece.seed != ZEROS:
+            fd, behind = seeds[piece.seed], piece.offset - at
+            try:
+                while at < end and (read := os.preadv(fd, [view[at:end]], at + behind)):
+                    at += read
+            except OSError as error:
+                raise _unreadable(fd, error) from error
+        view[at:end] = bytes(end - at)
+        at = end
+    view[at:] = bytes(len(view) - at)
 
 
 def stored_parts(fd: int) -> list[Extent]:

@@ -178,7 +178,8 @@ class FramePull:
         needed = further + int(sizes[[*reuse.frames, *reuse.missing]].sum(dtype=np.uint64))
         needed += plan.way.delta.plain_size if plan.way.delta is not None else 0
         if needed > partial.free:
-            needed -= sum(int(sizes[each]) for each in reuse.frames if rebuilder.would_clone(reuse.pieces(each)))
+            pieces = zip(reuse.frames, reuse.pieces(reuse.frames), strict=True)
+            needed -= sum(int(sizes[frame]) for frame, own in pieces if rebuilder.would_clone(own))
         partial.require_room(needed)
 
     def _expand(

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from haulout.chunked.seeds import MISSING, join_blocks
+from haulout.chunked.seeds import MISSING, join_groups
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from haulout.chunked.blocks import Hashes
     from haulout.chunked.seeds import Numbers, Piece
     from haulout.transfer.fetching.reuse import Found
@@ -30,13 +32,12 @@ class Growth:
         self._seed = seed
         self._lock = threading.Lock()
         self._frames = list(found.lacking)
-        every = [found.names(frame) for frame in self._frames]
-        self._names, which = np.unique(np.concatenate([np.empty(0, np.uint64), *every]), return_inverse=True)
-        rows = np.repeat(np.arange(len(every)), [len(each) for each in every])
+        self._names, which = np.unique(found.names(self._frames), return_inverse=True)
+        rows = np.repeat(np.arange(len(self._frames)), [len(found.lacking[frame]) for frame in self._frames])
         # Each frame waits once for each block, however often it has it.
         pairs = np.unique(np.stack([which, rows], axis=1).reshape(-1, 2), axis=0)
         self._waited_for, self._waiting = pairs[:, 0], pairs[:, 1]
-        self._left = np.bincount(self._waiting, minlength=len(every))
+        self._left = np.bincount(self._waiting, minlength=len(self._frames))
         self._places: Numbers = np.full(len(self._names), MISSING, dtype=np.int64)
         self.complete: set[int] = set()
         """Frames whose blocks are all here."""
@@ -63,10 +64,12 @@ class Growth:
             self.complete.update(ready)
         return ready
 
-    def pieces(self, frame: int) -> list[Piece]:
-        """Return the pieces of one of the frames that are complete."""
-        seeds, numbers = self._found.blocks(frame)
-        lacking = self._found.lacking[frame]
-        at = np.searchsorted(self._names, self._found.names(frame))
-        seeds[lacking], numbers[lacking] = self._seed, self._places[at]
-        return join_blocks(seeds, numbers)
+    def pieces(self, frames: Sequence[int]) -> list[list[Piece]]:
+        """Return the pieces of each of some frames that are complete."""
+        lengths, seeds, numbers = self._found.blocks(frames)
+        firsts = np.cumsum([0, *lengths[:-1]])
+        lacking = [first + self._found.lacking[frame] for first, frame in zip(firsts, frames, strict=True)]
+        at = np.searchsorted(self._names, self._found.names(frames))
+        every = np.concatenate(lacking)
+        seeds[every], numbers[every] = self._seed, self._places[at]
+        return join_groups(seeds, numbers, lengths)

@@ -45,13 +45,15 @@ class Hinted:
         self._hints = {frame: hints[frame] for frame in incomplete}
         self._located = cache(self._locate_reference)
 
-    def blocks(self, frame: int) -> tuple[SeedNumbers, Numbers]:
-        """Return the seed of each block of a frame, and its number there."""
-        return self._seeds.resolve(self._places[frame])
+    def blocks(self, frames: Sequence[int]) -> tuple[list[int], SeedNumbers, Numbers]:
+        """Return the number of blocks of each frame, and of all of them the seed and the number there."""
+        places = [self._places[frame] for frame in frames]
+        return [len(own) for own in places], *self._seeds.resolve(np.concatenate([np.empty(0, np.int64), *places]))
 
-    def names(self, frame: int) -> Hashes:
-        """Return the hints of the blocks that a frame lacks."""
-        return self._hints[frame][self.lacking[frame]]
+    def names(self, frames: Sequence[int]) -> Hashes:
+        """Return the hints of the blocks that some frames lack."""
+        names = (self._hints[frame][self.lacking[frame]] for frame in frames)
+        return np.concatenate([np.empty(0, np.uint64), *names])
 
     def shares(self) -> list[int]:
         """Return the bytes each seed gives to the complete frames."""

@@ -10,7 +10,8 @@ import numpy as np
 from haulout.chunked.blocks import BLOCK
 from haulout.chunked.delta_map import Source
 from haulout.chunked.plan import HINT_BYTES
-from haulout.chunked.seeds import MISSING, ZEROS, join_blocks, read_pieces
+from haulout.chunked.runs import spread
+from haulout.chunked.seeds import MISSING, ZEROS, join_blocks, join_groups, read_pieces
 from haulout.errors import StorageError
 
 if TYPE_CHECKING:
@@ -53,7 +54,11 @@ class Mapped:
         self.complete = frozenset(wanted[new == 0].tolist())
         self._old = self._old[new == 0]
         lacking = wanted[new > 0].tolist()
-        self.lacking: dict[int, Numbers] = {f: np.flatnonzero(self._part(f)[0] == Source.NEW) for f in lacking}
+        lengths, sources, _ = self._part(lacking)
+        parts = np.split(sources == Source.NEW, np.cumsum(lengths)[:-1])
+        self.lacking: dict[int, Numbers] = {
+            frame: np.flatnonzero(part) for frame, part in zip(lacking, parts, strict=False)
+        }
 
     @classmethod
     def find(
@@ -85,16 +90,18 @@ class Mapped:
         others = any(seed.named for seed in [*seeds[:number], *seeds[number + 1 :]])
         return None if mapped.lacking and others else mapped
 
-    def blocks(self, frame: int) -> tuple[SeedNumbers, Numbers]:
-        """Return the seed of each block of a frame, and its number there."""
-        sources, numbers = self._part(frame)
+    def blocks(self, frames: Sequence[int]) -> tuple[list[int], SeedNumbers, Numbers]:
+        """Return the number of blocks of each frame, and of all of them the seed and the number there."""
+        lengths, sources, numbers = self._part(frames)
         seeds = np.array([self._seed, ZEROS, MISSING], np.int16)[sources]
         # Zeros are numbered on, whatever lies before them.
-        return seeds, np.where(sources == Source.ZEROS, np.arange(len(numbers)), numbers)
+        return lengths, seeds, np.where(sources == Source.ZEROS, np.arange(len(numbers)), numbers)
 
-    def names(self, frame: int) -> Hashes:
-        """Return which new blocks of the delta a frame lacks."""
-        return self._part(frame)[1][self.lacking[frame]].astype(np.uint64)
+    def names(self, frames: Sequence[int]) -> Hashes:
+        """Return which new blocks of the delta some frames lack."""
+        _, sources, numbers = self._part(frames)
+        names: Hashes = numbers[sources == Source.NEW].astype(np.uint64)
+        return names
 
     def shares(self) -> list[int]:
         """Return the bytes each seed gives to the complete frames."""
@@ -104,7 +111,7 @@ class Mapped:
         """Return the segments that give blocks which are lacking, and the frames they complete."""
         if delta is not self._delta or not self.lacking:
             return (), frozenset()
-        names = np.concatenate([self.names(frame) for frame in self.lacking]).astype(np.int64)
+        names = self.names(list(self.lacking)).astype(np.int64)
         segments = np.unique(np.searchsorted(delta.index.segment_edges, names, side="right") - 1)
         return tuple(segments.tolist()), frozenset(self.lacking)
 
@@ -124,9 +131,11 @@ class Mapped:
         first, stop = delta.index.segment_edges[segment : segment + 2].tolist()
         return np.arange(first, stop, dtype=np.uint64)
 
-    def _part(self, frame: int) -> tuple[Kinds, Numbers]:
-        first, stop = self._toc.hint_offsets[frame : frame + 2].tolist()
-        return self._delta.index.tiles.part(first // HINT_BYTES, stop // HINT_BYTES)
+    def _part(self, frames: Sequence[int]) -> tuple[list[int], Kinds, Numbers]:
+        """Return the number of blocks of each frame, and of all of them the source and the number there."""
+        firsts = (self._toc.hint_offsets[np.asarray(frames, dtype=np.int64)] // HINT_BYTES).astype(np.int64)
+        lengths = self._toc.blocks[np.asarray(frames, dtype=np.int64)].astype(np.int64)
+        return lengths.tolist(), *self._delta.index.tiles.at(spread(firsts, lengths))
 
 
 def _candidates(
@@ -146,16 +155,17 @@ def _candidates(
         for number in numbers:
             if seeds[number].toc is None and len(sample) >= _LEAST_SAMPLE:
                 mapped = Mapped(toc, sample, delta, number, len(seeds))
-                wrong = sum(not _is_right(toc, frame, mapped.blocks(frame), seeds[number]) for frame in sample)
+                lengths, own, places = mapped.blocks(sample)
+                pieces = join_groups(own, places, lengths)
+                fds = [seed.fd for seed in seeds]
+                wrong = sum(not _is_right(toc, *each, fds) for each in zip(sample, pieces, strict=True))
                 if wrong * _MOST_WRONG <= len(sample):
                     yield delta, number
 
 
-def _is_right(toc: Toc, frame: int, blocks: tuple[SeedNumbers, Numbers], seed: Seed) -> bool:
-    seeds, numbers = blocks
-    pieces = join_blocks(np.where(seeds == ZEROS, ZEROS, 0), numbers)
+def _is_right(toc: Toc, frame: int, pieces: Sequence[Piece], seeds: Sequence[int]) -> bool:
     try:
-        plain = read_pieces(pieces, [seed.fd], toc.plain_size(frame))
+        plain = read_pieces(pieces, seeds, toc.plain_size(frame))
     except StorageError:
         return False
     return bool(hashlib.sha256(plain).digest() == toc.sha256[frame].tobytes())

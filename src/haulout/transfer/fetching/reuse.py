@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import numpy as np
 
-from haulout.chunked.seeds import MISSING, Piece, Wanted, join_blocks, same_frames
+from haulout.chunked.seeds import MISSING, Piece, Wanted, join_groups, same_frames
 from haulout.chunked.survey import frames_in_place
 from haulout.transfer.fetching.aside import Aside
 from haulout.transfer.fetching.hinted import Hinted, read_hints
@@ -55,11 +55,14 @@ class Found(Protocol):
     lacking: dict[int, Numbers]
     """Of other frames whose blocks are known: which of them are not here."""
 
-    def blocks(self, frame: int) -> tuple[SeedNumbers, Numbers]:
-        """Return the seed of each block of a frame, and its number there; of those that are lacking, anything."""
+    def blocks(self, frames: Sequence[int]) -> tuple[list[int], SeedNumbers, Numbers]:
+        """Return how many blocks each of some frames has, and of all of them the seed and the number there.
 
-    def names(self, frame: int) -> Hashes:
-        """Return the names of the blocks that a frame lacks."""
+        Of blocks that are lacking, anything.
+        """
+
+    def names(self, frames: Sequence[int]) -> Hashes:
+        """Return the names of the blocks that some frames lack, one after another."""
 
     def shares(self) -> list[int]:
         """Return the bytes each seed gives to the complete frames."""
@@ -151,10 +154,12 @@ class Reuse:
             search.abandon()
         return Hinted(toc, hints, scans)
 
-    def pieces(self, frame: int) -> list[Piece]:
-        """Return the pieces of one of :attr:`frames`."""
-        piece = self._whole.get(frame)
-        return [piece] if piece is not None else join_blocks(*self.found.blocks(frame))
+    def pieces(self, frames: Sequence[int]) -> list[list[Piece]]:
+        """Return the pieces of each of some of :attr:`frames`."""
+        parted = [frame for frame in frames if frame not in self._whole]
+        lengths, seeds, numbers = self.found.blocks(parted)
+        joined = dict(zip(parted, join_groups(seeds, numbers, lengths), strict=True))
+        return [joined[frame] if frame in joined else [self._whole[frame]] for frame in frames]
 
     def expected(self) -> list[int]:
         """Return the plain bytes each seed will give, if all goes well."""
