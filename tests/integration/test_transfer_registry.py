@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 import zstandard
 from tests.disks import MIB, leftovers, qcow2_disk, raw_disk, sha256
-from tests.publish import publish_blob
+from tests.publish import publish_blob, publish_container
 from tests.servers import docker_registry, needs, nginx
 from tests.simulators.registry import SimulatedRegistry
 
@@ -255,6 +257,23 @@ def test_blobs_of_other_tools_are_pulled_whole(registry, tmp_path, tool):
     assert out.stat().st_blocks * 512 < 4 << 20
     assert pull(reference(registry), architecture=X86, output=out).status == "present"
     assert leftovers(tmp_path) == []
+
+
+def test_a_dry_run_of_a_container_disk_fetches_no_more_than_tells_that_it_is_one(registry, tmp_path):
+    disk = os.urandom(24 * MIB)
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=1) as tar:
+        member = tarfile.TarInfo("disk/d.raw")
+        member.size = len(disk)
+        tar.addfile(member, io.BytesIO(disk))
+    config = json.dumps({"architecture": X86.go, "os": "linux"}).encode()
+    publish_container(registry, "team/machine", "5.0", config, archive.getvalue())
+    out = tmp_path / "out"
+    planned = pull(reference(registry), architecture=X86, output=out, dry_run=True)
+    assert (planned.status, planned.moved.fetched) == ("planned", len(archive.getvalue()))
+    assert planned.traffic.received < 2 * MIB
+    assert pull(reference(registry), architecture=X86, output=out).blob == planned.blob
+    assert out.read_bytes() == disk
 
 
 def test_a_registry_with_a_password(tmp_path):

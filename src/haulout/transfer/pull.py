@@ -18,7 +18,7 @@ from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions
 from haulout.resolve import DiskQuery, container_image_error, resolve
 from haulout.transfer.check import hash_file, require_disk
-from haulout.transfer.fetching.containerdisk import NoDiskInLayer
+from haulout.transfer.fetching.containerdisk import NoDiskInLayer, require_disk_inside
 from haulout.transfer.fetching.frames import FramePull
 from haulout.transfer.fetching.link import MeasuringReader
 from haulout.transfer.fetching.seeds import SeedNotes, open_seeds
@@ -198,21 +198,22 @@ class _Pull:
             )
             plan = work.plan()
             if wishes.dry_run:
-                return self._planned(toc.disk, plan.moved)
+                return self._planned(self._found.layer, toc.disk, plan.moved)
             moved = work.run(plan, further=toc.data_bytes if self._as is not None else 0)
             info = self._finish(partial, toc.disk)
         self._notes.remember(self._target, name, toc if self._as is None else None)
         return _Outcome(self._found.layer, toc.disk, str(info.format), moved, "pulled", "frames")
 
-    def _planned(self, stated: SizedDigest | None, moved: Moved) -> _Outcome:
+    def _planned(self, layer: Descriptor, stated: SizedDigest | None, moved: Moved) -> _Outcome:
         form = self._as or self._announced
-        return _Outcome(self._found.layer, stated, str(form or "unknown"), moved, "planned", "nothing")
+        return _Outcome(layer, stated, str(form or "unknown"), moved, "planned", "nothing")
 
     def _whole(self, stated: SizedDigest | None) -> _Outcome:
         if self._wishes.dry_run:
-            with look_at_partial(self._target, self._found.layer.digest, "blob") as spool:
-                kept = min(os.fstat(spool.fd).st_size, self._found.layer.size)
-            return self._planned(stated, Moved(self._found.layer.size - kept, reused=kept))
+            found = require_disk_inside(self._store, self._found) if self._found.container_disk else self._found
+            with look_at_partial(self._target, found.layer.digest, "blob") as spool:
+                kept = min(os.fstat(spool.fd).st_size, found.layer.size)
+            return self._planned(found.layer, stated, Moved(found.layer.size - kept, reused=kept))
         for layer in self._found.layers:
             with (
                 open_partial(self._target, layer.digest, "plain") as plain,
