@@ -76,7 +76,8 @@ def pull(  # noqa: PLR0913 - each is one word of the request
         title: the file wanted of an artifact that holds several.
         output: target file, or a folder for it; None: its title, in the current folder.
         as_format: convert the disk to this format here.
-        check_disk: hash the finished disk as a whole, too, and compare with what its publisher states.
+        check_disk: hash the finished disk as a whole, too, before it is converted, and compare with what its publisher
+            states; a conversion that is there already and was not checked is made again.
         seeds: local files, of any version and format, whose blocks may be reused.
         find_seeds: reuse blocks of earlier pulls, too, and of what is at the target.
         use_deltas: use a published delta where that is the cheapest way.
@@ -171,7 +172,7 @@ class _Pull:
         blobs = MeasuringReader(self._store)
         toc = load_toc(blobs, self._found, self._progress)
         stated = toc.disk if toc is not None else self._found.disk
-        present = self._present(toc)
+        present = self._present(toc, stated)
         if present is not None:
             if self._as is None:
                 with storage_errors(self._target), self._target.open("rb", buffering=0) as file:
@@ -233,12 +234,17 @@ class _Pull:
             return _Outcome(layer, stated, str(info.format), moved, "pulled", "blob")
         raise container_image_error(self._found.reference)
 
-    def _present(self, toc: Toc | None) -> DiskInfo | None:
-        """Say what the target is, if it is the disk already, byte for byte."""
+    def _present(self, toc: Toc | None, stated: SizedDigest | None) -> DiskInfo | None:
+        """Say what the target is, if it is the disk already, byte for byte.
+
+        A conversion does not show the bytes that the publisher states: to a check it is the disk only if what it was
+        made from was checked. Else it is made again, mostly of the blocks that are in it.
+        """
         if not self._target.exists():
             return None
         if toc is None or self._as is not None:
-            if not self._records.holds(self._target, self._found.digest, self._form):
+            checked = None if self._as is None else self._checked(stated)
+            if not self._records.holds(self._target, self._found.digest, self._form, checked=checked):
                 return None
         elif not self._holds(toc):
             return None
@@ -269,12 +275,12 @@ class _Pull:
         info = self._approve(partial)
         if self._as is None or self._as == info.format:
             if not shows_origin or self._as is not None:
-                self._remember(partial.fd)
+                self._remember(partial.fd, stated)
             partial.publish()
             return info
         made = convert(partial.fd, info.format, self._target, self._as, progress=self._progress)
         with storage_errors(self._target), self._target.open("rb", buffering=0) as file:
-            self._remember(file.fileno())
+            self._remember(file.fileno(), stated)
         partial.discard()
         return made
 
@@ -283,8 +289,11 @@ class _Pull:
             with self._progress.task("hashing the disk", stated.size) as task:
                 require_disk(hash_file(fd, task), stated)
 
-    def _remember(self, fd: int) -> None:
-        self._records.remember(self._target, self._found.digest, self._form, fd)
+    def _checked(self, stated: SizedDigest | None) -> SizedDigest | None:
+        return stated if self._wishes.check_disk else None
+
+    def _remember(self, fd: int, stated: SizedDigest | None) -> None:
+        self._records.remember(self._target, self._found.digest, self._form, fd, checked=self._checked(stated))
 
     def _approve(self, partial: Partial) -> DiskInfo:
         """Inspect what came before anything else may open it."""
