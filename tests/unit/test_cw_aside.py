@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import resource
 import tempfile
@@ -10,12 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.workloads import PASSPHRASE, build, inspected, parts, root_folder
+from tests.workloads import PASSPHRASE, build, container_of, inspected, parts, root_folder
 
 from haulout.confidential.image import krun, source
 from haulout.content.memory import MemoryStore
 from haulout.errors import StorageError
-from haulout.oci import Descriptor, Manifest, mediatype
 from haulout.progress import NullProgress
 
 PAGE = 4096
@@ -33,15 +31,7 @@ def no_file_larger_than(size):
 
 
 def hold_a_layer():
-    archive = bytes(1024)
-    layer = Descriptor.of("application/vnd.oci.image.layer.v1.tar", archive)
-    config = b'{"architecture":"amd64","os":"linux"}'
-    described = Descriptor.of(mediatype.OCI_CONFIG, config)
-    store = MemoryStore()
-    store.push_blob(layer, lambda: io.BytesIO(archive))
-    store.push_blob(described, lambda: io.BytesIO(config))
-    manifest = Manifest(described, (layer,))
-    store.push_manifest(manifest.to_bytes(), manifest.media_type, "1")
+    store = container_of(bytes(1024))
     with source.from_image(store, "1", "amd64", NullProgress(), hold=True):
         pass
 
