@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 
 from haulout.oci import (
     Descriptor,
     Index,
+    Manifest,
     Platform,
     RegistryReference,
     empty_config_manifest,
+    mediatype,
     parse_reference,
 )
 from haulout.oci import annotations as keys
 from haulout.oci.descriptor import EMPTY
 from haulout.registry import ConnectionOptions, Registries
+
+
+def publish_container(server, repository, tag, config, *layers):
+    """Publish a container image of these layers, tar archives packed by gzip."""
+    reference = parse_reference(f"{server.host}/{repository}:{tag}")
+    assert isinstance(reference, RegistryReference)
+    described = Descriptor.of(mediatype.OCI_CONFIG, config)
+    tars = tuple(Descriptor.of("application/vnd.oci.image.layer.v1.tar+gzip", layer) for layer in layers)
+    with Registries(ConnectionOptions()) as registries, registries.repository(reference, push=True) as store:
+        for descriptor, data in zip((described, *tars), (config, *layers), strict=True):
+            store.push_blob(descriptor, partial(io.BytesIO, data))
+        manifest = Manifest(described, tars)
+        store.push_manifest(manifest.to_bytes(), manifest.media_type, tag)
 
 
 def publish_blob(

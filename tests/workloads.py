@@ -98,6 +98,19 @@ def unpacked(store: Store, built: building.Built) -> dict[str, bytes]:
         return found
 
 
+def container_of(archive: bytes) -> MemoryStore:
+    """A store with an ordinary container image of one layer, under the tag 1."""
+    layer = Descriptor.of("application/vnd.oci.image.layer.v1.tar", archive)
+    data = b'{"architecture":"amd64","os":"linux"}'
+    described = Descriptor.of(mediatype.OCI_CONFIG, data)
+    store = MemoryStore()
+    store.push_blob(layer, lambda: io.BytesIO(archive))
+    store.push_blob(described, lambda: io.BytesIO(data))
+    manifest = Manifest(described, (layer,))
+    store.push_manifest(manifest.to_bytes(), manifest.media_type, "1")
+    return store
+
+
 def image(files: dict[str, bytes], annotations: dict[str, str] | None = None, outer_config: bytes | None = None):
     """Make an image of any files, under the tag 1."""
     archive = io.BytesIO()

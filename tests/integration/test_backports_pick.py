@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from tests.libraries import ANNA, CVE, FILE, SUBJECT, Lab, security, source
 
-from haulout.backports import ledger, records
+from haulout.backports import ledger, records, toml
 from haulout.backports.branch import branch
 from haulout.backports.fixes import fixes
 from haulout.backports.log import log
@@ -767,6 +768,90 @@ class TestWritten:
         book.write_text("branch = []\n")
         branch(common.lab.path, "v0.53.0", CRIO, book=book)
         assert [one.name for one in ledger.load(book).branches] == ["crio-1.31"]
+
+
+@pytest.fixture
+def stopped(book):
+    """Another haulout that was stopped while it wrote in the ledger's folder."""
+    text = (
+        "import os, signal, sys, pathlib\n"
+        "from haulout.backports import toml\n"
+        "with toml.alone(pathlib.Path(sys.argv[1])):\n"
+        "    os.kill(os.getpid(), signal.SIGSTOP)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", text, book.parent]) as other:
+        try:
+            assert os.WIFSTOPPED(os.waitpid(other.pid, os.WUNTRACED)[1])
+            yield other
+        finally:
+            other.kill()
+
+
+class TestStopped:
+    """Another haulout holds the ledger's folder and never goes on."""
+
+    def test_the_branch_is_there_and_the_error_says_so(self, common, book, stopped, monkeypatch):
+        monkeypatch.setattr(toml, "PATIENCE", 0.3)
+        with pytest.raises(ConflictError) as caught:
+            branch(common.lab.path, "v0.53.0", CRIO, book=book)
+        assert str(book.parent) in caught.value.message
+        assert f"the branch crio-1.31 is there, but not in {book}" in caught.value.message
+        assert caught.value.hint is not None
+        assert "lslocks" in caught.value.hint
+        stopped.send_signal(signal.SIGCONT)
+        stopped.wait(timeout=20)
+        assert branch(common.lab.path, "v0.53.0", CRIO, book=book).recorded
+        assert [one.name for one in ledger.load(book).branches] == ["crio-1.31"]
+
+    def test_a_pick_is_made_and_what_is_not_written_is_told(self, common, book, stopped, monkeypatch):
+        monkeypatch.setattr(toml, "PATIENCE", 0.3)
+        done = pick(common.lab.path, "v0.59", [common.fix], book=book)
+        (unwritten,) = done.unwritten
+        assert str(book.parent) in unwritten.reason
+        assert done.after in unwritten.text
+        assert common.lab.git("rev-parse", "v0.59") == done.after
+        assert not records.folder(book).exists()
+        # What is told is what would have been written.
+        stopped.send_signal(signal.SIGCONT)
+        stopped.wait(timeout=20)
+        unwritten.path.parent.mkdir()
+        unwritten.path.write_text(unwritten.text)
+        (record,) = records.load_all(book)
+        assert [one.branch for one in record.backports] == ["v0.59"]
+
+    def test_it_is_waited_for_some_seconds_and_no_more(self, common, book, stopped):
+        where = ("--consumer", "crio-1.31", "--lib", common.lab.path, "--ledger", book)
+        begun = time.monotonic()
+        said = subprocess.run(
+            [sys.executable, "-m", "haulout", "backport", "branch", "--tag", "v0.53.0", *where],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert said.returncode == ConflictError.exit_code, said
+        assert "another haulout has been writing" in said.stderr
+        assert toml.PATIENCE <= time.monotonic() - begun < toml.PATIENCE + 20
+
+    def test_waiting_ends_with_ctrl_c(self, common, book, stopped):
+        where = ("--consumer", "crio-1.31", "--lib", common.lab.path, "--ledger", book)
+        command = [sys.executable, "-m", "haulout", "backport", "branch", "--tag", "v0.53.0", *where]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
+            while waiting.poll() is None and not common.lab.git("branch", "--list", "crio-1.31"):
+                time.sleep(0.02)
+            time.sleep(0.3)
+            begun = time.monotonic()
+            waiting.send_signal(signal.SIGINT)
+            _, said = waiting.communicate(timeout=20)
+        assert waiting.returncode == 128 + signal.SIGINT, said
+        assert time.monotonic() - begun < 3
+        assert "Traceback" not in said
+
+    def test_one_that_goes_on_in_time_is_waited_for(self, common, book, stopped):
+        ending = threading.Timer(0.5, stopped.send_signal, (signal.SIGCONT,))
+        ending.start()
+        assert branch(common.lab.path, "v0.53.0", CRIO, book=book).recorded
+        ending.join()
 
 
 class TestBesides:

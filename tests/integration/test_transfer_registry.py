@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 import zstandard
 from tests.disks import MIB, leftovers, qcow2_disk, raw_disk, sha256
-from tests.publish import publish_blob
+from tests.publish import publish_blob, publish_container
 from tests.servers import docker_registry, needs, nginx
 from tests.simulators.registry import SimulatedRegistry
 
@@ -255,6 +257,23 @@ def test_blobs_of_other_tools_are_pulled_whole(registry, tmp_path, tool):
     assert out.stat().st_blocks * 512 < 4 << 20
     assert pull(reference(registry), architecture=X86, output=out).status == "present"
     assert leftovers(tmp_path) == []
+
+
+def test_a_dry_run_of_a_container_disk_fetches_no_more_than_tells_that_it_is_one(registry, tmp_path):
+    disk = os.urandom(24 * MIB)
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=1) as tar:
+        member = tarfile.TarInfo("disk/d.raw")
+        member.size = len(disk)
+        tar.addfile(member, io.BytesIO(disk))
+    config = json.dumps({"architecture": X86.go, "os": "linux"}).encode()
+    publish_container(registry, "team/machine", "5.0", config, archive.getvalue())
+    out = tmp_path / "out"
+    planned = pull(reference(registry), architecture=X86, output=out, dry_run=True)
+    assert (planned.status, planned.moved.fetched) == ("planned", len(archive.getvalue()))
+    assert planned.traffic.received < 2 * MIB
+    assert pull(reference(registry), architecture=X86, output=out).blob == planned.blob
+    assert out.read_bytes() == disk
 
 
 def test_a_registry_with_a_password(tmp_path):
@@ -499,6 +518,35 @@ def test_a_disk_that_is_written_to_while_it_is_read_is_not_published(registry, t
         resolve(reference(registry), architecture=X86)
 
 
+@pytest.mark.parametrize("source", [DiskFormat.RAW, DiskFormat.QCOW2])
+def test_a_converted_disk_is_present_to_a_check_only_if_it_was_checked(registry, tmp_path, source):
+    disk = raw_disk(tmp_path / "disk.raw", data_mib=16)
+    kind, target = DiskType.parse("applehv"), DiskFormat.QCOW2
+    if source is DiskFormat.QCOW2:
+        disk = qcow2_disk(tmp_path / "disk.qcow2", disk)
+        kind, target = DiskType.parse("qemu"), DiskFormat.RAW
+    push(reference(registry), [DiskSource(disk, X86, kind)])
+
+    def again(**options):
+        out = tmp_path / "out"
+        return pull(reference(registry), architecture=X86, disk_type=kind, output=out, as_format=target, **options)
+
+    first = again()
+    assert (first.status, again().status) == ("pulled", "present")
+    assert again(check_disk=True, dry_run=True).status == "planned"
+    checked = again(check_disk=True)
+    assert (checked.status, checked.verified) == ("pulled", "frames")
+    assert checked.moved.fetched < first.moved.fetched / 4, "its blocks are those of the file at the target"
+    last = again(check_disk=True)
+    assert (last.status, last.moved.fetched) == ("present", 0)
+    assert again().status == "present"
+    with (tmp_path / "out").open("r+b") as file:
+        file.seek(2 * MIB)
+        file.write(b"other")
+    assert again(check_disk=True).status == "pulled"
+    assert leftovers(tmp_path) == []
+
+
 @pytest.mark.parametrize("packed", [zstandard.compress, bytes], ids=["compressed", "plain"])
 def test_a_disk_that_is_not_what_its_publisher_states(registry, tmp_path, packed):
     disk = raw_disk(tmp_path / "disk.raw", data_mib=2)
@@ -515,6 +563,13 @@ def test_a_disk_that_is_not_what_its_publisher_states(registry, tmp_path, packed
     with pytest.raises(DigestMismatch):
         pull(reference(registry), architecture=X86, output=out, check_disk=True)
     assert out.read_bytes() == plain
+
+    converted = tmp_path / "out.qcow2"
+    assert pull(reference(registry), architecture=X86, output=converted, as_format=DiskFormat.QCOW2).status == "pulled"
+    before = sha256(converted)
+    with pytest.raises(DigestMismatch):
+        pull(reference(registry), architecture=X86, output=converted, as_format=DiskFormat.QCOW2, check_disk=True)
+    assert (sha256(converted), leftovers(tmp_path)) == (before, [])
 
     stated = SizedDigest(Digest.of(plain), len(plain) + 4096)
     publish_blob(registry, "team/machine", "5.1", packed(plain), "m.raw", "applehv", disk=stated)

@@ -8,11 +8,10 @@ import resource
 import tarfile
 
 import pytest
+from tests.workloads import container_of
 
 from haulout.confidential.image import secret, source
-from haulout.content.memory import MemoryStore
 from haulout.errors import DeniedError, RegistryError, StorageError, UnreachableError
-from haulout.oci import Descriptor, Manifest, mediatype
 from haulout.progress import NullProgress
 
 
@@ -22,14 +21,7 @@ def test_a_layer_that_is_held_in_part_is_no_damaged_layer():
         info = tarfile.TarInfo("file")
         info.size = 100_000
         tar.addfile(info, io.BytesIO(os.urandom(info.size)))
-    data, config = archive.getvalue(), b'{"architecture":"amd64","os":"linux"}'
-    layer = Descriptor.of("application/vnd.oci.image.layer.v1.tar", data)
-    described = Descriptor.of(mediatype.OCI_CONFIG, config)
-    store = MemoryStore()
-    store.push_blob(layer, lambda: io.BytesIO(data))
-    store.push_blob(described, lambda: io.BytesIO(config))
-    manifest = Manifest(described, (layer,))
-    store.push_manifest(manifest.to_bytes(), manifest.media_type, "1")
+    store = container_of(archive.getvalue())
     # The kernel takes the first bytes of a write, as on a disk that fills up, and refuses the next.
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))

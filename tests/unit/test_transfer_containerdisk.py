@@ -20,6 +20,7 @@ from haulout.errors import InvalidFrame, NotFoundError
 from haulout.oci import Architecture, Descriptor, Manifest, mediatype, parse_reference
 from haulout.transfer.fetching.containerdisk import NoDiskInLayer, disk_in_tar
 from haulout.transfer.look import resolve
+from haulout.transfer.pull import pull
 
 MIB = 1 << 20
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
@@ -203,6 +204,11 @@ def test_a_size_below_zero_is_refused():
 # Telling container disks from ordinary images
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 def published(folder, *layers: bytes):
     config = json.dumps({"architecture": Architecture.here().go, "os": "linux"}).encode()
     described = Descriptor.of(mediatype.OCI_CONFIG, config)
@@ -223,6 +229,24 @@ def test_an_ordinary_small_image_does_not_resolve(tmp_path):
     reference = published(tmp_path / "m", ORDINARY, gzip.compress(archive(("usr/x", b"y"))))
     with pytest.raises(NotFoundError, match="is a container image, not a disk"):
         resolve(reference)
+
+
+def test_a_pull_of_an_ordinary_small_image_is_refused_before_it_is_planned(tmp_path):
+    reference = published(tmp_path / "m", ORDINARY, gzip.compress(archive(("usr/x", b"y"))))
+    said = []
+    for dry_run in (True, False):
+        with pytest.raises(NotFoundError, match="is a container image, not a disk") as caught:
+            pull(reference, output=tmp_path / "out", dry_run=dry_run)
+        said.append((str(caught.value), caught.value.hint))
+    assert said[0] == said[1]
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_the_layer_with_the_disk_is_the_one_planned(tmp_path):
+    reference = published(tmp_path / "m", ORDINARY, WITH_DISK)
+    planned = pull(reference, output=tmp_path / "out", dry_run=True)
+    done = pull(reference, output=tmp_path / "out")
+    assert (planned.status, planned.blob, planned.moved.fetched) == ("planned", done.blob, len(WITH_DISK))
 
 
 def test_the_layer_with_the_disk_is_the_one_resolved(tmp_path):

@@ -87,15 +87,21 @@ def branch(
         try:
             with toml.alone(book.parent):
                 ledger.add(book, kept)
-        except StorageError as error:
-            raise StorageError(
-                str(book),
-                f"{error.reason}; the branch {kept.name} is there",
-                hint="mend that and run it again: the branch is then entered, and nothing else is done",
-            ) from error
+        except (StorageError, ConflictError) as error:
+            raise _unentered(error, book, kept.name) from error
     remote = repository.remote()
     push = f"git push {remote or 'REMOTE'} {kept.name}" if there is None or there.remote is None else None
     return BranchResult("created" if there is None else "present", kept, ledger=book, recorded=entry is None, push=push)
+
+
+def _unentered(error: StorageError | ConflictError, book: Path, name: str) -> StorageError | ConflictError:
+    """Return the error for a branch that is made and could not be entered."""
+    hint = "mend that and run it again: the branch is then entered, and nothing else is done"
+    if isinstance(error, StorageError):
+        return StorageError(str(book), f"{error.reason}; the branch {name} is there", hint=hint)
+    return ConflictError(
+        f"{error.message}; the branch {name} is there, but not in {book}", hint=f"{error.hint}; {hint}"
+    )
 
 
 def _refusal(

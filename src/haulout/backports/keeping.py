@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from haulout.backports import history, library, records, toml
 from haulout.backports.records import New
 from haulout.backports.signals import identifiers
-from haulout.errors import HauloutError, UsageError
+from haulout.errors import ConflictError, HauloutError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +64,11 @@ def keep(
     """
     if book is None or not picked:
         return Entered()
-    with toml.alone(book.parent):
-        return _enter(repository, book, branch, picked, wanted, name)
+    try:
+        with toml.alone(book.parent):
+            return _enter(repository, book, branch, picked, wanted, name)
+    except ConflictError as error:
+        return _enter(repository, book, branch, picked, wanted, name, busy=error)
 
 
 def _enter(
@@ -75,7 +78,10 @@ def _enter(
     picked: Sequence[Picked],
     wanted: Sequence[Fix],
     name: str | None,
+    *,
+    busy: ConflictError | None = None,
 ) -> Entered:
+    """Write all of it down, or nothing where somebody else is ``busy`` there; what is not written is told."""
     try:
         known = list(records.load_all(book))
     except HauloutError:
@@ -91,9 +97,7 @@ def _enter(
         path = records.folder(book) / f"{new.id}.toml" if new is not None else there.path if there else book
         ids.append(new.id if new is not None else there.id if there else "")
         try:
-            record = records.create(book, new) if new is not None else there
-            assert record is not None
-            records.grow(record, branch, commits)
+            record = _written(book, new, there, branch, commits, busy)
         except HauloutError as error:
             begun = records.text(new) if new is not None and not path.is_file() else ""
             unwritten.append(Unwritten(path, error.message, begun + records.backport_text(branch, commits)))
@@ -101,6 +105,22 @@ def _enter(
         known.append(record)
         paths.append(path)
     return Entered(tuple(dict.fromkeys(paths)), tuple(dict.fromkeys(ids)), tuple(unwritten))
+
+
+def _written(
+    book: Path,
+    new: New | None,
+    there: Record | None,
+    branch: str,
+    commits: Sequence[str],
+    busy: ConflictError | None,
+) -> Record:
+    if busy is not None:
+        raise busy
+    record = records.create(book, new) if new is not None else there
+    assert record is not None
+    records.grow(record, branch, commits)
+    return record
 
 
 def check(book: Path | None, name: str | None, sources: Sequence[str] | None) -> None:

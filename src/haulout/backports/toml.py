@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import time
 import tomllib
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from haulout.errors import ContentError, NotFoundError, StorageError
+from haulout.errors import ConflictError, ContentError, NotFoundError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _LARGEST: Final = 8 << 20
 """Bytes of a file read; nobody keeps so much by hand."""
+
+PATIENCE: Final = 10.0
+"""Seconds to wait for another process to have written: each needs a moment, unless it is stopped."""
 
 
 class InvalidFile(ContentError):  # noqa: N818 - named by what is wrong, as in errors
@@ -192,18 +196,43 @@ def alone(folder: Path) -> Iterator[None]:
     """Let nobody else who asks for it read and write a folder's files meanwhile; two at once would lose an entry.
 
     Where a file system has no such locks, or the folder cannot be read, there is none.
+
+    Raises:
+        ConflictError: somebody else has held it for :data:`PATIENCE` seconds.
     """
+    place = _there(folder)
     try:
-        descriptor = os.open(_there(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         yield
         return
     try:
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not _locked(descriptor):
+            raise ConflictError(
+                f"another haulout has been writing in {place} for {PATIENCE:g} s",
+                hint=f"let it finish, or end it if it is stopped; lslocks tells which process has locked {place}",
+            )
         yield
     finally:
         os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    """Take the lock of a folder, waiting for it a while; say whether nobody else has it."""
+    deadline = time.monotonic() + PATIENCE
+    pause = 0.001
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+        except OSError:
+            return True
+        else:
+            return True
+        time.sleep(pause)
+        pause = min(pause * 2, 0.05)
 
 
 def _there(folder: Path) -> Path:

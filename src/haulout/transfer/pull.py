@@ -59,7 +59,8 @@ def pull(  # noqa: PLR0913 - each is one word of the request
         title: the file wanted of an artifact that holds several.
         output: target file, or a folder for it; None: its title, in the current folder.
         as_format: convert the disk to this format here.
-        check_disk: hash the finished disk as a whole, too, and compare with what its publisher states.
+        check_disk: hash the finished disk as a whole, too, before it is converted, and compare with what its publisher
+            states; a conversion that is there already and was not checked is made again.
         seeds: local files, of any version and format, whose blocks may be reused.
         find_seeds: reuse blocks of earlier pulls, too, and of what is at the target.
         use_deltas: use a published delta where that is the cheapest way.

@@ -17,7 +17,7 @@ from haulout.transfer import cachefile
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from haulout.oci import Digest
+    from haulout.oci import Digest, SizedDigest
 
 _CHUNK: Final = 1 << 20
 
@@ -45,8 +45,15 @@ class Records:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder if folder is not None else cachefile.folder("pulls")
 
-    def holds(self, target: Path, manifest: Digest, form: str) -> bool:
-        """Whether ``target`` is, byte for byte, what an earlier pull of ``manifest`` made in the format ``form``."""
+    def holds(self, target: Path, manifest: Digest, form: str, *, checked: SizedDigest | None = None) -> bool:
+        """Whether ``target`` is, byte for byte, what an earlier pull of ``manifest`` made in the format ``form``.
+
+        Args:
+            target: the file.
+            manifest: what it would be made from.
+            form: in which format.
+            checked: it must have been made from a disk that was hashed as a whole, and was this one; None: any.
+        """
         try:
             record = json.loads(self._path(target).read_bytes())
             fd = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -57,6 +64,7 @@ class Records:
                 isinstance(record, dict)
                 and record.get("manifest") == str(manifest)
                 and record.get("form") == form
+                and (checked is None or record.get("checked") == str(checked))
                 and record.get("fingerprint") == fingerprint(fd)
             )
         except OSError:
@@ -64,7 +72,9 @@ class Records:
         finally:
             os.close(fd)
 
-    def remember(self, target: Path, manifest: Digest, form: str, fd: int) -> None:
+    def remember(
+        self, target: Path, manifest: Digest, form: str, fd: int, *, checked: SizedDigest | None = None
+    ) -> None:
         """Note what ``target`` is, or is about to be. A cache that cannot be written costs only a later pull.
 
         Args:
@@ -72,6 +82,7 @@ class Records:
             manifest: what it is made from.
             form: in which format.
             fd: its bytes, open for reading.
+            checked: the disk it is made from, if that was hashed as a whole.
         """
         path = self._path(target)
         with suppress(OSError):
@@ -80,6 +91,7 @@ class Records:
                 "manifest": str(manifest),
                 "form": form,
                 "fingerprint": fingerprint(fd),
+                "checked": None if checked is None else str(checked),
             }
             path.parent.mkdir(parents=True, exist_ok=True)
             cachefile.put(path, json.dumps(note).encode())

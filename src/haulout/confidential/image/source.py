@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from haulout.confidential.image import outer, rootfs
+from haulout.confidential.image.aside import Aside
 from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
-from haulout.errors import ContentError, NotFoundError, StorageError
+from haulout.errors import ContentError, NotFoundError
 from haulout.oci import Descriptor, Index, Manifest, json, mediatype
 
 if TYPE_CHECKING:
@@ -118,22 +118,12 @@ def _opener(
     fresh = layer_opener(store, layer)
     if not hold:
         return fresh
-    try:
-        file = stack.enter_context(tempfile.TemporaryFile(prefix="haulout-", buffering=0))  # noqa: SIM115 - entered
-        with progress.task(f"fetching layer {layer.digest.short}", layer.size) as task, fresh() as stream:
-            while chunk := stream.read(_READ):
-                rest = memoryview(chunk)
-                while rest:  # a disk that fills up takes a part before it refuses
-                    rest = rest[file.write(rest) :]
-                task.advance(len(chunk))
-    except OSError as exc:
-        raise StorageError(
-            tempfile.gettempdir(),
-            f"cannot hold a layer: {(exc.strerror or str(exc)).lower()}",
-            hint="set TMPDIR to a directory with room for the image's layers",
-        ) from exc
-    # Opened anew, not duplicated: each has a position of its own.
-    return lambda: open(f"/proc/self/fd/{file.fileno()}", "rb", buffering=0)  # noqa: PTH123 - the caller closes
+    aside = stack.enter_context(Aside("a layer", "the image's layers"))
+    with progress.task(f"fetching layer {layer.digest.short}", layer.size) as task, fresh() as stream:
+        while chunk := stream.read(_READ):
+            aside.append(chunk)
+            task.advance(len(chunk))
+    return aside.opened
 
 
 def layer_opener(store: BlobReader, layer: Descriptor) -> Callable[[], BinaryIO]:

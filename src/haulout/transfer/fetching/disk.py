@@ -13,7 +13,7 @@ from haulout.disk.convert import convert
 from haulout.errors import ContentError, DigestMismatch, InvalidPlatform, UnsafeDiskError, UsageError
 from haulout.resolve import container_image_error
 from haulout.transfer.check import hash_file, require_disk
-from haulout.transfer.fetching.containerdisk import NoDiskInLayer
+from haulout.transfer.fetching.containerdisk import NoDiskInLayer, require_disk_inside
 from haulout.transfer.fetching.frames import FramePull
 from haulout.transfer.fetching.link import MeasuringReader
 from haulout.transfer.fetching.seeds import SeedNotes, open_seeds
@@ -102,7 +102,7 @@ class DiskPull:
         blobs = MeasuringReader(self._store)
         toc = load_toc(blobs, self._found, self._progress)
         stated = toc.disk if toc is not None else self._found.disk
-        present = self._present(toc)
+        present = self._present(toc, stated)
         if present is not None:
             if self._as is None:
                 with storage_errors(self._target), self._target.open("rb", buffering=0) as file:
@@ -129,21 +129,22 @@ class DiskPull:
             )
             plan = work.plan(settle=not wishes.dry_run)
             if wishes.dry_run:
-                return self._planned(toc.disk, plan.moved)
+                return self._planned(self._found.layer, toc.disk, plan.moved)
             moved = work.run(plan, further=toc.data_bytes if self._as is not None else 0)
             info = self._finish(partial, toc.disk)
         self._notes.remember(self._target, name, toc if self._as is None else None)
         return Outcome(self._found.layer, toc.disk, str(info.format), moved, "pulled", "frames")
 
-    def _planned(self, stated: SizedDigest | None, moved: Moved) -> Outcome:
+    def _planned(self, layer: Descriptor, stated: SizedDigest | None, moved: Moved) -> Outcome:
         form = self._as or self._announced
-        return Outcome(self._found.layer, stated, str(form or "unknown"), moved, "planned", "nothing")
+        return Outcome(layer, stated, str(form or "unknown"), moved, "planned", "nothing")
 
     def _whole(self, stated: SizedDigest | None) -> Outcome:
         if self._wishes.dry_run:
-            with look_at_partial(self._target, self._found.layer.digest, "blob") as spool:
-                kept = min(os.fstat(spool.fd).st_size, self._found.layer.size)
-            return self._planned(stated, Moved(self._found.layer.size - kept, reused=kept))
+            found = require_disk_inside(self._store, self._found) if self._found.container_disk else self._found
+            with look_at_partial(self._target, found.layer.digest, "blob") as spool:
+                kept = min(os.fstat(spool.fd).st_size, found.layer.size)
+            return self._planned(found.layer, stated, Moved(found.layer.size - kept, reused=kept))
         for layer in self._found.layers:
             with (
                 open_partial(self._target, layer.digest, "plain") as plain,
@@ -163,12 +164,17 @@ class DiskPull:
             return Outcome(layer, stated, str(info.format), moved, "pulled", "blob")
         raise container_image_error(self._found.reference)
 
-    def _present(self, toc: Toc | None) -> DiskInfo | None:
-        """Say what the target is, if it is the disk already, byte for byte."""
+    def _present(self, toc: Toc | None, stated: SizedDigest | None) -> DiskInfo | None:
+        """Say what the target is, if it is the disk already, byte for byte.
+
+        A conversion does not show the bytes that the publisher states: to a check it is the disk only if what it was
+        made from was checked. Else it is made again, mostly of the blocks that are in it.
+        """
         if not self._target.exists():
             return None
         if toc is None or self._as is not None:
-            if not self._records.holds(self._target, self._found.digest, self._form):
+            checked = None if self._as is None else self._checked(stated)
+            if not self._records.holds(self._target, self._found.digest, self._form, checked=checked):
                 return None
         elif not self._holds(toc):
             return None
@@ -199,12 +205,12 @@ class DiskPull:
         info = self._approve(partial)
         if self._as is None or self._as == info.format:
             if not shows_origin or self._as is not None:
-                self._remember(partial.fd)
+                self._remember(partial.fd, stated)
             partial.publish()
             return info
         made = convert(partial.fd, info.format, self._target, self._as, progress=self._progress)
         with storage_errors(self._target), self._target.open("rb", buffering=0) as file:
-            self._remember(file.fileno())
+            self._remember(file.fileno(), stated)
         partial.discard()
         return made
 
@@ -213,8 +219,11 @@ class DiskPull:
             with self._progress.task("hashing the disk", stated.size) as task:
                 require_disk(hash_file(fd, task), stated)
 
-    def _remember(self, fd: int) -> None:
-        self._records.remember(self._target, self._found.digest, self._form, fd)
+    def _checked(self, stated: SizedDigest | None) -> SizedDigest | None:
+        return stated if self._wishes.check_disk else None
+
+    def _remember(self, fd: int, stated: SizedDigest | None) -> None:
+        self._records.remember(self._target, self._found.digest, self._form, fd, checked=self._checked(stated))
 
     def _approve(self, partial: Partial) -> DiskInfo:
         """Inspect what came before anything else may open it."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from haulout.confidential.image import binding as bindings
 from haulout.confidential.image import krun, outer, rootfs
+from haulout.confidential.image.aside import Aside
 from haulout.confidential.image.inspecting.closed import check_closed
 from haulout.confidential.image.inspecting.findings import Findings, Member, Outer
 from haulout.confidential.image.inspecting.opened import check_opened
@@ -182,23 +182,17 @@ def _contents(
 
 
 class _Spool:
-    """All of a disk, as encrypted as it is, in a file without a name."""
+    """All of a disk, as encrypted as it is."""
 
     def __init__(self, stack: ExitStack) -> None:
-        self._file = stack.enter_context(tempfile.TemporaryFile(prefix="haulout-"))  # noqa: SIM115 - entered
+        self._stack = stack
+        self._aside = stack.enter_context(Aside("the disk", "it"))
 
     def add(self, part: memoryview) -> None:
-        try:
-            self._file.write(part)
-        except OSError as exc:
-            raise StorageError(
-                tempfile.gettempdir(),
-                f"cannot hold the disk: {(exc.strerror or str(exc)).lower()}",
-                hint="set TMPDIR to a directory with room for it",
-            ) from exc
+        self._aside.append(part)
 
     def file(self) -> BinaryIO:
-        return cast("BinaryIO", self._file)
+        return self._stack.enter_context(self._aside.opened())
 
 
 class _Ends(io.RawIOBase):

@@ -7,21 +7,19 @@ which blocks are in the data.
 
 from __future__ import annotations
 
-import tempfile
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from haulout.confidential.image import krun, luks, verity
+from haulout.confidential.image.aside import Aside
 from haulout.confidential.image.binding import Binding
-from haulout.errors import StorageError
 from haulout.oci import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Protocol, Self
+    from typing import Protocol
 
     from haulout.progress import Task
 
@@ -77,8 +75,14 @@ class Disk:
         """
         sink.write(self.volume.header)
         first_of_hashes = self.file_system_size // luks.SECTOR
-        with _Aside(self.volume, first_of_hashes + verity.BLOCK // luks.SECTOR) as aside:
-            tree = verity.Tree(self.file_system_size // verity.BLOCK, self.salt, aside.put)
+        with Aside("the hashes", "them, 8 MiB for each GiB of the file system") as aside:
+
+            def put(offset: int, block: bytes) -> None:
+                """Keep a block of the tree, encrypted for its place."""
+                sector = first_of_hashes + (verity.BLOCK + offset) // luks.SECTOR
+                aside.put(offset, self.volume.encrypt(sector, block))
+
+            tree = verity.Tree(self.file_system_size // verity.BLOCK, self.salt, put)
             self._write_data(blocks, tree, sink, task)
             hashes = tree.finish()
             sink.write(self.volume.encrypt(first_of_hashes, hashes.superblock))
@@ -109,52 +113,6 @@ class Disk:
         """Say which workload this disk is."""
         header = Digest(self.volume.header_digest.hex)
         return Binding(workload_id, header, hashes.root, self.salt, self.file_system_size, broker_key)
-
-
-class _Aside:
-    """The encrypted tree of hashes, in an unlinked temporary file until all of it is known."""
-
-    def __init__(self, volume: luks.Volume, first_sector: int) -> None:
-        self._volume = volume
-        self._first = first_sector
-        with _aside_errors():
-            self._file = tempfile.TemporaryFile(prefix="haulout-")  # noqa: SIM115 - closed on exit
-
-    def put(self, offset: int, block: bytes) -> None:
-        """Keep a block of the tree, encrypted for its place; ``offset`` is that in the tree, in bytes."""
-        with _aside_errors():
-            self._file.seek(offset)
-            self._file.write(self._volume.encrypt(self._first + offset // luks.SECTOR, block))
-
-    def parts(self) -> Iterator[bytes]:
-        """Yield all of it, in order."""
-        with _aside_errors():
-            self._file.seek(0)
-            part = self._file.read(_CHUNK)
-        while part:
-            yield part
-            with _aside_errors():
-                part = self._file.read(_CHUNK)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        # What is left in its buffer after a failure is of no use, and may not fit.
-        with suppress(OSError):
-            self._file.close()
-
-
-@contextmanager
-def _aside_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        raise StorageError(
-            tempfile.gettempdir(),
-            f"cannot hold the hashes: {(exc.strerror or str(exc)).lower()}",
-            hint="set TMPDIR to a directory with room for them, 8 MiB for each GiB of the file system",
-        ) from exc
 
 
 def _finish(one: _UnderWay, sink: Sink) -> None:

@@ -1,4 +1,8 @@
-"""A folder as a tree. Nothing is followed out of it: symlinks stay data, and what is read must be what was seen."""
+"""A folder as a tree. Nothing is followed out of it: symlinks stay data, and what is read must be what was seen.
+
+Each thing is opened by its name in a directory held open, and all that is noted of it is asked of what was opened: so
+nothing else can be noted in its place, however names are moved about meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ import errno
 import os
 import stat
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from haulout.confidential.image.rootfs.descent import Descent, Place, Replaced
 from haulout.confidential.image.rootfs.limits import PATH_MAX, Limits
 from haulout.confidential.image.rootfs.nodes import Device, Directory, Fifo, File, Node, Segments, Socket, Symlink
 from haulout.confidential.image.rootfs.sources import Held, Reader
@@ -17,11 +22,12 @@ from haulout.errors import InvalidRootfs, StorageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_HOLD: Final = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
+"""Opens anything, devices and symlinks too, without touching it."""
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
-
-_Seen = tuple[bytes, int, int, int, int, Segments | None]
-"""Path, device, inode, size and time of a file as it was listed, and the parts that are stored."""
+_Seen = tuple[Place, bytes, int, int, int, int, Segments | None]
+"""Directory, name, device, inode, size and time of a file as it was listed, and the parts that are stored."""
 
 
 def from_folder(
@@ -39,16 +45,7 @@ def from_folder(
         StorageError: it cannot be read.
     """
     source = FolderSource(os.fsencode(path))
-    walk = _Walk(source, owner, limits or Limits())
-    try:
-        return Tree(walk.run(), (Held(), source))
-    except OSError as exc:
-        raise _unreadable(exc, source.folder) from exc
-
-
-def _unreadable(exc: OSError, fallback: bytes) -> StorageError:
-    where = exc.filename if exc.filename is not None else fallback
-    return StorageError(os.fsdecode(where), exc.strerror or str(exc))
+    return Tree(_Walk(source, owner, limits or Limits()).run(), (Held(), source))
 
 
 class _Walk:
@@ -56,65 +53,79 @@ class _Walk:
         self._source = source
         self._owner = owner
         self._limits = limits
+        self._count = 0
         self._linked: dict[tuple[int, int], Node] = {}
         """Files with several names, by device and inode."""
 
     def run(self) -> Directory:
-        folder = self._source.folder
-        info = os.stat(folder)  # noqa: PTH116 - names are bytes here
-        if not stat.S_ISDIR(info.st_mode):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
-        root = self._directory(folder, info)
-        pending = [(folder, root, info)]
-        count = 0
-        while pending:
-            path, directory, seen = pending.pop()
-            for name in sorted(self._names(path, seen, is_root=path == folder)):
-                count += 1
-                if count > self._limits.entries:
-                    raise self._refused(path, "bomb", f"more than {self._limits.entries} names")
-                child = path + b"/" + name
-                if len(child) - len(folder) > PATH_MAX:
-                    raise self._refused(child, "name", f"a path of more than {PATH_MAX} bytes")
-                info = os.lstat(child)
-                node = self._node(child, info)
-                directory.children[name] = node
-                if isinstance(node, Directory):
-                    pending.append((child, node, info))
+        with self._source.descent() as descent:
+            info = descent.top()
+            top = self._source.begin(info)
+            try:
+                root = self._directory(descent.enter(top), info)
+            except OSError as exc:
+                raise self._source.told(exc, top) from exc
+            pending = [(top, root)]
+            while pending:
+                place, directory = pending.pop()
+                try:
+                    at = descent.enter(place)
+                    names = self._names(at, place)
+                except (OSError, Replaced) as exc:
+                    raise self._source.told(exc, place) from exc
+                for name in names:
+                    try:
+                        node, info = self._look(at, place, name)
+                    except OSError as exc:
+                        raise self._source.told(exc, place, name) from exc
+                    directory.children[name] = node
+                    if isinstance(node, Directory):
+                        pending.append((place.below(name, info), node))
         return root
 
-    def _names(self, path: bytes, seen: os.stat_result, *, is_root: bool) -> list[bytes]:
-        """List a directory, if it is still the one seen, and no symlink by now."""
-        fd = os.open(path, _FLAGS & ~os.O_NOFOLLOW if is_root else _FLAGS)
+    def _look(self, directory: int, place: Place, name: bytes) -> tuple[Node, os.stat_result]:
+        fd = os.open(name, _HOLD, dir_fd=directory)
         try:
-            now = os.fstat(fd)
-            if (now.st_dev, now.st_ino) != (seen.st_dev, seen.st_ino):
-                raise self._refused(path, "changed", "it was replaced while it was read")
-            return [os.fsencode(name) for name in os.listdir(fd)]  # noqa: PTH208 - of a descriptor
+            info = os.fstat(fd)
+            return self._node(fd, info, place, name), info
         finally:
             os.close(fd)
 
-    def _directory(self, path: bytes, info: os.stat_result) -> Directory:
-        uid, gid = self._owner or (info.st_uid, info.st_gid)
-        return Directory(mode=info.st_mode & 0o7777, uid=uid, gid=gid, mtime=info.st_mtime_ns, xattrs=_xattrs(path))
+    def _names(self, fd: int, place: Place) -> list[bytes]:
+        """List an open directory, in ascending order."""
+        names = []
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                name = os.fsencode(entry.name)
+                self._count += 1
+                if self._count > self._limits.entries:
+                    raise self._source.refused(place, None, "bomb", f"more than {self._limits.entries} names")
+                if place.length + 1 + len(name) > PATH_MAX:
+                    raise self._source.refused(place, name, "name", f"a path of more than {PATH_MAX} bytes")
+                names.append(name)
+        return sorted(names)
 
-    def _node(self, path: bytes, info: os.stat_result) -> Node:
+    def _directory(self, fd: int, info: os.stat_result) -> Directory:
+        uid, gid = self._owner or (info.st_uid, info.st_gid)
+        return Directory(mode=info.st_mode & 0o7777, uid=uid, gid=gid, mtime=info.st_mtime_ns, xattrs=_xattrs(fd))
+
+    def _node(self, fd: int, info: os.stat_result, place: Place, name: bytes) -> Node:
         if stat.S_ISDIR(info.st_mode):
-            return self._directory(path, info)
+            return self._directory(fd, info)
         key = (info.st_dev, info.st_ino)
         if info.st_nlink > 1 and key in self._linked:
             return self._linked[key]
-        node = self._leaf(path, info)
+        node = self._leaf(fd, info, place, name)
         if info.st_nlink > 1:
             self._linked[key] = node
         return node
 
-    def _leaf(self, path: bytes, info: os.stat_result) -> Node:
+    def _leaf(self, fd: int, info: os.stat_result, place: Place, name: bytes) -> Node:
         mode, mtime = info.st_mode & 0o7777, info.st_mtime_ns
         uid, gid = self._owner or (info.st_uid, info.st_gid)
-        xattrs = _xattrs(path)
+        xattrs = _xattrs(fd)
         if stat.S_ISREG(info.st_mode):
-            offset, segments = self._source.add(path, info)
+            offset, segments = self._source.add(fd, info, place, name)
             return File(
                 mode=mode,
                 uid=uid,
@@ -127,7 +138,7 @@ class _Walk:
                 segments=segments,
             )
         if stat.S_ISLNK(info.st_mode):
-            return Symlink(mode=0o777, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs, target=_target(path))
+            return Symlink(mode=0o777, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs, target=os.readlink(b"", dir_fd=fd))
         if stat.S_ISCHR(info.st_mode) or stat.S_ISBLK(info.st_mode):
             major, minor = os.major(info.st_rdev), os.minor(info.st_rdev)
             is_block = stat.S_ISBLK(info.st_mode)
@@ -138,24 +149,22 @@ class _Walk:
             return Fifo(mode=mode, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs)
         if stat.S_ISSOCK(info.st_mode):
             return Socket(mode=mode, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs)
-        raise self._refused(path, "kind", "a file of an unknown kind")
-
-    def _refused(self, path: bytes, rule: str, reason: str) -> InvalidRootfs:
-        return self._source.refused(path, rule, reason)
+        raise self._source.refused(place, name, "kind", "a file of an unknown kind")
 
 
-def _xattrs(path: bytes) -> dict[bytes, bytes]:
+def _itself(fd: int) -> str:
+    """Return the path of what is open, be it a symlink: what only has a call for paths is asked that way."""
+    return f"/proc/self/fd/{fd}"
+
+
+def _xattrs(fd: int) -> dict[bytes, bytes]:
+    path = _itself(fd)
     try:
-        names = os.listxattr(path, follow_symlinks=False)
-        return {os.fsencode(name): os.getxattr(path, name, follow_symlinks=False) for name in names}
+        return {os.fsencode(name): os.getxattr(path, name) for name in os.listxattr(path)}
     except OSError as exc:
         if exc.errno in {errno.ENOTSUP, errno.ENODATA}:
             return {}
         raise
-
-
-def _target(path: bytes) -> bytes:
-    return os.readlink(path)  # noqa: PTH115 - names are bytes here
 
 
 class FolderSource:
@@ -164,39 +173,69 @@ class FolderSource:
     def __init__(self, folder: bytes) -> None:
         self.folder = folder.rstrip(b"/") or b"/"
         self._files: list[_Seen] = []
+        self._top: Place | None = None
 
     @property
     def name(self) -> str:
         """The folder."""
         return os.fsdecode(self.folder)
 
-    def add(self, path: bytes, info: os.stat_result) -> tuple[int, Segments | None]:
+    def descent(self) -> Descent:
+        """Open the folder.
+
+        Raises:
+            StorageError: it is none, or cannot be opened.
+        """
+        try:
+            return Descent(self.folder)
+        except OSError as exc:
+            raise StorageError(self.name, exc.strerror or str(exc)) from exc
+
+    def begin(self, info: os.stat_result) -> Place:
+        """Note which folder it is."""
+        self._top = Place(None, b"", (info.st_dev, info.st_ino))
+        return self._top
+
+    def add(self, fd: int, info: os.stat_result, place: Place, name: bytes) -> tuple[int, Segments | None]:
         """Note a file; returns its index and the parts that are stored."""
         segments = None
         if info.st_blocks * 512 < info.st_size:
-            segments = _stored(path, info.st_size)
-        self._files.append((path, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, segments))
+            segments = _stored(fd, info.st_size)
+        self._files.append((place, name, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, segments))
         return len(self._files) - 1, segments
 
-    def refused(self, path: bytes, rule: str, reason: str) -> InvalidRootfs:
+    def refused(self, place: Place, name: bytes | None, rule: str, reason: str) -> InvalidRootfs:
         """Make the error that names a path inside."""
-        return InvalidRootfs(self.name, path[len(self.folder) :].lstrip(b"/"), rule, reason)
+        return InvalidRootfs(self.name, place.path(name), rule, reason)
+
+    def told(self, exc: OSError | Replaced, place: Place, name: bytes | None = None) -> InvalidRootfs | StorageError:
+        """Make the error that tells what went wrong with a directory, or with ``name`` in it."""
+        if isinstance(exc, Replaced):
+            return self.refused(exc.place, None, "changed", "it was replaced while it was read")
+        path = b"/".join([self.folder.rstrip(b"/"), place.path(name)])
+        return StorageError(os.fsdecode(path), exc.strerror or str(exc))
 
     @contextmanager
     def reader(self) -> Iterator[Reader]:
         """Begin a pass."""
-        reader = _FolderReader(self, self._files)
-        try:
-            yield reader
-            reader.finish()
-        finally:
-            reader.close()
+        with self.descent() as descent:
+            if self._top is not None:
+                try:
+                    descent.require_top(self._top)
+                except Replaced as exc:
+                    raise self.told(exc, self._top) from exc
+            reader = _FolderReader(self, self._files, descent)
+            try:
+                yield reader
+                reader.finish()
+            finally:
+                reader.close()
 
 
-def _stored(path: bytes, size: int) -> Segments:
+def _stored(held: int, size: int) -> Segments:
     """Ask the file system which parts of a sparse file hold data."""
     segments = []
-    fd = os.open(path, _FLAGS)
+    fd = os.open(_itself(held), os.O_RDONLY | os.O_CLOEXEC)
     try:
         position = 0
         while position < size:
@@ -216,21 +255,23 @@ def _stored(path: bytes, size: int) -> Segments:
 
 
 class _FolderReader:
-    def __init__(self, source: FolderSource, files: list[_Seen]) -> None:
+    def __init__(self, source: FolderSource, files: list[_Seen], descent: Descent) -> None:
         self._source = source
         self._files = files
+        self._descent = descent
         self._fd = -1
-        self._path = b""
+        self._at: tuple[Place, bytes]
         self._seen: list[int] = []
         self._segments: list[tuple[int, int]] | None = None
 
     def begin(self, offset: int) -> None:
         self.finish()
-        self._path, *self._seen, segments = self._files[offset]
+        place, name, *self._seen, segments = self._files[offset]
+        self._at = place, name
         try:
-            self._fd = os.open(self._path, _FLAGS)
-        except OSError as exc:
-            raise _unreadable(exc, self._path) from exc
+            self._fd = os.open(name, _READ, dir_fd=self._descent.enter(place))
+        except (OSError, Replaced) as exc:
+            raise self._source.told(exc, place, name) from exc
         self._compare()
         self._segments = None if segments is None else list(reversed(segments))
 
@@ -248,7 +289,7 @@ class _FolderReader:
                 try:
                     amount = os.readv(self._fd, [part])
                 except OSError as exc:
-                    raise _unreadable(exc, self._path) from exc
+                    raise self._source.told(exc, *self._at) from exc
                 if not amount:
                     raise self._changed()
                 part = part[amount:]
@@ -263,12 +304,12 @@ class _FolderReader:
         try:
             now = os.fstat(self._fd)
         except OSError as exc:
-            raise _unreadable(exc, self._path) from exc
+            raise self._source.told(exc, *self._at) from exc
         if [now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns] != self._seen:
             raise self._changed()
 
     def _changed(self) -> InvalidRootfs:
-        return self._source.refused(self._path, "changed", "it was changed while it was read")
+        return self._source.refused(*self._at, "changed", "it was changed while it was read")
 
     def close(self) -> None:
         if self._fd >= 0:
