@@ -105,7 +105,8 @@ def test_pieces_of_many_groups_are_those_of_each(groups):
         seeds, numbers = [seed for seed, _ in blocks], [number for _, number in blocks]
         return np.array(seeds, np.int16), np.array(numbers, np.int64)
 
-    joined = join_groups(*columns([block for group in groups for block in group]), [len(group) for group in groups])
+    seeds, numbers = columns([block for group in groups for block in group])
+    joined = join_groups(seeds, numbers, [len(group) for group in groups])
     assert joined == [join_blocks(*columns(group)) for group in groups]
     for group, pieces in zip(groups, joined, strict=True):
         blocks = [(piece.seed, piece.offset + at) for piece in pieces for at in range(0, piece.length, BLOCK)]
