@@ -122,12 +122,18 @@ class DiskPull:
         opened = look_at_partial if wishes.dry_run else open_partial
         with (
             opened(self._target, self._found.layer.digest) as partial,
-            open_seeds(wishes.seeds, self._target, self._notes if wishes.find_seeds else None, name) as seeds,
+            open_seeds(
+                wishes.seeds,
+                self._target,
+                self._notes if wishes.find_seeds else None,
+                name,
+                settle=not wishes.dry_run,
+            ) as seeds,
         ):
             work = FramePull(
                 toc, blobs, self._found, partial, seeds, self._progress, wishes.jobs, use_deltas=wishes.use_deltas
             )
-            plan = work.plan(settle=not wishes.dry_run)
+            plan = work.plan(dry=wishes.dry_run)
             if wishes.dry_run:
                 return self._planned(self._found.layer, toc.disk, plan.moved)
             moved = work.run(plan, further=toc.data_bytes if self._as is not None else 0)

@@ -25,6 +25,7 @@ from haulout.progress import NullProgress
 from haulout.transfer.fetching.choice import DeltaChoice
 from haulout.transfer.fetching.crumbs import take_crumbs
 from haulout.transfer.fetching.growth import Growth
+from haulout.transfer.fetching.inplace import InPlace
 from haulout.transfer.fetching.reuse import Reuse
 from haulout.transfer.fetching.ways import Way, Ways, length, short_frames
 from haulout.transfer.results import Moved, SeedUse
@@ -57,6 +58,8 @@ class FramePlan:
     ways: Ways
     moved: Moved
     """What that comes to."""
+    in_place: InPlace
+    """What of it has been done already."""
 
 
 class FramePull:
@@ -96,20 +99,22 @@ class FramePull:
         self._ranges: list[Slice] = []
         """Asked for so far."""
 
-    def plan(self, *, settle: bool = True) -> FramePlan:
+    def plan(self, *, dry: bool = False) -> FramePlan:
         """Find out what is here already and what has to be fetched. Of the registry, only indexes are read.
 
         Args:
-            settle: whether seeds that are used become snapshots where the file system can. Without it nothing is
-                written: the partial file may be open for reading only.
+            dry: whether nothing is written: the partial file may be open for reading only. Else, what seeds hold at its
+                own place is taken over while it is looked for.
 
         Raises:
+            StorageError: there is no room for what is taken over.
             UnreachableError: the registry failed for good.
         """
         toc = self._toc
         right = self._right()
         wanted = wanted_frames(toc, right)
         deltas = DeltaChoice(self._blobs, self._found, toc, self._seeds, self._progress, enabled=self._use_deltas)
+        in_place = InPlace(toc, self._seeds, None if dry else self._partial, self._progress)
         reuse = Reuse.find(
             toc,
             wanted,
@@ -118,7 +123,7 @@ class FramePull:
             self._progress,
             deltas,
             self._blobs.link(),
-            folder=self._partial.target.parent if settle else None,
+            in_place=in_place,
         )
         ways = Ways(toc, right, self._blobs.link(), self._jobs)
         way = ways.cheapest(reuse.missing, self._found.crumbs, deltas.plan(reuse))
@@ -132,7 +137,7 @@ class FramePull:
             seeds=self._uses(reuse.expected()),
             zero=toc.disk.size - toc.data_bytes,
         )
-        return FramePlan(reuse, way, ways, moved)
+        return FramePlan(reuse, way, ways, moved, in_place)
 
     def run(self, plan: FramePlan, *, further: int = 0) -> Moved:
         """Do what the plan says; what a seed, the delta or the crumbs turn out not to hold is fetched instead.
@@ -151,11 +156,12 @@ class FramePull:
             rebuilder.add_seed(seed.fd, shared=seed.shared)
         self._require_room(plan, rebuilder, further)
         self._prepare(plan.ways.right)
-        rebuilt = [*reuse.frames, *(delta.covered if delta is not None else ())]
+        waiting = [frame for frame in reuse.frames if frame not in plan.in_place.taken]
+        rebuilt = [*waiting, *(delta.covered if delta is not None else ())]
         with early_writeback(self._partial.fd), ExitStack() as stack:
             # One waits for the processor, the other for the network.
             with self._rebuilding(rebuilder, rebuilt) as rebuilding:
-                rebuilding.add(reuse.frames, reuse.pieces)
+                rebuilding.add(waiting, reuse.pieces)
                 if delta is None:
                     self._fetch_missing(plan, reuse.missing, plan.way.crumbs)
                 else:
@@ -168,17 +174,18 @@ class FramePull:
             plan.moved,
             fetched=self._blobs.received + length(self._ranges),
             ranges=len(self._ranges),
-            seeds=self._uses(rebuilder.used),
-            cloned=rebuilder.cloned,
+            seeds=self._uses([now + before for now, before in zip(rebuilder.used, plan.in_place.used, strict=False)]),
+            cloned=rebuilder.cloned + plan.in_place.cloned,
         )
 
     def _require_room(self, plan: FramePlan, rebuilder: Rebuilder, further: int) -> None:
         """Check that what will be written fits: the disk and the delta's blocks, but not what will be cloned."""
         reuse, sizes, partial = plan.reuse, self._toc.plain_sizes, self._partial
-        needed = further + int(sizes[[*reuse.frames, *reuse.missing]].sum(dtype=np.uint64))
+        frames = [frame for frame in reuse.frames if frame not in plan.in_place.taken]
+        needed = further + int(sizes[[*frames, *reuse.missing]].sum(dtype=np.uint64))
         needed += plan.way.delta.plain_size if plan.way.delta is not None else 0
         if needed > partial.free:
-            pieces = zip(reuse.frames, reuse.pieces(reuse.frames), strict=True)
+            pieces = zip(frames, reuse.pieces(frames), strict=True)
             needed -= sum(int(sizes[frame]) for frame, own in pieces if rebuilder.would_clone(own))
         partial.require_room(needed)
 

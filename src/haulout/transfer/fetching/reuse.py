@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 import numpy as np
 
 from haulout.chunked.seeds import MISSING, Piece, Wanted, join_groups, same_frames
-from haulout.chunked.survey import frames_in_place
 from haulout.transfer.fetching.aside import Aside
 from haulout.transfer.fetching.hinted import Hinted, read_hints
 from haulout.transfer.fetching.mapped import Mapped
@@ -20,7 +19,6 @@ from haulout.transfer.fetching.search import NOTHING, Search, searchable_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from haulout.chunked.blocks import Hashes
     from haulout.chunked.plan import Link
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from haulout.content.ports import BlobReader
     from haulout.progress import Progress
     from haulout.transfer.fetching.choice import DeltaChoice, LoadedDelta
+    from haulout.transfer.fetching.inplace import InPlace
     from haulout.transfer.fetching.seeds import Seed
 
 _MOST_SCANNED: Final = 3
@@ -38,9 +37,6 @@ _MOST_HINTS: Final = 512 * 1024 * 1024
 """Bytes of hints held at most: those of 256 GiB that would all be new."""
 _LEAST_RETURN: Final = 4
 """Stored bytes of all seeds, for each byte of hints, from which on searching them may save more than it costs."""
-_SAMPLE: Final = 32
-_LEAST_UNMOVED: Final = 16 << 20
-"""Plain bytes whose hints (32 KiB) are worth comparing frames in place first."""
 
 
 class Found(Protocol):
@@ -101,7 +97,7 @@ class Reuse:
         deltas: DeltaChoice,
         link: Link,
         *,
-        folder: Path | None,
+        in_place: InPlace,
     ) -> Self:
         """Look for the frames ``wanted`` in ``seeds``.
 
@@ -113,19 +109,18 @@ class Reuse:
             progress: told of the search.
             deltas: says which old blocks to look for, so that a delta can be decoded.
             link: the way to the registry.
-            folder: where seeds that are used may become snapshots; None: they stay what they are.
+            in_place: looks for frames that are where they were.
         """
         whole = _whole_frames(toc, wanted, seeds)
         chosen = _worth_searching(seeds, whole)
-        if folder is not None:
-            for number in {*chosen, *(piece.seed for piece in whole.values())}:
-                seeds[number].settle(folder)
+        for number in {*chosen, *(piece.seed for piece in whole.values())}:
+            seeds[number].settle()
         rest = [frame for frame in wanted if frame not in whole]
         if rest and searchable_bytes(seeds) > _LEAST_RETURN * _hint_bytes(toc, rest):
             deltas.load(rest)
         found: Found | None = Mapped.find(toc, rest, deltas.loaded, seeds, chosen)
         if found is None:
-            whole |= _unmoved_frames(toc, rest, seeds, chosen, progress)
+            whole |= _unmoved_frames(rest, seeds, chosen, in_place)
             rest = [frame for frame in rest if frame not in whole]
             pays = bool(rest) and _may_pay(toc, rest, seeds, link)
             found = cls._by_hints(toc, rest if pays else [], blobs, seeds, chosen, progress, deltas)
@@ -182,24 +177,13 @@ def _whole_frames(toc: Toc, wanted: list[int], seeds: Sequence[Seed]) -> dict[in
 
 
 def _unmoved_frames(
-    toc: Toc, frames: list[int], seeds: Sequence[Seed], numbers: Sequence[int], progress: Progress
+    frames: list[int], seeds: Sequence[Seed], numbers: Sequence[int], in_place: InPlace
 ) -> dict[int, Piece]:
-    """Find frames at their own place in a seed of unknown content, as after an upgrade in place, without their hints.
-
-    A few are tried first: in a disk that was built afresh, hardly any is where it was.
-    """
+    """Find frames at their own place in a seed of unknown content, without their hints."""
     found: dict[int, Piece] = {}
     for number in numbers:
-        rest = [frame for frame in frames if frame not in found]
-        seed = seeds[number]
-        if seed.toc is not None or int(toc.plain_sizes[rest].sum(dtype=np.uint64)) < _LEAST_UNMOVED:
-            continue
-        sample = rest[:: max(len(rest) // _SAMPLE, 1)]
-        if 2 * len(frames_in_place(seed.fd, toc, sample)) < len(sample):
-            continue
-        with progress.task(f"comparing {seed.path.name}", int(toc.plain_sizes[rest].sum(dtype=np.uint64))) as task:
-            same = frames_in_place(seed.fd, toc, rest, task)
-        found |= {frame: Piece(number, int(toc.disk_offsets[frame]), toc.plain_size(frame)) for frame in same}
+        if seeds[number].toc is None:
+            found |= in_place.find(number, [frame for frame in frames if frame not in found])
     return found
 
 

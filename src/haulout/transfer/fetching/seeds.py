@@ -35,19 +35,21 @@ class Seed:
         fd: it, open for reading; closed by whoever opened it.
         toc: what it held when its pull ended, if it has not been changed since; None where nothing is known.
         named: whether the user named it.
+        folder: where a snapshot of it may be made; None: nowhere.
     """
 
-    def __init__(self, path: Path, fd: int, toc: Toc | None, *, named: bool) -> None:
+    def __init__(self, path: Path, fd: int, toc: Toc | None, *, named: bool, folder: Path | None) -> None:
         self.path = path
         self.fd = fd
         self.toc = toc
         self.named = named
+        self._folder = folder
         self.shared = False
         """Whether it is a snapshot now, of which parts can be cloned."""
 
-    def settle(self, folder: Path) -> None:
-        """Let it hold from now on what it holds now, if the file system of ``folder`` can take a snapshot of it."""
-        if not self.shared and (fixed := snapshot(self.fd, folder)) is not None:
+    def settle(self) -> None:
+        """Let it hold from now on what it holds now, if the file system can take a snapshot of it."""
+        if self._folder is not None and not self.shared and (fixed := snapshot(self.fd, self._folder)) is not None:
             os.close(self.fd)
             self.fd, self.shared = fixed, True
 
@@ -117,7 +119,9 @@ class SeedNotes:
 
 
 @contextmanager
-def open_seeds(named: Sequence[Path], target: Path, notes: SeedNotes | None, name: str) -> Iterator[list[Seed]]:
+def open_seeds(
+    named: Sequence[Path], target: Path, notes: SeedNotes | None, name: str, *, settle: bool = True
+) -> Iterator[list[Seed]]:
     """Open what may serve as seeds, for as long as the block lasts.
 
     Args:
@@ -125,6 +129,7 @@ def open_seeds(named: Sequence[Path], target: Path, notes: SeedNotes | None, nam
         target: an old result at this place is a seed, too.
         notes: of earlier pulls; None: none are looked for.
         name: repository or layout that is pulled from.
+        settle: whether those that are used may become snapshots beside the target.
 
     Raises:
         NotFoundError: a named file is not there.
@@ -142,7 +147,7 @@ def open_seeds(named: Sequence[Path], target: Path, notes: SeedNotes | None, nam
             os.close(fd)
             return
         seen.add((found.st_dev, found.st_ino))
-        seeds.append(Seed(path, fd, toc, named=is_named))
+        seeds.append(Seed(path, fd, toc, named=is_named, folder=target.parent if settle else None))
 
     try:
         recalled = list(notes.recall(name)) if notes is not None else []
