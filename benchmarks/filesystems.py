@@ -34,3 +34,4 @@ def xfs(folder: Path, gigabytes: int = 8) -> Iterator[Path | None]:
         if not mounted.returncode:
             subprocess.run(["umount", place], check=True)
         image.unlink()
+        place.rmdir()
