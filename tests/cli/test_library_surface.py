@@ -110,6 +110,12 @@ def test_commands_load_only_what_they_need(arguments, absent):
     assert not absent & set(out)
 
 
+def test_a_pull_asks_the_registry_before_it_loads_what_decodes():
+    out = python("import sys, haulout.transfer.pull; print(*sys.modules)").split()
+    assert "urllib3" in out
+    assert not {"numpy", "xxhash", "haulout.chunked"} & set(out)
+
+
 def test_python_dash_m_is_the_command():
     done = subprocess.run(
         [sys.executable, "-m", "haulout", "--version"],
