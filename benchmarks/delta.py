@@ -9,31 +9,26 @@ look at. docs/updates.md shows the picture and the table of one run.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import chart
-import filesystems
 import pairs
+import times
 import xxhash
 import zstandard
-from throttle import slow_line
+from lab import KIND, LEVEL, QUIET, Lab, Update, own
 from transfer import HAULOUT, registry, sh
 
 from haulout.disk.sparse import data_extents
 
-LEVEL = 6
 BLOCK = 4096
-MEGABIT = 1e6
 HOPS = """# Five successive versions
 
 Bytes moved by an update from the row's version to the column's, in MB (in brackets: of the whole blob), with nothing prepared:
@@ -41,61 +36,6 @@ no delta, the old disk named as a seed. Made by `python benchmarks/delta.py --ta
 packages, of which each version changes a tenth and is built afresh. No update moves more than the whole.
 
 """
-QUIET = ("--json", "--progress", "none")
-KIND = ("--arch", "x86_64", "--type", "raw")
-
-
-@dataclass
-class Update:
-    """One way of moving from OLD to NEW."""
-
-    name: str
-    megabytes: float
-    requests: int | None = None
-    seconds: float | None = None
-    ours: bool = False
-    remark: str = ""
-
-    def __str__(self) -> str:
-        requests = "" if self.requests is None else f"{self.requests:5} requests"
-        seconds = "" if self.seconds is None else f"{self.seconds:7.2f} s"
-        return f"  {self.name:38} {self.megabytes:8.2f} MB {requests:15} {seconds:10} {self.remark}"
-
-
-class Lab:
-    """A registry, a folder, and haulout with a cache of its own."""
-
-    def __init__(self, folder: Path, host: str) -> None:
-        self.folder = folder
-        self.host = host
-        self.caches = 0
-        self.fresh()
-
-    def fresh(self) -> None:
-        """Forget all earlier pulls."""
-        self.caches += 1
-        os.environ["XDG_CACHE_HOME"] = str(self.folder / f"cache{self.caches}")
-
-    def ref(self, name: str, tag: str, host: str | None = None) -> str:
-        return f"{host or self.host}/bench/{name}:{tag}"
-
-    def push(self, name: str, tag: str, disk: Path, *more: str) -> dict:
-        return json.loads(sh(HAULOUT, "push", self.ref(name, tag), disk, "--level", LEVEL, *KIND, *more, *QUIET))
-
-    def pull(self, name: str, tag: str, *more: object, host: str | None = None, out: Path | None = None) -> dict:
-        out = out or self.folder / "out.raw"
-        out.unlink(missing_ok=True)
-        begun = time.monotonic()
-        report = json.loads(sh(HAULOUT, "pull", self.ref(name, tag, host), "-o", out, *KIND, *more, *QUIET))
-        report["wall"] = time.monotonic() - begun
-        if "--dry-run" not in more and report["disk"]["digest"] != "sha256:" + hashed(out):
-            raise SystemExit(f"WRONG RESULT: {name}:{tag} {more}")
-        return report
-
-
-def hashed(disk: Path) -> str:
-    with disk.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def measured(*argv: object) -> tuple[str, float, int]:
@@ -200,72 +140,9 @@ def compare(lab: Lab, title: str, name: str, old: Path, new: Path, *, levels: tu
     return rows
 
 
-def own(name: str, report: dict) -> Update:
-    how = f"{report['ranges']} ranges" + (", 1 delta" if report["delta"] else "")
-    return Update(name, report["fetched"] / 1e6, report["requests"], report["seconds"], ours=True, remark=how)
-
-
 def sum_data(disk: Path) -> int:
     with disk.open("rb", buffering=0) as file:
         return sum(extent.length for extent in data_extents(file.fileno(), disk.stat().st_size))
-
-
-def timed(lab: Lab, name: str, rounds: int) -> None:
-    """Compare an update's time with our own full pull, on loopback."""
-    seed = lab.folder / "seed.raw"
-    on_loopback(lab, name, rounds, "Time on loopback", lab.folder, seed)
-    with filesystems.xfs(lab.folder) as place:
-        if place is not None:
-            subprocess.run(["cp", "--sparse=always", seed, place / "seed.raw"], check=True)
-            title = "Time on loopback where the file system shares blocks (XFS)"
-            on_loopback(lab, name, rounds, title, place, place / "seed.raw")
-
-
-def slowly(lab: Lab, name: str, rounds: int) -> None:
-    """Compare an update's time over 50 Mbit/s with what its bytes take there."""
-    seed = lab.folder / "seed.raw"
-    print("Over 50 Mbit/s and 20 ms (medians)")
-    for way, more in (("nothing prepared", ("--no-delta",)), ("published delta", ())):
-        runs = [over_a_line(lab, name, seed, *more) for _ in range(min(rounds, 3))]
-        inside, wall, carried = (statistics.median(values) for values in zip(*runs, strict=True))
-        ideal = carried * 8 / (50 * MEGABIT)
-        print(
-            f"  {way:20} {inside:6.2f} s for {carried / 1e6:.1f} MB, {inside / ideal:.3f} of bytes/bandwidth (1.1)"
-            f"; with the start of the program {wall / ideal:.3f}"
-        )
-
-
-def on_loopback(lab: Lab, name: str, rounds: int, title: str, folder: Path, seed: Path) -> None:
-    """Time whole pulls and updates into ``folder``, in turn: inside the process, and as commands."""
-    out = folder / "timed.raw"
-    ways = {
-        "whole": (),
-        "nothing prepared": ("--seed", seed, "--no-delta"),
-        "published delta": ("--seed", seed),
-    }
-    inside: dict[str, list[float]] = {way: [] for way in ways}
-    wall: dict[str, list[float]] = {way: [] for way in ways}
-    for _ in range(rounds):
-        for way, more in ways.items():
-            report = lab.pull(name, "2", "--no-seeds", *more, out=out)
-            inside[way].append(report["seconds"])
-            wall[way].append(report["wall"])
-    out.unlink()
-    print(f"\n{title} (medians)")
-    for way in ways:
-        within, whole = (statistics.median(times[way]) for times in (inside, wall))
-        shares = [statistics.median(times[way]) / statistics.median(times["whole"]) for times in (inside, wall)]
-        print(
-            f"  {way:20} {within:6.2f} s, {shares[0]:.2f} of the whole pull (0.6);"
-            f" with the start of the program {whole:.2f} s, {shares[1]:.2f}"
-        )
-
-
-def over_a_line(lab: Lab, name: str, seed: Path, *more: str) -> tuple[float, float, int]:
-    """Update through a slow line; return the seconds inside the process, those of the command, and the bytes carried."""
-    with slow_line(lab.host, 50 * MEGABIT) as (host, line):
-        report = lab.pull(name, "2", "--no-seeds", "--seed", seed, *more, host=host)
-        return report["seconds"], report["wall"], line.carried
 
 
 def hops(lab: Lab, megabytes: int) -> list[list[str]]:
@@ -368,10 +245,11 @@ def main() -> None:
             old, new = first, pairs.ext4(tree, lab.folder / "second.raw", size)
         rows = compare(lab, f"Rebuilt: {old.name} → {new.name}", "rebuilt", old, new, levels=levels)
         rounds = 1 if options.quick else 5
-        timed(lab, "rebuilt", rounds)
-        slowly(lab, "rebuilt", rounds)
+        times.used(lab, "rebuilt", old)
+        times.timed(lab, "rebuilt", rounds)
+        times.slowly(lab, "rebuilt", rounds)
         compare(lab, "Upgraded in place", "upgraded", first, upgraded, levels=levels)
-        timed(lab, "upgraded", rounds)
+        times.timed(lab, "upgraded", rounds)
         table = hops(lab, 30 if options.quick else 150)
         others(lab, old, new, tree)
     if options.svg:

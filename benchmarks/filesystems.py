@@ -1,8 +1,9 @@
-"""A file system that shares blocks between files, mounted for a benchmark from a file of its own."""
+"""File systems mounted for a benchmark from files of their own."""
 
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
 from contextlib import contextmanager
@@ -20,18 +21,40 @@ def xfs(folder: Path, gigabytes: int = 8) -> Iterator[Path | None]:
         print("  XFS: left out; it needs root and xfsprogs")
         yield None
         return
-    image, place = folder / "xfs.img", folder / "xfs"
-    place.mkdir()
+    image = folder / "xfs.img"
     with image.open("wb") as file:
         file.truncate(gigabytes << 30)
     subprocess.run(["mkfs.xfs", "-q", image], check=True)
-    mounted = subprocess.run(["mount", "-o", "loop", image, place], capture_output=True, text=True, check=False)
     try:
-        if mounted.returncode:
-            print(f"  XFS: left out; {mounted.stderr.strip()}")
-        yield None if mounted.returncode else place
+        with mounted(image, folder / "xfs") as place:
+            yield place
     finally:
-        if not mounted.returncode:
-            subprocess.run(["umount", place], check=True)
         image.unlink()
+
+
+@contextmanager
+def mounted(image: Path, place: Path) -> Iterator[Path | None]:
+    """Mount a disk without partitions; yield its root, or None, saying why, where that cannot be done."""
+    place.mkdir()
+    done = subprocess.run(["mount", "-o", "loop", image, place], capture_output=True, text=True, check=False)
+    try:
+        if done.returncode:
+            print(f"  left out: {done.stderr.strip()}")
+        yield None if done.returncode else place
+    finally:
+        if not done.returncode:
+            subprocess.run(["umount", place], check=True)
         place.rmdir()
+
+
+def put_to_use(root: Path) -> None:
+    """Do to a mounted system what a day of running does: programs are read, which notes their time; logs are written."""
+    programs = [path for path in (root / "usr").rglob("*") if path.is_file() and not path.is_symlink()]
+    for path in programs[::20]:
+        path.read_bytes()
+    for name, size in (("var/log/journal", 4_000_000), ("var/lib/random-seed", 300_000)):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(random.Random(name).randbytes(size))
+    (root / "etc").mkdir(exist_ok=True)
+    for number in range(30):
+        (root / "etc" / f"setting-{number}").write_text(f"{number}\n")
