@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -84,14 +85,16 @@ class Place:
         return tuple(self.server.count("GET", f"/blobs/{digest}") for digest in digests)
 
     def lie(self, index):
-        """Attach the same delta with another index, so that it is the one a reader takes."""
+        """Attach the same delta with another index, so that it is the one a reader tries first."""
         with open_store(self.reference("2"), ConnectionOptions(), NullProgress(), push=True) as store:
             blobs = []
             for blob in self.blobs:
                 with store.open_blob(blob) as stream:
                     blobs.append(stream.read(blob.size))
             attach(store, self.found, index, *blobs)
-        assert len(index.encode()) < self.offer.index.size, "of several deltas from one disk, the smallest is read"
+        assert len(index.encode()) < self.offer.index.size, (
+            "of several deltas from one disk, the smallest is tried first"
+        )
 
 
 def attach(store, found, index, hints, data):
@@ -302,6 +305,17 @@ def test_of_two_known_disks_the_smaller_delta_is_taken(place, disks, tmp_path):
     assert result.moved.delta is not None
     assert result.moved.delta.digest != place.made.manifest
     assert result.moved.delta.size < place.offer.data.size
+
+
+def test_of_several_from_one_disk_the_smallest_that_can_be_read_is_taken(place, disks, tmp_path):
+    place.lie(SimpleNamespace(encode=lambda: b"damaged", source=place.index.source))
+    told = Telling()
+    result = place.get("2", tmp_path / "b.raw", seeds=[disks[0]], find_seeds=False, progress=told)
+    assert sha256(tmp_path / "b.raw") == sha256(disks[1])
+    assert result.moved.delta is not None
+    assert result.moved.delta.digest == place.made.manifest
+    (note,) = told.notes
+    assert "is of no use" in note
 
 
 def test_a_seed_cut_short_between_plan_and_use_costs_only_a_fetch(place, disks, tmp_path):
