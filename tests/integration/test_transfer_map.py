@@ -7,15 +7,18 @@ import os
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from tests.deltas import delta_between, toc_of
 from tests.disks import MIB, leftovers, noise, qcow2_disk, raw_disk, sha256
 from tests.servers import docker_registry, needs
+from tests.telling import Telling
 
 from haulout.chunked.blocks import BLOCK
 from haulout.chunked.delta_map import Map, Source
+from haulout.cli.pull import lines
 from haulout.disk import DiskType
 from haulout.oci import EMPTY, Architecture, Descriptor, empty_config_manifest, mediatype, parse_reference
 from haulout.oci import annotations as keys
@@ -33,21 +36,6 @@ from haulout.transfer.stores import open_store
 pytestmark = [pytest.mark.tools, pytest.mark.usefixtures("own_places"), needs("docker-registry")]
 X86 = Architecture.X86_64
 END = b"the end of a disk that ends within a block"
-
-
-class Telling(NullProgress):
-    """Keeps the names of all tasks."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self.notes: list[str] = []
-
-    def task(self, name, total, **_):
-        self.names.append(name)
-        return super().task(name, total)
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -97,14 +85,16 @@ class Place:
         return tuple(self.server.count("GET", f"/blobs/{digest}") for digest in digests)
 
     def lie(self, index):
-        """Attach the same delta with another index, so that it is the one a reader takes."""
+        """Attach the same delta with another index, so that it is the one a reader tries first."""
         with open_store(self.reference("2"), ConnectionOptions(), NullProgress(), push=True) as store:
             blobs = []
             for blob in self.blobs:
                 with store.open_blob(blob) as stream:
                     blobs.append(stream.read(blob.size))
             attach(store, self.found, index, *blobs)
-        assert len(index.encode()) < self.offer.index.size, "of several deltas from one disk, the smallest is read"
+        assert len(index.encode()) < self.offer.index.size, (
+            "of several deltas from one disk, the smallest is tried first"
+        )
 
 
 def attach(store, found, index, hints, data):
@@ -148,7 +138,7 @@ def test_the_old_disk_as_published_needs_neither_hints_nor_a_search(place, disks
     assert not [name for name in told.names if name.startswith(("searching", "comparing"))]
     assert result.moved.delta is not None
     assert planned.moved.fetched == result.moved.fetched
-    assert (planned.moved.index, planned.moved.delta) == (result.moved.index, result.moved.delta)
+    assert planned.moved == result.moved
     assert result.traffic.requests <= 8
     toc = result.moved.index - place.offer.index.size
     assert result.moved.fetched == toc + place.offer.size
@@ -200,6 +190,26 @@ def test_another_layout_falls_back_to_hints(place, disks, tmp_path, layout):
     assert reference == 1
     assert result.moved.fetched < (0.6 if layout == "rewritten" else 0.2) * result.blob.size
     assert (result.moved.delta is not None) == (layout != "rewritten")
+
+
+@needs("qemu-img")
+@pytest.mark.parametrize("layout", ["raw", "qcow2"])
+def test_a_plan_counts_the_old_blocks_of_frames_that_the_delta_completes(place, disks, tmp_path, layout):
+    """Cut without regard to the old disk, as a first push is, frames have old and new blocks."""
+    reference = parse_reference(f"{place.server.host}/team/afresh:2")
+    push(reference, [DiskSource(disks[1], X86)])
+    files = {"old_file": disks[0], "new_file": disks[1]}
+    delta(place.reference("1"), reference, architecture=X86, disk_type=DiskType.APPLEHV, **files)
+    seed = disks[0] if layout == "raw" else qcow2_disk(tmp_path / "seed.qcow2", disks[0])
+    options = {"architecture": X86, "output": tmp_path / "b.raw", "seeds": [seed], "find_seeds": False}
+    planned, result = pull(reference, dry_run=True, **options), pull(reference, **options)
+    assert sha256(tmp_path / "b.raw") == sha256(disks[1])
+    assert planned.moved.delta == result.moved.delta
+    assert result.moved.delta is not None
+    assert planned.moved.seeds == result.moved.seeds
+    # Those of the plan are made already, and those to come are not known.
+    assert "request" not in "".join(lines(planned))
+    assert f"1 delta, {result.traffic.requests} requests" in "".join(lines(result))
 
 
 def lying(index):
@@ -295,6 +305,17 @@ def test_of_two_known_disks_the_smaller_delta_is_taken(place, disks, tmp_path):
     assert result.moved.delta is not None
     assert result.moved.delta.digest != place.made.manifest
     assert result.moved.delta.size < place.offer.data.size
+
+
+def test_of_several_from_one_disk_the_smallest_that_can_be_read_is_taken(place, disks, tmp_path):
+    place.lie(SimpleNamespace(encode=lambda: b"damaged", source=place.index.source))
+    told = Telling()
+    result = place.get("2", tmp_path / "b.raw", seeds=[disks[0]], find_seeds=False, progress=told)
+    assert sha256(tmp_path / "b.raw") == sha256(disks[1])
+    assert result.moved.delta is not None
+    assert result.moved.delta.digest == place.made.manifest
+    (note,) = told.notes
+    assert "is of no use" in note
 
 
 def test_a_seed_cut_short_between_plan_and_use_costs_only_a_fetch(place, disks, tmp_path):

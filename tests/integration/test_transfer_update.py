@@ -15,6 +15,7 @@ from tests.disks import MIB, leftovers, noise, qcow2_disk, raw_disk, sha256
 from tests.mounts import mounted
 from tests.servers import docker_registry, needs
 from tests.simulators.registry import SimulatedRegistry
+from tests.telling import Telling
 
 from haulout.chunked.toc import Toc
 from haulout.disk import DiskFormat, DiskType
@@ -504,10 +505,12 @@ def test_a_delta_that_lies_costs_only_a_fallback(rebuilt, tmp_path, what, how):
             return replace(answer, body=changed)
 
         registry.before = spoil
-        result = pull(
-            two, architecture=X86, output=tmp_path / "b.raw", seeds=[seed], find_seeds=False, connections=FAST
-        )
+        options = {"architecture": X86, "output": tmp_path / "b.raw", "seeds": [seed], "find_seeds": False}
+        progress = Telling()
+        result = pull(two, connections=FAST, progress=progress, **options)
         assert told
+        assert [note.split(" ")[:2] for note in progress.notes] == [["the", "delta"]]
+        assert (result.moved.delta is None) == (what != "delta.data.v1" or how in {"missing", "truncated"})
         assert sha256(tmp_path / "b.raw") == sha256(new)
         assert result.moved.fetched < 1.2 * result.blob.size
         assert leftovers(tmp_path) == []

@@ -182,13 +182,14 @@ def _sizes(result: PullResult) -> Iterator[str]:
 
 
 def _fetched(result: PullResult) -> str:
-    moved, whole = result.moved, result.blob.size
+    moved, whole, requests = result.moved, result.blob.size, result.traffic.requests
     share = f" ({100 * moved.fetched / whole:.0f} %)" if whole else ""
     how = [
         *(["1 delta"] if moved.delta is not None else []),
         *(["crumbs"] if moved.crumbs else []),
         *([count(moved.ranges, "range")] if moved.ranges else []),
-        *([count(result.traffic.requests, "request")] if result.traffic.requests else []),
+        # Those of a plan are not those it takes.
+        *([count(requests, "request")] if requests and result.status == "pulled" else []),
     ]
     kept = f"; {size(moved.reused)} of an earlier pull kept" if moved.reused else ""
     return f"{size(moved.fetched)} of {size(whole)}{share}{': ' if how else ''}{', '.join(how)}{kept}"

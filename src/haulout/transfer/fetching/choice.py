@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _WORTH_ASKING: Final = 256 * 1024
 """Bytes to fetch from which on it pays to ask what deltas there are."""
 _MOST_TRIED: Final = 3
-"""Indexes fetched where nothing says which disk the seeds hold."""
+"""Old disks whose deltas are tried where nothing says which the seeds hold, and deltas tried of one old disk."""
 _BARGAIN: Final = 0.9
 """A delta that is not smaller by a tenth than what it replaces is not worth its requests."""
 
@@ -146,17 +146,20 @@ class DeltaChoice:
             for each in offered(self._blobs.plain, self._found, self._toc, known=self._known)
             if each.size < _BARGAIN * size
         ]
-        # Of several from the same disk, the smallest: one may have been made again.
-        smallest: dict[SizedDigest, OfferedDelta] = {}
-        for each in sorted(offers, key=lambda each: each.size):
-            smallest.setdefault(each.source, each)
-        offers = [each for each in offers if smallest[each.source] is each]
-        known = [each for each in offers if each.source in self._known]
-        for offer in known or offers[:_MOST_TRIED]:
+        sources = list(dict.fromkeys(each.source for each in offers))
+        known = [source for source in sources if source in self._known]
+        for source in known or sources[:_MOST_TRIED]:
+            self._load_smallest([each for each in offers if each.source == source])
+
+    def _load_smallest(self, offers: list[OfferedDelta]) -> None:
+        """Of several from the same disk, take the smallest that can be read: one may have been made again."""
+        for offer in sorted(offers, key=lambda each: each.size)[:_MOST_TRIED]:
             try:
                 self.loaded.append(LoadedDelta(offer, load_index(self._blobs, offer, self._toc)))
             except HauloutError as error:
                 self._progress.note(f"the delta {offer.manifest.short} is of no use: {error}")
+            else:
+                return
 
     def plan(self, reuse: Reuse) -> list[DeltaPlan]:
         """Return what each delta would do for what ``reuse`` lacks; none that does nothing."""

@@ -101,7 +101,7 @@ def load_hints(blobs: BlobReader, delta: OfferedDelta) -> Hashes:
     """
     if delta.hints is None:
         return np.empty(0, np.uint64)
-    return np.frombuffer(read_blob(blobs, delta.hints, MAX_HINTS_BYTES, "the hints of a delta"), "<u8")
+    return np.frombuffer(read_blob(blobs, delta.hints, MAX_HINTS_BYTES, "the list of a delta's hints"), "<u8")
 
 
 def _read(store: Store, digest: Digest, found: ResolvedDisk) -> OfferedDelta | None:

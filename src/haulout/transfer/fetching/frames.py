@@ -98,6 +98,8 @@ class FramePull:
         self._use_deltas = use_deltas
         self._ranges: list[Slice] = []
         """Asked for so far."""
+        self._delta: SizedDigest | None = None
+        """Used so far, with its bytes that came."""
 
     def plan(self, *, dry: bool = False) -> FramePlan:
         """Find out what is here already and what has to be fetched. Of the registry, only indexes are read.
@@ -134,7 +136,7 @@ class FramePull:
             crumbs=way.crumbs.size if way.crumbs else 0,
             delta=SizedDigest(way.delta.offer.manifest, way.delta.size) if way.delta else None,
             reused=int(toc.plain_sizes[(toc.kinds == Kind.DATA) & right].sum(dtype=np.uint64)),
-            seeds=self._uses(reuse.expected()),
+            seeds=self._uses(reuse.expected(way.delta.covered if way.delta is not None else ())),
             zero=toc.disk.size - toc.data_bytes,
         )
         return FramePlan(reuse, way, ways, moved, in_place)
@@ -168,12 +170,13 @@ class FramePull:
                     self._fetch_missing(plan, self._expand(delta, reuse, rebuilder, rebuilding, stack), None)
                 failed = rebuilding.finish()
             if failed:
-                self._progress.note(f"{len(failed)} frames are not in their seeds any more: fetching them")
+                self._progress.note(f"frames that are not in their seeds any more: {len(failed)}; fetching them")
                 self._fetch(plan.ways.by_ranges(failed))
         return replace(
             plan.moved,
             fetched=self._blobs.received + length(self._ranges),
             ranges=len(self._ranges),
+            delta=self._delta,
             seeds=self._uses([now + before for now, before in zip(rebuilder.used, plan.in_place.used, strict=False)]),
             cloned=rebuilder.cloned + plan.in_place.cloned,
         )
@@ -207,6 +210,7 @@ class FramePull:
             names = reuse.found.names_of(delta.delta, segment, plain)
             rebuilding.add(growth.add(offset // BLOCK, names), growth.pieces)
 
+        name, before, told = delta.offer.manifest, self._blobs.received, False
         try:
             with self._progress.task("pulling a delta", delta.size) as task:
                 what = (delta.index, delta.segments, self._blobs, delta.offer.data, reuse.found.reference(delta.delta))
@@ -214,7 +218,15 @@ class FramePull:
         except StorageError:
             raise
         except HauloutError as error:
-            self._progress.note(f"the delta {delta.offer.manifest.short} is of no use: {error}")
+            told = True
+            self._progress.note(f"the delta {name.short} is of no use: {error}")
+        if received := self._blobs.received - before:
+            self._delta = SizedDigest(name, received)
+        absent = len(delta.covered - growth.complete)
+        if absent and not told:
+            self._progress.note(
+                f"the delta {name.short} gives {absent} of {len(delta.covered)} frames less than planned: fetching them"
+            )
         return [frame for frame in reuse.missing if frame not in growth.complete]
 
     def _fetch_missing(self, plan: FramePlan, missing: list[int], crumbs: SizedDigest | None) -> None:

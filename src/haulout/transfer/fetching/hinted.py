@@ -15,7 +15,7 @@ from haulout.errors import HauloutError
 from haulout.oci import Descriptor, mediatype
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from haulout.chunked.blocks import Hashes, Mask
     from haulout.chunked.seeds import Blocks, Numbers, Piece, SeedNumbers
@@ -55,9 +55,9 @@ class Hinted:
         names = (self._hints[frame][self.lacking[frame]] for frame in frames)
         return np.concatenate([np.empty(0, np.uint64), *names])
 
-    def shares(self) -> list[int]:
-        """Return the bytes each seed gives to the complete frames."""
-        places = [self._places[frame] for frame in self.complete]
+    def shares(self, frames: Collection[int]) -> list[int]:
+        """Return the bytes each seed gives to some frames, but for the blocks they lack."""
+        places = [self._places[frame] for frame in frames]
         return self._seeds.shares(np.concatenate([np.empty(0, np.int64), *places]))
 
     def served(self, delta: LoadedDelta) -> tuple[tuple[int, ...], frozenset[int]]:

@@ -15,7 +15,7 @@ from haulout.chunked.seeds import MISSING, ZEROS, join_blocks, join_groups, read
 from haulout.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from haulout.chunked.blocks import Hashes
     from haulout.chunked.delta_map import Kinds
@@ -49,10 +49,8 @@ class Mapped:
         self._seed = seed
         self._seeds = seeds
         wanted = np.asarray(frames, dtype=np.int64)
-        self._old = _blocks_of(toc, wanted, delta, Source.OLD)
         new = _blocks_of(toc, wanted, delta, Source.NEW)
         self.complete = frozenset(wanted[new == 0].tolist())
-        self._old = self._old[new == 0]
         lacking = wanted[new > 0].tolist()
         lengths, sources, _ = self._part(lacking)
         parts = np.split(sources == Source.NEW, np.cumsum(lengths)[:-1])
@@ -103,9 +101,10 @@ class Mapped:
         names: Hashes = numbers[sources == Source.NEW].astype(np.uint64)
         return names
 
-    def shares(self) -> list[int]:
-        """Return the bytes each seed gives to the complete frames."""
-        return [int(self._old.sum()) * BLOCK if number == self._seed else 0 for number in range(self._seeds)]
+    def shares(self, frames: Collection[int]) -> list[int]:
+        """Return the bytes each seed gives to some frames, but for the blocks they lack."""
+        old = _blocks_of(self._toc, np.array([*frames], np.int64), self._delta, Source.OLD)
+        return [int(old.sum()) * BLOCK if number == self._seed else 0 for number in range(self._seeds)]
 
     def served(self, delta: LoadedDelta) -> tuple[tuple[int, ...], frozenset[int]]:
         """Return the segments that give blocks which are lacking, and the frames they complete."""

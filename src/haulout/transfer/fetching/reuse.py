@@ -18,7 +18,7 @@ from haulout.transfer.fetching.mapped import Mapped
 from haulout.transfer.fetching.search import NOTHING, Search, searchable_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from haulout.chunked.blocks import Hashes
     from haulout.chunked.plan import Link
@@ -60,8 +60,8 @@ class Found(Protocol):
     def names(self, frames: Sequence[int]) -> Hashes:
         """Return the names of the blocks that some frames lack, one after another."""
 
-    def shares(self) -> list[int]:
-        """Return the bytes each seed gives to the complete frames."""
+    def shares(self, frames: Collection[int]) -> list[int]:
+        """Return the bytes each seed gives to some frames, but for the blocks they lack."""
 
     def served(self, delta: LoadedDelta) -> tuple[tuple[int, ...], frozenset[int]]:
         """Return the segments that give blocks which are lacking, and the frames they complete."""
@@ -156,9 +156,13 @@ class Reuse:
         joined = dict(zip(parted, join_groups(seeds, numbers, lengths), strict=True))
         return [joined[frame] if frame in joined else [self._whole[frame]] for frame in frames]
 
-    def expected(self) -> list[int]:
-        """Return the plain bytes each seed will give, if all goes well."""
-        used = self.found.shares()
+    def expected(self, covered: Collection[int]) -> list[int]:
+        """Return the plain bytes each seed will give, if all goes well.
+
+        Args:
+            covered: frames that a delta completes.
+        """
+        used = self.found.shares([*self.found.complete, *covered])
         for piece in self._whole.values():
             used[piece.seed] += piece.length
         return used
