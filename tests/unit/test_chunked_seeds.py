@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
+from threading import Event
 
 import numpy as np
 import pytest
@@ -293,6 +294,31 @@ def test_work_that_is_left_begins_nothing_more(disk, tmp_path):
                 rebuilding.add(frames, pieces)
         assert len(begun) <= 2
         assert os.fstat(out).st_blocks == 0
+
+
+def test_what_came_over_the_network_goes_before_what_waits(disk, tmp_path):
+    data, toc, _, _ = disk
+    frames, asked, begun, added = np.flatnonzero(toc.kinds == Kind.DATA).tolist(), [], Event(), Event()
+
+    def pieces(group):
+        begun.set()
+        assert added.wait(10)
+        asked.append(tuple(group))
+        return [[Piece(0, int(toc.disk_offsets[frame]), toc.plain_size(frame))] for frame in group]
+
+    with opened(tmp_path / "a", data) as seed, opened(tmp_path / "out", b"") as out:
+        os.ftruncate(out, toc.disk.size)
+        rebuilder = Rebuilder(toc, out)
+        rebuilder.add_seed(seed)
+        with Rebuilding(rebuilder, 1, TASK) as rebuilding:
+            rebuilding.add(frames[:1], pieces)
+            assert begun.wait(10)
+            rebuilding.add(frames[1:2], pieces)
+            rebuilding.add(frames[2:], pieces, first=True)
+            added.set()
+            assert rebuilding.finish() == []
+        assert [frame for group in asked for frame in group] == [frames[0], *frames[2:], frames[1]]
+        assert os.pread(out, len(data) + 1, 0) == data
 
 
 # Plans

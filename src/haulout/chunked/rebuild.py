@@ -133,10 +133,19 @@ class Rebuilding:
         self._under_way: deque[Future[None]] = deque()
         self._failed: list[int] = []
 
-    def add(self, frames: Sequence[int], pieces: _Pieces) -> None:
-        """Begin ``frames``; ``pieces`` gives the pieces of each of some of them, asked for on any thread."""
-        groups = [frames[at : at + _GROUP] for at in range(0, len(frames), _GROUP)]
-        self._waiting.extend((group, pieces) for group in groups)
+    def add(self, frames: Sequence[int], pieces: _Pieces, *, first: bool = False) -> None:
+        """Begin ``frames``.
+
+        Args:
+            frames: their numbers.
+            pieces: gives the pieces of each of some of them; called on any thread.
+            first: whether they go before what waits already.
+        """
+        groups = [(frames[at : at + _GROUP], pieces) for at in range(0, len(frames), _GROUP)]
+        if first:
+            self._waiting.extendleft(reversed(groups))
+        else:
+            self._waiting.extend(groups)
         for _ in range(min(self._jobs, len(groups))):
             self._under_way.append(self._pool.submit(self._drain))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from haulout.confidential.image import outer, rootfs
-from haulout.confidential.image.aside import Aside
+from haulout.confidential.image.scratch import ScratchFile
 from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
 from haulout.errors import ContentError, NotFoundError
 from haulout.oci import Descriptor, Index, Manifest, json, mediatype
@@ -118,7 +118,7 @@ def _opener(
     fresh = layer_opener(store, layer)
     if not hold:
         return fresh
-    aside = stack.enter_context(Aside("a layer", "the image's layers"))
+    aside = stack.enter_context(ScratchFile("a layer", "the image's layers"))
     with progress.task(f"fetching layer {layer.digest.short}", layer.size) as task, fresh() as stream:
         while chunk := stream.read(_READ):
             aside.append(chunk)

@@ -208,7 +208,8 @@ class FramePull:
 
         def made(segment: int, offset: int, plain: bytes) -> None:
             names = reuse.found.names_of(delta.delta, segment, plain)
-            rebuilding.add(growth.add(offset // BLOCK, names), growth.pieces)
+            # Before what lies here anyway: whoever is interrupted has nothing of it to fetch again.
+            rebuilding.add(growth.add(offset // BLOCK, names), growth.pieces, first=True)
 
         name, before, told = delta.offer.manifest, self._blobs.received, False
         try:

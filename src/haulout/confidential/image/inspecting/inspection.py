@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from haulout.confidential.image import binding as bindings
 from haulout.confidential.image import krun, outer, rootfs
-from haulout.confidential.image.aside import Aside
 from haulout.confidential.image.inspecting.closed import check_closed
 from haulout.confidential.image.inspecting.findings import Findings, Member, Outer
 from haulout.confidential.image.inspecting.opened import check_opened
+from haulout.confidential.image.scratch import ScratchFile
 from haulout.confidential.image.source import MAX_CONFIG, find_image, layer_opener
 from haulout.content.verify import read_blob
 from haulout.errors import ContentError, NotFoundError, StorageError
@@ -186,7 +186,7 @@ class _Spool:
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        self._aside = stack.enter_context(Aside("the disk", "it"))
+        self._aside = stack.enter_context(ScratchFile("the disk", "it"))
 
     def add(self, part: memoryview) -> None:
         self._aside.append(part)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from haulout.confidential.image import krun, luks, verity
-from haulout.confidential.image.aside import Aside
 from haulout.confidential.image.binding import Binding
+from haulout.confidential.image.scratch import ScratchFile
 from haulout.oci import Digest
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Disk:
         """
         sink.write(self.volume.header)
         first_of_hashes = self.file_system_size // luks.SECTOR
-        with Aside("the hashes", "them, 8 MiB for each GiB of the file system") as aside:
+        with ScratchFile("the hashes", "them, 8 MiB for each GiB of the file system") as aside:
 
             def put(offset: int, block: bytes) -> None:
                 """Keep a block of the tree, encrypted for its place."""

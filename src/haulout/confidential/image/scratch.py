@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _CHUNK: Final = 1 << 20
 
 
-class Aside:
+class ScratchFile:
     """A file without a name. Leave the ``with`` block when done.
 
     Nothing is buffered: a byte that finds no room is told by the call that brings it.
