@@ -52,7 +52,7 @@ def put_to_use(root: Path) -> None:
     programs = [path for path in (root / "usr").rglob("*") if path.is_file() and not path.is_symlink()]
     for path in programs[::20]:
         path.read_bytes()
-    for name, size in (("var/log/journal", 4_000_000), ("var/lib/random-seed", 300_000)):
+    for name, size in (("var/log/day.log", 4_000_000), ("var/lib/random-seed", 300_000)):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(random.Random(name).randbytes(size))
     (root / "etc").mkdir(exist_ok=True)
