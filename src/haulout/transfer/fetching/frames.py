@@ -156,9 +156,9 @@ class FramePull:
         rebuilder = Rebuilder(toc, self._partial.fd)
         for seed in self._seeds:
             rebuilder.add_seed(seed.fd, shared=seed.shared)
-        self._require_room(plan, rebuilder, further)
-        self._prepare(plan.ways.right)
         waiting = [frame for frame in reuse.frames if frame not in plan.in_place.taken]
+        self._require_room(plan, waiting, rebuilder, further)
+        self._prepare(plan.ways.right)
         rebuilt = [*waiting, *(delta.covered if delta is not None else ())]
         with early_writeback(self._partial.fd), ExitStack() as stack:
             # One waits for the processor, the other for the network.
@@ -181,10 +181,12 @@ class FramePull:
             cloned=rebuilder.cloned + plan.in_place.cloned,
         )
 
-    def _require_room(self, plan: FramePlan, rebuilder: Rebuilder, further: int) -> None:
-        """Check that what will be written fits: the disk and the delta's blocks, but not what will be cloned."""
+    def _require_room(self, plan: FramePlan, frames: list[int], rebuilder: Rebuilder, further: int) -> None:
+        """Check that what will be written fits: the disk and the delta's blocks, but not what will be cloned.
+
+        Of what is rebuilt, only ``frames`` are not in place yet.
+        """
         reuse, sizes, partial = plan.reuse, self._toc.plain_sizes, self._partial
-        frames = [frame for frame in reuse.frames if frame not in plan.in_place.taken]
         needed = further + int(sizes[[*frames, *reuse.missing]].sum(dtype=np.uint64))
         needed += plan.way.delta.plain_size if plan.way.delta is not None else 0
         if needed > partial.free:
