@@ -45,20 +45,24 @@ def slowly(lab: Lab, name: str, rounds: int) -> None:
 
 def on_loopback(lab: Lab, name: str, rounds: int, title: str, folder: Path, seed: Path) -> None:
     """Time whole pulls and updates into ``folder``, in turn: inside the process, and as commands."""
-    out = folder / "timed.raw"
+    out, known = folder / "timed.raw", folder / "known.raw"
+    lab.fresh()
+    lab.pull(name, "1", "--no-seeds", out=known)
     ways = {
-        "whole": (),
-        "nothing prepared": ("--seed", seed, "--no-delta"),
-        "published delta": ("--seed", seed),
+        "whole": ("--no-seeds",),
+        "nothing prepared": ("--no-seeds", "--seed", seed, "--no-delta"),
+        "published delta": ("--no-seeds", "--seed", seed),
+        "from an earlier pull": ("--no-delta",),
     }
     inside: dict[str, list[float]] = {way: [] for way in ways}
     wall: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way, more in ways.items():
-            report = lab.pull(name, "2", "--no-seeds", *more, out=out)
+            report = lab.pull(name, "2", *more, out=out)
             inside[way].append(report["seconds"])
             wall[way].append(report["wall"])
     out.unlink()
+    known.unlink()
     print(f"\n{title} (medians)")
     for way in ways:
         within, whole = (statistics.median(times[way]) for times in (inside, wall))
