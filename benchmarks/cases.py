@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from victims import Wrong
 
-from haulout.chunked.framing import Kind
+from haulout.frames.framing import Kind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from reliability import Bench
 
-    from haulout.chunked.toc import Toc
+    from haulout.frames.toc import Toc
 
 SECONDS = 90.0
 OLD = b"the old result\n" * 1000

@@ -26,14 +26,14 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from haulout.confidential.emulator import Boot, CcaEmulator, SnpEmulator, TdxEmulator
-from haulout.confidential.emulator.scene import scene
-from haulout.confidential.evidence import Given, parse_policy, verify
-from haulout.confidential.evidence.snp.report import Product
-from haulout.confidential.image import luks
+from haulout.emulator import Boot, CcaEmulator, SnpEmulator, TdxEmulator
+from haulout.emulator.bundle import scene
+from haulout.tee import Given, parse_policy, verify
+from haulout.tee.snp.report import Product
+from haulout.workload import luks
 
 if TYPE_CHECKING:
-    from haulout.confidential.emulator.keeping import Emulator
+    from haulout.emulator.store import Emulator
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 BOOT = Boot((b"kernel" * 1000,))

@@ -18,16 +18,16 @@ import numpy as np
 import zstandard
 
 from haulout import DiskSource, parse_reference, push
-from haulout.chunked.base import Base
-from haulout.chunked.blocks import BLOCK
-from haulout.chunked.crumbs import crumb_frames
-from haulout.chunked.toc import Toc
 from haulout.disk import DiskType
+from haulout.frames.base import Base
+from haulout.frames.blocks import BLOCK
+from haulout.frames.small_frames import crumb_frames
+from haulout.frames.toc import Toc
 from haulout.oci import Architecture, Descriptor, SizedDigest, mediatype
 from haulout.oci import annotations as keys
+from haulout.places import open_store
 from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions
-from haulout.transfer.stores import open_store
 
 MOST_REQUESTS = 280
 """Ranges of the blob; the rest of 300 are manifests, tables and crumbs."""

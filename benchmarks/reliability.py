@@ -43,8 +43,8 @@ from cases import (
 from transfer import registry
 from victims import Point, Stable, Wrong
 
-from haulout.chunked.framing import Kind
-from haulout.chunked.toc import Toc
+from haulout.frames.framing import Kind
+from haulout.frames.toc import Toc
 
 WORKERS = 2
 LONGEST = 570.0

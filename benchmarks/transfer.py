@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import zstandard
 
-from haulout.chunked.seektable import decode_seek_table, seek_table_size
+from haulout.frames.seektable import decode_seek_table, seek_table_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from haulout.disk import DiskFormat, DiskInfo, DiskType, inspect
     from haulout.errors import HauloutError
+    from haulout.fetch.results import PullResult
     from haulout.oci import Architecture, Digest, Reference, parse_reference
     from haulout.progress import NullProgress, Progress
+    from haulout.publish.results import DeltaResult, PushedDisk, PushResult
     from haulout.registry import ConnectionOptions
-    from haulout.transfer.delta import delta
-    from haulout.transfer.look import inventory, resolve
-    from haulout.transfer.pull import pull
-    from haulout.transfer.push import DiskSource, push
-    from haulout.transfer.results import DeltaResult, PullResult, PushedDisk, PushResult
+    from haulout.usecases.delta import delta
+    from haulout.usecases.lookup import inventory, resolve
+    from haulout.usecases.pull import pull
+    from haulout.usecases.push import DiskSource, push
 
 __version__: Final = "0.1.0"
 
@@ -64,11 +65,12 @@ _HOMES: Final = {
     "haulout.oci": ("Architecture", "Digest", "Reference", "parse_reference"),
     "haulout.progress": ("NullProgress", "Progress"),
     "haulout.registry": ("ConnectionOptions",),
-    "haulout.transfer.delta": ("delta",),
-    "haulout.transfer.look": ("inventory", "resolve"),
-    "haulout.transfer.pull": ("pull",),
-    "haulout.transfer.push": ("DiskSource", "push"),
-    "haulout.transfer.results": ("DeltaResult", "PullResult", "PushResult", "PushedDisk"),
+    "haulout.usecases.delta": ("delta",),
+    "haulout.usecases.lookup": ("inventory", "resolve"),
+    "haulout.usecases.pull": ("pull",),
+    "haulout.usecases.push": ("DiskSource", "push"),
+    "haulout.fetch.results": ("PullResult",),
+    "haulout.publish.results": ("DeltaResult", "PushResult", "PushedDisk"),
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
 

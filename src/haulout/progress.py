@@ -6,6 +6,7 @@ Implementations must accept calls from any thread.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol, Self
 
 
@@ -50,3 +51,18 @@ class NullProgress:
 
     def note(self, message: str) -> None:
         """Ignore the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What has crossed the wire so far, counted in one place for ``--json`` and the benchmarks."""
+
+    requests: int = 0
+    """HTTP requests sent, retries and redirects included; 0 for places that are not reached over HTTP."""
+    received: int = 0
+    """Body bytes received."""
+    sent: int = 0
+    """Body bytes sent."""
+
+    def __add__(self, other: Traffic) -> Traffic:
+        return Traffic(self.requests + other.requests, self.received + other.received, self.sent + other.sent)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.cli.sandbox import sandbox
+from tests.support.sandbox import sandbox
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_a_broken_ledger_or_record_stops_everything_and_stays(fresh, arguments):
 
 
 def test_escape_sequences_in_history_do_not_reach_the_terminal(fresh):
-    from tests.libraries import Lab
+    from tests.support.libraries import Lab
 
     lab = Lab(fresh.path / "common")
     lab.commit("Evil \x1b[31m\x1b]0;title\x07 subject", {"x.go": "x\n"})
@@ -162,7 +162,7 @@ def test_no_git_at_all(place, tmp_path):
 
 
 def test_json_is_ascii_whatever_the_history_holds(fresh):
-    from tests.libraries import Lab
+    from tests.support.libraries import Lab
 
     lab = Lab(fresh.path / "common")
     lab.commit("Größe ☃ \x1b", {b"g\xe4.go".decode("utf-8", "surrogateescape"): "x\n"})

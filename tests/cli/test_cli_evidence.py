@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cli.sandbox import ROOT
-from tests.evidence_kit import AT, BOOT, DATA, cca, snp, tdx, vector
+from tests.support.evidence import AT, BOOT, DATA, cca, snp, tdx, vector
+from tests.support.sandbox import ROOT
 
 from haulout.cli.main import main
-from haulout.confidential.emulator.keeping import root_of
-from haulout.confidential.emulator.scene import scene
+from haulout.emulator.bundle import scene
+from haulout.emulator.store import root_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from haulout.confidential.emulator.keeping import Emulator
+    from haulout.emulator.store import Emulator
 
 STAMP = AT.strftime("%Y-%m-%dT%H:%M:%SZ")
 PLATFORMS: dict[str, Callable[[], Emulator]] = {"snp": snp, "tdx": tdx, "cca": cca}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 import pytest
-from tests.cli.sandbox import ROOT, sandbox
-from tests.servers import needs
+from tests.support.sandbox import ROOT, sandbox
+from tests.support.servers import needs
 
 from haulout.cli.manual import pages
 from haulout.cli.tree import EXAMPLES, Verb, Verbs

@@ -14,10 +14,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from tests.cli.documents import blocks
-from tests.cli.sandbox import CREDENTIALS, EXAMPLE_HOSTS, ROOT, sandbox
 from tests.cli.test_docs_commands import follow
-from tests.servers import needs
+from tests.support.documents import blocks
+from tests.support.sandbox import CREDENTIALS, EXAMPLE_HOSTS, ROOT, sandbox
+from tests.support.servers import needs
 
 from haulout.cli.backport import VERBS as BACKPORT
 from haulout.cli.progress import JsonLines

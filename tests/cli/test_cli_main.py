@@ -15,8 +15,8 @@ from pathlib import Path
 
 import click
 import pytest
-from tests.cli.sandbox import ROOT, Sandbox, raw_disk, sandbox
-from tests.servers import docker_registry, free_port, needs
+from tests.support.sandbox import ROOT, Sandbox, raw_disk, sandbox
+from tests.support.servers import docker_registry, free_port, needs
 
 from haulout import errors
 from haulout.cli import main as cli

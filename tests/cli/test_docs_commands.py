@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from tests.cli.documents import Block, blocks
-from tests.cli.sandbox import ROOT, Sandbox, sandbox
-from tests.servers import needs
+from tests.support.documents import Block, blocks
+from tests.support.sandbox import ROOT, Sandbox, sandbox
+from tests.support.servers import needs
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = {

@@ -7,7 +7,7 @@ import sys
 import tomllib
 
 import pytest
-from tests.cli.sandbox import ROOT
+from tests.support.sandbox import ROOT
 
 import haulout
 
@@ -111,9 +111,9 @@ def test_commands_load_only_what_they_need(arguments, absent):
 
 
 def test_a_pull_asks_the_registry_before_it_loads_what_decodes():
-    out = python("import sys, haulout.transfer.pull; print(*sys.modules)").split()
+    out = python("import sys, haulout.usecases.pull; print(*sys.modules)").split()
     assert "urllib3" in out
-    assert not {"numpy", "xxhash", "haulout.chunked"} & set(out)
+    assert not {"numpy", "xxhash", "haulout.frames"} & set(out)
 
 
 def test_python_dash_m_is_the_command():

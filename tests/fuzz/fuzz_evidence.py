@@ -15,14 +15,14 @@ import atheris
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 with atheris.instrument_imports(include=["haulout.confidential"]):
-    from tests.evidence_kit import AT, BOOT, DATA, cca, cca_policy, given, snp, snp_policy, tdx, tdx_policy
+    from tests.support.evidence import AT, BOOT, DATA, cca, cca_policy, given, snp, snp_policy, tdx, tdx_policy
 
-    from haulout.confidential.evidence import parse_policy, verify
-    from haulout.confidential.evidence.certificates import read_bundle
-    from haulout.confidential.evidence.revocation import read_revocation_list
-    from haulout.confidential.evidence.tdx import collateral, documents
-    from haulout.confidential.evidence.verdict import Refused
     from haulout.errors import InvalidEvidence, InvalidPolicy
+    from haulout.tee import parse_policy, verify
+    from haulout.tee.certificates import read_bundle
+    from haulout.tee.revocation import read_revocation_list
+    from haulout.tee.tdx import collateral, documents
+    from haulout.tee.verdict import Refused
 
 CERTIFICATES = {"snp": given(snp().certificates()), "cca": given(cca().certificates())}
 COLLATERAL = given(tdx().collateral(AT))

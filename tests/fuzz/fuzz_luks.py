@@ -16,8 +16,8 @@ import atheris
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 with atheris.instrument_imports(include=["haulout.confidential"]):
-    from haulout.confidential.image import luks, verity
     from haulout.errors import NotLuks, RefusedLuks, RefusedVerity, VerityMismatch, WrongPassphrase
+    from haulout.workload import luks, verity
 
 VOLUME = luks.create(b"passphrase", iterations=1000)
 BEHIND = VOLUME.header[592:] + bytes(512)

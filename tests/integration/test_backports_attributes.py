@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.libraries import Lab
+from tests.support.libraries import Lab
 
 from haulout.backports.pick import Outcome, abort, pick
 from haulout.backports.status import Options, status

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from tests.libraries import ANNA, BO, Lab, security, undone
+from tests.support.libraries import ANNA, BO, Lab, security, undone
 
 from haulout.backports.log import Kind, LogResult, log
 from haulout.cli.backport.log import lines

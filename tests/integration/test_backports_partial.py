@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from tests.libraries import CVE, Lab, security, vendoring
+from tests.support.libraries import CVE, Lab, security, vendoring
 
 from haulout.backports import records
 from haulout.backports.branch import branch

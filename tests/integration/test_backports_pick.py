@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.libraries import ANNA, CVE, FILE, SUBJECT, Lab, security, source
+from tests.support.libraries import ANNA, CVE, FILE, SUBJECT, Lab, security, source
 
 from haulout.backports import ledger, records, toml
 from haulout.backports.branch import branch

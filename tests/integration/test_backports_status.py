@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.libraries import ANNA, CVE, FILE, SUBJECT, Lab, security, source, undone
+from tests.support.libraries import ANNA, CVE, FILE, SUBJECT, Lab, security, source, undone
 
 from haulout.backports.status import Options, status
 from haulout.cli.backport.status import document, lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
-from tests.cli.sandbox import ROOT
+from tests.support.sandbox import ROOT
 
 SECONDS = 15.0
 """Five times what is promised, as tests run beside each other; the promise itself is measured by ``make bench``."""

@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from tests.libraries import ANNA, CVE, FILE, Lab, Vendoring, pseudo, source, vendor, vendoring
+from tests.support.libraries import ANNA, CVE, FILE, Lab, Vendoring, pseudo, source, vendor, vendoring
 
 from haulout.backports.fixes import fixes, version_of
 from haulout.backports.model import State

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
-from tests.disks import raw_disk
-from tests.publish import publish_blob
-from tests.servers import issue_tls, needs
-from tests.simulators.registry import Basic, Bearer, Response, ScriptedServer, SimulatedRegistry
-from tests.wicked import body, document, flip, wicked_registry
+from tests.support.disks import raw_disk
+from tests.support.misbehaving_registry import body, document, flip, wicked_registry
+from tests.support.publish import publish_blob
+from tests.support.servers import issue_tls, needs
+from tests.support.simulators.registry import Basic, Bearer, Response, ScriptedServer, SimulatedRegistry
 
 from haulout.cli.main import main
 from haulout.cli.session import Session

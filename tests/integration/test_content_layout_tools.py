@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.servers import docker_registry, needs
+from tests.support.servers import docker_registry, needs
 
 from haulout.content.copy import copy
 from haulout.content.layout import LayoutStore

@@ -19,14 +19,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests import workloads
-from tests.disks import qemu_encrypts
-from tests.servers import docker_registry, find, issue_tls, needs
+from tests.support import workloads
+from tests.support.disks import qemu_encrypts
+from tests.support.servers import docker_registry, find, issue_tls, needs
 
 from haulout.cli.main import main
-from haulout.confidential.image import krun
 from haulout.content.layout import LayoutStore
 from haulout.oci import Descriptor, Index, Manifest, Platform, mediatype
+from haulout.workload import krun
 
 MEASUREMENT = "ab" * 48
 SECRET = "a passphrase nobody may see"

@@ -7,13 +7,13 @@ import io
 import subprocess
 
 import pytest
-from tests import workloads
-from tests.disks import noise
-from tests.guests import prepare
-from tests.workloads import with_hashes
+from tests.support import workloads
+from tests.support.disks import noise
+from tests.support.guest_vm import prepare
+from tests.support.workloads import with_hashes
 
-from haulout.confidential.image import krun, luks
 from haulout.content.memory import MemoryStore
+from haulout.workload import krun, luks
 
 pytestmark = [pytest.mark.tools, pytest.mark.slow]
 

@@ -9,9 +9,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from tests.containers import Containers, containers
-from tests.disks import raw_disk, sha256
-from tests.servers import docker_registry, needs
+from tests.support.containers import Containers, containers
+from tests.support.disks import raw_disk, sha256
+from tests.support.servers import docker_registry, needs
 
 from haulout.disk import DiskType
 from haulout.errors import NoMatchingDisk
@@ -19,9 +19,9 @@ from haulout.oci import Architecture, Descriptor, Index, Manifest, RegistryRefer
 from haulout.oci import annotations as keys
 from haulout.registry import ConnectionOptions, Registries
 from haulout.resolve import Role
-from haulout.transfer.look import inventory, resolve
-from haulout.transfer.pull import pull
-from haulout.transfer.push import DiskSource, push
+from haulout.usecases.lookup import inventory, resolve
+from haulout.usecases.pull import pull
+from haulout.usecases.push import DiskSource, push
 
 pytestmark = [pytest.mark.tools, needs("docker-registry", "podman", "buildah")]
 X86, ARM = Architecture.X86_64, Architecture.AARCH64

@@ -13,19 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.disks import leftovers, noise, raw_disk, sha256
-from tests.publish import publish_blob
-from tests.servers import docker_registry, needs, nginx
-from tests.simulators.registry import Response, SimulatedRegistry
+from tests.support.disks import leftovers, noise, raw_disk, sha256
+from tests.support.publish import publish_blob
+from tests.support.servers import docker_registry, needs, nginx
+from tests.support.simulators.registry import Response, SimulatedRegistry
 
-from haulout.chunked.crumbs import read_crumbs
-from haulout.chunked.toc import Toc
 from haulout.content.layout import LayoutStore
+from haulout.frames.small_frames import read_crumbs
+from haulout.frames.toc import Toc
 from haulout.oci import Architecture, Descriptor, Digest, Index, Manifest, SizedDigest, mediatype, parse_reference
 from haulout.oci import annotations as keys
 from haulout.registry import ConnectionOptions
-from haulout.transfer.pull import pull
-from haulout.transfer.push import DiskSource, push
+from haulout.usecases.pull import pull
+from haulout.usecases.push import DiskSource, push
 
 X86, ARM = Architecture.X86_64, Architecture.AARCH64
 FAST = ConnectionOptions(attempts=2, stall_seconds=1.5, connect_seconds=2.0)

@@ -10,8 +10,8 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from tests.servers import issue_tls
-from tests.simulators.registry import Basic, Bearer, Response, ScriptedServer, SimulatedRegistry, spoil
+from tests.support.servers import issue_tls
+from tests.support.simulators.registry import Basic, Bearer, Response, ScriptedServer, SimulatedRegistry, spoil
 
 from haulout.errors import (
     DeniedError,

@@ -9,12 +9,12 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.servers import docker_registry, find, issue_tls, needs, nginx
+from tests.support.servers import docker_registry, find, issue_tls, needs, nginx
 
 from haulout.errors import DeniedError, InvalidManifest, NotFoundError, RegistryError, UnreachableError
 from haulout.oci import EMPTY, Descriptor, RegistryReference, empty_config_manifest, mediatype, parse_reference
 from haulout.registry import ConnectionOptions, Credentials, Registries, login, logout
-from haulout.registry.credentials import find_credentials
+from haulout.registry.auth.credentials import find_credentials
 from haulout.registry.fallback import fallback_tag
 
 if TYPE_CHECKING:

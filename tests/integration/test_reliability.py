@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.servers import needs
+from tests.support.servers import needs
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks/reliability.py"
 

@@ -9,8 +9,8 @@ from functools import partial
 from io import BytesIO
 
 import pytest
-from tests.containers import containers
-from tests.servers import needs
+from tests.support.containers import containers
+from tests.support.servers import needs
 
 from haulout.content.layout import LayoutStore
 from haulout.errors import NoMatchingDisk, NotFoundError

@@ -11,16 +11,17 @@ from functools import partial
 
 import numpy as np
 import pytest
-from tests.deltas import TASK
-from tests.disks import MIB, noise, qcow2_disk, raw_disk
-from tests.publish import publish_blob
-from tests.servers import docker_registry, needs
+from tests.support.deltas import TASK
+from tests.support.disks import MIB, noise, qcow2_disk, raw_disk
+from tests.support.publish import publish_blob
+from tests.support.servers import docker_registry, needs
 
-from haulout.chunked.blocks import BLOCK, hash_blocks
-from haulout.chunked.delta_expand import Located, expand
-from haulout.chunked.seeds import SeedIndex, Wanted, scan
 from haulout.disk import DiskType
 from haulout.errors import ContentError, DigestMismatch, InvalidDelta, NoMatchingDisk, NotFoundError, StorageError
+from haulout.fetch.deltas import load_hints, load_index, offered
+from haulout.frames.blocks import BLOCK, hash_blocks
+from haulout.frames.delta_expand import Located, expand
+from haulout.frames.seeds import SeedIndex, Wanted, scan
 from haulout.oci import (
     EMPTY,
     Architecture,
@@ -35,15 +36,14 @@ from haulout.oci import (
     parse_reference,
 )
 from haulout.oci import annotations as keys
+from haulout.places import open_store
 from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions, Registries
 from haulout.resolve import DiskQuery
 from haulout.resolve import resolve as find
-from haulout.transfer.delta import delta
-from haulout.transfer.fetching.deltas import load_hints, load_index, offered
-from haulout.transfer.fetching.toc import load_toc
-from haulout.transfer.push import DiskSource, push
-from haulout.transfer.stores import open_store
+from haulout.resolve.toc import load_toc
+from haulout.usecases.delta import delta
+from haulout.usecases.push import DiskSource, push
 
 pytestmark = [pytest.mark.tools, pytest.mark.usefixtures("own_places"), needs("docker-registry")]
 X86, ARM = Architecture.X86_64, Architecture.AARCH64

@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.disks import raw_disk, sha256
-from tests.simulators.registry import Basic, Request, Response, ScriptedServer, SimulatedRegistry
-from tests.wicked import BODIES, body, document, flip, wicked_registry
+from tests.support.disks import raw_disk, sha256
+from tests.support.misbehaving_registry import BODIES, body, document, flip, wicked_registry
+from tests.support.simulators.registry import Basic, Request, Response, ScriptedServer, SimulatedRegistry
 
 from haulout.errors import HauloutError
+from haulout.http.options import Credentials
 from haulout.oci import Architecture, parse_reference
 from haulout.registry import ConnectionOptions
-from haulout.registry.options import Credentials
-from haulout.transfer.pull import pull
-from haulout.transfer.push import DiskSource, push
+from haulout.usecases.pull import pull
+from haulout.usecases.push import DiskSource, push
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -251,7 +251,7 @@ def test_credentials_do_not_follow_a_redirect_realm_or_upload_to_another_host(tm
 
 
 def test_a_title_with_a_path_is_never_a_path(wicked, tmp_path, monkeypatch, disk):
-    from tests.publish import publish_blob
+    from tests.support.publish import publish_blob
 
     monkeypatch.chdir(tmp_path)
     for title in ("../../evil.raw", "/etc/passwd", "a/b.raw", "..", "x\n.raw", "\x1b[2J"):
@@ -263,7 +263,7 @@ def test_a_title_with_a_path_is_never_a_path(wicked, tmp_path, monkeypatch, disk
 
 @pytest.mark.parametrize("disk_type", ["/../../evil", "../../../evil", "..", "x/y", "\x1b[2J", "a" * 300])
 def test_a_disk_type_with_a_path_is_never_a_path(wicked, tmp_path, monkeypatch, disk, disk_type):
-    from tests.publish import publish_blob
+    from tests.support.publish import publish_blob
 
     here = tmp_path / "here"
     here.mkdir()
@@ -280,7 +280,7 @@ def test_a_disk_type_with_a_path_is_never_a_path(wicked, tmp_path, monkeypatch, 
 
 def test_a_decompression_bomb_stops_early(wicked, tmp_path):
     import zstandard
-    from tests.publish import publish_blob
+    from tests.support.publish import publish_blob
 
     compressor = zstandard.ZstdCompressor(level=1).compressobj()
     bomb = b"".join(compressor.compress(b"\x01" * (1 << 20)) for _ in range(1024)) + compressor.flush()

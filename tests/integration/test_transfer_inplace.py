@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.disks import MIB, leftovers, noise, raw_disk, sha256
-from tests.mounts import mounted
-from tests.servers import docker_registry, needs
+from tests.support.disks import MIB, leftovers, noise, raw_disk, sha256
+from tests.support.mounts import mounted
+from tests.support.servers import docker_registry, needs
 
 from haulout.errors import StorageError
+from haulout.fetch import frames
+from haulout.fetch.inplace import InPlace
 from haulout.oci import Architecture, parse_reference
-from haulout.transfer.fetching import frames
-from haulout.transfer.fetching.inplace import InPlace
-from haulout.transfer.pull import pull
-from haulout.transfer.push import DiskSource, push
+from haulout.usecases.pull import pull
+from haulout.usecases.push import DiskSource, push
 
 pytestmark = [pytest.mark.tools, pytest.mark.usefixtures("own_places"), needs("docker-registry")]
 X86 = Architecture.X86_64

@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.disks import leftovers, raw_disk, sha256
-from tests.publish import publish_blob
-from tests.servers import needs
-from tests.simulators.registry import SimulatedRegistry
+from tests.support.disks import leftovers, raw_disk, sha256
+from tests.support.publish import publish_blob
+from tests.support.servers import needs
+from tests.support.simulators.registry import SimulatedRegistry
 
 from haulout.disk import DiskFormat
 from haulout.oci import Architecture, parse_reference
-from haulout.transfer.pull import pull
-from haulout.transfer.push import DiskSource, push
+from haulout.usecases.pull import pull
+from haulout.usecases.push import DiskSource, push
 
 X86 = Architecture.X86_64
 SOURCE = Path(__file__).parents[2] / "src"
@@ -24,11 +24,11 @@ VICTIM = """
 import importlib, os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-module = importlib.import_module("haulout.transfer.pull")
+module = importlib.import_module("haulout.usecases.pull")
 from haulout.disk import DiskFormat
 from haulout.oci import Architecture, parse_reference
-from haulout.transfer.records import Records
-from haulout.transfer.target import Partial
+from haulout.fetch.records import Records
+from haulout.fetch.target import Partial
 
 _, _, reference, output, form, step, when = sys.argv
 holder = {"remember": Records, "publish": Partial, "discard": Partial, "convert": module}[step]

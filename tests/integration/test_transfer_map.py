@@ -11,27 +11,27 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.deltas import delta_between, toc_of
-from tests.disks import MIB, leftovers, noise, qcow2_disk, raw_disk, sha256
-from tests.servers import docker_registry, needs
-from tests.telling import Telling
+from tests.support.deltas import delta_between, toc_of
+from tests.support.disks import MIB, leftovers, noise, qcow2_disk, raw_disk, sha256
+from tests.support.recording_progress import Telling
+from tests.support.servers import docker_registry, needs
 
-from haulout.chunked.blocks import BLOCK
-from haulout.chunked.delta_map import Map, Source
 from haulout.cli.pull import lines
 from haulout.disk import DiskType
+from haulout.fetch.deltas import load_index, offered
+from haulout.frames.blocks import BLOCK
+from haulout.frames.delta_map import Map, Source
 from haulout.oci import EMPTY, Architecture, Descriptor, empty_config_manifest, mediatype, parse_reference
 from haulout.oci import annotations as keys
+from haulout.places import open_store
 from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions
 from haulout.resolve import DiskQuery
 from haulout.resolve import resolve as find
-from haulout.transfer.delta import delta
-from haulout.transfer.fetching.deltas import load_index, offered
-from haulout.transfer.fetching.toc import load_toc
-from haulout.transfer.pull import pull
-from haulout.transfer.push import DiskSource, push
-from haulout.transfer.stores import open_store
+from haulout.resolve.toc import load_toc
+from haulout.usecases.delta import delta
+from haulout.usecases.pull import pull
+from haulout.usecases.push import DiskSource, push
 
 pytestmark = [pytest.mark.tools, pytest.mark.usefixtures("own_places"), needs("docker-registry")]
 X86 = Architecture.X86_64

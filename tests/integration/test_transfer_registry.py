@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
-from tests.disks import MIB, leftovers, qcow2_disk, raw_disk, sha256
-from tests.publish import publish_blob, publish_container
-from tests.servers import docker_registry, needs, nginx
-from tests.simulators.registry import SimulatedRegistry
+from tests.support.disks import MIB, leftovers, qcow2_disk, raw_disk, sha256
+from tests.support.publish import publish_blob, publish_container
+from tests.support.servers import docker_registry, needs, nginx
+from tests.support.simulators.registry import SimulatedRegistry
 
 from haulout.disk import DiskFormat, DiskType
 from haulout.errors import (
@@ -34,14 +34,14 @@ from haulout.errors import (
     UnsafeDiskError,
     UsageError,
 )
+from haulout.http.options import Credentials
 from haulout.oci import Architecture, Digest, Index, Manifest, SizedDigest, parse_any, parse_reference
 from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions
-from haulout.registry.options import Credentials
-from haulout.transfer.look import resolve
-from haulout.transfer.pull import pull
-from haulout.transfer.push import DiskSource, push
+from haulout.usecases.lookup import resolve
+from haulout.usecases.pull import pull
+from haulout.usecases.push import DiskSource, push
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -231,7 +231,7 @@ def test_a_qcow2_with_a_backing_file_is_neither_pushed_nor_pulled(registry, tmp_
     with pytest.raises(UnsafeDiskError):
         push(reference(registry), [DiskSource(evil, X86)])
     # Somebody else's tool published it all the same.
-    from tests.publish import publish_blob
+    from tests.support.publish import publish_blob
 
     publish_blob(registry, "team/machine", "evil", evil.read_bytes(), "evil.x86_64.qemu.qcow2", "qemu")
     out = tmp_path / "out"
@@ -244,7 +244,7 @@ def test_a_qcow2_with_a_backing_file_is_neither_pushed_nor_pulled(registry, tmp_
 
 @pytest.mark.parametrize("tool", ["zstd", "gzip", "xz", "cat"])
 def test_blobs_of_other_tools_are_pulled_whole(registry, tmp_path, tool):
-    from tests.publish import publish_blob
+    from tests.support.publish import publish_blob
 
     disk = raw_disk(tmp_path / "d.raw", data_mib=2, size_mib=16)
     command = [tool] if tool == "cat" else [tool, "-c"]

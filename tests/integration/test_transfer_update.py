@@ -11,25 +11,25 @@ import time
 from dataclasses import replace
 
 import pytest
-from tests.disks import MIB, leftovers, noise, qcow2_disk, raw_disk, sha256
-from tests.mounts import mounted
-from tests.servers import docker_registry, needs
-from tests.simulators.registry import SimulatedRegistry
-from tests.telling import Telling
+from tests.support.disks import MIB, leftovers, noise, qcow2_disk, raw_disk, sha256
+from tests.support.mounts import mounted
+from tests.support.recording_progress import Telling
+from tests.support.servers import docker_registry, needs
+from tests.support.simulators.registry import SimulatedRegistry
 
-from haulout.chunked.toc import Toc
 from haulout.disk import DiskFormat, DiskType
 from haulout.disk.sparse import data_extents
 from haulout.errors import NotFoundError, StorageError
+from haulout.fetch import frames
+from haulout.fetch.seeds import SeedNotes
+from haulout.fetch.target import open_partial
+from haulout.frames.toc import Toc
 from haulout.oci import Architecture, parse_reference
 from haulout.registry import ConnectionOptions
-from haulout.transfer.delta import delta
-from haulout.transfer.fetching import frames
-from haulout.transfer.fetching.seeds import SeedNotes
-from haulout.transfer.look import resolve
-from haulout.transfer.pull import pull
-from haulout.transfer.push import DiskSource, push
-from haulout.transfer.target import open_partial
+from haulout.usecases.delta import delta
+from haulout.usecases.lookup import resolve
+from haulout.usecases.pull import pull
+from haulout.usecases.push import DiskSource, push
 
 pytestmark = [pytest.mark.tools, pytest.mark.usefixtures("own_places"), needs("docker-registry")]
 X86 = Architecture.X86_64

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from haulout.backports.followups import Hunk, Span, track
 from haulout.backports.git import encode
 from haulout.backports.gomod import GoMod, Version, pseudo_version, vendored
-from haulout.backports.named import mentions
 from haulout.backports.objects import TREE, Entry, format_tree, parse_tree
 from haulout.backports.report import html, markdown
-from haulout.backports.signals import identifiers, reverted, sources, subject_key
+from haulout.backports.stale_names import mentions
+from haulout.backports.trailers import identifiers, reverted, sources, subject_key
 
 OIDS = st.text("0123456789abcdef", min_size=40, max_size=40)
 NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
@@ -128,7 +128,7 @@ def test_lines_that_stay_are_followed_and_changes_are_seen(change, data):
 def test_reports_hold_no_text_of_others_as_markup(text):
     from html.parser import HTMLParser
 
-    from tests.unit.test_backports_report import matrix
+    from tests.unit.backports.test_report import matrix
 
     tags: list[str] = []
 

@@ -15,13 +15,13 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haulout.chunked.blocks import BLOCK, hash_blocks, zero_blocks
-from haulout.chunked.frames import FrameDecoder, zero_frame
-from haulout.chunked.framing import MAX_DATA_BLOCKS, MAX_ZERO_BLOCKS, WINDOW_BLOCKS, Framer, Framing, Kind
-from haulout.chunked.pack import pack
-from haulout.chunked.seektable import decode_seek_table, encode_seek_table
-from haulout.chunked.toc import Toc
 from haulout.errors import ContentError, InvalidFrame, InvalidToc
+from haulout.frames.blocks import BLOCK, hash_blocks, zero_blocks
+from haulout.frames.codec import FrameDecoder, zero_frame
+from haulout.frames.framing import MAX_DATA_BLOCKS, MAX_ZERO_BLOCKS, WINDOW_BLOCKS, Framer, Framing, Kind
+from haulout.frames.pack import pack
+from haulout.frames.seektable import decode_seek_table, encode_seek_table
+from haulout.frames.toc import Toc
 from haulout.progress import NullProgress
 
 TASK = NullProgress().task("", None)

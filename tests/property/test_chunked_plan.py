@@ -8,11 +8,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haulout.chunked.blocks import BLOCK
-from haulout.chunked.framing import Kind
-from haulout.chunked.plan import SLICE, slices, wanted_frames
-from haulout.chunked.seektable import seek_table_size
-from haulout.chunked.toc import Toc
+from haulout.frames.blocks import BLOCK
+from haulout.frames.framing import Kind
+from haulout.frames.plan import SLICE, slices, wanted_frames
+from haulout.frames.seektable import seek_table_size
+from haulout.frames.toc import Toc
 from haulout.oci import Digest, SizedDigest
 
 

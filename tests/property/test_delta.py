@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.deltas import delta_between, expanded, laid_out, rebuilt, sized, toc_of
+from tests.support.deltas import delta_between, expanded, laid_out, rebuilt, sized, toc_of
 
-from haulout.chunked.blocks import BLOCK, ZERO_HINT, hash_blocks
-from haulout.chunked.delta import DeltaIndex
-from haulout.chunked.delta_map import Map, Source, Tiles
-from haulout.chunked.runs import Runs
-from haulout.chunked.similar import features
+from haulout.frames.blocks import BLOCK, ZERO_HINT, hash_blocks
+from haulout.frames.delta import DeltaIndex
+from haulout.frames.delta_map import Map, Source, Tiles
+from haulout.frames.runs import Runs
+from haulout.frames.similar import features
 
 NUMBERS = st.lists(st.integers(0, 300), unique=True, max_size=60).map(lambda some: np.array(sorted(some), np.int64))
 # A disk is a list of blocks, each named by a small number: equal numbers are equal blocks, 0 is zeros.

@@ -6,11 +6,11 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.test_disk_corpus import GOOD, HOSTILE
+from tests.unit.disk.test_corpus import GOOD, HOSTILE
 
 from haulout.disk import DiskInfo, inspect
+from haulout.disk.formats.vhdx import crc32c
 from haulout.disk.sparse import BLOCK, data_extents, is_zero
-from haulout.disk.vhdx import crc32c
 from haulout.errors import HauloutError
 
 SEEDS = {name: build() for name, (*_, build) in GOOD.items()} | {name: build() for name, (_, build) in HOSTILE.items()}

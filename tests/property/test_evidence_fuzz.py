@@ -9,20 +9,20 @@ import cbor2
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tests.evidence_kit import AT, BOOT, DATA, cca, cca_policy, snp, snp_policy, tdx, tdx_policy
-from tests.evidence_kit import given as files
+from tests.support.evidence import AT, BOOT, DATA, cca, cca_policy, snp, snp_policy, tdx, tdx_policy
+from tests.support.evidence import given as files
 
-from haulout.confidential.emulator import der as writer
-from haulout.confidential.emulator.cca import sign
-from haulout.confidential.emulator.tdx import TdxState
-from haulout.confidential.evidence import Kind, Verdict, parse_policy, verify
-from haulout.confidential.evidence import der as reader
-from haulout.confidential.evidence.cca import cbor, token
-from haulout.confidential.evidence.certificates import read_bundle
-from haulout.confidential.evidence.revocation import read_revocation_list
-from haulout.confidential.evidence.tdx import documents
-from haulout.confidential.evidence.verdict import Refused
+from haulout.emulator import der as writer
+from haulout.emulator.cca import sign
+from haulout.emulator.tdx import TdxState
 from haulout.errors import InvalidEvidence, InvalidPolicy
+from haulout.tee import Kind, Verdict, parse_policy, verify
+from haulout.tee import der as reader
+from haulout.tee.cca import cbor, token
+from haulout.tee.certificates import read_bundle
+from haulout.tee.revocation import read_revocation_list
+from haulout.tee.tdx import documents
+from haulout.tee.verdict import Refused
 
 SECONDS = 2.0
 CASES = settings(max_examples=150, deadline=None)
@@ -115,7 +115,7 @@ def test_certificates_in_der_overwritten(edits, cut):
 @CASES
 @given(edits=EDITS, cut=CUT)
 def test_revocation_lists_overwritten(edits, cut):
-    from haulout.confidential.emulator import authorities
+    from haulout.emulator import authorities
 
     whole = authorities.revoke(tdx().root, (5, 6, 7), AT)
     try:
@@ -155,7 +155,7 @@ JSON = st.recursive(
 def test_documents_with_members_of_any_type(which, changes):
     import json
 
-    from haulout.confidential.emulator.tdx import default_identity, default_info
+    from haulout.emulator.tdx import default_identity, default_info
 
     read, whole = (
         (documents.tcb_info, default_info(AT)) if which == "info" else (documents.qe_identity, default_identity(AT))
@@ -181,7 +181,7 @@ KNOWN = st.sampled_from([10, 256, 265, 2395, 2396, 2399, 2401, 44235, 44237, 442
 @CASES
 @given(platform=st.dictionaries(KNOWN, VALUES, max_size=4), realm=st.dictionaries(KNOWN, VALUES, max_size=4))
 def test_claims_of_any_type(platform, realm):
-    from haulout.confidential.emulator.cca import CcaState
+    from haulout.emulator.cca import CcaState
 
     try:
         data = cca().token(DATA, BOOT, CcaState(platform=platform, realm=realm))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.rootfs_kit import can_mount, flat, fsck, image_of, mounted, trees, write_image
+from tests.support.rootfs import can_mount, flat, fsck, image_of, mounted, trees, write_image
 
-from haulout.confidential.image import rootfs
+from haulout.workload import rootfs
 
 pytestmark = pytest.mark.tools
 

@@ -9,14 +9,14 @@ import numpy as np
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.bases import framed_base, offsets, packed_disk, spans_of
+from tests.support.base_tables import framed_base, offsets, packed_disk, spans_of
 
-from haulout.chunked.base import Base
-from haulout.chunked.crumbs import MAX_CRUMB, read_crumbs
-from haulout.chunked.framing import MAX_DATA_BLOCKS, MAX_ZERO_BLOCKS, Kind
-from haulout.chunked.pack import Guide
-from haulout.chunked.takeover import Takeover
-from haulout.chunked.toc import Toc
+from haulout.frames.base import Base
+from haulout.frames.frame_reuse import Takeover
+from haulout.frames.framing import MAX_DATA_BLOCKS, MAX_ZERO_BLOCKS, Kind
+from haulout.frames.pack import Guide
+from haulout.frames.small_frames import MAX_CRUMB, read_crumbs
+from haulout.frames.toc import Toc
 
 BLOCK = 4096
 PIECES = st.lists(st.tuples(st.sampled_from("abcxz"), st.integers(1, 900)), min_size=1, max_size=14)

@@ -8,10 +8,10 @@ from functools import cache
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.disks import noise
-from tests.workloads import with_hashes
+from tests.support.disks import noise
+from tests.support.workloads import with_hashes
 
-from haulout.confidential.image import luks, verity
+from haulout.workload import luks, verity
 
 CASES = settings(max_examples=150, deadline=None)
 PASSPHRASE = b"passphrase"

@@ -9,11 +9,11 @@ import time
 import zstandard
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tests.rootfs_kit import read_all
-from tests.unit.test_rootfs_layers import END, bare, tar
+from tests.support.rootfs import read_all
+from tests.unit.workload.rootfs.test_layers import END, bare, tar
 
-from haulout.confidential.image import rootfs
 from haulout.errors import InvalidRootfs
+from haulout.workload import rootfs
 
 SECONDS = 5.0
 LIMITS = rootfs.Limits(plain_bytes=64 << 20)

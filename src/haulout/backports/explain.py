@@ -11,9 +11,9 @@ from haulout.backports.probe import Answer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from haulout.backports.forms import Form, Unit
     from haulout.backports.probe import Tried
     from haulout.backports.recognise import Carried
+    from haulout.backports.variants import Form, Unit
 
 _SHORT: Final = 10
 _FILES: Final = 4

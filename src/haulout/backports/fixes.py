@@ -16,8 +16,8 @@ from haulout.backports.origins import find_origins
 from haulout.backports.pin import find_pin, module_folder
 from haulout.backports.purl import purl
 from haulout.backports.repository import Branch, open_repository
-from haulout.backports.signals import identifiers, reverted, same_commit
 from haulout.backports.status import at_commits
+from haulout.backports.trailers import identifiers, reverted, same_commit
 from haulout.errors import NotFoundError, UsageError
 from haulout.progress import NullProgress
 

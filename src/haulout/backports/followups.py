@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.backports import history
 from haulout.backports.git import decode
-from haulout.backports.signals import fixed, mentions, reverted, same_commit
+from haulout.backports.trailers import fixed, mentions, reverted, same_commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -71,7 +71,7 @@ def _containing(repository: Repository, oid: str) -> set[str]:
 def _picks(repository: Repository, oid: str) -> list[str]:
     """Return the commits on any branch that name a commit as their source."""
     from haulout.backports.history import between  # noqa: PLC0415
-    from haulout.backports.signals import same_commit, sources  # noqa: PLC0415
+    from haulout.backports.trailers import same_commit, sources  # noqa: PLC0415
 
     found = between(repository, "--branches", "--remotes", f"^{oid}", "--fixed-strings", f"--grep={oid[:12]}")
     return [one.oid for one in found if any(same_commit(said.oid, oid) for said in sources(one.message))]

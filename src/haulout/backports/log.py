@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from haulout.backports import branch as branches
-from haulout.backports import followups, history, ledger, library, named, records
+from haulout.backports import followups, history, ledger, library, records, stale_names
 from haulout.backports.origins import Origin, find_origins, touched
 from haulout.backports.repository import open_repository
-from haulout.backports.signals import reverted, same_commit
+from haulout.backports.trailers import reverted, same_commit
 from haulout.errors import NotFoundError
 from haulout.progress import NullProgress
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from haulout.backports.followups import Later
     from haulout.backports.model import Commit
-    from haulout.backports.named import Mention
     from haulout.backports.records import Record
     from haulout.backports.repository import Branch, Repository
+    from haulout.backports.stale_names import Mention
     from haulout.progress import Progress
 
 
@@ -143,7 +143,7 @@ def log(
             lines.append(_line(context, commit))
             task.advance(1)
     flags += _incomplete(context)
-    mentions = named.scan(repository, branch, mainline.name)
+    mentions = stale_names.scan(repository, branch, mainline.name)
     return LogResult(branch, tag, start, mainline, tuple(lines), tuple(flags), mentions)
 
 
@@ -214,7 +214,7 @@ def _kind(context: _Context, commit: Commit, origin: Origin | None) -> Kind:
     if origin is not None:
         return Kind.PICK
     files = context.files.get(commit.oid, ())
-    return Kind.UPKEEP if files and all(named.is_upkeep(path) for path in files) else Kind.OWN
+    return Kind.UPKEEP if files and all(stale_names.is_upkeep(path) for path in files) else Kind.OWN
 
 
 def _reverted(commit: Commit) -> tuple[str, ...]:

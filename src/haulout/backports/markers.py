@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from haulout.backports.git import decode
-from haulout.backports.signals import same_commit, sources
+from haulout.backports.trailers import same_commit, sources
 from haulout.errors import ConflictError
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from haulout.backports import history, squashes
+from haulout.backports import history, squash_detection
 from haulout.backports.git import decode
-from haulout.backports.signals import reverted, same_commit, sources, subject_key
+from haulout.backports.trailers import reverted, same_commit, sources, subject_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def _compared(repository: Repository, origin: Origin, patch_id: str | None) -> O
     """Say whether a pick is its source's very patch where no signal did: of a merge, or of what is not upstream."""
     if origin.equal or origin.squashed or origin.oid is None or patch_id is None:
         return origin
-    return replace(origin, equal=patch_id in squashes.of_source(repository, origin.oid))
+    return replace(origin, equal=patch_id in squash_detection.of_source(repository, origin.oid))
 
 
 def _squashed(
@@ -89,9 +89,9 @@ def _squashed(
     found: dict[str, Origin] = {}
     files = touched(repository, [commit.oid for commit in single])
     for commit in single:
-        members = squashes.cited(repository, commit, main)
+        members = squash_detection.cited(repository, commit, main)
         if members:
-            same = squashes.together(repository, members, sorted(files.get(commit.oid, ())))
+            same = squash_detection.together(repository, members, sorted(files.get(commit.oid, ())))
             equal = same is not None and same == own_ids.get(commit.oid)
             found[commit.oid] = Origin(members[-1], ("trailer",), equal, upstream=True, squashed=members)
     left = {
@@ -101,7 +101,7 @@ def _squashed(
     }
     if left:
         files |= touched(repository, [commit.oid for commit in upstream])
-        for oid, members in squashes.alike(repository, left, files, upstream).items():
+        for oid, members in squash_detection.alike(repository, left, files, upstream).items():
             found[oid] = Origin(members[-1], ("patch-id",), equal=True, upstream=True, squashed=members)
     return found
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from haulout.backports import begin, citing, history, keeping, markers, records, worktree
 from haulout.backports import fix as fixes
-from haulout.backports.again import again
+from haulout.backports import history, markers, preconditions, provenance, record_writing, records, worktree
 from haulout.backports.git import decode
 from haulout.backports.repository import open_repository
+from haulout.backports.resume import again
 from haulout.errors import ConflictError, HauloutError, NotFoundError, ToolError, UsageError
 from haulout.progress import NullProgress
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from haulout.backports.keeping import Unwritten
     from haulout.backports.model import Commit, Fix
+    from haulout.backports.record_writing import Unwritten
     from haulout.backports.repository import Repository
     from haulout.backports.worktree import Worktree
     from haulout.progress import Progress
@@ -116,7 +116,7 @@ def pick(
     """
     repository = open_repository(path, offline=False)
     branch = repository.branch(name)
-    target = begin.target_of(repository, branch, topic)
+    target = preconditions.target_of(repository, branch, topic)
     under_way = worktree.find(repository, target)
     if under_way is not None:
         raise ConflictError(
@@ -125,9 +125,9 @@ def pick(
         )
     known = records.load_all(book) if book is not None else ()
     wanted = [fixes.resolve(repository, one, known, merges=True, mainline=mainline) for one in dict.fromkeys(names)]
-    sources = begin.sources_of(wanted)
-    begin.check_merges(repository, sources, mainline)
-    keeping.check(book, record, sources)
+    sources = preconditions.sources_of(wanted)
+    preconditions.check_merges(repository, sources, mainline)
+    record_writing.check(book, record, sources)
     before = branch.tip
     made = worktree.add(repository, branch.ref, target, before, sources)
     if any(one.target == target and one.path != made.path for one in worktree.every(repository)):
@@ -150,11 +150,11 @@ def go_on(path: Path, name: str, *, book: Path | None = None, record: str | None
         ConflictError: none are under way, files have conflicts still, or conflict markers.
     """
     repository = open_repository(path, offline=False)
-    keeping.check(book, record, None)
+    record_writing.check(book, record, None)
     made = _under_way(repository, name)
     present: list[str] = []
     source = made.picking
-    citing.cite(repository, made)
+    provenance.cite(repository, made)
     if source is None and made.left:
         markers.check_series(made)
         present = _run(made, _CONTINUE, [])
@@ -230,7 +230,7 @@ def _not_picked(made: Worktree, err: str) -> Exception:
 
 
 def _end(repository: Repository, made: Worktree, present: list[str], book: _Book) -> PickResult:
-    citing.cite(repository, made)
+    provenance.cite(repository, made)
     before, head = made.start, made.head
     picked = _made(made, before, head)
     source = made.picking
@@ -246,7 +246,7 @@ def _end(repository: Repository, made: Worktree, present: list[str], book: _Book
         worktree.remove(repository, made)
         return PickResult(Outcome.PRESENT, branch, target, before, before, (), tuple(present))
     worktree.finish(repository, made, f"haulout backport pick onto {branch}")
-    entered = keeping.keep(repository, book.path, branch, picked, book.wanted, book.record)
+    entered = record_writing.keep(repository, book.path, branch, picked, book.wanted, book.record)
     return PickResult(
         Outcome.PICKED,
         branch,
@@ -264,7 +264,7 @@ def _end(repository: Repository, made: Worktree, present: list[str], book: _Book
 
 
 def _made(made: Worktree, before: str, head: str) -> tuple[Picked, ...]:
-    from haulout.backports.signals import sources  # noqa: PLC0415
+    from haulout.backports.trailers import sources  # noqa: PLC0415
 
     found = []
     for line in decode(made.git.run("log", "--reverse", "-z", "--format=%H%n%B", f"{before}..{head}").out).split("\0"):

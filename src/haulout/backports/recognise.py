@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from haulout.backports.names import is_code
-from haulout.backports.signals import reverted, reverted_subject, same_commit, sources, subject_key
+from haulout.backports.trailers import reverted, reverted_subject, same_commit, sources, subject_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from haulout.backports import toml
-from haulout.backports.signals import same_commit
+from haulout.backports.trailers import same_commit
 from haulout.errors import StorageError, UsageError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from haulout.backports import fix as fixes
 from haulout.backports import ledger, library, patches, records
 from haulout.backports.attributes import Attributes
+from haulout.backports.classification import Trial
 from haulout.backports.explain import evidence
-from haulout.backports.forms import Form, Ground, Unit, gather
 from haulout.backports.introduced import Introduced
 from haulout.backports.model import Cell, Column, Content, Evidence, Known, Matrix, State
 from haulout.backports.objects import MissingObject
@@ -17,7 +17,7 @@ from haulout.backports.probe import Prober
 from haulout.backports.recognise import carried
 from haulout.backports.renames import Renames
 from haulout.backports.repository import Branch, matching, open_repository
-from haulout.backports.trial import Trial
+from haulout.backports.variants import Form, Ground, Unit, gather
 from haulout.backports.verdict import Facts, best, joined, judged, partial
 from haulout.errors import NotFoundError
 from haulout.progress import NullProgress

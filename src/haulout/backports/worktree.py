@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from haulout.backports.again import again
 from haulout.backports.git import Git, decode
+from haulout.backports.resume import again
 from haulout.errors import ConflictError, HauloutError
 
 if TYPE_CHECKING:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final, Self
 
 from haulout.content import naming
 from haulout.content.folder import FileStream, Folder, Partial, translated
-from haulout.content.ports import StoredManifest, Traffic
+from haulout.content.ports import StoredManifest
 from haulout.content.subjects import Subjects
 from haulout.errors import ConflictError, ContentError, DigestMismatch, NotFoundError, SizeMismatch, StorageError
 from haulout.oci import Descriptor, Digest, Index, Manifest, json, manifest_media_type, parse_any
+from haulout.progress import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

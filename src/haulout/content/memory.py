@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Self
 
-from haulout.content.ports import StoredManifest, Traffic
+from haulout.content.ports import StoredManifest
 from haulout.content.subjects import Subjects
 from haulout.errors import DigestMismatch, NotFoundError, SizeMismatch
 from haulout.oci import Descriptor, Digest, parse_any
+from haulout.progress import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import BinaryIO
 
-    from haulout.progress import Task
+    from haulout.progress import Task, Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +33,6 @@ class StoredManifest:
             InvalidManifest: it breaks its schema.
         """
         return parse_any(self.data, what, self.descriptor.media_type)
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """What has crossed the wire so far, counted in one place for ``--json`` and the benchmarks."""
-
-    requests: int = 0
-    """HTTP requests sent, retries and redirects included; 0 for places that are not reached over HTTP."""
-    received: int = 0
-    """Body bytes received."""
-    sent: int = 0
-    """Body bytes sent."""
-
-    def __add__(self, other: Traffic) -> Traffic:
-        return Traffic(self.requests + other.requests, self.received + other.received, self.sent + other.sent)
 
 
 class BlobStream(Protocol):

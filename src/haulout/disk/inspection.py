@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from haulout.disk import foreign, iso, qcow2, raw, tar, vhdx, vmdk
+from haulout.disk import foreign
+from haulout.disk.formats import iso, qcow2, raw, tar, vhdx, vmdk
 from haulout.disk.image import opened
 from haulout.disk.info import Damaged, Danger, DiskInfo, Finding
 from haulout.disk.types import DiskFormat

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from haulout.http.attempts import Patience
+    from haulout.http.meter import Meter
+    from haulout.http.request import Request
+    from haulout.http.transport import Reply
     from haulout.registry.host import RepositoryHost
-    from haulout.registry.meter import Meter
-    from haulout.registry.patience import Patience
-    from haulout.registry.request import Request
-    from haulout.registry.transport import Reply
 
 OK: Final = frozenset({200})
 

@@ -10,17 +10,17 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, Self
 
 from haulout.errors import RegistryError, SizeMismatch
-from haulout.registry.failures import FOREIGN
+from haulout.http.failures import FOREIGN
+from haulout.http.origin import Origin
+from haulout.http.request import Request
+from haulout.http.transport import refuse_encoding
 from haulout.registry.host import REDIRECTS, take_answer
-from haulout.registry.origin import Origin
-from haulout.registry.request import Request
-from haulout.registry.transport import refuse_encoding
 
 if TYPE_CHECKING:
+    from haulout.http.attempts import Patience
+    from haulout.http.transport import Reply
     from haulout.oci import Descriptor, Digest
     from haulout.registry.access import Access
-    from haulout.registry.patience import Patience
-    from haulout.registry.transport import Reply
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _EXPIRED: Final = frozenset({400, 401, 403, 404, 410})

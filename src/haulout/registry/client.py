@@ -6,15 +6,15 @@ import os
 from threading import Lock
 from typing import TYPE_CHECKING, Self
 
+from haulout.http.meter import Meter
+from haulout.http.options import ConnectionOptions, Credentials
+from haulout.http.transport import Transport
 from haulout.registry.access import Access
+from haulout.registry.auth.credentials import find_credentials
 from haulout.registry.config import RegistriesConfig, load_config
-from haulout.registry.credentials import find_credentials
 from haulout.registry.host import RepositoryHost, SchemeMemory, settings_for
-from haulout.registry.meter import Meter
-from haulout.registry.options import ConnectionOptions, Credentials
 from haulout.registry.referrers import ReferrersMemory
 from haulout.registry.repository import Place, RegistryRepository
-from haulout.registry.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

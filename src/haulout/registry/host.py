@@ -8,22 +8,22 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from haulout.errors import DeniedError, RegistryError
-from haulout.registry import token
-from haulout.registry.authorizer import Authorizer
-from haulout.registry.challenge import Challenge, parse_challenges
-from haulout.registry.errcode import MAX_BODY, Answer
-from haulout.registry.failures import FOREIGN, speaks_no_tls
-from haulout.registry.origin import Origin, is_local, is_loopback, resolve_location
-from haulout.registry.patience import Patience
-from haulout.registry.request import Request
-from haulout.registry.tls import TlsProfile, profile_for
+from haulout.http.attempts import Patience
+from haulout.http.errcode import MAX_BODY, Answer
+from haulout.http.failures import FOREIGN, speaks_no_tls
+from haulout.http.origin import Origin, is_local, is_loopback, resolve_location
+from haulout.http.request import Request
+from haulout.http.tls import TlsProfile, profile_for
+from haulout.registry.auth import token
+from haulout.registry.auth.authorizer import Authorizer
+from haulout.registry.auth.challenge import Challenge, parse_challenges
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from haulout.registry.meter import Meter
-    from haulout.registry.options import Credentials
-    from haulout.registry.transport import Reply, Transport
+    from haulout.http.meter import Meter
+    from haulout.http.options import Credentials
+    from haulout.http.transport import Reply, Transport
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS: Final = 5

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.content.ports import StoredManifest
 from haulout.errors import DigestMismatch, RegistryError
+from haulout.http.errcode import is_web_page
+from haulout.http.failures import FOREIGN
+from haulout.http.request import Request
 from haulout.oci import Descriptor, Digest, mediatype, parse_any
 from haulout.oci.json import MAX_MANIFEST_BYTES
-from haulout.registry.errcode import is_web_page
-from haulout.registry.failures import FOREIGN
-from haulout.registry.request import Request
 
 if TYPE_CHECKING:
+    from haulout.http.transport import Reply
     from haulout.registry.access import Access
-    from haulout.registry.transport import Reply
 
 _ACCEPT: Final = (
     f"{mediatype.OCI_INDEX}, {mediatype.OCI_MANIFEST}, {mediatype.DOCKER_INDEX}, {mediatype.DOCKER_MANIFEST}"

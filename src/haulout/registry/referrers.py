@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from haulout.errors import RegistryError
+from haulout.http.errcode import codes
+from haulout.http.failures import FOREIGN
+from haulout.http.request import Request
 from haulout.oci import Index
 from haulout.oci.json import MAX_MANIFEST_BYTES
 from haulout.registry import fallback, manifests
-from haulout.registry.errcode import codes
-from haulout.registry.failures import FOREIGN
 from haulout.registry.host import take_answer
 from haulout.registry.links import next_link
-from haulout.registry.request import Request
 from haulout.registry.tags import same_origin
 
 if TYPE_CHECKING:

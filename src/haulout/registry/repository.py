@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import BinaryIO
 
-    from haulout.content.ports import BlobStream, StoredManifest, Traffic
+    from haulout.content.ports import BlobStream, StoredManifest
+    from haulout.http.meter import Meter
     from haulout.oci import Descriptor, Digest, RegistryReference
-    from haulout.progress import Task
+    from haulout.progress import Task, Traffic
     from haulout.registry.access import Access
-    from haulout.registry.meter import Meter
     from haulout.registry.referrers import ReferrersMemory
 
 _T = TypeVar("_T")

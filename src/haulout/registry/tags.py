@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from haulout.errors import RegistryError
-from haulout.registry.failures import FOREIGN
+from haulout.http.failures import FOREIGN
+from haulout.http.origin import Origin, resolve_location
+from haulout.http.request import Request
 from haulout.registry.links import next_link
-from haulout.registry.origin import Origin, resolve_location
-from haulout.registry.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

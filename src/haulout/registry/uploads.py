@@ -14,22 +14,22 @@ from haulout.errors import (
     SizeMismatch,
     StorageError,
 )
+from haulout.http.errcode import Answer, failure
+from haulout.http.failures import FOREIGN
+from haulout.http.request import Request
+from haulout.http.retry import RETRIABLE
 from haulout.registry import blobs
-from haulout.registry.errcode import Answer, failure
-from haulout.registry.failures import FOREIGN
 from haulout.registry.host import take_answer
 from haulout.registry.limits import limits_for
-from haulout.registry.request import Request
-from haulout.registry.retry import RETRIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from haulout.http.attempts import Patience
+    from haulout.http.transport import Reply
     from haulout.oci import Descriptor
     from haulout.progress import Task
     from haulout.registry.access import Access
-    from haulout.registry.patience import Patience
-    from haulout.registry.transport import Reply
 
 _BLOCK: Final = 256 * 1024
 _STORED: Final = frozenset({200, 201, 204})

@@ -159,7 +159,7 @@ def lines(done: PickResult, branch: str, lib: Path) -> Iterator[str]:
 
 
 def _stopped(done: PickResult, branch: str, lib: Path) -> Iterator[str]:
-    from haulout.backports.again import again  # noqa: PLC0415
+    from haulout.backports.resume import again  # noqa: PLC0415
 
     stop = done.stop
     assert stop is not None

@@ -47,9 +47,9 @@ def command(session: Session, subject: str, passphrase_file: str | None) -> int:
     names another disk; docs/confidential.md lists the rules.
     """
     from haulout.cli.cw import report  # noqa: PLC0415
-    from haulout.confidential.image import secret  # noqa: PLC0415 - loads the cryptography
-    from haulout.confidential.image.inspecting import inspection  # noqa: PLC0415 - loads the cryptography
-    from haulout.transfer.stores import open_store  # noqa: PLC0415 - loads the HTTP client
+    from haulout.places import open_store  # noqa: PLC0415 - loads the HTTP client
+    from haulout.workload import secret  # noqa: PLC0415 - loads the cryptography
+    from haulout.workload.inspect import inspection  # noqa: PLC0415 - loads the cryptography
 
     found = subject_of(subject)
     passphrase = None if passphrase_file is None else secret.read(passphrase_file)

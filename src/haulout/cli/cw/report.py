@@ -12,10 +12,10 @@ from haulout.cli.terminal import size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from haulout.confidential.image.binding import Binding
-    from haulout.confidential.image.inspecting.findings import Findings, Opened, Outer
-    from haulout.confidential.image.krun import WorkloadConfig
-    from haulout.confidential.image.luks import Header
+    from haulout.workload.binding import Binding
+    from haulout.workload.inspect.findings import Findings, Opened, Outer
+    from haulout.workload.krun import WorkloadConfig
+    from haulout.workload.luks import Header
 
 _VERITY = {
     "verified": "dm-verity: every block is what the binding's root vouches for",

@@ -69,22 +69,22 @@ def command(
     and no other. The keys are kept in DIR: the same platform signs next time. No policy accepts it unless it is marked
     as one for tests and names this platform's root.
     """
-    from haulout.confidential import emulator  # noqa: PLC0415 - loads the cryptography
-    from haulout.confidential.emulator import keeping  # noqa: PLC0415
-    from haulout.confidential.emulator.scene import BINDING, scene  # noqa: PLC0415
-    from haulout.confidential.evidence import Kind  # noqa: PLC0415
+    from haulout import emulator  # noqa: PLC0415 - loads the cryptography
+    from haulout.emulator import store  # noqa: PLC0415
+    from haulout.emulator.bundle import BINDING, scene  # noqa: PLC0415
+    from haulout.tee import Kind  # noqa: PLC0415
 
     which = Kind(kind)
     if workload is not None and len(workload) != BINDING[which]:
         raise UsageError(f"--workload of {which} has {2 * BINDING[which]} hexadecimal digits, not {2 * len(workload)}")
     now = datetime.now(UTC)
     booted = emulator.Boot(tuple(read_file(name, _LARGEST_BOOT) for name in boot), command_line)
-    platform = keeping.open_or_make(folder, which, now)
+    platform = store.open_or_make(folder, which, now)
     made = scene(platform, booted, now, report_data=report_data or bytes(64), workload=workload)
     for name, data in made.files.items():
-        keeping.keep(folder, name, data)
+        store.keep(folder, name, data)
     paths = {name.partition(".")[0]: str(folder / name) for name in made.files}
-    root = keeping.root_of(platform).fingerprint()
+    root = store.root_of(platform).fingerprint()
     session.result(
         "evidence emulate",
         {"kind": kind, "root_fingerprint": root, "measurement": made.measurement.hex(), "files": paths},

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from haulout.confidential.evidence.cca.rules import lifecycle
-from haulout.confidential.evidence.cca.verify import GIVEN_KEY
-from haulout.confidential.evidence.certificates import stamp
-from haulout.confidential.evidence.snp.report import SnpReport
-from haulout.confidential.evidence.snp.verify import SnpClaims
-from haulout.confidential.evidence.tdx.quote import TdxQuote
-from haulout.confidential.evidence.tdx.rules import attributes
-from haulout.confidential.evidence.tdx.verify import TdxClaims
+from haulout.tee.cca.rules import lifecycle
+from haulout.tee.cca.verify import GIVEN_KEY
+from haulout.tee.certificates import stamp
+from haulout.tee.snp.report import SnpReport
+from haulout.tee.snp.verify import SnpClaims
+from haulout.tee.tdx.quote import TdxQuote
+from haulout.tee.tdx.rules import attributes
+from haulout.tee.tdx.verify import TdxClaims
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from haulout.confidential.evidence import Verdict
-    from haulout.confidential.evidence.cca.token import CcaToken
-    from haulout.confidential.evidence.judge import Claims, Statement
+    from haulout.tee import Verdict
+    from haulout.tee.cca.token import CcaToken
+    from haulout.tee.judge import Claims, Statement
 
 _NAMES = {"snp": "SEV-SNP report", "tdx": "TDX quote", "cca": "Arm CCA token"}
 

@@ -23,11 +23,11 @@ _NO = 1
     cls=Verb,
     examples=(
         Example(
-            "haulout evidence verify lab/evidence.bin --cert lab/certificates.pem --policy lab/policy.toml",
+            "haulout evidence verify lab/tee.bin --cert lab/certificates.pem --policy lab/policy.toml",
             "check evidence against a policy",
         ),
         Example(
-            "haulout evidence verify lab/evidence.bin --cert lab/certificates.pem --policy lab/policy.toml "
+            "haulout evidence verify lab/tee.bin --cert lab/certificates.pem --policy lab/policy.toml "
             "--at 2030-01-31 --json",
             "the same for another day, for programs",
         ),
@@ -54,7 +54,7 @@ _NO = 1
     "--policy",
     metavar="FILE",
     type=click.Path(),
-    help="What the evidence has to say (docs/evidence.md); without it, only whether it is genuine is judged.",
+    help="What the evidence has to say (docs/tee.md); without it, only whether it is genuine is judged.",
 )
 @click.option("--at", metavar="TIME", type=TimeParam(), help="Judge for this time instead of now.")
 @click.option(
@@ -84,15 +84,15 @@ def command(
     Exit status is 0 where it is accepted, 1 where it is refused, with the rule it breaks, 3 or more where it cannot be
     read.
     """
+    from haulout import tee  # noqa: PLC0415 - loads the cryptography
     from haulout.cli.evidence import report  # noqa: PLC0415
-    from haulout.confidential import evidence  # noqa: PLC0415 - loads the cryptography
 
-    read_policy = None if policy is None else evidence.parse_policy(read_file(policy), policy)
-    verdict = evidence.verify(
+    read_policy = None if policy is None else tee.parse_policy(read_file(policy), policy)
+    verdict = tee.verify(
         read_file(file),
         at=at or datetime.now(UTC),
-        certificates=[evidence.Given(name, read_file(name)) for name in certificates],
-        collateral=[evidence.Given(name, read_file(name)) for name in collateral],
+        certificates=[tee.Given(name, read_file(name)) for name in certificates],
+        collateral=[tee.Given(name, read_file(name)) for name in collateral],
         policy=read_policy,
         report_data=report_data,
     )

@@ -1,0 +1,127 @@
+"""Every commit of a pick says where it comes from, also one that people made with ``git commit`` and their own words.
+
+Git writes "(cherry picked from commit …)" itself, but not where a message is given by hand after a conflict. The
+worktree knows what was to be picked, and git keeps the author and the author date of what it picks: so it can be told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from haulout.backports import history
+from haulout.backports.git import encode
+from haulout.backports.trailers import same_commit, sources
+from haulout.errors import ConflictError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from haulout.backports.model import Commit
+    from haulout.backports.repository import Repository
+    from haulout.backports.worktree import Worktree
+
+_LINE: Final = "(cherry picked from commit {})"
+_SIGNED: Final = (b"gpgsig ", b"gpgsig-sha256 ")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A commit that was made, and what it was picked from; None: nobody can tell."""
+
+    commit: Commit
+    source: str | None
+    cited: bool
+    """Its message says so."""
+
+
+def told(made: Sequence[Commit], wanted: Sequence[Commit]) -> tuple[Told, ...]:
+    """Tell what each commit was picked from. Pure.
+
+    Args:
+        made: the commits since the branch's tip, oldest first.
+        wanted: what was to be picked, in order; some of it may have been there already.
+    """
+    places = [_place(one, wanted) for one in made]
+    found = []
+    for number, one in enumerate(made):
+        cited = sources(one.message)
+        if cited:
+            found.append(Told(one, cited[-1].oid, cited=True))
+            continue
+        first = max((place + 1 for place in places[:number] if place is not None), default=0)
+        last = min((place for place in places[number + 1 :] if place is not None), default=len(wanted))
+        alike = [at for at in range(first, last) if _authorship(wanted[at]) == _authorship(one)]
+        if len(alike) == 1:
+            places[number] = alike[0]
+        found.append(Told(one, wanted[alike[0]].oid if len(alike) == 1 else None, cited=False))
+    return tuple(found)
+
+
+def _place(one: Commit, wanted: Sequence[Commit]) -> int | None:
+    cited = sources(one.message)
+    return next((at for at, each in enumerate(wanted) if cited and same_commit(each.oid, cited[-1].oid)), None)
+
+
+def _authorship(commit: Commit) -> tuple[str, str, int]:
+    return commit.author, commit.email, commit.authored
+
+
+def cite(repository: Repository, made: Worktree) -> None:
+    """Write into every commit of a worktree what it was picked from, where it does not say so.
+
+    Raises:
+        ConflictError: it cannot be told, or the commit is signed.
+    """
+    commits = history.between(repository, "--reverse", "--topo-order", f"{made.start}..{made.head}")
+    wanted = history.commits(repository, [oid for oid in made.sources if repository.find(oid)])
+    each = told(commits, wanted)
+    if all(one.cited for one in each):
+        return
+    after = dict[str, str]()
+    for one in each:
+        raw = made.git.run("cat-file", "commit", one.commit.oid).out
+        new = _with_parents(raw, after)
+        if not one.cited:
+            _check(made, one, raw)
+            new = new.rstrip(b"\n") + encode(_ending(one) + "\n")
+        if new != raw:
+            if raw.partition(b"\n\n")[0].find(b"\ngpgsig") >= 0:
+                raise _unsaid(made, one, f"{one.commit.oid[:12]} is signed, and comes after one that does not say so")
+            after[one.commit.oid] = made.git.text("hash-object", "-t", "commit", "-w", "--stdin", stdin=new)
+    made.git.run("update-ref", "--no-deref", "-m", "haulout backport pick: sources", "HEAD", after[each[-1].commit.oid])
+
+
+def _check(made: Worktree, one: Told, raw: bytes) -> None:
+    if one.source is None:
+        raise _unsaid(
+            made, one, f"{one.commit.oid[:12]} does not say what it was picked from: {one.commit.subject[:60]}"
+        )
+    if any(line.startswith(_SIGNED) for line in raw.partition(b"\n\n")[0].split(b"\n")):
+        raise _unsaid(made, one, f"{one.commit.oid[:12]} is signed, and does not say that it was picked")
+
+
+def _unsaid(made: Worktree, one: Told, what: str) -> ConflictError:
+    line = _LINE.format(one.source or "…")
+    return ConflictError(
+        what,
+        hint=f"in {made.path}: git commit --amend, with the line {line}; or join it to the pick before it; or --abort",
+    )
+
+
+def _with_parents(raw: bytes, after: dict[str, str]) -> bytes:
+    head, blank, message = raw.partition(b"\n\n")
+    lines = [
+        b"parent " + after.get(line[7:].decode("ascii"), line[7:].decode("ascii")).encode()
+        if line.startswith(b"parent ")
+        else line
+        for line in head.split(b"\n")
+    ]
+    return b"\n".join(lines) + blank + message
+
+
+def _ending(one: Told) -> str:
+    """Return what a message gets at its end, set apart from it but not from trailers."""
+    last = one.commit.message.rstrip("\n").rpartition("\n")[2]
+    apart = "\n" if last.startswith(("Signed-off-by: ", "(cherry picked")) else "\n\n"
+    return apart + _LINE.format(one.source)

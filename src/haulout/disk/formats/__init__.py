@@ -1,0 +1,1 @@
+"""Disk formats, one module each."""

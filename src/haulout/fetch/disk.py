@@ -1,0 +1,257 @@
+"""One disk on its way to one target: present already, by its table of contents, or as a whole blob."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from haulout import disk as disks
+from haulout.disk import DiskFormat, DiskInfo, DiskType
+from haulout.disk.convert import convert
+from haulout.errors import ContentError, DigestMismatch, InvalidPlatform, UnsafeDiskError, UsageError
+from haulout.fetch.bandwidth import MeasuringReader
+from haulout.fetch.containerdisk import NoDiskInLayer, require_disk_inside
+from haulout.fetch.frames import FramePull
+from haulout.fetch.records import Records
+from haulout.fetch.results import Moved
+from haulout.fetch.seeds import SeedNotes, open_seeds
+from haulout.fetch.target import check_target, look_at_partial, open_partial, storage_errors, sweep
+from haulout.fetch.whole import fetch_whole
+from haulout.frames.check import hash_file, require_disk
+from haulout.frames.survey import holds
+from haulout.resolve import container_image_error
+from haulout.resolve.toc import load_toc
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Literal
+
+    from haulout.content.ports import Store
+    from haulout.fetch.target import Partial
+    from haulout.frames.toc import Toc
+    from haulout.oci import Descriptor, SizedDigest
+    from haulout.progress import Progress
+    from haulout.resolve import ResolvedDisk
+
+_MAX_VIRTUAL_SIZE: Final = 1 << 46
+"""Largest guest disk believed of a pulled image (64 TiB)."""
+_CONVERTIBLE: Final = frozenset({DiskFormat.RAW, DiskFormat.QCOW2, DiskFormat.VHDX, DiskFormat.VMDK})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of it."""
+
+    layer: Descriptor
+    disk: SizedDigest | None
+    format: str
+    moved: Moved
+    status: Literal["pulled", "present", "planned"]
+    verified: Literal["frames", "blob", "present", "nothing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the caller of a pull wants of it."""
+
+    as_format: DiskFormat | None
+    check_disk: bool
+    seeds: tuple[Path, ...]
+    find_seeds: bool
+    use_deltas: bool
+    dry_run: bool
+    jobs: int
+
+
+class DiskPull:
+    """One disk on its way to one target.
+
+    Args:
+        store: where it is.
+        found: the disk.
+        target: the file it becomes.
+        wishes: what the caller wants of it.
+        progress: told of the work.
+    """
+
+    def __init__(self, store: Store, found: ResolvedDisk, target: Path, wishes: Wishes, progress: Progress) -> None:
+        self._store = store
+        self._found = found
+        self._target = target
+        self._wishes = wishes
+        self._announced = _announced_format(found)
+        self._as = None if wishes.as_format == self._announced else wishes.as_format
+        self._progress = progress
+        self._records = Records()
+        self._notes = SeedNotes()
+        self._form = "plain" if self._as is None else str(self._as)
+
+    def run(self) -> Outcome:
+        """Bring it here, or only plan to.
+
+        Raises:
+            HauloutError: the target is as it was.
+        """
+        if self._as is not None and self._announced is not None and self._announced not in _CONVERTIBLE:
+            raise UsageError(
+                f"a {self._announced} cannot be converted to {self._as}",
+                hint="pull it without --as to have it as it is",
+            )
+        check_target(self._target)
+        blobs = MeasuringReader(self._store)
+        toc = load_toc(blobs, self._found, self._progress)
+        stated = toc.disk if toc is not None else self._found.disk
+        present = self._present(toc, stated)
+        if present is not None:
+            if self._as is None:
+                with storage_errors(self._target), self._target.open("rb", buffering=0) as file:
+                    self._check(file.fileno(), stated)
+            if not self._wishes.dry_run:
+                # Whoever was killed after its last step could neither clear up nor take note.
+                sweep(self._target)
+                self._notes.remember(self._target, self._found.reference.name, toc if self._as is None else None)
+            moved = Moved(reused=present.file_size)
+            return Outcome(self._found.layer, stated, str(present.format), moved, "present", "present")
+        if toc is None:
+            return self._whole(stated)
+        return self._frames(toc, blobs)
+
+    def _frames(self, toc: Toc, blobs: MeasuringReader) -> Outcome:
+        wishes, name = self._wishes, self._found.reference.name
+        opened = look_at_partial if wishes.dry_run else open_partial
+        with (
+            opened(self._target, self._found.layer.digest) as partial,
+            open_seeds(
+                wishes.seeds,
+                self._target,
+                self._notes if wishes.find_seeds else None,
+                name,
+                settle=not wishes.dry_run,
+            ) as seeds,
+        ):
+            work = FramePull(
+                toc, blobs, self._found, partial, seeds, self._progress, wishes.jobs, use_deltas=wishes.use_deltas
+            )
+            plan = work.plan(dry=wishes.dry_run)
+            if wishes.dry_run:
+                return self._planned(self._found.layer, toc.disk, plan.moved)
+            moved = work.run(plan, further=toc.data_bytes if self._as is not None else 0)
+            info = self._finish(partial, toc.disk)
+        self._notes.remember(self._target, name, toc if self._as is None else None)
+        return Outcome(self._found.layer, toc.disk, str(info.format), moved, "pulled", "frames")
+
+    def _planned(self, layer: Descriptor, stated: SizedDigest | None, moved: Moved) -> Outcome:
+        form = self._as or self._announced
+        return Outcome(layer, stated, str(form or "unknown"), moved, "planned", "nothing")
+
+    def _whole(self, stated: SizedDigest | None) -> Outcome:
+        if self._wishes.dry_run:
+            found = require_disk_inside(self._store, self._found) if self._found.container_disk else self._found
+            with look_at_partial(self._target, found.layer.digest, "blob") as spool:
+                kept = min(os.fstat(spool.fd).st_size, found.layer.size)
+            return self._planned(found.layer, stated, Moved(found.layer.size - kept, reused=kept))
+        for layer in self._found.layers:
+            with (
+                open_partial(self._target, layer.digest, "plain") as plain,
+                open_partial(self._target, layer.digest, "blob") as spool,
+            ):
+                try:
+                    moved, made = fetch_whole(self._store, self._found, layer, plain, spool, self._progress)
+                    info = self._finish(made, stated, shows_origin=False)
+                except NoDiskInLayer:
+                    _discard(plain, spool)
+                    continue
+                except ContentError:
+                    _discard(plain, spool)
+                    raise
+                _discard(plain, spool)
+            self._notes.remember(self._target, self._found.reference.name, None)
+            return Outcome(layer, stated, str(info.format), moved, "pulled", "blob")
+        raise container_image_error(self._found.reference)
+
+    def _present(self, toc: Toc | None, stated: SizedDigest | None) -> DiskInfo | None:
+        """Say what the target is, if it is the disk already, byte for byte.
+
+        A conversion does not show the bytes that the publisher states: to a check it is the disk only if what it was
+        made from was checked. Else it is made again, mostly of the blocks that are in it.
+        """
+        if not self._target.exists():
+            return None
+        if toc is None or self._as is not None:
+            checked = None if self._as is None else self._checked(stated)
+            if not self._records.holds(self._target, self._found.digest, self._form, checked=checked):
+                return None
+        elif not self._holds(toc):
+            return None
+        return disks.inspect(self._target, follow_symlinks=False)
+
+    def _holds(self, toc: Toc) -> bool:
+        with storage_errors(self._target):
+            fd = os.open(self._target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if os.fstat(fd).st_size != toc.disk.size:
+                return False
+            with self._progress.task("checking what is here", toc.data_bytes) as task:
+                return holds(fd, toc, self._wishes.jobs, task)
+        finally:
+            os.close(fd)
+
+    def _finish(self, partial: Partial, stated: SizedDigest | None, *, shows_origin: bool = True) -> DiskInfo:
+        """Let the result appear; remember what it was made from where it does not show.
+
+        Each step comes before what it replaces goes, so that whoever is killed between them has nothing to fetch again.
+        """
+        try:
+            self._check(partial.fd, stated)
+        except DigestMismatch:
+            # Every frame is what its table says, and fetching it again would not change that.
+            partial.discard()
+            raise
+        info = self._approve(partial)
+        if self._as is None or self._as == info.format:
+            if not shows_origin or self._as is not None:
+                self._remember(partial.fd, stated)
+            partial.publish()
+            return info
+        made = convert(partial.fd, info.format, self._target, self._as, progress=self._progress)
+        with storage_errors(self._target), self._target.open("rb", buffering=0) as file:
+            self._remember(file.fileno(), stated)
+        partial.discard()
+        return made
+
+    def _check(self, fd: int, stated: SizedDigest | None) -> None:
+        if self._wishes.check_disk and stated is not None:
+            with self._progress.task("hashing the disk", stated.size) as task:
+                require_disk(hash_file(fd, task), stated)
+
+    def _checked(self, stated: SizedDigest | None) -> SizedDigest | None:
+        return stated if self._wishes.check_disk else None
+
+    def _remember(self, fd: int, stated: SizedDigest | None) -> None:
+        self._records.remember(self._target, self._found.digest, self._form, fd, checked=self._checked(stated))
+
+    def _approve(self, partial: Partial) -> DiskInfo:
+        """Inspect what came before anything else may open it."""
+        info = disks.inspect(partial.fd, name=str(self._target))
+        if self._announced is not None or self._as is not None or info.format is not DiskFormat.RAW:
+            try:
+                disks.require_safe(info, self._announced, _MAX_VIRTUAL_SIZE)
+            except UnsafeDiskError:
+                partial.discard()
+                raise
+        return info
+
+
+def _discard(*partials: Partial) -> None:
+    for partial in partials:
+        partial.discard()
+
+
+def _announced_format(found: ResolvedDisk) -> DiskFormat | None:
+    if found.disk_type is None:
+        return None
+    try:
+        return DiskType.parse(found.disk_type).disk_format
+    except InvalidPlatform:
+        return None

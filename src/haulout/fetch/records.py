@@ -1,0 +1,101 @@
+"""Remembering results, for those that do not show what they were made from: conversions, and disks without a TOC.
+
+A record is a note in the cache, never an authority: the file's bytes are hashed again before it is believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from haulout.disk.sparse import data_extents, is_zero
+from haulout.fetch import cachefile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from haulout.oci import Digest, SizedDigest
+
+_CHUNK: Final = 1 << 20
+
+
+def fingerprint(fd: int) -> str:
+    """Hash a file's size and every 1 MiB chunk that is not all zero, with its place: content counts, holes do not."""
+    size = os.fstat(fd).st_size
+    digest = hashlib.sha256(size.to_bytes(8, "little"))
+    done = 0
+    for extent in data_extents(fd, size):
+        start = max(extent.offset // _CHUNK * _CHUNK, done)
+        while start < extent.end:
+            chunk = os.pread(fd, _CHUNK, start)
+            if not is_zero(chunk):
+                digest.update(start.to_bytes(8, "little"))
+                digest.update(chunk)
+            start += _CHUNK
+        done = start
+    return digest.hexdigest()
+
+
+class Records:
+    """The records of one user."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder if folder is not None else cachefile.folder("pulls")
+
+    def holds(self, target: Path, manifest: Digest, form: str, *, checked: SizedDigest | None = None) -> bool:
+        """Whether ``target`` is, byte for byte, what an earlier pull of ``manifest`` made in the format ``form``.
+
+        Args:
+            target: the file.
+            manifest: what it would be made from.
+            form: in which format.
+            checked: it must have been made from a disk that was hashed as a whole, and was this one; None: any.
+        """
+        try:
+            record = json.loads(self._path(target).read_bytes())
+            fd = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (OSError, ValueError):
+            return False
+        try:
+            return bool(
+                isinstance(record, dict)
+                and record.get("manifest") == str(manifest)
+                and record.get("form") == form
+                and (checked is None or record.get("checked") == str(checked))
+                and record.get("fingerprint") == fingerprint(fd)
+            )
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+
+    def remember(
+        self, target: Path, manifest: Digest, form: str, fd: int, *, checked: SizedDigest | None = None
+    ) -> None:
+        """Note what ``target`` is, or is about to be. A cache that cannot be written costs only a later pull.
+
+        Args:
+            target: where the result is, or will appear.
+            manifest: what it is made from.
+            form: in which format.
+            fd: its bytes, open for reading.
+            checked: the disk it is made from, if that was hashed as a whole.
+        """
+        path = self._path(target)
+        with suppress(OSError):
+            note = {
+                "path": str(target.absolute()),
+                "manifest": str(manifest),
+                "form": form,
+                "fingerprint": fingerprint(fd),
+                "checked": None if checked is None else str(checked),
+            }
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cachefile.put(path, json.dumps(note).encode())
+
+    def _path(self, target: Path) -> Path:
+        name = hashlib.sha256(os.fsencode(target.absolute())).hexdigest()
+        return self._folder / f"{name}.json"

@@ -1,0 +1,197 @@
+"""Finding seeds: local files from which blocks may be reused, those of earlier pulls above all.
+
+Every pull leaves a note in the cache: where its disk lies, and the table of contents it had then. A note is a hint and
+no more: whatever is taken from the file is hashed again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from haulout.disk.sharing import snapshot
+from haulout.errors import InvalidToc, NotFoundError, StorageError
+from haulout.fetch import cachefile
+from haulout.frames.toc import MAX_TOC_BYTES, Toc
+from haulout.oci import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_MOST_NOTES: Final = 64
+_MOST_FOUND: Final = 8
+"""Notes looked at by one pull, the latest first."""
+
+
+class Seed:
+    """An open local file.
+
+    Args:
+        path: where it was found.
+        fd: it, open for reading; closed by whoever opened it.
+        toc: what it held when its pull ended, if it has not been changed since; None where nothing is known.
+        named: whether the user named it.
+        folder: where a snapshot of it may be made; None: nowhere.
+    """
+
+    def __init__(self, path: Path, fd: int, toc: Toc | None, *, named: bool, folder: Path | None) -> None:
+        self.path = path
+        self.fd = fd
+        self.toc = toc
+        self.named = named
+        self._folder = folder
+        self.shared = False
+        """Whether it is a snapshot now, of which parts can be cloned."""
+
+    def settle(self) -> None:
+        """Let it hold from now on what it holds now, if the file system can take a snapshot of it."""
+        if self._folder is not None and not self.shared and (fixed := snapshot(self.fd, self._folder)) is not None:
+            os.close(self.fd)
+            self.fd, self.shared = fixed, True
+
+
+class SeedNotes:
+    """The notes of one user."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder if folder is not None else cachefile.folder("seeds")
+
+    def remember(self, path: Path, name: str, toc: Toc | None) -> None:
+        """Note that the disk at ``path`` was pulled from ``name``. A cache that cannot be written costs only speed."""
+        with suppress(OSError):
+            where = path.absolute()
+            note: dict[str, Any] = {"path": os.fspath(where), "name": name, "state": _state(where.stat()), "toc": None}
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if toc is not None:
+                data = toc.encode()
+                note["toc"] = Digest.of(data).hex
+                cachefile.put(self._folder / f"{note['toc']}.toc", data)
+            # Names that are not UTF-8 survive as surrogates, escaped.
+            cachefile.put(self._folder / f"{Digest.of(os.fsencode(where)).hex}.json", json.dumps(note).encode())
+            self._prune()
+
+    def recall(self, name: str) -> Iterator[tuple[Path, Toc | None]]:
+        """Yield files of earlier pulls that are still there: those of ``name`` first, the latest first among equals."""
+        notes = [note for note in self._notes() if note is not None]
+        notes.sort(key=lambda note: note.get("name") != name)  # stable: the latest stay first
+        for note in notes[:_MOST_FOUND]:
+            path = Path(note["path"])
+            with suppress(OSError):
+                unchanged = note.get("state") == _state(path.stat())
+                yield path, self._toc(note.get("toc")) if unchanged else None
+
+    def _notes(self) -> Iterator[dict[str, Any] | None]:
+        with suppress(OSError):
+            found = sorted(self._folder.glob("*.json"), key=_modified, reverse=True)
+            for file in found[:_MOST_NOTES]:
+                note = None
+                with suppress(OSError, ValueError):
+                    note = json.loads(file.read_bytes())
+                yield note if isinstance(note, dict) and isinstance(note.get("path"), str) else None
+
+    def _toc(self, name: object) -> Toc | None:
+        if not isinstance(name, str) or not name.isalnum():
+            return None
+        with suppress(OSError, InvalidToc):
+            with (self._folder / f"{name}.toc").open("rb") as file:
+                data = file.read(MAX_TOC_BYTES + 1)
+            return Toc.decode(data)
+        return None
+
+    def _prune(self) -> None:
+        """Forget files that are gone, the oldest of too many, and tables that no note names."""
+        kept: set[str] = set()
+        for number, file in enumerate(sorted(self._folder.glob("*.json"), key=_modified, reverse=True)):
+            note: Any = None
+            with suppress(OSError, ValueError):
+                note = json.loads(file.read_bytes())
+            if number < _MOST_NOTES and isinstance(note, dict) and os.path.lexists(str(note.get("path", ""))):
+                kept.add(f"{note.get('toc')}.toc")
+            else:
+                file.unlink(missing_ok=True)
+        for file in self._folder.glob("*.toc"):
+            if file.name not in kept:
+                file.unlink(missing_ok=True)
+
+
+@contextmanager
+def open_seeds(
+    named: Sequence[Path], target: Path, notes: SeedNotes | None, name: str, *, settle: bool = True
+) -> Iterator[list[Seed]]:
+    """Open what may serve as seeds, for as long as the block lasts.
+
+    Args:
+        named: files the user named; each must be there.
+        target: an old result at this place is a seed, too.
+        notes: of earlier pulls; None: none are looked for.
+        name: repository or layout that is pulled from.
+        settle: whether those that are used may become snapshots beside the target.
+
+    Raises:
+        NotFoundError: a named file is not there.
+        StorageError: a named file cannot be read, or is no file.
+    """
+    seeds: list[Seed] = []
+    seen: set[tuple[int, int]] = set()
+
+    def take(path: Path, toc: Toc | None, *, is_named: bool) -> None:
+        fd = _open(path, is_named=is_named)
+        if fd is None:
+            return
+        found = os.fstat(fd)
+        if (found.st_dev, found.st_ino) in seen:
+            os.close(fd)
+            return
+        seen.add((found.st_dev, found.st_ino))
+        seeds.append(Seed(path, fd, toc, named=is_named, folder=target.parent if settle else None))
+
+    try:
+        recalled = list(notes.recall(name)) if notes is not None else []
+        known = {os.fspath(path): toc for path, toc in recalled}
+        for path in named:
+            take(path, known.get(os.fspath(path.absolute())), is_named=True)
+        if notes is not None:
+            take(target, known.get(os.fspath(target.absolute())), is_named=False)
+        for path, toc in recalled:
+            take(path, toc, is_named=False)
+        yield seeds
+    finally:
+        for seed in seeds:
+            os.close(seed.fd)
+
+
+def _open(path: Path, *, is_named: bool) -> int | None:
+    try:
+        # Not blocking: a pipe of that name must not hold the pull up.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if is_named else os.O_NOFOLLOW))
+    except FileNotFoundError:
+        if not is_named:
+            return None
+        raise NotFoundError(f"no seed {path}", hint="name a file that is there with --seed, or leave it out") from None
+    except OSError as error:
+        if not is_named:
+            return None
+        raise StorageError(str(path), f"cannot be read as a seed: {(error.strerror or str(error)).lower()}") from error
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode):
+        return fd
+    os.close(fd)
+    if not is_named:
+        return None
+    raise StorageError(str(path), "is no file to reuse blocks from", hint="name a disk image with --seed")
+
+
+def _state(found: os.stat_result) -> list[int]:
+    """Return what changes when a file does."""
+    return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def _modified(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,72 @@
+"""Hashing a finished disk as a whole: what ``sha256sum`` would say, holes included."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from haulout.disk.sparse import data_extents
+from haulout.errors import DigestMismatch
+from haulout.frames.framing import Kind
+from haulout.oci import Digest, SizedDigest
+
+if TYPE_CHECKING:
+    from haulout.frames.toc import Toc
+    from haulout.progress import Task
+
+_STEP: Final = 1 << 20
+_ZEROS: Final = bytes(_STEP)
+
+
+def hash_file(fd: int, task: Task) -> SizedDigest:
+    """Return SHA-256 and size of the file open at ``fd``; holes are hashed as zeros without being read.
+
+    Args:
+        fd: open for reading.
+        task: advanced by the bytes hashed.
+    """
+    size = os.fstat(fd).st_size
+    digest = hashlib.sha256()
+    position = 0
+
+    def zeros(until: int) -> None:
+        nonlocal position
+        while position < until:
+            step = min(_STEP, until - position)
+            digest.update(_ZEROS if step == _STEP else _ZEROS[:step])
+            position += step
+            task.advance(step)
+
+    for extent in data_extents(fd, size):
+        zeros(extent.offset)
+        while position < extent.end:
+            piece = os.pread(fd, min(_STEP, extent.end - position), position)
+            if not piece:
+                break
+            digest.update(piece)
+            position += len(piece)
+            task.advance(len(piece))
+    zeros(size)
+    return SizedDigest(Digest(digest.hexdigest()), size)
+
+
+def has_frames(fd: int, toc: Toc) -> bool:
+    """Whether all data frames of ``toc`` lie in the file open at ``fd``; ends at the first that does not."""
+    for frame in np.flatnonzero(toc.kinds == Kind.DATA).tolist():
+        plain = os.pread(fd, toc.plain_size(frame), int(toc.disk_offsets[frame]))
+        if hashlib.sha256(plain).digest() != toc.sha256[frame].tobytes():
+            return False
+    return True
+
+
+def require_disk(actual: SizedDigest, stated: SizedDigest) -> None:
+    """Compare a finished disk with what its publisher states.
+
+    Raises:
+        DigestMismatch: they differ.
+    """
+    if actual != stated:
+        raise DigestMismatch("the finished disk", str(stated), str(actual))

@@ -1,0 +1,129 @@
+"""Surveying: which frames of a disk are already right in a local file.
+
+This is how an interrupted pull goes on, and how a present disk is recognised. Nothing is taken on trust: no journal
+says what was written, the bytes do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from haulout.disk.sparse import data_extents, is_zero
+from haulout.frames.framing import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from haulout.frames.blocks import Mask
+    from haulout.frames.toc import Toc
+    from haulout.progress import Task
+
+
+def survey(fd: int, toc: Toc, jobs: int, task: Task) -> Mask:
+    """Return, for every frame, whether the file open at ``fd`` holds its plain bytes at its place.
+
+    Only stored parts of the file are read; a zero frame is right where the file has a hole or stored zeros.
+
+    Args:
+        fd: open for reading; shorter or longer than the disk is fine.
+        toc: what ought to be there.
+        jobs: threads that hash.
+        task: advanced by the plain bytes of data frames found right.
+    """
+    return _Survey(fd, toc, task).run(jobs, to_the_end=True)
+
+
+def holds(fd: int, toc: Toc, jobs: int, task: Task) -> bool:
+    """Return whether the file open at ``fd`` holds the whole disk; ends at the first frame that is wrong.
+
+    Arguments as for :func:`survey`.
+    """
+    return bool(_Survey(fd, toc, task).run(jobs, to_the_end=False).all())
+
+
+def frames_in_place(fd: int, toc: Toc, frames: Sequence[int], task: Task | None = None) -> list[int]:
+    """Return which data ``frames`` lie at their own place in the file open at ``fd``; none where it cannot be read.
+
+    Args:
+        fd: open for reading, of any size.
+        toc: whose frames they are.
+        frames: ascending.
+        task: advanced by the plain bytes compared.
+    """
+    stored = _stored_frames(fd, min(os.fstat(fd).st_size, toc.disk.size), toc)
+
+    def is_there(frame: int) -> bool:
+        length = toc.plain_size(frame)
+        try:
+            plain = os.pread(fd, length, int(toc.disk_offsets[frame])) if stored[frame] else b""
+        except OSError:
+            return False
+        if task is not None:
+            task.advance(length)
+        return len(plain) == length and hashlib.sha256(plain).digest() == toc.sha256[frame].tobytes()
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "compare") as pool:
+        return [frame for frame, same in zip(frames, pool.map(is_there, frames), strict=True) if same]
+
+
+class _Survey:
+    def __init__(self, fd: int, toc: Toc, task: Task) -> None:
+        self._fd = fd
+        self._toc = toc
+        self._task = task
+        size = min(os.fstat(fd).st_size, toc.disk.size)
+        self._stored = _stored_frames(fd, size, toc)
+        self._right: Mask = (toc.kinds == Kind.ZERO) & ~self._stored
+        # Beyond the end of the file nothing is right, zeros included: the file has to grow first.
+        self._inside: Mask = toc.disk_offsets[:-1] + toc.plain_sizes <= size
+        self._right &= self._inside
+
+    def run(self, jobs: int, *, to_the_end: bool) -> Mask:
+        if not to_the_end and not (self._right | self._stored & self._inside).all():
+            return self._right
+        wrong = False
+
+        def check(frame: int) -> None:
+            nonlocal wrong
+            if to_the_end or not wrong:
+                self._right[frame] = self._is_right(frame)
+                wrong = wrong or not self._right[frame]
+
+        with ThreadPoolExecutor(jobs, "survey") as pool:
+            for _ in pool.map(check, np.flatnonzero(self._stored).tolist()):
+                pass
+        return self._right
+
+    def _is_right(self, frame: int) -> bool:
+        toc = self._toc
+        start, length = int(toc.disk_offsets[frame]), toc.plain_size(frame)
+        if toc.kinds[frame] == Kind.ZERO:
+            return _reads_zero(self._fd, start, length)
+        plain = os.pread(self._fd, length, start)
+        if len(plain) != length or hashlib.sha256(plain).digest() != toc.sha256[frame].tobytes():
+            return False
+        self._task.advance(length)
+        return True
+
+
+def _stored_frames(fd: int, size: int, toc: Toc) -> Mask:
+    stored = np.zeros(len(toc), dtype=np.bool_)
+    for extent in data_extents(fd, size):
+        first = int(np.searchsorted(toc.disk_offsets, extent.offset, side="right")) - 1
+        last = int(np.searchsorted(toc.disk_offsets, extent.offset + extent.length, side="left"))
+        stored[first:last] = True
+    return stored
+
+
+def _reads_zero(fd: int, start: int, length: int) -> bool:
+    step = 1 << 20
+    for offset in range(start, start + length, step):
+        piece = os.pread(fd, min(step, start + length - offset), offset)
+        if not piece or not is_zero(piece):
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""One HTTP client: TLS, proxies, deadlines, attempts, redirects, meter."""

@@ -1,0 +1,168 @@
+"""Translates what urllib3, http.client, ssl and the operating system raise into our errors."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from urllib3 import exceptions as foreign
+
+from haulout.errors import RegistryError, UnreachableError
+from haulout.http.origin import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FOREIGN: Final = (
+    foreign.HTTPError,
+    foreign.HTTPWarning,
+    foreign.ProxySchemeUnsupported,
+    http.client.HTTPException,
+    OSError,
+    UnicodeError,
+    EOFError,
+)
+"""Everything a request or a read can raise that is not ours."""
+
+_E = TypeVar("_E", bound=BaseException)
+_NO_SUCH_HOST: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+
+
+def translate(error: BaseException, host: str, what: str) -> UnreachableError | RegistryError:
+    """Say what a foreign exception means for a person.
+
+    Args:
+        error: one of :data:`FOREIGN`.
+        host: whom we talked to, as the user spells it.
+        what: what was asked, to begin the line with.
+    """
+    chain = tuple(_causes(error))
+    for meaning in _MEANINGS:
+        if any(isinstance(one, meaning.kinds) for one in chain):
+            break
+    certificate = _first(chain, ssl.SSLCertVerificationError)
+    detail = certificate.verify_message if certificate is not None else _short(chain)
+    hint = meaning.hint.format(host=host) if meaning.hint else None
+    return meaning.error(f"{what}: {meaning.text.format(host=host, detail=detail)}", hint=hint)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether a connection failure may be gone a moment later."""
+    chain = tuple(_causes(error))
+    unresolved = _first(chain, socket.gaierror)
+    if unresolved is not None and unresolved.errno in _NO_SUCH_HOST:
+        return False
+    # A handshake cut short may succeed next time; a certificate does not change.
+    return not any(isinstance(one, (ssl.SSLCertVerificationError, *_NONSENSE)) for one in chain)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether nothing listens there."""
+    return _first(tuple(_causes(error)), ConnectionRefusedError) is not None
+
+
+def speaks_no_tls(error: BaseException, host: str) -> bool:
+    """Whether a first attempt at HTTPS failed as it does on a server of plain HTTP."""
+    chain = tuple(_causes(error))
+    if _first(chain, ssl.SSLCertVerificationError) is not None:
+        return False
+    if _first(chain, ssl.SSLError) is not None:
+        return True
+    # Servers that wait for the end of a request line, or hang up on the first strange byte.
+    hung_up = _first(chain, ConnectionResetError) or _first(chain, TimeoutError)
+    return hung_up is not None and is_loopback(host)
+
+
+_NONSENSE: Final = (
+    foreign.LocationValueError,
+    foreign.InvalidHeader,
+    foreign.HeaderParsingError,
+    foreign.DecodeError,
+    foreign.BodyNotHttplibCompatible,
+    foreign.ResponseNotChunked,
+    foreign.InvalidChunkLength,
+    foreign.UnrewindableBodyError,
+    foreign.TimeoutStateError,
+    http.client.InvalidURL,
+    http.client.LineTooLong,
+    http.client.UnknownProtocol,
+    UnicodeError,
+)
+
+
+class _Meaning(NamedTuple):
+    kinds: tuple[type[BaseException], ...]
+    error: type[UnreachableError | RegistryError]
+    text: str
+    hint: str | None = None
+
+
+_MEANINGS: Final = (
+    _Meaning(
+        (ssl.SSLCertVerificationError,),
+        UnreachableError,
+        "the certificate of {host} is not trusted: {detail}",
+        "put its authority into ~/.config/containers/certs.d/{host}/ca.crt, or use --insecure",
+    ),
+    _Meaning(
+        (ssl.SSLError, foreign.SSLError),
+        UnreachableError,
+        "{host} does not answer with TLS: {detail}",
+        "if it speaks plain HTTP, use --plain-http",
+    ),
+    _Meaning(
+        (socket.gaierror, foreign.NameResolutionError),
+        UnreachableError,
+        "the host name {host} does not resolve",
+        "check its spelling and the network",
+    ),
+    _Meaning(
+        (ConnectionRefusedError,),
+        UnreachableError,
+        "{host} refuses connections: nothing listens there",
+        "check host and port, and that the registry runs",
+    ),
+    _Meaning(
+        (foreign.ProxyError,),
+        UnreachableError,
+        "the proxy on the way to {host} fails: {detail}",
+        "check https_proxy, http_proxy and no_proxy",
+    ),
+    _Meaning(
+        (foreign.TimeoutError, TimeoutError),
+        UnreachableError,
+        "{host} does not answer in time",
+        "check the network, or try again later",
+    ),
+    _Meaning(_NONSENSE, RegistryError, "{host} answers with something that is not HTTP: {detail}"),
+    _Meaning((BaseException,), UnreachableError, "the connection to {host} broke: {detail}"),
+)
+"""The first row that fits the exception, or anything it was raised from, says what it means."""
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    queue: list[BaseException | None] = [error]
+    while queue:
+        one = queue.pop(0)
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        queue += [argument for argument in one.args if isinstance(argument, BaseException)]
+        reason = getattr(one, "reason", None)
+        queue += [reason if isinstance(reason, BaseException) else None, one.__cause__, one.__context__]
+
+
+def _first(chain: tuple[BaseException, ...], kind: type[_E]) -> _E | None:
+    return next((one for one in chain if isinstance(one, kind)), None)
+
+
+def _short(chain: tuple[BaseException, ...]) -> str:
+    innermost = chain[-1]
+    text = str(innermost) or type(innermost).__name__
+    shown = "".join(character if character.isprintable() else " " for character in text)
+    # urllib3 puts the request target, signed query and all, into some messages.
+    return shown.partition("?")[0][:160]

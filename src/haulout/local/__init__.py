@@ -1,0 +1,1 @@
+"""The ground floor: files, locks, scratch space, programs and text of this machine."""

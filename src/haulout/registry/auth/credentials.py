@@ -1,0 +1,202 @@
+"""Finds credentials where podman, skopeo and docker keep them (containers-auth.json(5)).
+
+Order of files: ``$REGISTRY_AUTH_FILE`` alone where it is set; else
+``$XDG_RUNTIME_DIR/containers/auth.json``, ``$XDG_CONFIG_HOME/containers/auth.json``,
+``$DOCKER_CONFIG/config.json`` or ``~/.docker/config.json``, ``~/.dockercfg``.
+In each, a helper for the host comes first, then the entry with the longest matching path.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from haulout.errors import UsageError
+from haulout.http.options import Credentials
+from haulout.local.home import home_of
+from haulout.registry.auth import helpers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MAX_FILE: Final = 4 * 1024 * 1024
+DOCKER_HUB_KEY: Final = "https://index.docker.io/v1/"
+"""Under which every tool keeps the credentials of docker.io."""
+_DOCKER_HUB_HOSTS: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
+
+
+@dataclass(frozen=True, slots=True)
+class AuthFile:
+    """One auth.json, config.json or .dockercfg; secrets are not shown."""
+
+    path: Path
+    auths: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    cred_helpers: Mapping[str, str] = field(default_factory=dict)
+    creds_store: str = ""
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Everything in the file, kept when it is written again."""
+
+
+def auth_paths(environment: Mapping[str, str]) -> tuple[tuple[Path, bool], ...]:
+    """List the files to look into, in order; True marks the old ``.dockercfg`` form."""
+    explicit = environment.get("REGISTRY_AUTH_FILE")
+    if explicit:
+        return ((Path(explicit), False),)
+    home = home_of(environment)
+    runtime = environment.get("XDG_RUNTIME_DIR")
+    config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
+    docker = Path(environment.get("DOCKER_CONFIG") or home / ".docker")
+    found = [(Path(runtime) / "containers/auth.json", False)] if runtime else []
+    found += [(config / "containers/auth.json", False), (docker / "config.json", False), (home / ".dockercfg", True)]
+    return tuple(found)
+
+
+def find_credentials(
+    host: str,
+    repository: str,
+    environment: Mapping[str, str],
+    *,
+    more_helpers: tuple[str, ...] = (),
+    note: Callable[[str], None] = lambda _: None,
+) -> Credentials | None:
+    """Find the credentials for one repository; None where there are none.
+
+    Args:
+        host: as in the reference.
+        repository: without the host; "" where only the host matters.
+        environment: for the locations, and for helpers.
+        more_helpers: ``credential-helpers`` of registries.conf, asked in order; the name ``containers-auth.json``
+            stands for the files.
+        note: told where a helper for all hosts fails, since the repository may be public.
+
+    Raises:
+        UsageError: a file is there but is not understood; names it.
+        ToolError: a helper configured for this very host fails.
+    """
+    for helper in more_helpers or ("containers-auth.json",):
+        if helper == "containers-auth.json":
+            found = _from_files(host, repository, environment, note)
+        else:
+            found = helpers.get(helper, host, environment)
+        if found is not None:
+            return found
+    return None
+
+
+def _from_files(
+    host: str, repository: str, environment: Mapping[str, str], note: Callable[[str], None]
+) -> Credentials | None:
+    for path, is_legacy in auth_paths(environment):
+        file = read_auth_file(path, is_legacy=is_legacy)
+        if file is None:
+            continue
+        helper = file.cred_helpers.get(host)
+        if helper:
+            found = helpers.get(helper, server_key(host), environment)
+            if found is not None:
+                return found
+        entry = find_entry(file.auths, host, repository)
+        if file.creds_store and (entry is None or not entry_credentials(entry, path)):
+            found = helpers.get_or_note(file.creds_store, server_key(host), environment, note)
+            if found is not None:
+                return found
+        found = None if entry is None else entry_credentials(entry, path)
+        if found is not None:
+            return found
+    return None
+
+
+def read_auth_file(path: Path, *, is_legacy: bool = False) -> AuthFile | None:
+    """Read one file; None where it is absent.
+
+    Raises:
+        UsageError: it cannot be read, or is not what it should be.
+    """
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(MAX_FILE + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as exc:
+        raise UsageError(f"the credentials file {path} cannot be read: {exc.strerror}") from exc
+    if not text.strip():
+        return AuthFile(path)
+    try:
+        document = json.loads(text if len(text) <= MAX_FILE else b"")
+    except (ValueError, RecursionError) as exc:
+        # The parser's own message may quote what is in the file.
+        raise UsageError(f"the credentials file {path} is not JSON", hint="correct it, or log in again") from exc
+    auths = document if is_legacy else document.get("auths", {}) if isinstance(document, dict) else None
+    cred_helpers = document.get("credHelpers", {}) if isinstance(document, dict) and not is_legacy else {}
+    store = document.get("credsStore", "") if isinstance(document, dict) and not is_legacy else ""
+    if (
+        not isinstance(auths, dict)
+        or not isinstance(cred_helpers, dict)
+        or not all(isinstance(value, str) for value in cred_helpers.values())
+        or not isinstance(store, str)
+    ):
+        raise UsageError(f"the credentials file {path} is not in the form of containers-auth.json(5)")
+    return AuthFile(path, auths, cred_helpers, store, document)
+
+
+def server_key(host: str) -> str:
+    """The name under which helpers and files keep a host."""
+    return DOCKER_HUB_KEY if host in _DOCKER_HUB_HOSTS else host
+
+
+def find_entry(auths: Mapping[str, Any], host: str, repository: str) -> Mapping[str, Any] | None:
+    """Find the entry with the longest path that covers ``host/repository``."""
+    names = ["docker.io", *_DOCKER_HUB_HOSTS] if host in _DOCKER_HUB_HOSTS else [host]
+    path = repository
+    while path:
+        for name in names:
+            entry = auths.get(f"{name}/{path}")
+            if isinstance(entry, dict):
+                return entry
+        path = path.rpartition("/")[0]
+    for key in [*names, server_key(host)]:
+        if isinstance(auths.get(key), dict):
+            return auths[key]  # type: ignore[no-any-return]
+    # Docker once wrote whole URLs.
+    for key, entry in auths.items():
+        if isinstance(entry, dict) and "://" in key and _host_of(key) in names:
+            return entry
+    return None
+
+
+def entry_credentials(entry: Mapping[str, Any], path: Path) -> Credentials | None:
+    """Decode an entry; None for an empty one, which only says that a helper knows more.
+
+    Raises:
+        UsageError: it is not base64 of ``user:password``.
+    """
+    token = entry.get("identitytoken") or ""
+    encoded = entry.get("auth") or ""
+    if not isinstance(token, str) or not isinstance(encoded, str):
+        raise UsageError(f"the credentials file {path} has an entry that is not text")
+    username = password = ""
+    if encoded:
+        try:
+            username, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError) as exc:
+            raise UsageError(f"the credentials file {path} has an entry that is not base64 of user:password") from exc
+        if not colon:
+            raise UsageError(f"the credentials file {path} has an entry that is not base64 of user:password")
+    elif isinstance(entry.get("username"), str) and isinstance(entry.get("password"), str):
+        username, password = entry["username"], entry["password"]
+    if not username and not token:
+        return None
+    return Credentials(username, password.strip("\0"), token)
+
+
+def encode_entry(credentials: Credentials) -> dict[str, str]:
+    """Write an entry as podman login does."""
+    return {"auth": base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()}
+
+
+def _host_of(key: str) -> str:
+    return key.partition("://")[2].partition("/")[0].lower()

@@ -1,0 +1,178 @@
+"""Intel's collateral: what has to be known today about a platform that made a quote.
+
+One JSON file holds it, under the names that verifiers of quotes share: ``tcb_info``, ``tcb_info_signature``,
+``tcb_info_issuer_chain``, the same for ``qe_identity``, ``root_ca_crl`` and ``pck_crl`` in hexadecimal (or base64), and
+``pck_crl_issuer_chain``. The two documents are strings, because it is their bytes that are signed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+from haulout.errors import InvalidEvidence, InvalidManifest
+from haulout.oci.json import loads
+from haulout.tee import certificates as x509
+from haulout.tee.chains import chain_of
+from haulout.tee.revocation import RevocationList, read_revocation_list, require_not_revoked
+from haulout.tee.roots import Anchor, anchor
+from haulout.tee.tdx import documents
+from haulout.tee.verdict import Refused, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+SIGNER: Final = "Intel SGX TCB Signing"
+_HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
+
+
+@dataclass(frozen=True, slots=True)
+class Collateral:
+    """Collateral as it was read; nothing about it is verified."""
+
+    tcb_info: documents.TcbInfo
+    tcb_info_bytes: bytes = field(repr=False)
+    tcb_info_signature: bytes = field(repr=False)
+    tcb_info_chain: tuple[x509.Certificate, ...] = field(repr=False)
+    qe_identity: documents.QeIdentity
+    qe_identity_bytes: bytes = field(repr=False)
+    qe_identity_signature: bytes = field(repr=False)
+    qe_identity_chain: tuple[x509.Certificate, ...] = field(repr=False)
+    root_list: RevocationList
+    pck_list: RevocationList
+    pck_list_chain: tuple[x509.Certificate, ...] = field(repr=False)
+
+
+def is_collateral(data: bytes) -> bool:
+    """Return whether a file is collateral rather than a revocation list."""
+    return data.lstrip(b" \t\r\n")[:1] == b"{"
+
+
+@lru_cache(maxsize=64)
+def parse(data: bytes, what: str) -> Collateral:
+    """Read collateral.
+
+    Raises:
+        InvalidEvidence: it is not collateral.
+    """
+    try:
+        values = loads(data, what)
+    except InvalidManifest as exc:
+        raise InvalidEvidence(what, exc.reason) from exc
+    info, identity = _text(values, "tcb_info", what), _text(values, "qe_identity", what)
+    return Collateral(
+        tcb_info=documents.tcb_info(info),
+        tcb_info_bytes=info,
+        tcb_info_signature=_binary(values, "tcb_info_signature", what, size=64),
+        tcb_info_chain=_chain(values, "tcb_info_issuer_chain", what),
+        qe_identity=documents.qe_identity(identity),
+        qe_identity_bytes=identity,
+        qe_identity_signature=_binary(values, "qe_identity_signature", what, size=64),
+        qe_identity_chain=_chain(values, "qe_identity_issuer_chain", what),
+        root_list=_list(values, "root_ca_crl", what),
+        pck_list=_list(values, "pck_crl", what),
+        pck_list_chain=_chain(values, "pck_crl_issuer_chain", what),
+    )
+
+
+def require(
+    collateral: Collateral, chain: Sequence[x509.Certificate], root: Anchor, at: datetime, *, test: bool
+) -> None:
+    """Refuse collateral that Intel did not sign, that is not valid at a time, or that revokes a quote's chain.
+
+    Args:
+        collateral: the collateral.
+        chain: the quote's certificates: PCK, its authority, root.
+        root: what ``chain`` ends in; the collateral's chains have to end there, too.
+        at: the time.
+        test: whether the policy is one for tests.
+
+    Raises:
+        Refused: it does not count.
+    """
+    lists = (collateral.root_list, collateral.pck_list)
+    covered = require_not_revoked(chain, lists, at)
+    missing = next((place for place in range(len(chain) - 1) if place not in covered), None)
+    if missing is not None:
+        raise Refused(
+            Rule.COLLATERAL,
+            f"the collateral has no revocation list of {chain[missing + 1].common_name!r}, which issued "
+            f"{chain[missing].common_name!r}",
+        )
+    for what, content, signature, given in (
+        ("TCB info", collateral.tcb_info_bytes, collateral.tcb_info_signature, collateral.tcb_info_chain),
+        ("QE identity", collateral.qe_identity_bytes, collateral.qe_identity_signature, collateral.qe_identity_chain),
+    ):
+        signers = [one for one in given if one.common_name == SIGNER]
+        if not signers:
+            raise Refused(Rule.COLLATERAL, f"the {what} comes without the certificate of {SIGNER!r}")
+        path = chain_of(signers[0], given, at)
+        found = anchor(path[-1], "Intel", trusted=(root.fingerprint,) if root.test else (), test=test)
+        if found.fingerprint != root.fingerprint:
+            raise Refused(Rule.ROOT, f"the {what} and the quote end in different roots")
+        if not require_not_revoked(path, lists, at):
+            raise Refused(Rule.COLLATERAL, f"the collateral has no revocation list for the signer of the {what}")
+        if not verifies(signers[0].key, signature, content):
+            raise Refused(Rule.COLLATERAL, f"the {what} does not bear the signature of {SIGNER!r}")
+    _require_current("TCB info", collateral.tcb_info.issued, collateral.tcb_info.next_update, at)
+    _require_current("QE identity", collateral.qe_identity.issued, collateral.qe_identity.next_update, at)
+
+
+def _require_current(what: str, issued: datetime, until: datetime, at: datetime) -> None:
+    if at < issued:
+        raise Refused(Rule.COLLATERAL_VALIDITY, f"the {what} is not valid before {x509.stamp(issued)}")
+    if at > until:
+        raise Refused(
+            Rule.COLLATERAL_VALIDITY, f"the {what} expired at {x509.stamp(until)}", hint="fetch new collateral"
+        )
+
+
+def verifies(key: x509.PublicKey, signature: bytes, signed: bytes) -> bool:
+    """Return whether 64 bytes are the ECDSA signature of a key of P-256, with SHA-256."""
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1" or len(signature) != 64:
+        return False
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+    try:
+        key.verify(encode_dss_signature(r, s), signed, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _text(values: dict[str, Any], name: str, what: str) -> bytes:
+    value = values.get(name)
+    if not isinstance(value, str):
+        raise InvalidEvidence(what, f"{name} is missing, or no string")
+    try:
+        return value.encode()
+    except UnicodeEncodeError as exc:
+        raise InvalidEvidence(what, f"{name} is no text") from exc
+
+
+def _binary(values: dict[str, Any], name: str, what: str, *, size: int | None = None) -> bytes:
+    text = _text(values, name, what).decode()
+    try:
+        found = bytes.fromhex(text) if _HEX.fullmatch(text) else base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise InvalidEvidence(what, f"{name} is neither hexadecimal nor base64") from exc
+    if size is not None and len(found) != size:
+        raise InvalidEvidence(what, f"{name} has {len(found)} bytes, where {size} are expected")
+    return found
+
+
+def _chain(values: dict[str, Any], name: str, what: str) -> tuple[x509.Certificate, ...]:
+    return x509.read_bundle(_text(values, name, what), f"{name} in {what}")
+
+
+def _list(values: dict[str, Any], name: str, what: str) -> RevocationList:
+    return read_revocation_list(_binary(values, name, what), f"{name} in {what}")

@@ -1,0 +1,152 @@
+"""How Intel judges the state of a platform: which level it has reached, and what the worst of its parts makes of it.
+
+Source: Intel, PCS API version 4, "Get TCB Info": the enumerated steps that determine the TCB status. A level holds
+where every component is at least as new; levels are listed from the newest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from haulout.tee.policy import TcbStatus
+from haulout.tee.tdx.documents import FIRST_MODULE
+from haulout.tee.verdict import Refused, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from haulout.tee.tdx.documents import (
+        ModuleIdentity,
+        QeIdentity,
+        TcbInfo,
+        TcbLevel,
+        VersionLevel,
+    )
+    from haulout.tee.tdx.pck import Platform
+    from haulout.tee.tdx.quote import QeReport, TdReport
+
+_OUT_OF_DATE: Final = {
+    TcbStatus.UP_TO_DATE: TcbStatus.OUT_OF_DATE,
+    TcbStatus.SW_HARDENING_NEEDED: TcbStatus.OUT_OF_DATE,
+    TcbStatus.CONFIGURATION_NEEDED: TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED,
+    TcbStatus.CONFIGURATION_AND_SW_HARDENING_NEEDED: TcbStatus.OUT_OF_DATE_CONFIGURATION_NEEDED,
+}
+"""What becomes of a platform's status where the module or the quoting enclave is out of date."""
+
+
+@dataclass(frozen=True, slots=True)
+class TcbJudgement:
+    """Intel's judgement.
+
+    Attributes:
+        status: of the whole.
+        platform, module, qe: of its parts; None for the first TDX module, which has no status.
+        date: when the platform's level was up to date, as RFC 3339.
+        advisories: what is known against it.
+        evaluation_number: of the documents by which it was judged, the smaller of both.
+    """
+
+    status: TcbStatus
+    platform: TcbStatus
+    module: TcbStatus | None
+    qe: TcbStatus
+    date: str
+    advisories: tuple[str, ...]
+    evaluation_number: int
+
+
+def judge(body: TdReport, qe: QeReport, platform: Platform, info: TcbInfo, identity: QeIdentity) -> TcbJudgement:
+    """Judge a quote's TCB by documents that are verified.
+
+    Raises:
+        Refused: they are about another sort of platform, no level is reached, or something is not what it has to be.
+    """
+    if info.fmspc != platform.fmspc or info.pce_id != platform.pce_id:
+        raise Refused(
+            Rule.PLATFORM,
+            f"the TCB info is for platforms {info.fmspc.hex()}, but this is one of {platform.fmspc.hex()}",
+            hint="fetch the collateral for this platform",
+        )
+    module = _module(body, info)
+    own = _level(body, platform, info)
+    _require_qe(qe, identity)
+    qe_level = _version(qe.isv_svn, identity.levels, "quoting enclave")
+    module_level = _version(body.tee_tcb_svn[0], module.levels, "TDX module") if module.levels else None
+    status = own.status
+    for part in (module_level, qe_level):
+        if part is not None:
+            status = worse(status, part.status)
+    if status is TcbStatus.REVOKED:
+        raise Refused(Rule.TCB_REVOKED, "Intel revoked the TCB that it has")
+    known = {*own.advisories, *qe_level.advisories, *(() if module_level is None else module_level.advisories)}
+    return TcbJudgement(
+        status=status,
+        platform=own.status,
+        module=None if module_level is None else module_level.status,
+        qe=qe_level.status,
+        date=own.date.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        advisories=tuple(sorted(known)),
+        evaluation_number=min(info.evaluation_number, identity.evaluation_number),
+    )
+
+
+def worse(platform: TcbStatus, part: TcbStatus) -> TcbStatus:
+    """Join a platform's status with that of a part, whose own can be up to date, out of date or revoked."""
+    if TcbStatus.REVOKED in {platform, part}:
+        return TcbStatus.REVOKED
+    if part is TcbStatus.UP_TO_DATE:
+        return platform
+    # A part has no other status than these three; any other is taken for the worse.
+    return _OUT_OF_DATE.get(platform, platform)
+
+
+def _module(body: TdReport, info: TcbInfo) -> ModuleIdentity:
+    """Find which TDX module it is, and require that it is Intel's."""
+    version = body.tee_tcb_svn[1]
+    wanted = f"TDX_{version:02X}" if version else FIRST_MODULE
+    module = next((one for one in info.modules if one.id.upper() == wanted), None)
+    if module is None:
+        raise Refused(Rule.TDX_MODULE, f"Intel's TCB info knows no TDX module {wanted}")
+    masked = bytes(value & mask for value, mask in zip(body.seam_attributes, module.mask, strict=True))
+    if body.mrsignerseam != module.mrsigner or masked != module.attributes:
+        raise Refused(Rule.TDX_MODULE, "its TDX module is not signed as Intel's are, or has other attributes")
+    return module
+
+
+def _level(body: TdReport, platform: Platform, info: TcbInfo) -> TcbLevel:
+    # From the second module on, the first two bytes are the module's version, which is judged by its own levels.
+    begin = 2 if body.tee_tcb_svn[1] else 0
+    for level in info.levels:
+        if (
+            _reached(platform.components, level.components)
+            and platform.pce_svn >= level.pce_svn
+            and _reached(body.tee_tcb_svn[begin:], level.tdx_components[begin:])
+        ):
+            return level
+    raise Refused(Rule.TCB_LEVEL, "it has reached no TCB level that Intel knows")
+
+
+def _reached(own: Sequence[int], wanted: Sequence[int]) -> bool:
+    return all(mine >= least for mine, least in zip(own, wanted, strict=True))
+
+
+def _version(own: int, levels: Sequence[VersionLevel], what: str) -> VersionLevel:
+    found = next((one for one in levels if own >= one.isv_svn), None)
+    if found is None:
+        raise Refused(Rule.TCB_LEVEL, f"its {what} has version {own}, older than any that Intel knows")
+    return found
+
+
+def _require_qe(qe: QeReport, identity: QeIdentity) -> None:
+    for what, own, mask, wanted in (
+        ("MISCSELECT", qe.misc_select, identity.misc_select_mask, identity.misc_select),
+        ("attributes", qe.attributes, identity.attributes_mask, identity.attributes),
+    ):
+        # Masks are written as numbers, the report's bytes as bytes: both are compared in the order of the text.
+        if bytes(value & bit for value, bit in zip(own, mask, strict=True)) != wanted:
+            raise Refused(Rule.QE_IDENTITY, f"its quoting enclave has other {what} than Intel's")
+    if qe.mrsigner != identity.mrsigner:
+        raise Refused(Rule.QE_IDENTITY, "its quoting enclave was not signed by Intel")
+    if qe.isv_prod_id != identity.isv_prod_id:
+        raise Refused(Rule.QE_IDENTITY, f"its quoting enclave is another product, {qe.isv_prod_id}")

@@ -1,0 +1,1 @@
+"""The verbs as typed functions: dataclass in, dataclass out."""

@@ -1,0 +1,59 @@
+"""Looking without fetching: which disk a reference means, and what all it holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from haulout.oci import Architecture
+from haulout.places import open_store
+from haulout.progress import NullProgress
+from haulout.registry import ConnectionOptions
+from haulout.resolve import DiskQuery, Inventory, ResolvedDisk
+from haulout.resolve import inventory as list_all
+from haulout.resolve import resolve as find
+
+if TYPE_CHECKING:
+    from haulout.disk import DiskType
+    from haulout.oci import Reference
+    from haulout.progress import Progress
+
+
+def resolve(
+    reference: Reference,
+    *,
+    architecture: Architecture | None = None,
+    disk_type: DiskType | None = None,
+    title: str | None = None,
+    connections: ConnectionOptions | None = None,
+    progress: Progress | None = None,
+) -> ResolvedDisk:
+    """Find the one disk that is meant; arguments as :func:`haulout.usecases.pull`.
+
+    Only manifests are read, unless the disk would be a file in a small container image: whether it is there, only its
+    layers tell.
+
+    Raises:
+        NotFoundError: there is no such reference, or no such disk in it.
+        HauloutError: see the tree in :mod:`haulout.errors`.
+    """
+    query = DiskQuery(architecture or Architecture.here(), disk_type, title)
+    with open_store(reference, connections or ConnectionOptions(), progress or NullProgress()) as store:
+        found = find(store, reference, query)
+        if found.container_disk:
+            from haulout.fetch.containerdisk import require_disk_inside  # noqa: PLC0415 - rarely needed
+
+            return require_disk_inside(store, found)
+        return found
+
+
+def inventory(
+    reference: Reference, *, connections: ConnectionOptions | None = None, progress: Progress | None = None
+) -> Inventory:
+    """List what ``reference`` holds: disks, containers, and what is attached to them.
+
+    Raises:
+        NotFoundError: there is no such reference.
+        HauloutError: see the tree in :mod:`haulout.errors`.
+    """
+    with open_store(reference, connections or ConnectionOptions(), progress or NullProgress()) as store:
+        return list_all(store, reference)

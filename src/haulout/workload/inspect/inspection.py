@@ -1,0 +1,232 @@
+"""``cw inspect``: what an image or disk of a confidential workload is, and whether it is sound."""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from haulout.content.verify import read_blob
+from haulout.errors import ContentError, NotFoundError, StorageError
+from haulout.workload import binding as bindings
+from haulout.workload import krun, outer, rootfs
+from haulout.workload.inspect.findings import Findings, Member, Outer
+from haulout.workload.inspect.locked import check_closed
+from haulout.workload.inspect.unlocked import check_opened
+from haulout.workload.scratch import ScratchFile
+from haulout.workload.source import MAX_CONFIG, find_image, layer_opener
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from haulout.content.ports import Store
+    from haulout.oci import Digest, Manifest
+    from haulout.progress import Progress
+    from haulout.workload.rootfs import Tree
+
+_HEAD: Final = 17 << 20
+"""Bytes kept of the beginning of a disk: no LUKS header that is accepted is longer."""
+_TAIL: Final = krun.MAX_JSON + krun.TRAILER + krun.ALIGNMENT
+_CHUNK: Final = 1 << 20
+_SMALL: Final = frozenset({krun.CONFIG_NAME, bindings.NAME})
+_HARMLESS: Final = frozenset({"Entrypoint"})
+_MEMBERS: Final = 64
+
+
+def inspect_disk(path: Path, passphrase: bytes | None, progress: Progress) -> Findings:
+    """Look at a disk by itself.
+
+    Raises:
+        NotFoundError: there is no such file.
+        StorageError: it cannot be read.
+        ContentError: it is no such disk at all.
+        WrongPassphrase: it does not open the disk.
+    """
+    try:
+        with path.open("rb") as file:
+            findings = Findings()
+            check_closed(file, path.name, findings)
+            if {"luks-missing", "footer-magic"} <= {one.rule for one in findings.broken}:
+                raise ContentError(
+                    f"{path} is no disk of a confidential workload: it has neither a LUKS header nor a footer",
+                    hint="name a disk.img, or an image as oci:DIR:TAG or by its registry",
+                )
+            if passphrase is not None:
+                check_opened(file, passphrase, findings, progress)
+            return findings
+    except FileNotFoundError as exc:
+        raise NotFoundError(f"no such file: {path}") from exc
+    except OSError as exc:
+        raise StorageError(str(path), (exc.strerror or "it cannot be read").lower()) from exc
+
+
+def inspect_image(store: Store, selector: str | Digest, passphrase: bytes | None, progress: Progress) -> Findings:
+    """Look at an image; every byte of its layers is read, and verified.
+
+    Raises:
+        NotFoundError: there is no such image.
+        ContentError: it is no image of a confidential workload at all, or damaged.
+        WrongPassphrase: it does not open the disk.
+    """
+    manifest = _find(store, selector)
+    data = read_blob(store, manifest.config, MAX_CONFIG, "the image's configuration")
+    tree = rootfs.from_layers([layer_opener(store, layer) for layer in manifest.layers])
+    if not isinstance(tree.find(krun.DISK_NAME), rootfs.File) and tree.find(krun.CONFIG_NAME) is None:
+        raise ContentError(
+            f"{selector} is no image of a confidential workload: {krun.DISK_NAME} and {krun.CONFIG_NAME} are not in it",
+            hint="haulout cw build makes one of it",
+        )
+    findings = Findings(outer=_outer(store, selector, data, tree))
+    with ExitStack() as stack:
+        small, disk = _contents(tree, stack, progress, whole=passphrase is not None)
+        beside = small.get(krun.CONFIG_NAME)
+        if beside is None:
+            findings.breaks("json-missing", f"there is no {krun.CONFIG_NAME} in the image")
+        _bindings(findings, small.get(bindings.NAME), manifest)
+        if disk is None:
+            findings.breaks("disk-missing", f"there is no {krun.DISK_NAME} in the image")
+            return findings
+        check_closed(disk, krun.DISK_NAME, findings, beside)
+        if passphrase is not None:
+            check_opened(disk, passphrase, findings, progress)
+    return findings
+
+
+def _find(store: Store, selector: str | Digest) -> Manifest:
+    try:
+        return find_image(store, selector, "amd64")
+    except NotFoundError:
+        return find_image(store, selector, "arm64")
+
+
+def _outer(store: Store, selector: str | Digest, data: bytes, tree: Tree) -> Outer:
+    values = outer.parse_config(data, "the image's configuration")
+    found = Outer(store.manifest(selector).descriptor.digest)
+    found.architecture = str(values.get("architecture", ""))[:40]
+    created = values.get("created")
+    found.created = created[:40] if isinstance(created, str) else None
+    members = [
+        Member(path.decode("utf-8", "replace"), node.mode, node.size if isinstance(node, rootfs.File) else 0)
+        for path, node in tree.walk()
+        if path
+    ]
+    found.members = tuple(members[:_MEMBERS])
+    found.leaks = tuple(_leaks(values))
+    return found
+
+
+def _leaks(values: dict[str, Any]) -> list[str]:
+    """Name what the outer configuration may have from the image inside."""
+    config = values.get("config")
+    inside = config if isinstance(config, dict) else {}
+    found = [
+        f"{name} ({len(value)})" if isinstance(value, list | dict) else name
+        for name, value in inside.items()
+        if name not in _HARMLESS and value
+    ]
+    history = values.get("history")
+    if isinstance(history, list):
+        lines = [str(one.get("created_by", "")) for one in history if isinstance(one, dict)]
+        named = [line for line in lines if not line.startswith(outer.CREATED_BY)]
+        found += [f"history ({len(named)})"] if named else []
+    if values.get("author"):
+        found.append("author")
+    return found
+
+
+def _bindings(findings: Findings, beside: bytes | None, manifest: Manifest) -> None:
+    noted = manifest.annotations.get(outer.BINDING)
+    findings.measurement = manifest.annotations.get(outer.MEASUREMENT)
+    data = beside if beside is not None else noted.encode() if noted is not None else None
+    if data is None:
+        return
+    with findings.judging():
+        findings.binding = bindings.Binding.parse(data)
+    if beside is not None and noted is not None and noted.encode() != beside:
+        findings.breaks("binding-differs", f"{bindings.NAME} says something else than the manifest's annotation")
+
+
+def _contents(
+    tree: Tree, stack: ExitStack, progress: Progress, *, whole: bool
+) -> tuple[dict[str, bytes], BinaryIO | None]:
+    """Read what is looked at in one pass: small files, and of the disk its ends, or all of it into an unlinked file."""
+    wanted = [
+        (name, node)
+        for name in (*sorted(_SMALL), krun.DISK_NAME)
+        if isinstance(node := tree.find(name), rootfs.File) and node.segments is None
+    ]
+    small: dict[str, bytes] = {}
+    disk: BinaryIO | None = None
+    with tree.reading() as reader:
+        for name, node in sorted(wanted, key=lambda one: (one[1].source, one[1].offset)):
+            reader.begin(node)
+            if name in _SMALL:
+                data = bytearray(min(node.size, krun.MAX_JSON + 1))
+                reader.fill(memoryview(data))
+                small[name] = bytes(data)
+                continue
+            with progress.task("reading the disk", node.size) as task:
+                kept = _Spool(stack) if whole else _Ends(node.size)
+                buffer = memoryview(bytearray(_CHUNK))
+                done = 0
+                while done < node.size:
+                    part = buffer[: min(_CHUNK, node.size - done)]
+                    reader.fill(part)
+                    kept.add(part)
+                    done += len(part)
+                    task.advance(len(part))
+            disk = kept.file()
+    return small, disk
+
+
+class _Spool:
+    """All of a disk, as encrypted as it is."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._aside = stack.enter_context(ScratchFile("the disk", "it"))
+
+    def add(self, part: memoryview) -> None:
+        self._aside.append(part)
+
+    def file(self) -> BinaryIO:
+        return self._stack.enter_context(self._aside.opened())
+
+
+class _Ends(io.RawIOBase):
+    """A disk of which only both ends are at hand; between them are zeros, which nobody asks for."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size = size
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._position = 0
+
+    def add(self, part: memoryview) -> None:
+        room = _HEAD - len(self._head)
+        if room > 0:
+            self._head += part[:room]
+        self._tail += part
+        if len(self._tail) > 2 * _TAIL:
+            del self._tail[:-_TAIL]
+
+    def file(self) -> BinaryIO:
+        return cast("BinaryIO", self)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = offset + (self._size if whence == os.SEEK_END else 0)
+        return self._position
+
+    def read(self, amount: int = -1) -> bytes:
+        amount = max(0, min(amount, self._size - self._position))
+        start, stop = self._position, self._position + amount
+        behind = self._size - len(self._tail)
+        if start >= behind:
+            data = bytes(self._tail[start - behind : stop - behind])
+        else:
+            data = bytes(self._head[start:stop]).ljust(amount, b"\0")
+        self._position = stop
+        return data

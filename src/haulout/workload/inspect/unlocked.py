@@ -1,0 +1,86 @@
+"""Checks of a disk that is open: the file system, its hashes, and the configuration of the image inside."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, cast
+
+from haulout.errors import InvalidManifest, InvalidWorkload, RefusedVerity
+from haulout.oci import json
+from haulout.workload import krun, luks, verity
+from haulout.workload.inspect import ext4_file
+from haulout.workload.inspect.findings import Opened
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from haulout.progress import Progress
+    from haulout.workload.inspect.findings import Findings
+
+
+def check_opened(file: BinaryIO, passphrase: bytes, findings: Findings, progress: Progress) -> None:
+    """Open a disk whose closed parts were checked, and note what is found.
+
+    Raises:
+        WrongPassphrase: it does not open it.
+    """
+    if findings.luks is None or findings.payload_size is None or findings.payload_size <= 0:
+        # What is wrong with it was noted already.
+        return
+    volume = luks.open_volume(file, passphrase)
+    payload = io.BufferedReader(luks.Payload(file, volume, findings.payload_size // luks.SECTOR * luks.SECTOR), 1 << 20)
+    found = findings.opened = Opened()
+    plain = cast("BinaryIO", payload)
+    system: ext4_file.FileSystem | None = None
+    with findings.judging():
+        system = ext4_file.read_superblock(plain)
+        found.file_system_size = system.size
+    with progress.task("verifying", None, unit="disks"):
+        _check_hashes(plain, findings, found)
+    if system is not None:
+        with findings.judging():
+            _inner(ext4_file.read_file(plain, system, krun.INNER_CONFIG), found)
+
+
+def _check_hashes(plain: BinaryIO, findings: Findings, found: Opened) -> None:
+    binding = findings.binding
+    if binding is None:
+        size = found.file_system_size
+        try:
+            if size is not None:
+                verity.read_superblock(plain, size)
+                found.verity = "unbound"
+        except RefusedVerity:
+            pass
+        return
+    if found.file_system_size is not None and found.file_system_size != binding.hash_offset:
+        findings.breaks(
+            "binding-size",
+            f"the file system has {found.file_system_size} bytes, and its hashes begin at byte {binding.hash_offset}",
+        )
+    found.verity = "failed"
+    with findings.judging("verity-"):
+        superblock = verity.read_superblock(plain, binding.hash_offset)
+        if superblock.salt != binding.salt or superblock.data_blocks * verity.BLOCK != binding.hash_offset:
+            raise InvalidWorkload("binding-verity", "the superblock of dm-verity is not the one that the binding names")
+        verity.check(plain, binding.hash_offset, binding.root)
+        found.verity = "verified"
+
+
+def _inner(data: bytes | None, found: Opened) -> None:
+    if data is None:
+        raise InvalidWorkload("inner-config", f"there is no /{krun.INNER_CONFIG} in the encrypted root")
+    try:
+        values = json.loads(data, f"/{krun.INNER_CONFIG}")
+    except InvalidManifest as exc:
+        raise InvalidWorkload("inner-config", f"/{krun.INNER_CONFIG} cannot be read: {exc.reason}") from exc
+    architecture = values.get("architecture")
+    found.architecture = architecture if isinstance(architecture, str) else None
+    config = values.get("config")
+    inside = config if isinstance(config, dict) else {}
+    found.entrypoint = _words(inside.get("Entrypoint"))
+    found.command = _words(inside.get("Cmd"))
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    return tuple(word for word in value if isinstance(word, str)) if isinstance(value, list) else ()

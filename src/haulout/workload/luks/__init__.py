@@ -1,0 +1,31 @@
+"""LUKS version 1 in user space: the disks that ``buildah mkcw`` writes, cryptsetup opens and QEMU reads.
+
+Source: LUKS1 On-Disk Format Specification, version 1.2.3. It needs the package ``cryptography``. What is accepted and
+what is refused: docs/formats/luks.md.
+"""
+
+from haulout.extras import require
+
+require("cryptography")
+
+from haulout.errors import NotLuks, RefusedLuks, WrongPassphrase  # noqa: E402
+from haulout.workload.luks.header import HEADER_BYTES, Header, KeySlot, Rule, read_header  # noqa: E402
+from haulout.workload.luks.payload import Payload  # noqa: E402
+from haulout.workload.luks.volume import Volume, create, open_volume  # noqa: E402
+from haulout.workload.luks.xts import SECTOR  # noqa: E402
+
+__all__ = [
+    "HEADER_BYTES",
+    "SECTOR",
+    "Header",
+    "KeySlot",
+    "NotLuks",
+    "Payload",
+    "RefusedLuks",
+    "Rule",
+    "Volume",
+    "WrongPassphrase",
+    "create",
+    "open_volume",
+    "read_header",
+]

@@ -1,0 +1,1 @@
+"""The launch measurement a workload is expected to have."""

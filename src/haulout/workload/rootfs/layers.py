@@ -1,0 +1,76 @@
+"""From layers, lowest first, to one tree."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from haulout.errors import InvalidRootfs
+from haulout.workload.rootfs.limits import Limits
+from haulout.workload.rootfs.merge import Merge
+from haulout.workload.rootfs.sources import Held, Reader
+from haulout.workload.rootfs.streams import Stream, open_stream
+from haulout.workload.rootfs.tarball import entries
+from haulout.workload.rootfs.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from haulout.workload.rootfs.streams import Opener
+
+
+def from_layers(layers: Sequence[Opener], *, names: Sequence[str] | None = None, limits: Limits | None = None) -> Tree:
+    """Merge layers, lowest first.
+
+    Args:
+        layers: each opens its tar stream at the beginning (plain, gzip or zstd), as often as it is asked. Whoever
+            opens it also verifies its digest; a plain tar that says it is seekable is not read through for its headers.
+        names: what errors call the layers; by default ``layer 1`` and so on.
+        limits: against archives made to hurt.
+
+    Raises:
+        InvalidRootfs: a layer is damaged, an entry refused, a limit exceeded; it names layer, entry and rule.
+    """
+    limits = limits or Limits()
+    if len(layers) > limits.layers:
+        raise InvalidRootfs("the image", "", "bomb", f"{len(layers)} layers, more than {limits.layers}")
+    merge = Merge()
+    sources = []
+    count = 0
+    plain = 0
+    for index, opener in enumerate(layers):
+        source = LayerSource(opener, names[index] if names else f"layer {index + 1}", limits)
+        sources.append(source)
+        merge.begin_layer(source.name)
+        with open_stream(opener, source.name, limits) as stream:
+            for entry in entries(stream, index + 1, source.name, limits):
+                count += 1
+                if count > limits.entries:
+                    raise InvalidRootfs(source.name, "", "bomb", f"more than {limits.entries} entries so far")
+                merge.add(entry)
+            plain += stream.position
+        if plain > limits.plain_bytes:
+            raise InvalidRootfs(source.name, "", "bomb", f"more than {limits.plain_bytes} bytes in the layers so far")
+    return Tree(merge.root, (Held(), *sources))
+
+
+class LayerSource:
+    """A layer; an offset is a position in its plain tar stream."""
+
+    def __init__(self, opener: Opener, name: str, limits: Limits) -> None:
+        self._opener = opener
+        self._limits = limits
+        self.name = name
+
+    @contextmanager
+    def reader(self) -> Iterator[Reader]:
+        """Begin a pass."""
+        with open_stream(self._opener, self.name, self._limits) as stream:
+            yield _LayerReader(stream)
+
+
+class _LayerReader:
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self.begin = stream.skip_to
+        self.fill = stream.fill

@@ -1,0 +1,143 @@
+"""The merged tree, and reading its files in the order they lie in."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from haulout.errors import InvalidRootfs
+from haulout.workload.rootfs.merge import find_parent
+from haulout.workload.rootfs.names import split
+from haulout.workload.rootfs.nodes import Directory, File, Node
+from haulout.workload.rootfs.sources import Held, Reader, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A root file system; ``sources[0]`` holds the files added by hand."""
+
+    root: Directory
+    sources: tuple[Held, *tuple[Source, ...]]
+
+    def walk(self) -> Iterator[tuple[bytes, Node]]:
+        """Yield (path, node) of everything: a directory before what it holds, names in ascending order of their bytes.
+
+        Paths have no leading slash; the root's is empty. A node with several names comes several times.
+        """
+        pending: list[tuple[bytes, Node]] = [(b"", self.root)]
+        while pending:
+            path, node = pending.pop()
+            yield path, node
+            if isinstance(node, Directory):
+                prefix = path + b"/" if path else b""
+                pending += [(prefix + name, node.children[name]) for name in sorted(node.children, reverse=True)]
+
+    def find(self, path: str | bytes) -> Node | None:
+        """Return what ``path`` stands for, following symlinks on the way but not at its end; None for nothing.
+
+        Raises:
+            InvalidRootfs: no path, such as one with ``..``.
+        """
+        raw = path.encode("utf-8", "surrogateescape") if isinstance(path, str) else path
+        parts = split(raw.lstrip(b"/"), "the path asked for")
+        if not parts:
+            return self.root
+        try:
+            parent = find_parent(self.root, parts, "tree")
+        except InvalidRootfs:
+            return None
+        return parent.children.get(parts[-1])
+
+    def content_size(self) -> int:
+        """Return the bytes of all files together, holes included, each file once."""
+        return sum({id(node): node.size for _, node in self.walk() if isinstance(node, File)}.values())
+
+    def with_file(
+        self,
+        path: str | bytes,
+        data: bytes,
+        *,
+        mode: int = 0o644,
+        uid: int = 0,
+        gid: int = 0,
+        mtime: int = 0,
+        xattrs: Mapping[bytes, bytes] | None = None,
+    ) -> Tree:
+        """Return a tree with one small file more, or in place of what was there; directories it lacks are made.
+
+        Args:
+            path: from the root; symlinks to directories on the way are followed, inside the tree.
+            data: held in memory.
+            mode: as of chmod.
+            uid: of the owner.
+            gid: of the group.
+            mtime: nanoseconds since 1970.
+            xattrs: name with its prefix to value.
+
+        Raises:
+            InvalidRootfs: the path is none, or leads through something that is no directory.
+        """
+        raw = path.encode("utf-8", "surrogateescape") if isinstance(path, str) else path
+        held = self.sources[0]
+        parts = split(raw.lstrip(b"/"), "the file added")
+        if not parts:
+            raise InvalidRootfs("the file added", raw, "name", "it has no name")
+        file = File(
+            mode=mode & 0o7777,
+            uid=uid,
+            gid=gid,
+            mtime=mtime,
+            xattrs=dict(xattrs or {}),
+            size=len(data),
+            source=0,
+            offset=len(held.files),
+        )
+        root = replace(self.root, children=dict(self.root.children))
+
+        def visit(holder: Directory, part: bytes, there: Node | None) -> Node:
+            """Copy each directory on the way: this tree stays as it is."""
+            if there is None:
+                there = holder.children[part] = Directory(mode=0o755, mtime=mtime)
+            elif isinstance(there, Directory):
+                there = holder.children[part] = replace(there, children=dict(there.children))
+            return there
+
+        parent = find_parent(root, parts, "the file added", visit)
+        if isinstance(parent.children.get(parts[-1]), Directory):
+            raise InvalidRootfs("the file added", raw, "name", "there is a directory of this name")
+        parent.children[parts[-1]] = file
+        return Tree(root, (Held((*held.files, data)), *self.sources[1:]))
+
+    @contextmanager
+    def reading(self) -> Iterator[FileReader]:
+        """Begin a pass over all files; see ``FileReader``."""
+        with ExitStack() as stack:
+            yield FileReader(self.sources, stack)
+
+
+class FileReader:
+    """Reads files in ascending order of (source, offset); a source is open only while its files are read."""
+
+    def __init__(self, sources: tuple[Source, ...], stack: ExitStack) -> None:
+        self._sources = sources
+        self._stack = stack
+        self._open: int | None = None
+        self._reader: Reader | None = None
+
+    def begin(self, file: File) -> None:
+        """Go to a file's first stored byte."""
+        if self._open != file.source:
+            self._stack.close()
+            self._reader = self._stack.enter_context(self._sources[file.source].reader())
+            self._open = file.source
+        assert self._reader is not None
+        self._reader.begin(file.offset)
+
+    def fill(self, view: memoryview) -> None:
+        """Read the next stored bytes into the whole of ``view``."""
+        assert self._reader is not None
+        self._reader.fill(view)

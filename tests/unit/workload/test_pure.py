@@ -1,0 +1,288 @@
+"""What libkrun reads, the binding, the room left, the registration, the policy: pure parts of confidential images."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import struct
+import subprocess
+import sys
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.evidence import AT, BOOT, DATA, cca, snp, tdx
+from tests.support.evidence import given as certificates
+from tests.support.workloads import config
+
+from haulout.emulator.bundle import scene
+from haulout.emulator.store import root_of
+from haulout.errors import InvalidWorkload, UsageError
+from haulout.http.origin import is_loopback
+from haulout.oci import Digest
+from haulout.tee import parse_policy, verify
+from haulout.workload import krun, policy
+from haulout.workload.binding import Binding
+from haulout.workload.build import entrypoint, registration, slop
+from haulout.workload.keys import broker_key
+from haulout.workload.measurement.expected import expected_measurement
+
+BINDING = Binding("web", Digest.of(b"header"), bytes(range(32)), b"s" * 32, 10 << 20)
+NOTHING = dict.fromkeys(("measurement", "firmware_library", "ovmf", "kernel", "initrd", "append"), "")
+
+
+def test_the_json_is_mkcws_to_the_byte():
+    assert config(workload_id="wid1").to_bytes() == (
+        b'{"tee":"snp","tee_data":"{\\"gen\\":\\"milan\\"}","workload_id":"wid1","cpus":2,"ram_mib":512,"attestation_url":""}'
+    )
+    assert krun.tee_data(krun.Tee.SEV, chain=True) == '{"vendor_chain":"/sev.chain","attestation_server_pubkey":""}'
+
+
+@given(st.integers(0, 1 << 40), st.binary(max_size=9000))
+def test_a_disk_with_its_footer_is_whole_blocks(before, document):
+    size = before + krun.padding(before, document) + len(krun.footer(document))
+    assert size % 4096 == 0
+    assert krun.padding(before, document) < 4096
+    assert krun.json_size(krun.footer(document)[-12:], before + len(document), "disk") == len(document)
+
+
+@given(st.binary(max_size=200))
+def test_the_json_of_strangers_raises_declared_errors_alone(data):
+    for parse in (krun.WorkloadConfig.parse, Binding.parse):
+        with pytest.raises(InvalidWorkload):
+            parse(data, "it")
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"tee": "sgx"}, "tee"),
+        ({"cpus": 0}, "json"),
+        ({"cpus": 256}, "json"),
+        ({"cpus": True}, "json"),
+        ({"ram_mib": "512"}, "json"),
+        ({"workload_id": None}, "json"),
+    ],
+)
+def test_impossible_configurations_are_named(changes, rule):
+    values = json.loads(config().to_bytes()) | changes
+    with pytest.raises(InvalidWorkload) as refused:
+        krun.WorkloadConfig.parse(json.dumps(values).encode(), "it")
+    assert refused.value.rule == rule
+
+
+def test_json_above_1_mib_is_not_read():
+    with pytest.raises(InvalidWorkload, match="at most 1048576"):
+        krun.WorkloadConfig.parse(b" " * ((1 << 20) + 1), "it")
+    with pytest.raises(InvalidWorkload, match="at most 1048576"):
+        krun.json_size(b"KRUN" + struct.pack("<Q", (1 << 20) + 1), 1 << 30, "disk")
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted", "size"),
+    [
+        (100 << 20, "25%", 125 << 20),
+        (100 << 20, "", 100 << 20),
+        (100 << 20, "10%+10MB", 120 << 20),
+        (100 << 20, "10MB+10%", 121 << 20),
+        (100 << 20, "200%", 300 << 20),
+        (100 << 20, "1g", (100 << 20) + (1 << 30)),
+        (1, "25%", 10 << 20),
+        ((10 << 20) + 1, "0%", (10 << 20) + 4096),
+    ],
+)
+def test_slop(content, wanted, size):
+    assert slop.size_with(content, wanted) == size
+
+
+@pytest.mark.parametrize("wanted", ["x", "-1%", "%", "1.5%", "12e3", "10%10MB", "9" * 30, "99999999%+99999999%"])
+def test_slop_that_is_none(wanted):
+    with pytest.raises(UsageError):
+        slop.size_with(1 << 30, wanted)
+
+
+def test_the_binding_is_canonical_and_its_values_are_its_hashes():
+    data = BINDING.to_bytes()
+    assert data == json.dumps(json.loads(data), sort_keys=True, separators=(",", ":")).encode()
+    assert BINDING.host_data == hashlib.sha256(data).digest()
+    assert BINDING.mrconfigid == hashlib.sha384(data).digest()
+    assert BINDING.personalization == hashlib.sha512(data).digest()
+    assert Binding.parse(data) == BINDING
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda v: v | {"version": 2}, "use a newer|version 2"),
+        (lambda v: v | {"version": True}, "version"),
+        (lambda v: v | {"type": "x"}, "type"),
+        (lambda v: v | {"more": 1}, "members"),
+        (lambda v: v | {"verity": {**v["verity"], "root": "00"}}, "impossible size"),
+        (lambda v: v | {"verity": {**v["verity"], "hash_offset": 0}}, "another type"),
+        (lambda v: v | {"luks_header": "sha256:0"}, "digest or key"),
+        (lambda v: v | {"broker_key": "!"}, "digest or key"),
+    ],
+)
+def test_bindings_of_others_are_refused(change, reason):
+    values = json.dumps(change(json.loads(BINDING.to_bytes())), sort_keys=True, separators=(",", ":")).encode()
+    with pytest.raises(InvalidWorkload, match=reason):
+        Binding.parse(values)
+
+
+def test_the_same_binding_in_another_form_is_refused():
+    with pytest.raises(InvalidWorkload, match="canonical"):
+        Binding.parse(json.dumps(json.loads(BINDING.to_bytes())).encode())
+
+
+def test_keys_of_brokers():
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key()
+    der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    numbers = public.public_numbers()
+
+    def b64(number):
+        return base64.urlsafe_b64encode(number.to_bytes(32, "big")).rstrip(b"=").decode()
+
+    jwk = json.dumps({"kty": "EC", "crv": "P-256", "x": b64(numbers.x), "y": b64(numbers.y)}).encode()
+    assert broker_key(pem, "key") == broker_key(jwk, "key") == der
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    with pytest.raises(UsageError, match="private key"):
+        broker_key(private, "key")
+    with pytest.raises(UsageError, match="private key"):
+        broker_key(json.dumps({**json.loads(jwk), "d": "x"}).encode(), "key")
+    weak = rsa.generate_private_key(65537, 1024).public_key()
+    with pytest.raises(UsageError, match="no kind"):
+        broker_key(
+            weak.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo), "key"
+        )
+
+
+@given(st.one_of(st.binary(max_size=80), st.binary(max_size=80).map(lambda data: b"{" + data)))
+def test_what_is_no_key_is_said_so(data):
+    with pytest.raises(UsageError):
+        broker_key(data, "key")
+
+
+def test_registering_allows_neither_debugging_nor_migration():
+    values = json.loads(registration.document("web", krun.Tee.SNP, b"\1" * 48, b"pass"))
+    assert list(values) == ["workload_id", "launch_measurement", "passphrase", "tee_config"]
+    bits = json.loads(values["tee_config"])["flags"]["bits"]
+    assert bits == 0b0011
+    assert not bits & 0b1100, "MIGRATE_MA and DEBUG"
+    sev = json.loads(registration.document("web", krun.Tee.SEV, b"\1" * 32, b"pass", es=False))
+    assert json.loads(sev["tee_config"])["flags"]["bits"] == 59
+
+
+@pytest.mark.parametrize(
+    "url", ["https://b.example.com", "https://b.example.com:8443/x/", "http://127.0.0.1:1", "http://[::1]/"]
+)
+def test_urls_a_passphrase_may_go_to(url):
+    assert registration.check_url(url, is_loopback) == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://b.example.com",
+        "ftp://x",
+        "b.example.com",
+        "https://u@b",
+        "https://:token@b",
+        "https://@b",
+        "https://b?x",
+        "https://[",
+        "https://b:x",
+        "https://ä",
+    ],
+)
+def test_urls_a_passphrase_may_not_go_to(url):
+    with pytest.raises(UsageError):
+        registration.check_url(url, is_loopback)
+
+
+@pytest.mark.parametrize("url", ["https://user:hush@b", "https://:hush@b", "ftp://hush@b:x", "user:hush@b"])
+def test_credentials_in_a_url_are_refused_and_not_repeated(url):
+    with pytest.raises(UsageError, match="holds credentials") as caught:
+        registration.check_url(url, is_loopback)
+    assert "hush" not in f"{caught.value} {caught.value.hint}"
+
+
+def test_plain_http_elsewhere_only_when_asked():
+    assert registration.check_url("http://b.example.com", is_loopback, plain=True)
+
+
+@pytest.mark.parametrize("url", ["https://u:s3cret@broker.example.com/", "https://s3cret@[x", "ftp://:s3cret@x"])
+def test_what_a_url_says_of_its_user_is_not_repeated(url):
+    with pytest.raises(UsageError, match="holds credentials") as caught:
+        registration.check_url(url, is_loopback)
+    assert "s3cret" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="an ELF runs on Linux")
+def test_the_entrypoint_says_its_sentence_and_fails(tmp_path):
+    import platform
+
+    if platform.machine() != "x86_64":
+        pytest.skip("this machine runs no x86-64 programs")
+    program = tmp_path / "entrypoint"
+    program.write_bytes(entrypoint.program("amd64"))
+    program.chmod(0o755)
+    done = subprocess.run([str(program)], capture_output=True, timeout=10, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, entrypoint.TEXT, b"")
+
+
+def test_the_entrypoint_of_arm_is_what_an_assembler_makes():
+    # as -march=armv8-a: mov x0,1; mov x1,0x9c; movk x1,0x40,lsl 16; mov x2,75; mov x8,64; svc 0; mov x0,1; mov x8,93; svc 0
+    code = entrypoint.program("arm64")[120 : -len(entrypoint.TEXT)]
+    assert code.hex(" ", 4) == "200080d2 811380d2 0108a0f2 620980d2 080880d2 010000d4 200080d2 a80b80d2 010000d4"
+
+
+def test_measurements_given():
+    assert expected_measurement({**NOTHING, "measurement": "ab" * 48}, krun.Tee.SNP) == b"\xab" * 48
+    assert expected_measurement(NOTHING, krun.Tee.SNP) is None
+    for values, tee in (
+        ({"measurement": "ab" * 32}, krun.Tee.SNP),
+        ({"measurement": "zz" * 48}, krun.Tee.TDX),
+        ({"measurement": "ab" * 48, "ovmf": "x"}, krun.Tee.SNP),
+        ({"kernel": "x"}, krun.Tee.SNP),
+        ({"ovmf": "x"}, krun.Tee.TDX),
+        ({"firmware_library": "x", "tee": "tdx"}, krun.Tee.TDX),
+    ):
+        with pytest.raises(UsageError):
+            expected_measurement({**NOTHING, **values}, tee)
+
+
+@pytest.mark.parametrize(
+    ("tee", "platform", "value"),
+    [(krun.Tee.SNP, snp, "host_data"), (krun.Tee.TDX, tdx, "mrconfigid"), (krun.Tee.CCA, cca, "personalization")],
+    ids=["snp", "tdx", "cca"],
+)
+def test_the_policy_accepts_evidence_of_this_workload_and_of_no_other(tee, platform, value):
+    emulator = platform()
+    other = Binding("other", BINDING.luks_header, BINDING.root, BINDING.salt, BINDING.hash_offset)
+    verdicts = []
+    for binding in (BINDING, other):
+        made = scene(emulator, BOOT, AT, report_data=DATA, workload=getattr(binding, value))
+        marked = f'schema = 1\ntest = true\nroots = ["{root_of(emulator).fingerprint()}"]\n'
+        text = policy.policy_for(BINDING, tee, None).replace("schema = 1\n", marked)
+        judged = verify(
+            made.files["evidence.bin"],
+            at=AT,
+            certificates=certificates(made.files["certificates.pem"]) if "certificates.pem" in made.files else [],
+            collateral=certificates(made.files["collateral.json"]) if "collateral.json" in made.files else [],
+            policy=parse_policy(text.encode(), "policy"),
+            report_data=DATA,
+        )
+        verdicts.append("accepted" if judged.refusal is None else str(judged.refusal.rule))
+    assert verdicts == ["accepted", "workload"], verdicts
+
+
+def test_sev_has_no_evidence_to_write_a_policy_for():
+    with pytest.raises(UsageError, match="names no workload"):
+        policy.policy_for(BINDING, krun.Tee.SEV, None)
