@@ -6,6 +6,7 @@ HauloutError                        3  (never raised itself)
 │   ├── InvalidDigest                  not "sha256:" and 64 lowercase hex digits
 │   ├── InvalidPlatform                an architecture or disk type that does not exist
 │   ├── InvalidPolicy                  a policy for evidence with an unknown key or an impossible value
+│   ├── InvalidFile                    a TOML or JSON file of yours that does not parse, or breaks its schema
 │   └── ImageTooSmall                  a size asked for that the content does not fit into
 ├── NotFoundError                   4  the thing asked for is not there
 │   └── NoMatchingDisk                 the reference exists but holds no such disk; lists what it holds
@@ -44,6 +45,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 
 class HauloutError(Exception):
@@ -105,6 +107,22 @@ class InvalidPolicy(UsageError):
         self.reason = reason
         where = f" at {key}" if key else ""
         super().__init__(f"{policy} is not a valid policy{where}: {reason}", hint=hint)
+
+
+class InvalidFile(UsageError):
+    """A file of the user's that does not parse, or breaks its schema.
+
+    Attributes:
+        path: the file.
+        where: the dotted key at fault, "" for the document itself.
+        reason: one line.
+    """
+
+    def __init__(self, path: Path, reason: str, *, where: str = "", hint: str | None = None) -> None:
+        self.path = path
+        self.where = where
+        self.reason = reason
+        super().__init__(f"{path}{f': {where}' if where else ''}: {reason}", hint=hint)
 
 
 class ImageTooSmall(UsageError):

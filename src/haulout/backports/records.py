@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.backports import toml
 from haulout.backports.trailers import same_commit
-from haulout.errors import StorageError, UsageError
+from haulout.errors import InvalidFile, StorageError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -90,7 +90,7 @@ def load_all(ledger: Path) -> tuple[Record, ...]:
     for path in paths:
         record = load(path)
         if record.id in found:
-            raise toml.InvalidFile(path, f"has the id of {found[record.id].path}", where="id")
+            raise InvalidFile(path, f"has the id of {found[record.id].path}", where="id")
         found[record.id] = record
     return tuple(found.values())
 

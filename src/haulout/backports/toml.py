@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from haulout.errors import ConflictError, ContentError, NotFoundError, StorageError
+from haulout.errors import ConflictError, InvalidFile, NotFoundError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,16 +24,6 @@ _LARGEST: Final = 8 << 20
 
 PATIENCE: Final = 10.0
 """Seconds to wait for another process to have written: each needs a moment, unless it is stopped."""
-
-
-class InvalidFile(ContentError):  # noqa: N818 - named by what is wrong, as in errors
-    """A TOML file that does not parse, or breaks its schema; ``path`` is the file, ``where`` the key."""
-
-    def __init__(self, path: Path, reason: str, *, where: str = "", hint: str | None = None) -> None:
-        self.path = path
-        self.where = where
-        self.reason = reason
-        super().__init__(f"{path}{f': {where}' if where else ''}: {reason}", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)

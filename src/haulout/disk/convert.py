@@ -26,8 +26,8 @@ from haulout.disk import qemu_img
 from haulout.disk.image import opened
 from haulout.disk.inspection import inspect_image, require_safe
 from haulout.disk.types import DiskFormat
-from haulout.disk.workplace import BESIDE, workplace
 from haulout.errors import StorageError, ToolError, UnsafeDiskError, UsageError
+from haulout.local.scratch import BESIDE, scratch_folder
 from haulout.progress import NullProgress
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _workplace(target: Path) -> Iterator[Path]:
             raise StorageError(str(target), "is there already, and is not a regular file")
     with ExitStack() as stack:
         try:
-            place = stack.enter_context(workplace(target.parent, BESIDE))
+            place = stack.enter_context(scratch_folder(target.parent, BESIDE))
         except OSError as error:
             raise StorageError(str(target), f"cannot be written: {error.strerror}") from error
         yield place / target.name

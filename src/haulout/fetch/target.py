@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from haulout.disk import workplace as workplaces
 from haulout.errors import ConflictError, StorageError
+from haulout.local import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,7 +184,7 @@ def workplace(stack: ExitStack) -> Path:
     # /var/tmp rather than /tmp, which is often memory: a converted disk is large.
     parent = os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - a fresh private folder is made in it
     with storage_errors(Path(parent)):
-        return stack.enter_context(workplaces.workplace(Path(parent), workplaces.APART))
+        return stack.enter_context(scratch.scratch_folder(Path(parent), scratch.APART))
 
 
 def sync_folder(folder: Path) -> None:
@@ -257,7 +257,7 @@ def _is_our_own(found: os.stat_result, folder: Path) -> bool:
 
 def sweep(target: Path) -> None:
     """Remove what interrupted pulls to ``target`` left behind: the result is there."""
-    workplaces.sweep(target.parent, workplaces.BESIDE)
+    scratch.sweep(target.parent, scratch.BESIDE)
     ours = re.compile(re.escape(f".{target.name}.") + r"[0-9a-f]{12}\.[a-z]+" + re.escape(_SUFFIX))
     found: list[Path] = []
     with suppress(PermissionError):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from haulout.disk.workplace import APART, BESIDE, sweep, workplace
+from haulout.local.scratch import APART, BESIDE, scratch_folder, sweep
 
 SOURCE = Path(__file__).parents[3] / "src"
 
@@ -18,8 +18,8 @@ _HOLDER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from haulout.disk.workplace import workplace
-with workplace(Path(sys.argv[2]), sys.argv[3]) as place:
+from haulout.local.scratch import scratch_folder
+with scratch_folder(Path(sys.argv[2]), sys.argv[3]) as place:
     (place / "half").write_bytes(bytes(1000))
     print(place, flush=True)
     sys.stdin.read()
@@ -32,7 +32,7 @@ def holder(folder: Path, prefix: str) -> subprocess.Popen[str]:
 
 
 def test_it_is_private_and_gone_afterwards(tmp_path):
-    with workplace(tmp_path, BESIDE) as place:
+    with scratch_folder(tmp_path, BESIDE) as place:
         assert place.parent == tmp_path
         assert place.stat().st_mode & 0o777 == 0o700
         (place / "deep").mkdir()
@@ -48,7 +48,7 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_uses_stays(tmp_pa
         dying.kill()
         dying.wait(10)
         assert abandoned.is_dir()
-        with workplace(tmp_path, prefix):
+        with scratch_folder(tmp_path, prefix):
             assert not abandoned.exists()
             assert (used / "half").exists()
         sweep(tmp_path, prefix)
@@ -76,7 +76,7 @@ def test_many_at_once_keep_their_own(tmp_path):
 
     def use() -> None:
         for _ in range(30):
-            with workplace(tmp_path, BESIDE) as place:
+            with scratch_folder(tmp_path, BESIDE) as place:
                 (place / "x").write_bytes(b"x")
                 os.sched_yield()
                 if not (place / "x").exists():

@@ -1,0 +1,98 @@
+"""Files that are replaced whole: readers see the old one or the new one, and a killed writer leaves the old one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+PRIVATE: Final = 0o600
+
+
+def umask() -> int:
+    """Return the process's umask without changing it, which other threads would see."""
+    if sys.platform == "linux":
+        with suppress(OSError), Path("/proc/self/status").open(encoding="ascii", errors="replace") as status:
+            for line in status:
+                if line.startswith("Umask:"):
+                    return int(line.split()[1], 8)
+    # Elsewhere a fresh file tells it.
+    with tempfile.TemporaryDirectory(prefix="haulout-") as folder:
+        fd = os.open(Path(folder, "new"), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            return ~os.fstat(fd).st_mode & 0o666
+        finally:
+            os.close(fd)
+
+
+def mode_for(target: Path) -> int:
+    """Return the permissions of a file that replaces ``target``: those of what is there, else what the umask leaves."""
+    try:
+        return target.stat().st_mode & 0o7777
+    except OSError:
+        return 0o666 & ~umask()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` durable, where the file system can and the folder may be read."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        # A folder to drop files into: the result is there, and an error now would deny it.
+        return
+    try:
+        with suppress(OSError):
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def replacing(target: Path, *, mode: int | None = None, durable: bool = True) -> Iterator[BinaryIO]:
+    """Open a fresh file beside ``target`` that takes its place when the block ends well, and vanishes otherwise.
+
+    Args:
+        target: where the result appears; a symbolic link is replaced, not followed.
+        mode: permissions; None: as :func:`mode_for`.
+        durable: sync file and folder; a cache does without.
+
+    Raises:
+        OSError: the file system refuses; what was there is untouched.
+    """
+    fd, fresh = _fresh(target)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            yield file
+            file.flush()
+            os.fchmod(fd, mode_for(target) if mode is None else mode)
+            if durable:
+                os.fsync(fd)
+        fresh.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            fresh.unlink()
+        raise
+    if durable:
+        sync_folder(target.parent)
+
+
+def replace_file(target: Path, data: bytes, *, mode: int | None = None, durable: bool = True) -> None:
+    """Write ``data`` to ``target`` in one step; as :func:`replacing`."""
+    with replacing(target, mode=mode, durable=durable) as file:
+        file.write(data)
+
+
+def _fresh(target: Path) -> tuple[int, Path]:
+    while True:
+        fresh = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.new")
+        with suppress(FileExistsError):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            return os.open(fresh, flags, PRIVATE), fresh
