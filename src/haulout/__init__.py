@@ -21,15 +21,12 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from haulout.disk import DiskFormat, DiskInfo, DiskType, inspect
     from haulout.errors import HauloutError
-    from haulout.fetch.results import PullResult
+    from haulout.fetch import PullResult
+    from haulout.http import ConnectionOptions
     from haulout.oci import Architecture, Digest, Reference, parse_reference
     from haulout.progress import NullProgress, Progress
-    from haulout.publish.results import DeltaResult, PushedDisk, PushResult
-    from haulout.registry import ConnectionOptions
-    from haulout.usecases.delta import delta
-    from haulout.usecases.lookup import inventory, resolve
-    from haulout.usecases.pull import pull
-    from haulout.usecases.push import DiskSource, push
+    from haulout.publish import DeltaResult, PushedDisk, PushResult
+    from haulout.usecases import DiskSource, delta, inventory, pull, push, resolve
 
 __version__: Final = "0.1.0"
 

@@ -8,15 +8,16 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from haulout.content.layout import LayoutStore
+from haulout.content import LayoutStore
 from haulout.errors import RegistryError
 from haulout.oci import EMPTY, LayoutReference
-from haulout.registry import ConnectionOptions, Registries
+from haulout.registry import Registries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from haulout.content.ports import Store
+    from haulout.content import Store
+    from haulout.http import ConnectionOptions
     from haulout.oci import Descriptor, Reference
     from haulout.progress import Progress
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from functools import partial
 
+from haulout.http import ConnectionOptions
 from haulout.oci import (
     Descriptor,
     Index,
@@ -17,7 +18,7 @@ from haulout.oci import (
 )
 from haulout.oci import annotations as keys
 from haulout.oci.descriptor import EMPTY
-from haulout.registry import ConnectionOptions, Registries
+from haulout.registry import Registries
 
 
 def publish_container(server, repository, tag, config, *layers):

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from haulout.backports import branch as branches
 from haulout.backports import followups, history, ledger, library, records, stale_names
+from haulout.backports.branch import base_of
 from haulout.backports.origins import Origin, find_origins, touched
 from haulout.backports.repository import open_repository
 from haulout.backports.trailers import reverted, same_commit
@@ -163,7 +163,7 @@ def _base(
             moved = entry.base_commit and not same_commit(entry.base_commit, start)
             said = f"{entry.base} was {entry.base_commit[:12]} when the branch began" if moved else None
             return entry.base, start, said
-    start = branches.base_of(repository, branch, main)
+    start = base_of(repository, branch, main)
     if start is None:
         deepen = "git fetch --unshallow --tags, as this clone is shallow; or " if repository.shallow else ""
         raise NotFoundError(f"no tag before {branch.shown}", hint=f"{deepen}say where it began: --base TAG")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from haulout.cli.session import Session
     from haulout.disk import DiskType
     from haulout.oci import Architecture, Reference, SizedDigest
-    from haulout.publish.results import DeltaResult
+    from haulout.publish import DeltaResult
 
 
 @click.command(
@@ -75,7 +75,7 @@ def command(
     changed; the result is verified as ever. OLD and NEW may be in different places. A delta that is there already
     stays.
     """
-    from haulout.usecases.delta import delta  # noqa: PLC0415 - loads compression and the HTTP client
+    from haulout.usecases import delta  # noqa: PLC0415 - loads compression and the HTTP client
 
     with session.progress() as progress:
         result = delta(

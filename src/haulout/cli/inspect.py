@@ -52,7 +52,7 @@ def command(session: Session, subject: str) -> int:
         session.result("inspect", disk_report.document(info), disk_report.lines(info))
         return 0 if info.safe else _NO
     from haulout.cli import inventory_report  # noqa: PLC0415
-    from haulout.usecases.lookup import inventory  # noqa: PLC0415 - loads the HTTP client
+    from haulout.usecases import inventory  # noqa: PLC0415 - loads the HTTP client
 
     with session.progress() as progress:
         held = inventory(found, connections=session.connections(), progress=progress)

@@ -11,7 +11,7 @@ from haulout.errors import UsageError
 if TYPE_CHECKING:
     from haulout.disk import DiskFormat, DiskType
     from haulout.oci import Architecture, Reference
-    from haulout.usecases.push import DiskSource
+    from haulout.usecases import DiskSource
 
     StringParam: TypeAlias = click.ParamType[Any]
 else:
@@ -160,7 +160,7 @@ class DiskSourceParam(StringParam):
 
         from haulout.disk import DiskType  # noqa: PLC0415
         from haulout.oci import Architecture  # noqa: PLC0415
-        from haulout.usecases.push import DiskSource  # noqa: PLC0415
+        from haulout.usecases import DiskSource  # noqa: PLC0415
 
         kind, equals, path = str(value).partition("=")
         architecture, slash, disk_type = kind.partition("/")

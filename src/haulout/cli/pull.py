@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from haulout.cli.session import Session
     from haulout.disk import DiskFormat, DiskType
-    from haulout.fetch.results import PullResult
+    from haulout.fetch import PullResult
     from haulout.oci import Architecture, Reference
 
 
@@ -96,7 +96,7 @@ def command(
         raise UsageError("--output names nothing", hint="leave it out to use the published title")
     if output is not None and output.endswith("/") and not Path(output).is_dir():
         raise NotFoundError(f"there is no folder {output}", hint="create it, or leave the slash out to name a file")
-    from haulout.usecases.pull import pull  # noqa: PLC0415 - loads decompression and the HTTP client
+    from haulout.usecases import pull  # noqa: PLC0415 - loads decompression and the HTTP client
 
     with session.progress() as progress:
         result = pull(

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from haulout.cli.session import Session
     from haulout.disk import DiskType
     from haulout.oci import Architecture, Reference
-    from haulout.publish.results import PushedDisk, PushResult
-    from haulout.usecases.push import DiskSource
+    from haulout.publish import PushedDisk, PushResult
+    from haulout.usecases import DiskSource
 
 
 @click.command(
@@ -123,7 +123,7 @@ def command(
         raise UsageError("nothing to push", hint="name a disk file, or use --disk ARCH/TYPE=FILE")
     if not disks and (arch or disk_type):
         raise UsageError("--arch and --type belong to DISK arguments", hint="--disk ARCH/TYPE=FILE carries its own")
-    from haulout.usecases.push import push  # noqa: PLC0415 - loads compression and the HTTP client
+    from haulout.usecases import push  # noqa: PLC0415 - loads compression and the HTTP client
 
     with session.progress() as progress:
         result = push(
@@ -204,7 +204,7 @@ def _sources(disks: tuple[str, ...], arch: Architecture | None, disk_type: DiskT
     from pathlib import Path  # noqa: PLC0415
 
     from haulout.oci import Architecture  # noqa: PLC0415
-    from haulout.usecases.push import DiskSource  # noqa: PLC0415
+    from haulout.usecases import DiskSource  # noqa: PLC0415
 
     return [DiskSource(Path(disk), arch or Architecture.here(), disk_type) for disk in disks]
 

@@ -44,7 +44,7 @@ def command(
     Nothing but manifests is fetched; only of a small container image, the layers tell whether there is a disk in it.
     Pulling what is printed gives the same disk for ever, wherever the tag moves.
     """
-    from haulout.usecases.lookup import resolve  # noqa: PLC0415 - loads the HTTP client
+    from haulout.usecases import resolve  # noqa: PLC0415 - loads the HTTP client
 
     with session.progress() as progress:
         found = resolve(

@@ -1,1 +1,59 @@
 """Content: the ports of a place that holds it, and the places that need no network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from haulout._face import open_face
+
+if TYPE_CHECKING:
+    from haulout.content.expand import STEP, expand, sniff
+    from haulout.content.layout import LayoutStore
+    from haulout.content.ports import (
+        BlobReader,
+        BlobStream,
+        Distrusting,
+        Ingest,
+        ManifestReader,
+        ReferrerLister,
+        Store,
+        StoredManifest,
+    )
+    from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
+
+__all__ = [
+    "STEP",
+    "BlobReader",
+    "BlobStream",
+    "Distrusting",
+    "Ingest",
+    "LayoutStore",
+    "ManifestReader",
+    "ReferrerLister",
+    "Store",
+    "StoredManifest",
+    "VerifiedFile",
+    "VerifiedReader",
+    "expand",
+    "read_blob",
+    "sniff",
+]
+
+open_face(
+    __name__,
+    {
+        "expand": ("STEP", "expand", "sniff"),
+        "layout": ("LayoutStore",),
+        "ports": (
+            "BlobReader",
+            "BlobStream",
+            "Distrusting",
+            "Ingest",
+            "ManifestReader",
+            "ReferrerLister",
+            "Store",
+            "StoredManifest",
+        ),
+        "verify": ("VerifiedFile", "VerifiedReader", "read_blob"),
+    },
+)

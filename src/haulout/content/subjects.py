@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from haulout.errors import ContentError, NotFoundError
-from haulout.oci import Descriptor, Digest, Index, Manifest
-from haulout.oci.mediatype import INDEXES, MANIFESTS
+from haulout.oci import INDEXES, MANIFESTS, Descriptor, Digest, Index, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

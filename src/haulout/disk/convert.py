@@ -27,7 +27,7 @@ from haulout.disk.image import opened
 from haulout.disk.inspection import inspect_image, require_safe
 from haulout.disk.types import DiskFormat
 from haulout.errors import StorageError, ToolError, UnsafeDiskError, UsageError
-from haulout.local.scratch import BESIDE, scratch_folder
+from haulout.local import BESIDE, scratch_folder
 from haulout.progress import NullProgress
 
 if TYPE_CHECKING:

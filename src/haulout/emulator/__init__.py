@@ -4,13 +4,43 @@ What it signs is accepted by :mod:`haulout.tee` under a policy that is marked as
 names the emulator's root, and by no other. Nothing protects a guest here: it emulates evidence, not protection.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from haulout._face import open_face
+
+if TYPE_CHECKING:
+    from haulout.emulator.boot import Boot
+    from haulout.emulator.bundle import BINDING, scene
+    from haulout.emulator.cca import CcaEmulator
+    from haulout.emulator.snp import SnpEmulator
+    from haulout.emulator.store import keep
+    from haulout.emulator.tdx import TdxEmulator
+
 from haulout.extras import require
 
 require("cryptography", "cbor2")
 
-from haulout.emulator.boot import Boot  # noqa: E402 - only where the packages are
-from haulout.emulator.cca import CcaEmulator  # noqa: E402
-from haulout.emulator.snp import SnpEmulator  # noqa: E402
-from haulout.emulator.tdx import TdxEmulator  # noqa: E402
+__all__ = [
+    "BINDING",
+    "Boot",
+    "CcaEmulator",
+    "SnpEmulator",
+    "TdxEmulator",
+    "keep",
+    "scene",
+    "store",
+]
 
-__all__ = ["Boot", "CcaEmulator", "SnpEmulator", "TdxEmulator"]
+open_face(
+    __name__,
+    {
+        "boot": ("Boot",),
+        "bundle": ("BINDING", "scene"),
+        "cca": ("CcaEmulator",),
+        "snp": ("SnpEmulator",),
+        "store": ("keep",),
+        "tdx": ("TdxEmulator",),
+    },
+)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
-from haulout.tee.roots import EMULATOR
+from haulout.tee import EMULATOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from haulout.workload.measurement.launch import LaunchDigest, PageType
+from haulout.workload import LaunchDigest, PageType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

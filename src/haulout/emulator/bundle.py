@@ -9,7 +9,7 @@ from haulout.emulator.cca import CcaEmulator, CcaState
 from haulout.emulator.snp import SnpEmulator, SnpState
 from haulout.emulator.store import kind_of, root_of
 from haulout.emulator.tdx import TdxState
-from haulout.tee.verdict import Kind
+from haulout.tee import Kind
 
 if TYPE_CHECKING:
     from datetime import datetime

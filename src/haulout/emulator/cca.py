@@ -13,10 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from haulout.emulator import authorities
+from haulout.tee import EMULATED, ES384, Profile
 from haulout.tee.cca import token
-from haulout.tee.cca.keys import ES384
-from haulout.tee.cca.verify import EMULATED
-from haulout.tee.policy import Profile
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from haulout.tee.der import IA5_STRING, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE
+from haulout.tee import IA5_STRING, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE
 
 
 def value(tag: int, content: bytes) -> bytes:

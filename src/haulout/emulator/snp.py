@@ -12,9 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from haulout.emulator import authorities, der
+from haulout.tee import SIGNED, SIZE, Product, Signer, Tcb
 from haulout.tee.snp import endorsement as oid
-from haulout.tee.snp.endorsement import Signer
-from haulout.tee.snp.report import SIGNED, SIZE, Product, Tcb
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -21,8 +21,7 @@ from haulout.emulator.cca import CcaEmulator
 from haulout.emulator.snp import SnpEmulator
 from haulout.emulator.tdx import TdxEmulator
 from haulout.errors import ContentError, StorageError
-from haulout.tee.snp.report import Product, Tcb
-from haulout.tee.verdict import Kind
+from haulout.tee import Kind, Product, Tcb
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -15,8 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from haulout.emulator import authorities, der
-from haulout.tee.certificates import stamp
-from haulout.tee.der import ENUMERATED
+from haulout.tee import ENUMERATED, stamp
 from haulout.tee.tdx import pck, quote
 
 if TYPE_CHECKING:

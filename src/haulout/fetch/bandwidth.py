@@ -6,10 +6,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from haulout.frames.plan import Link
+from haulout.frames import Link
 
 if TYPE_CHECKING:
-    from haulout.content.ports import BlobStream, Store
+    from haulout.content import BlobStream, Store
     from haulout.oci import Descriptor
 
 _ENOUGH: Final = 64 * 1024

@@ -10,7 +10,7 @@ import numpy as np
 
 from haulout.errors import HauloutError
 from haulout.fetch.deltas import load_hints, load_index, offered
-from haulout.frames.blocks import BLOCK
+from haulout.frames import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from haulout.fetch.deltas import OfferedDelta
     from haulout.fetch.reuse import Reuse
     from haulout.fetch.seeds import Seed
-    from haulout.frames.blocks import Hashes
-    from haulout.frames.delta import DeltaIndex
-    from haulout.frames.toc import Toc
+    from haulout.frames import DeltaIndex, Hashes, Toc
     from haulout.oci import SizedDigest
     from haulout.progress import Progress
     from haulout.resolve import ResolvedDisk

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from haulout.frames.seeds import MISSING, join_groups
+from haulout.frames import MISSING, join_groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from haulout.fetch.reuse import Found
-    from haulout.frames.blocks import Hashes
-    from haulout.frames.seeds import Numbers, Piece
+    from haulout.frames import Hashes, Numbers, Piece
 
 
 class Growth:

@@ -11,14 +11,14 @@ import tarfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from haulout.content.expand import expand, sniff
+from haulout.content import expand, sniff
 from haulout.errors import ContentError, InvalidFrame
 from haulout.resolve import container_image_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from haulout.content.ports import BlobReader, BlobStream
+    from haulout.content import BlobReader, BlobStream
     from haulout.oci import Descriptor
     from haulout.resolve import ResolvedDisk
 

@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from haulout.content.verify import read_blob
+from haulout.content import read_blob
 from haulout.errors import ContentError, InvalidDelta, NotFoundError
-from haulout.frames.delta import MAX_HINTS_BYTES, MAX_INDEX_BYTES, DeltaIndex
-from haulout.frames.plan import HINT_BYTES
+from haulout.frames import HINT_BYTES, MAX_HINTS_BYTES, MAX_INDEX_BYTES, DeltaIndex
 from haulout.oci import Manifest, SizedDigest, mediatype
 from haulout.oci import annotations as keys
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from haulout.content.ports import BlobReader, Store
-    from haulout.frames.blocks import Hashes
-    from haulout.frames.toc import Toc
+    from haulout.content import BlobReader, Store
+    from haulout.frames import Hashes, Toc
     from haulout.oci import Descriptor, Digest
     from haulout.resolve import ResolvedDisk
 

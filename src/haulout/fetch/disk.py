@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from haulout import disk as disks
-from haulout.disk import DiskFormat, DiskInfo, DiskType
-from haulout.disk.convert import convert
+from haulout.disk import DiskFormat, DiskInfo, DiskType, convert
 from haulout.errors import ContentError, DigestMismatch, InvalidPlatform, UnsafeDiskError, UsageError
 from haulout.fetch.bandwidth import MeasuringReader
 from haulout.fetch.containerdisk import NoDiskInLayer, require_disk_inside
@@ -18,18 +17,16 @@ from haulout.fetch.results import Moved
 from haulout.fetch.seeds import SeedNotes, open_seeds
 from haulout.fetch.target import check_target, look_at_partial, open_partial, storage_errors, sweep
 from haulout.fetch.whole import fetch_whole
-from haulout.frames.check import hash_file, require_disk
-from haulout.frames.survey import holds
-from haulout.resolve import container_image_error
-from haulout.resolve.toc import load_toc
+from haulout.frames import hash_file, holds, require_disk
+from haulout.resolve import container_image_error, load_toc
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Literal
 
-    from haulout.content.ports import Store
+    from haulout.content import Store
     from haulout.fetch.target import Partial
-    from haulout.frames.toc import Toc
+    from haulout.frames import Toc
     from haulout.oci import Descriptor, SizedDigest
     from haulout.progress import Progress
     from haulout.resolve import ResolvedDisk

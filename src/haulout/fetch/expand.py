@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from haulout.disk.writing import write_sparse
+from haulout.disk import write_sparse
 from haulout.errors import ContentError
 
 _MAX_RATIO: Final = 2000

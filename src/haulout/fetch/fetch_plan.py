@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from haulout.frames.plan import slices
-from haulout.frames.small_frames import MAX_CRUMB
+from haulout.frames import MAX_CRUMB, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from haulout.fetch.choice import DeltaPlan
-    from haulout.frames.blocks import Mask
-    from haulout.frames.plan import Link, Slice
-    from haulout.frames.toc import Toc
+    from haulout.frames import Link, Mask, Slice, Toc
     from haulout.oci import SizedDigest
 
 

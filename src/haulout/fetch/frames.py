@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from haulout.disk.sparse import punch_hole
-from haulout.disk.writing import early_writeback
+from haulout.disk import early_writeback, punch_hole
 from haulout.errors import HauloutError, StorageError
 from haulout.fetch.choice import DeltaChoice
 from haulout.fetch.completion import Growth
@@ -21,13 +20,7 @@ from haulout.fetch.results import Moved, SeedUse
 from haulout.fetch.reuse import Reuse
 from haulout.fetch.small_frames import take_crumbs
 from haulout.fetch.target import storage_errors
-from haulout.frames.apply import apply
-from haulout.frames.blocks import BLOCK
-from haulout.frames.delta_expand import expand
-from haulout.frames.framing import Kind
-from haulout.frames.plan import wanted_frames
-from haulout.frames.rebuild import Rebuilder, Rebuilding
-from haulout.frames.survey import survey
+from haulout.frames import BLOCK, Kind, Rebuilder, Rebuilding, apply, expand, survey, wanted_frames
 from haulout.oci import SizedDigest
 from haulout.progress import NullProgress
 
@@ -38,9 +31,7 @@ if TYPE_CHECKING:
     from haulout.fetch.choice import DeltaPlan
     from haulout.fetch.seeds import Seed
     from haulout.fetch.target import Partial
-    from haulout.frames.blocks import Mask
-    from haulout.frames.plan import Slice
-    from haulout.frames.toc import Toc
+    from haulout.frames import Mask, Slice, Toc
     from haulout.progress import Progress
     from haulout.resolve import ResolvedDisk
 

@@ -8,20 +8,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from haulout.errors import HauloutError
-from haulout.frames.blocks import hash_blocks
-from haulout.frames.delta_expand import Located
-from haulout.frames.plan import HINT_BYTES, hint_ranges
-from haulout.frames.seeds import MISSING, SeedIndex
+from haulout.frames import HINT_BYTES, MISSING, Located, SeedIndex, hash_blocks, hint_ranges
 from haulout.oci import Descriptor, mediatype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from haulout.content.ports import BlobReader, BlobStream
+    from haulout.content import BlobReader, BlobStream
     from haulout.fetch.choice import LoadedDelta
-    from haulout.frames.blocks import Hashes, Mask
-    from haulout.frames.seeds import Blocks, Numbers, Piece, SeedNumbers
-    from haulout.frames.toc import Toc
+    from haulout.frames import Blocks, Hashes, Mask, Numbers, Piece, SeedNumbers, Toc
     from haulout.progress import Progress
 
 _SKIP: Final = 1 << 20

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from haulout.disk.writing import early_writeback
-from haulout.frames.rebuild import Rebuilder, Rebuilding
-from haulout.frames.seeds import Piece
-from haulout.frames.survey import frames_in_place
+from haulout.disk import early_writeback
+from haulout.frames import Piece, Rebuilder, Rebuilding, frames_in_place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from haulout.fetch.seeds import Seed
     from haulout.fetch.target import Partial
-    from haulout.frames.toc import Toc
+    from haulout.frames import Toc
     from haulout.progress import Progress
 
 _PROCESSORS: Final = len(os.sched_getaffinity(0))

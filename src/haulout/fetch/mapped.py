@@ -8,21 +8,14 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 
 from haulout.errors import StorageError
-from haulout.frames.blocks import BLOCK
-from haulout.frames.delta_map import Source
-from haulout.frames.plan import HINT_BYTES
-from haulout.frames.runs import spread
-from haulout.frames.seeds import MISSING, ZEROS, join_blocks, join_groups, read_pieces
+from haulout.frames import BLOCK, HINT_BYTES, MISSING, ZEROS, Source, join_blocks, join_groups, read_pieces, spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from haulout.fetch.choice import LoadedDelta
     from haulout.fetch.seeds import Seed
-    from haulout.frames.blocks import Hashes
-    from haulout.frames.delta_map import Kinds
-    from haulout.frames.seeds import Numbers, Piece, SeedNumbers
-    from haulout.frames.toc import Toc
+    from haulout.frames import Hashes, Kinds, Numbers, Piece, SeedNumbers, Toc
 
 _SAMPLE: Final = 32
 _LEAST_SAMPLE: Final = 4

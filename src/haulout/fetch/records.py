@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from haulout.disk.sparse import data_extents, is_zero
+from haulout.disk import data_extents, is_zero
 from haulout.fetch import cachefile
 
 if TYPE_CHECKING:

@@ -15,19 +15,16 @@ from haulout.fetch.background import Aside
 from haulout.fetch.hinted import Hinted, read_hints
 from haulout.fetch.mapped import Mapped
 from haulout.fetch.search import NOTHING, Search, searchable_bytes
-from haulout.frames.seeds import MISSING, Piece, Wanted, join_groups, same_frames
+from haulout.frames import MISSING, Piece, Wanted, join_groups, same_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from haulout.content.ports import BlobReader
+    from haulout.content import BlobReader
     from haulout.fetch.choice import DeltaChoice, LoadedDelta
     from haulout.fetch.inplace import InPlace
     from haulout.fetch.seeds import Seed
-    from haulout.frames.blocks import Hashes
-    from haulout.frames.plan import Link
-    from haulout.frames.seeds import Numbers, SeedNumbers
-    from haulout.frames.toc import Toc
+    from haulout.frames import Hashes, Link, Numbers, SeedNumbers, Toc
     from haulout.progress import Progress
 
 _MOST_SCANNED: Final = 3

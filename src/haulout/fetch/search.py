@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from haulout.disk.sparse import Extent
+from haulout.disk import Extent
 from haulout.errors import StorageError
 from haulout.fetch.background import Aside
-from haulout.frames.seeds import Blocks, known_parts, scan, stored_bytes, stored_parts
+from haulout.frames import Blocks, known_parts, scan, stored_bytes, stored_parts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from haulout.fetch.seeds import Seed
-    from haulout.frames.seeds import Wanted
-    from haulout.frames.toc import Toc
+    from haulout.frames import Toc, Wanted
     from haulout.oci import SizedDigest
     from haulout.progress import Progress, Task
 

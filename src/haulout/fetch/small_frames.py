@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from haulout.content.verify import read_blob
-from haulout.disk.writing import write_all
+from haulout.content import read_blob
+from haulout.disk import write_all
 from haulout.errors import HauloutError, StorageError
-from haulout.frames.small_frames import MAX_CRUMBS_BYTES, read_crumbs
+from haulout.frames import MAX_CRUMBS_BYTES, read_crumbs
 from haulout.oci import Descriptor, mediatype
 
 if TYPE_CHECKING:
-    from haulout.content.ports import BlobReader
-    from haulout.frames.toc import Toc
+    from haulout.content import BlobReader
+    from haulout.frames import Toc
     from haulout.oci import SizedDigest
     from haulout.progress import Progress
 

@@ -6,12 +6,12 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Final, Self
 
-from haulout.disk.writing import content_bytes, write_sparse
+from haulout.disk import content_bytes, write_sparse
 from haulout.errors import DigestMismatch, SizeMismatch
 from haulout.oci import Digest
 
 if TYPE_CHECKING:
-    from haulout.content.ports import BlobReader, BlobStream
+    from haulout.content import BlobReader, BlobStream
     from haulout.fetch.target import Partial
     from haulout.oci import Descriptor
     from haulout.progress import Task

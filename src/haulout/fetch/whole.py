@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from haulout.content.expand import STEP, expand, sniff
-from haulout.content.ports import Distrusting
+from haulout.content import STEP, Distrusting, expand, sniff
 from haulout.errors import ContentError, DigestMismatch, InvalidFrame
 from haulout.fetch.containerdisk import NoDiskInLayer, disk_in_tar
 from haulout.fetch.expand import SparseWriter
@@ -14,7 +13,7 @@ from haulout.fetch.results import Moved
 from haulout.fetch.spool import SpooledBlob
 
 if TYPE_CHECKING:
-    from haulout.content.ports import BlobReader
+    from haulout.content import BlobReader
     from haulout.fetch.target import Partial
     from haulout.oci import Descriptor
     from haulout.progress import Progress

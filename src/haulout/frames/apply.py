@@ -11,15 +11,15 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from haulout.content.ports import Distrusting
-from haulout.disk.writing import write_all
+from haulout.content import Distrusting
+from haulout.disk import write_all
 from haulout.errors import InvalidFrame
 from haulout.frames.codec import FrameDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from haulout.content.ports import BlobReader, BlobStream
+    from haulout.content import BlobReader, BlobStream
     from haulout.frames.plan import Slice
     from haulout.frames.toc import Toc
     from haulout.oci import Descriptor

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from haulout.disk.sparse import data_extents
+from haulout.disk import data_extents
 from haulout.errors import DigestMismatch
 from haulout.frames.framing import Kind
 from haulout.oci import Digest, SizedDigest

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 import zstandard
 
-from haulout.disk.writing import write_all
+from haulout.disk import write_all
 from haulout.errors import ContentError, InvalidDelta, NotFoundError, StorageError
 from haulout.frames.blocks import BLOCK
 from haulout.frames.delta import MAX_SEGMENT_BLOCKS
@@ -26,7 +26,7 @@ from haulout.frames.seeds import MISSING, ZEROS, fill
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from haulout.content.ports import BlobReader, BlobStream
+    from haulout.content import BlobReader, BlobStream
     from haulout.frames.blocks import Hashes
     from haulout.frames.delta import DeltaIndex, Segment
     from haulout.frames.seeds import Numbers, Piece, SeedIndex

@@ -17,8 +17,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, Final, Protocol, Self
 
 import numpy as np
 
-from haulout.disk.image import descriptor_name
-from haulout.disk.sparse import data_extents
+from haulout.disk import data_extents, descriptor_name
 from haulout.errors import ContentError, StorageError
 from haulout.frames.blocks import BLOCK, Hashes, block_count, hash_blocks, zero_blocks
 from haulout.frames.codec import FrameCompressor, zero_frame

@@ -12,8 +12,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Self
 
-from haulout.disk.sharing import clone_range
-from haulout.disk.writing import write_all
+from haulout.disk import clone_range, write_all
 from haulout.errors import StorageError
 from haulout.frames.seeds import ZEROS, read_pieces
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from haulout.disk.sparse import Extent, data_extents
+from haulout.disk import Extent, data_extents
 from haulout.errors import StorageError
 from haulout.frames.blocks import BLOCK, ZERO_HINT, Hashes, hash_blocks
 from haulout.frames.framing import Kind

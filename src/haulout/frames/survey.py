@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from haulout.disk.sparse import data_extents, is_zero
+from haulout.disk import data_extents, is_zero
 from haulout.frames.framing import Kind
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haulout.errors import StorageError, UsageError
-from haulout.local.home import home_of
+from haulout.local import home_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

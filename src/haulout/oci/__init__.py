@@ -1,14 +1,20 @@
 """OCI values: digests, references, platforms, descriptors, manifests, indexes. Pure; parsed once, passed as values."""
 
+from haulout.oci import annotations, json, mediatype
 from haulout.oci.annotations import SizedDigest
 from haulout.oci.descriptor import EMPTY, Descriptor
 from haulout.oci.digest import Digest
+from haulout.oci.json import MAX_MANIFEST_BYTES, loads
 from haulout.oci.manifest import Index, Manifest, empty_config_manifest, manifest_media_type, parse_any
+from haulout.oci.mediatype import INDEXES, MANIFESTS
 from haulout.oci.platform import Architecture, Platform
 from haulout.oci.reference import LayoutReference, Reference, RegistryReference, parse_reference
 
 __all__ = [
     "EMPTY",
+    "INDEXES",
+    "MANIFESTS",
+    "MAX_MANIFEST_BYTES",
     "Architecture",
     "Descriptor",
     "Digest",
@@ -19,8 +25,12 @@ __all__ = [
     "Reference",
     "RegistryReference",
     "SizedDigest",
+    "annotations",
     "empty_config_manifest",
+    "json",
+    "loads",
     "manifest_media_type",
+    "mediatype",
     "parse_any",
     "parse_reference",
 ]

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Self
 
-from haulout.content.verify import read_blob
+from haulout.content import read_blob
 from haulout.errors import ContentError, HauloutError, NotFoundError
-from haulout.frames.base import Base
-from haulout.frames.blocks import block_count
-from haulout.frames.small_frames import MAX_CRUMBS_BYTES, crumb_frames
+from haulout.frames import MAX_CRUMBS_BYTES, Base, block_count, crumb_frames
 from haulout.oci import Descriptor, Index, LayoutReference, RegistryReference, mediatype
 from haulout.oci import annotations as keys
 from haulout.places import open_store
@@ -22,19 +20,17 @@ from haulout.progress import NullProgress, Traffic
 from haulout.publish.index import entry_key
 from haulout.publish.stored_frames import LocalFrames, RemoteFrames
 from haulout.publish.versions import earlier_tags
-from haulout.resolve import DiskQuery, resolve
-from haulout.resolve.toc import load_toc
+from haulout.resolve import DiskQuery, load_toc, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from haulout.content.ports import Store
+    from haulout.content import Store
     from haulout.disk import DiskType
-    from haulout.frames.frame_reuse import FrameSource
-    from haulout.frames.toc import Toc
+    from haulout.frames import FrameSource, Toc
+    from haulout.http import ConnectionOptions
     from haulout.oci import Architecture, Reference
     from haulout.progress import Progress
-    from haulout.registry import ConnectionOptions
     from haulout.resolve import ResolvedDisk
 
 _MAX_HINTS: Final = 512 * 1024 * 1024

@@ -19,13 +19,12 @@ from haulout.errors import ConflictError, ContentError, DeniedError, NotFoundErr
 from haulout.oci import EMPTY, Descriptor, Digest, Index, Manifest, empty_config_manifest, json, mediatype
 from haulout.oci import annotations as keys
 from haulout.places import put_manifest
-from haulout.resolve import canonical_type
-from haulout.resolve.recognise import classify, look_inside
+from haulout.resolve import canonical_type, classify, look_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from haulout.content.ports import Store
+    from haulout.content import Store
     from haulout.progress import Progress
 
 INTENT_LIFE: Final = timedelta(minutes=10)

@@ -18,8 +18,8 @@ from haulout.publish.speeds import Speeds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from haulout.content.ports import BlobReader
-    from haulout.frames.base import Base
+    from haulout.content import BlobReader
+    from haulout.frames import Base
     from haulout.oci import Descriptor
 
 _RANGE: Final = 4 * 1024 * 1024

@@ -1,8 +1,29 @@
 """The distribution API over HTTP: authentication, retries, ranges, uploads, referrers."""
 
-from haulout.http.options import ConnectionOptions, Credentials
-from haulout.registry.auth.login import login, logout
-from haulout.registry.client import Registries
-from haulout.registry.repository import RegistryRepository
+from __future__ import annotations
 
-__all__ = ["ConnectionOptions", "Credentials", "Registries", "RegistryRepository", "login", "logout"]
+from typing import TYPE_CHECKING
+
+from haulout._face import open_face
+
+if TYPE_CHECKING:
+    from haulout.registry.auth.login import login, logout
+    from haulout.registry.client import Registries
+    from haulout.registry.repository import RegistryRepository
+
+
+__all__ = [
+    "Registries",
+    "RegistryRepository",
+    "login",
+    "logout",
+]
+
+open_face(
+    __name__,
+    {
+        "auth.login": ("login", "logout"),
+        "client": ("Registries",),
+        "repository": ("RegistryRepository",),
+    },
+)

@@ -6,10 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from haulout.http.attempts import Patience
-    from haulout.http.meter import Meter
-    from haulout.http.request import Request
-    from haulout.http.transport import Reply
+    from haulout.http import Meter, Patience, Reply, Request
     from haulout.registry.host import RepositoryHost
 
 OK: Final = frozenset({200})

@@ -10,15 +10,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, Self
 
 from haulout.errors import RegistryError, SizeMismatch
-from haulout.http.failures import FOREIGN
-from haulout.http.origin import Origin
-from haulout.http.request import Request
-from haulout.http.transport import refuse_encoding
+from haulout.http import FOREIGN, Origin, Request, refuse_encoding
 from haulout.registry.host import REDIRECTS, take_answer
 
 if TYPE_CHECKING:
-    from haulout.http.attempts import Patience
-    from haulout.http.transport import Reply
+    from haulout.http import Patience, Reply
     from haulout.oci import Descriptor, Digest
     from haulout.registry.access import Access
 

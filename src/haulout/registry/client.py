@@ -6,9 +6,7 @@ import os
 from threading import Lock
 from typing import TYPE_CHECKING, Self
 
-from haulout.http.meter import Meter
-from haulout.http.options import ConnectionOptions, Credentials
-from haulout.http.transport import Transport
+from haulout.http import ConnectionOptions, Credentials, Meter, Transport
 from haulout.registry.access import Access
 from haulout.registry.auth.credentials import find_credentials
 from haulout.registry.config import RegistriesConfig, load_config

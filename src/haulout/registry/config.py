@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from haulout.errors import DeniedError, UsageError
-from haulout.local.home import home_of
+from haulout.local import home_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -8,12 +8,20 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from haulout.errors import DeniedError, RegistryError
-from haulout.http.attempts import Patience
-from haulout.http.errcode import MAX_BODY, Answer
-from haulout.http.failures import FOREIGN, speaks_no_tls
-from haulout.http.origin import Origin, is_local, is_loopback, resolve_location
-from haulout.http.request import Request
-from haulout.http.tls import TlsProfile, profile_for
+from haulout.http import (
+    FOREIGN,
+    MAX_BODY,
+    Answer,
+    Origin,
+    Patience,
+    Request,
+    TlsProfile,
+    is_local,
+    is_loopback,
+    profile_for,
+    resolve_location,
+    speaks_no_tls,
+)
 from haulout.registry.auth import token
 from haulout.registry.auth.authorizer import Authorizer
 from haulout.registry.auth.challenge import Challenge, parse_challenges
@@ -21,9 +29,7 @@ from haulout.registry.auth.challenge import Challenge, parse_challenges
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from haulout.http.meter import Meter
-    from haulout.http.options import Credentials
-    from haulout.http.transport import Reply, Transport
+    from haulout.http import Credentials, Meter, Reply, Transport
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS: Final = 5

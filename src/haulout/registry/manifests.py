@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from haulout.content.ports import StoredManifest
+from haulout.content import StoredManifest
 from haulout.errors import DigestMismatch, RegistryError
-from haulout.http.errcode import is_web_page
-from haulout.http.failures import FOREIGN
-from haulout.http.request import Request
-from haulout.oci import Descriptor, Digest, mediatype, parse_any
-from haulout.oci.json import MAX_MANIFEST_BYTES
+from haulout.http import FOREIGN, Request, is_web_page
+from haulout.oci import MAX_MANIFEST_BYTES, Descriptor, Digest, mediatype, parse_any
 
 if TYPE_CHECKING:
-    from haulout.http.transport import Reply
+    from haulout.http import Reply
     from haulout.registry.access import Access
 
 _ACCEPT: Final = (

@@ -9,7 +9,7 @@ from haulout.errors import HauloutError, StorageError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from haulout.content.ports import BlobStream
+    from haulout.content import BlobStream
 
 _SKIP: Final = 256 * 1024
 

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from haulout.errors import RegistryError
-from haulout.http.errcode import codes
-from haulout.http.failures import FOREIGN
-from haulout.http.request import Request
-from haulout.oci import Index
-from haulout.oci.json import MAX_MANIFEST_BYTES
+from haulout.http import FOREIGN, Request, codes
+from haulout.oci import MAX_MANIFEST_BYTES, Index
 from haulout.registry import fallback, manifests
 from haulout.registry.host import take_answer
 from haulout.registry.links import next_link

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from haulout.errors import ContentError, HauloutError, StorageError, UnreachableError, UsageError
-from haulout.oci import parse_any
-from haulout.oci.json import MAX_MANIFEST_BYTES
+from haulout.oci import MAX_MANIFEST_BYTES, parse_any
 from haulout.registry import blobs, fallback, ingest, manifests, referrers, tags, uploads
 from haulout.registry.blobs import EmbeddedStream, RangeStream
 from haulout.registry.mirrored import MirroredStream
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import BinaryIO
 
-    from haulout.content.ports import BlobStream, StoredManifest
-    from haulout.http.meter import Meter
+    from haulout.content import BlobStream, StoredManifest
+    from haulout.http import Meter
     from haulout.oci import Descriptor, Digest, RegistryReference
     from haulout.progress import Task, Traffic
     from haulout.registry.access import Access

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from haulout.errors import RegistryError
-from haulout.http.failures import FOREIGN
-from haulout.http.origin import Origin, resolve_location
-from haulout.http.request import Request
+from haulout.http import FOREIGN, Origin, Request, resolve_location
 from haulout.registry.links import next_link
 
 if TYPE_CHECKING:

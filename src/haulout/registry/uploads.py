@@ -14,10 +14,7 @@ from haulout.errors import (
     SizeMismatch,
     StorageError,
 )
-from haulout.http.errcode import Answer, failure
-from haulout.http.failures import FOREIGN
-from haulout.http.request import Request
-from haulout.http.retry import RETRIABLE
+from haulout.http import FOREIGN, RETRIABLE, Answer, Request, failure
 from haulout.registry import blobs
 from haulout.registry.host import take_answer
 from haulout.registry.limits import limits_for
@@ -25,8 +22,7 @@ from haulout.registry.limits import limits_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from haulout.http.attempts import Patience
-    from haulout.http.transport import Reply
+    from haulout.http import Patience, Reply
     from haulout.oci import Descriptor
     from haulout.progress import Task
     from haulout.registry.access import Access

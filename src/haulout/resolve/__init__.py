@@ -1,10 +1,19 @@
 """Resolve: from (reference, architecture, disk type) to one disk, and the inventory of what a reference holds."""
 
-from haulout.resolve.disk import ResolvedDisk, Shape
-from haulout.resolve.find import container_image_error, resolve
-from haulout.resolve.inventory import Inventory, Item, inventory
-from haulout.resolve.query import DiskQuery, canonical_type
-from haulout.resolve.recognise import Role
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from haulout._face import open_face
+
+if TYPE_CHECKING:
+    from haulout.resolve.disk import ResolvedDisk, Shape
+    from haulout.resolve.find import container_image_error, resolve
+    from haulout.resolve.inventory import Inventory, Item, inventory
+    from haulout.resolve.names import base_name, file_name, title_for
+    from haulout.resolve.query import DiskQuery, canonical_type
+    from haulout.resolve.recognise import Role, classify, look_inside
+    from haulout.resolve.toc import load_toc
 
 __all__ = [
     "DiskQuery",
@@ -13,8 +22,27 @@ __all__ = [
     "ResolvedDisk",
     "Role",
     "Shape",
+    "base_name",
     "canonical_type",
+    "classify",
     "container_image_error",
+    "file_name",
     "inventory",
+    "load_toc",
+    "look_inside",
     "resolve",
+    "title_for",
 ]
+
+open_face(
+    __name__,
+    {
+        "disk": ("ResolvedDisk", "Shape"),
+        "find": ("container_image_error", "resolve"),
+        "inventory": ("Inventory", "Item", "inventory"),
+        "names": ("base_name", "file_name", "title_for"),
+        "query": ("DiskQuery", "canonical_type"),
+        "recognise": ("Role", "classify", "look_inside"),
+        "toc": ("load_toc",),
+    },
+)

@@ -11,7 +11,7 @@ from haulout.oci import annotations as keys
 from haulout.resolve.recognise import compression_of
 
 if TYPE_CHECKING:
-    from haulout.content.ports import StoredManifest
+    from haulout.content import StoredManifest
 
 
 class Shape(StrEnum):

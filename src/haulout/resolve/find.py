@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from haulout.content.ports import BlobReader, ManifestReader, ReferrerLister, StoredManifest
-from haulout.content.verify import read_blob
+from haulout.content import BlobReader, ManifestReader, ReferrerLister, StoredManifest, read_blob
 from haulout.errors import (
     ContentError,
     HauloutError,

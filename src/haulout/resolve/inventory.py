@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from haulout.content.ports import ManifestReader, ReferrerLister, StoredManifest
+from haulout.content import ManifestReader, ReferrerLister, StoredManifest
 from haulout.errors import ContentError, NotFoundError, SizeMismatch
 from haulout.oci import Architecture, Descriptor, Digest, Index, Manifest, Reference, parse_any
 from haulout.resolve.recognise import Role, architecture_of, classify, look_inside

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from haulout.content.verify import read_blob
+from haulout.content import read_blob
 from haulout.errors import InvalidToc, NotFoundError
-from haulout.frames.toc import MAX_TOC_BYTES, Toc
+from haulout.frames import MAX_TOC_BYTES, Toc
 from haulout.oci import Descriptor, mediatype
 
 if TYPE_CHECKING:
-    from haulout.content.ports import BlobReader
+    from haulout.content import BlobReader
     from haulout.progress import Progress
     from haulout.resolve import ResolvedDisk
 

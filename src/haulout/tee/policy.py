@@ -138,7 +138,7 @@ class Policy:
     cca: CcaPolicy | None = None
 
 
-def parse(data: bytes, what: str = "policy") -> Policy:
+def parse_policy(data: bytes, what: str = "policy") -> Policy:
     """Read a policy.
 
     Args:

@@ -11,30 +11,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from haulout.errors import ContentError, NotFoundError, StorageError
-from haulout.fetch.deltas import OfferedDelta, load_index, offered
-from haulout.fetch.target import storage_errors, workplace
-from haulout.frames.blocks import BLOCK
-from haulout.frames.check import hash_file, require_disk
-from haulout.frames.delta_make import DEFAULT_LEVEL, make_delta
-from haulout.frames.survey import holds
+from haulout.fetch import OfferedDelta, load_index, offered, storage_errors, workplace
+from haulout.frames import BLOCK, DEFAULT_LEVEL, hash_file, holds, make_delta, require_disk
+from haulout.http import ConnectionOptions
 from haulout.oci import EMPTY, Architecture, Descriptor, SizedDigest, empty_config_manifest, mediatype
 from haulout.oci import annotations as keys
 from haulout.places import open_store, put_manifest
 from haulout.progress import NullProgress, Traffic
-from haulout.publish.results import DeltaResult
-from haulout.registry import ConnectionOptions
-from haulout.resolve import DiskQuery, resolve
-from haulout.resolve.toc import load_toc
+from haulout.publish import DeltaResult
+from haulout.resolve import DiskQuery, load_toc, resolve
 from haulout.usecases.pull import pull
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from haulout.content.ports import Store
+    from haulout.content import Store
     from haulout.disk import DiskType
-    from haulout.frames.delta import DeltaIndex
-    from haulout.frames.toc import Toc
+    from haulout.frames import DeltaIndex, Toc
     from haulout.oci import Reference
     from haulout.progress import Progress
     from haulout.resolve import ResolvedDisk

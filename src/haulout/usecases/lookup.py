@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from haulout.http import ConnectionOptions
 from haulout.oci import Architecture
 from haulout.places import open_store
 from haulout.progress import NullProgress
-from haulout.registry import ConnectionOptions
 from haulout.resolve import DiskQuery, Inventory, ResolvedDisk
 from haulout.resolve import inventory as list_all
 from haulout.resolve import resolve as find
@@ -40,7 +40,7 @@ def resolve(
     with open_store(reference, connections or ConnectionOptions(), progress or NullProgress()) as store:
         found = find(store, reference, query)
         if found.container_disk:
-            from haulout.fetch.containerdisk import require_disk_inside  # noqa: PLC0415 - rarely needed
+            from haulout.fetch import require_disk_inside  # noqa: PLC0415 - rarely needed
 
             return require_disk_inside(store, found)
         return found

@@ -7,15 +7,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from haulout.fetch.background import Aside
-from haulout.fetch.results import PullResult
-from haulout.fetch.target import storage_errors
+from haulout.fetch import Aside, PullResult, storage_errors
+from haulout.http import ConnectionOptions
 from haulout.oci import Architecture, SizedDigest
 from haulout.places import open_store
 from haulout.progress import NullProgress
-from haulout.registry import ConnectionOptions
-from haulout.resolve import DiskQuery, resolve
-from haulout.resolve.names import file_name
+from haulout.resolve import DiskQuery, file_name, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +80,7 @@ def pull(  # noqa: PLR0913 - each is one word of the request
         finally:
             # In any case: a process must not end in the middle of it.
             loading.result()
-        from haulout.fetch.disk import DiskPull, Wishes  # noqa: PLC0415 - loaded by now
+        from haulout.fetch import DiskPull, Wishes  # noqa: PLC0415 - loaded by now
 
         wishes = Wishes(as_format, check_disk, tuple(seeds), find_seeds, use_deltas, dry_run, jobs or _DEFAULT_JOBS)
         outcome = DiskPull(store, found, target, wishes, progress).run()

@@ -10,14 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from haulout import disk as disks
-from haulout.content.verify import read_blob
-from haulout.disk.convert import convert, uncompress_qcow2
+from haulout.content import read_blob
+from haulout.disk import convert, uncompress_qcow2
 from haulout.errors import ContentError, NoMatchingDisk, NotFoundError, UsageError
-from haulout.fetch.target import storage_errors, workplace
-from haulout.frames.check import has_frames, hash_file
-from haulout.frames.frame_reuse import Takeover
-from haulout.frames.pack import Guide, Packed, pack
-from haulout.frames.toc import MAX_TOC_BYTES, Toc, toc_frames
+from haulout.fetch import storage_errors, workplace
+from haulout.frames import MAX_TOC_BYTES, Guide, Packed, Takeover, Toc, has_frames, hash_file, pack, toc_frames
+from haulout.http import ConnectionOptions
 from haulout.oci import (
     EMPTY,
     Architecture,
@@ -32,18 +30,25 @@ from haulout.oci import (
 from haulout.oci import annotations as keys
 from haulout.places import open_store, put_manifest
 from haulout.progress import NullProgress
-from haulout.publish.base import Bases, FoundBase
-from haulout.publish.index import entry_key, publish, read_index
-from haulout.publish.results import DeltaResult, PushedBase, PushedDisk, PushResult
-from haulout.registry import ConnectionOptions
-from haulout.resolve.names import base_name, title_for
+from haulout.publish import (
+    Bases,
+    DeltaResult,
+    FoundBase,
+    PushedBase,
+    PushedDisk,
+    PushResult,
+    entry_key,
+    publish,
+    read_index,
+)
+from haulout.resolve import base_name, title_for
 from haulout.usecases.delta import delta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from haulout.content.ports import Store
+    from haulout.content import Store
     from haulout.disk import DiskInfo, DiskType
     from haulout.oci import Reference
     from haulout.progress import Progress

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
+from haulout.content import VerifiedFile, VerifiedReader, read_blob
 from haulout.errors import ContentError, NotFoundError
 from haulout.oci import Descriptor, Index, Manifest, json, mediatype
 from haulout.workload import outer, rootfs
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from haulout.content.ports import BlobReader, Store
+    from haulout.content import BlobReader, Store
     from haulout.oci import Digest
     from haulout.progress import Progress
 

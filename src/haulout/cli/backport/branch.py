@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from haulout.backports.branch import BranchResult
+    from haulout.backports import BranchResult
     from haulout.cli.session import Session
 
 
@@ -54,8 +54,7 @@ def command(
     where the name is taken at another base. Done again, it changes nothing. The branch is local: the command that
     publishes it is printed.
     """
-    from haulout.backports.branch import branch  # noqa: PLC0415
-    from haulout.backports.naming import Consumer  # noqa: PLC0415
+    from haulout.backports import Consumer, branch  # noqa: PLC0415
 
     book = common.found_ledger(ledger, create=True)
     assert book is not None

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from haulout.backports.model import Commit
+    from haulout.backports import Commit
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

@@ -14,7 +14,7 @@ from haulout.cli.tree import Example, Verb
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from haulout.backports.fixes import Delivered, FixesResult, Release
+    from haulout.backports import Delivered, FixesResult, Release
     from haulout.cli.session import Session
 
 
@@ -53,8 +53,7 @@ def command(
 
     Exit status is 1 where NEW has lost a fix that OLD has.
     """
-    from haulout.backports.fixes import fixes  # noqa: PLC0415
-    from haulout.backports.status import Options  # noqa: PLC0415
+    from haulout.backports import Options, fixes  # noqa: PLC0415
 
     with session.progress() as progress:
         found = fixes(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from haulout.backports.log import Line, LogResult
+    from haulout.backports import Line, LogResult
     from haulout.cli.session import Session
 
 
@@ -52,7 +52,7 @@ def command(
 
     Exit status is 1 where something is flagged.
     """
-    from haulout.backports.log import log  # noqa: PLC0415
+    from haulout.backports import log  # noqa: PLC0415
 
     with session.progress() as progress:
         found = log(

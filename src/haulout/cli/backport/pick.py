@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from haulout.backports.pick import PickResult
+    from haulout.backports import PickResult
     from haulout.cli.session import Session
 
 
@@ -91,7 +91,7 @@ def command(
 
 def document(done: PickResult) -> dict[str, Any]:
     """Return the JSON."""
-    from haulout.backports.proposal import proposal  # noqa: PLC0415
+    from haulout.backports import proposal  # noqa: PLC0415
 
     sent = proposal(done) if done.picked and done.stop is None else None
     stop = done.stop
@@ -123,7 +123,7 @@ def document(done: PickResult) -> dict[str, Any]:
 
 def lines(done: PickResult, branch: str, lib: Path) -> Iterator[str]:
     """Write it for people."""
-    from haulout.backports.proposal import proposal  # noqa: PLC0415
+    from haulout.backports import proposal  # noqa: PLC0415
 
     for oid in done.present:
         yield f"already there: {oid[:12]}"
@@ -159,7 +159,7 @@ def lines(done: PickResult, branch: str, lib: Path) -> Iterator[str]:
 
 
 def _stopped(done: PickResult, branch: str, lib: Path) -> Iterator[str]:
-    from haulout.backports.resume import again  # noqa: PLC0415
+    from haulout.backports import again  # noqa: PLC0415
 
     stop = done.stop
     assert stop is not None

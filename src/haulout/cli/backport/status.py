@@ -17,7 +17,7 @@ from haulout.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from haulout.backports.model import Cell, Column, Matrix
+    from haulout.backports import Cell, Column, Matrix
     from haulout.cli.session import Session
 
 
@@ -83,7 +83,7 @@ def command(
 
     Exit status is 1 where a supported branch lacks the fix, or may lack it.
     """
-    from haulout.backports.status import Options, status  # noqa: PLC0415
+    from haulout.backports import Options, status  # noqa: PLC0415
 
     for path in reports:
         if path.suffix.lower() not in {".md", ".html", ".htm"}:

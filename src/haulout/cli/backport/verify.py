@@ -14,7 +14,7 @@ from haulout.cli.tree import Example, Verb
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from haulout.backports.verify import VerifyResult
+    from haulout.backports import VerifyResult
     from haulout.cli.session import Session
 
 
@@ -53,7 +53,7 @@ def command(
 
     Exit status is 1 where a check fails, or cannot be made because a commit is not in the clone.
     """
-    from haulout.backports.verify import split_consumer, verify  # noqa: PLC0415
+    from haulout.backports import split_consumer, verify  # noqa: PLC0415
 
     path, name = split_consumer(consumer)
     found = verify(lib, Path(path), name, name=branch, book=common.found_ledger(ledger), module=module, make=make)

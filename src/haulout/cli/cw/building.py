@@ -11,22 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from haulout.cli.cw import report
 from haulout.cli.terminal import size
-from haulout.emulator.store import keep
+from haulout.emulator import keep
 from haulout.errors import HauloutError, NotFoundError, StorageError, UsageError
-from haulout.http.origin import is_loopback
+from haulout.http import is_loopback
 from haulout.oci import Reference, RegistryReference
 from haulout.places import open_store
-from haulout.workload import krun, policy, secret, source
+from haulout.workload import expected_measurement, krun, policy, secret, source
 from haulout.workload.build import build as building
 from haulout.workload.build import registration
-from haulout.workload.measurement.expected import expected_measurement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from haulout.cli.session import Session
     from haulout.progress import Progress
-    from haulout.workload.binding import Binding
+    from haulout.workload import Binding
 
 _LARGEST_ADDED = 256 << 20
 _LARGEST_SMALL = 1 << 20
@@ -119,7 +118,7 @@ class _Registrar:
     def tell(self) -> None:
         if self._document is None:
             return
-        from haulout.http.post import post_json  # noqa: PLC0415 - loads the HTTP client
+        from haulout.http import post_json  # noqa: PLC0415 - loads the HTTP client
 
         url = f"{self._config.attestation_url}{registration.PATH}"
         try:
@@ -190,7 +189,7 @@ def _request(wanted: dict[str, Any]) -> building.Request:
     )
     key = _read(wanted["broker_key"], _LARGEST_SMALL)
     if key is not None:
-        from haulout.workload.keys import broker_key  # noqa: PLC0415
+        from haulout.workload import broker_key  # noqa: PLC0415
 
         key = broker_key(key, wanted["broker_key"])
     created = wanted["timestamp"]

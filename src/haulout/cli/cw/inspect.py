@@ -48,8 +48,8 @@ def command(session: Session, subject: str, passphrase_file: str | None) -> int:
     """
     from haulout.cli.cw import report  # noqa: PLC0415
     from haulout.places import open_store  # noqa: PLC0415 - loads the HTTP client
-    from haulout.workload import secret  # noqa: PLC0415 - loads the cryptography
-    from haulout.workload.inspect import inspection  # noqa: PLC0415 - loads the cryptography
+    from haulout.workload import secret  # noqa: PLC0415
+    from haulout.workload.inspect import inspection  # noqa: PLC0415
 
     found = subject_of(subject)
     passphrase = None if passphrase_file is None else secret.read(passphrase_file)

@@ -12,9 +12,7 @@ from haulout.cli.terminal import size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from haulout.workload.binding import Binding
-    from haulout.workload.inspect.findings import Findings, Opened, Outer
-    from haulout.workload.krun import WorkloadConfig
+    from haulout.workload import Binding, Findings, Opened, Outer, WorkloadConfig
     from haulout.workload.luks import Header
 
 _VERITY = {

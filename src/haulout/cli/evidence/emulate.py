@@ -70,8 +70,11 @@ def command(
     as one for tests and names this platform's root.
     """
     from haulout import emulator  # noqa: PLC0415 - loads the cryptography
-    from haulout.emulator import store  # noqa: PLC0415
-    from haulout.emulator.bundle import BINDING, scene  # noqa: PLC0415
+    from haulout.emulator import (  # noqa: PLC0415
+        BINDING,
+        scene,
+        store,
+    )
     from haulout.tee import Kind  # noqa: PLC0415
 
     which = Kind(kind)

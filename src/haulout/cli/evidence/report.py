@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from haulout.tee.cca.rules import lifecycle
-from haulout.tee.cca.verify import GIVEN_KEY
-from haulout.tee.certificates import stamp
-from haulout.tee.snp.report import SnpReport
-from haulout.tee.snp.verify import SnpClaims
-from haulout.tee.tdx.quote import TdxQuote
-from haulout.tee.tdx.rules import attributes
-from haulout.tee.tdx.verify import TdxClaims
+from haulout.tee import GIVEN_KEY, SnpClaims, SnpReport, TdxClaims, TdxQuote, attributes, lifecycle, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from haulout.tee import Verdict
-    from haulout.tee.cca.token import CcaToken
-    from haulout.tee.judge import Claims, Statement
+    from haulout.tee import CcaToken, Claims, Statement, Verdict
 
 _NAMES = {"snp": "SEV-SNP report", "tdx": "TDX quote", "cca": "Arm CCA token"}
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import UsageError
-from haulout.http.options import Credentials
-from haulout.local.home import home_of
+from haulout.http import Credentials
+from haulout.local import home_of
 from haulout.registry.auth import helpers
 
 if TYPE_CHECKING:

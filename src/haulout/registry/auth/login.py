@@ -12,12 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import ConflictError, DeniedError, StorageError
-from haulout.http.failures import FOREIGN
-from haulout.http.meter import Meter
-from haulout.http.options import ConnectionOptions, Credentials
-from haulout.http.request import Request
-from haulout.http.transport import Transport
-from haulout.local.home import home_of
+from haulout.http import FOREIGN, ConnectionOptions, Credentials, Meter, Request, Transport
+from haulout.local import home_of
 from haulout.registry.auth import helpers
 from haulout.registry.auth.credentials import auth_paths, encode_entry, read_auth_file, server_key
 from haulout.registry.host import RepositoryHost, SchemeMemory, settings_for, take_answer

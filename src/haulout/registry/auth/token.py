@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from haulout.errors import DeniedError, RegistryError
-from haulout.http.origin import Origin, is_local
-from haulout.http.request import Request
+from haulout.http import Origin, Request, is_local
 
 if TYPE_CHECKING:
-    from haulout.http.options import Credentials
+    from haulout.http import Credentials
     from haulout.registry.auth.challenge import Challenge
 
 MAX_BODY: Final = 1024 * 1024

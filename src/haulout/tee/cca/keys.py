@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from haulout.errors import InvalidEvidence, InvalidManifest
-from haulout.oci.json import loads
+from haulout.oci import loads
 from haulout.tee.cca import cbor
 from haulout.tee.curves import P384_ORDER
 from haulout.tee.verdict import Refused, Rule

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from haulout.errors import InvalidEvidence, InvalidManifest
-from haulout.oci.json import loads
+from haulout.oci import loads
 from haulout.tee import certificates as x509
 from haulout.tee.chains import chain_of
 from haulout.tee.revocation import RevocationList, read_revocation_list, require_not_revoked

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from haulout.errors import InvalidEvidence, InvalidManifest
-from haulout.oci.json import loads
+from haulout.oci import loads
 from haulout.tee.policy import TcbStatus
 
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})*")

@@ -17,7 +17,7 @@ from haulout.workload.build import entrypoint
 from haulout.workload.build import slop
 from haulout.workload.build.disk import SALT_BYTES, Disk
 from haulout.workload.source import MAX_CONFIG, find_image
-from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
+from haulout.content import VerifiedFile, VerifiedReader, read_blob
 from haulout.errors import UsageError
 from haulout.oci import Descriptor, mediatype
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from haulout.workload.binding import Binding
     from haulout.workload.rootfs import Tree
     from haulout.workload.source import Root
-    from haulout.content.ports import Ingest, Store
+    from haulout.content import Ingest, Store
     from haulout.oci import Digest
     from haulout.progress import Progress
 

@@ -7,7 +7,7 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from haulout.content.verify import read_blob
+from haulout.content import read_blob
 from haulout.errors import ContentError, NotFoundError, StorageError
 from haulout.workload import binding as bindings
 from haulout.workload import krun, outer, rootfs
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from haulout.content.ports import Store
+    from haulout.content import Store
     from haulout.oci import Digest, Manifest
     from haulout.progress import Progress
     from haulout.workload.rootfs import Tree

@@ -6,7 +6,7 @@ import io
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from haulout.content.expand import expand, sniff
+from haulout.content import expand, sniff
 from haulout.errors import ContentError, InvalidRootfs
 
 if TYPE_CHECKING:
