@@ -18,6 +18,7 @@ check: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/check_rooms.py
 	$(BIN)/python tools/generate_docs.py --check
 	$(BIN)/python tools/check_sizes.py
 
