@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
-    from haulout.disk.convert import convert, uncompress_qcow2
+    from haulout.disk.convert import convert, uncompress
+    from haulout.disk.formats import convertible_formats
     from haulout.disk.image import Source, descriptor_name
     from haulout.disk.info import Danger, DiskInfo, FileSystem, Partition
     from haulout.disk.inspection import inspect, require_safe
@@ -31,6 +32,7 @@ __all__ = [
     "clone_range",
     "content_bytes",
     "convert",
+    "convertible_formats",
     "data_extents",
     "descriptor_name",
     "early_writeback",
@@ -39,7 +41,7 @@ __all__ = [
     "punch_hole",
     "require_safe",
     "snapshot",
-    "uncompress_qcow2",
+    "uncompress",
     "write_all",
     "write_sparse",
 ]
@@ -47,7 +49,8 @@ __all__ = [
 open_face(
     __name__,
     {
-        "convert": ("convert", "uncompress_qcow2"),
+        "convert": ("convert", "uncompress"),
+        "formats": ("convertible_formats",),
         "image": ("Source", "descriptor_name"),
         "info": ("Danger", "DiskInfo", "FileSystem", "Partition"),
         "inspection": ("inspect", "require_safe"),

@@ -4,13 +4,7 @@ The source is opened once, inspected, and handed to qemu-img as an open file (``
 its name meanwhile, what was inspected is what is read. The result is made in a private directory beside the target,
 inspected in turn, and appears by rename only when it is right.
 
-What is made is what hypervisors take:
-
-* qcow2: version 3 (compat 1.1), clusters of 64 KiB, not compressed. zstd around it compresses better, and equal data
-  stays equal bytes, which compressed clusters would hide.
-* vhdx: dynamic, which every version of Hyper-V opens, and which stays small.
-* vmdk: monolithicSparse. VMware Workstation and Fusion, VirtualBox and QEMU run it as it is, and ESX imports it
-  (``vmkfstools -i``). streamOptimized is for OVA files: compressed, so zstd could not, and read-only for most programs.
+The options with which each format is made are those of its row in :mod:`haulout.disk.formats`.
 """
 
 from __future__ import annotations
@@ -23,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haulout.disk import qemu_img
+from haulout.disk.formats import FORMATS, convertible_formats
 from haulout.disk.image import opened
 from haulout.disk.inspection import inspect_image, require_safe
 from haulout.disk.types import DiskFormat
@@ -37,14 +32,6 @@ if TYPE_CHECKING:
     from haulout.disk.info import DiskInfo
     from haulout.progress import Progress
 
-__all__ = ["convert", "to_raw", "uncompress_qcow2"]
-
-_OPTIONS = {
-    DiskFormat.RAW: "preallocation=off",
-    DiskFormat.QCOW2: "compat=1.1,cluster_size=65536,lazy_refcounts=off,preallocation=off",
-    DiskFormat.VHDX: "subformat=dynamic",
-    DiskFormat.VMDK: "subformat=monolithicSparse,adapter_type=lsilogic",
-}
 _ROUNDING = 1 << 20
 """Bytes by which a format may round the size of a disk up: whole sectors for most."""
 
@@ -85,12 +72,11 @@ def convert(
     """
     with opened(source, follow_symlinks=follow_symlinks) as image:
         info = require_safe(inspect_image(image), source_format, max_virtual_size)
-        for disk_format in (info.format, target_format):
-            if disk_format not in _OPTIONS:
-                raise UsageError(
-                    f"cannot convert {info.format} to {target_format}",
-                    hint=f"formats that convert: {', '.join(_OPTIONS)}; an ISO or tar is published as it is",
-                )
+        if not {info.format, target_format} <= {*convertible_formats()}:
+            raise UsageError(
+                f"cannot convert {info.format} to {target_format}",
+                hint=f"formats that convert: {', '.join(convertible_formats())}; others are published as they are",
+            )
         with _workplace(Path(target)) as made:
             _run(image, info, made, target_format, progress or NullProgress())
             result = _approve(made, info, target_format, Path(target))
@@ -98,17 +84,17 @@ def convert(
     return result
 
 
-def uncompress_qcow2(
+def uncompress(
     source: Source,
     target: str | os.PathLike[str],
     *,
     progress: Progress | None = None,
     max_virtual_size: int | None = None,
 ) -> DiskInfo:
-    """Write a qcow2 file again without compressed clusters; raises as :func:`convert`."""
-    return convert(
-        source, DiskFormat.QCOW2, target, DiskFormat.QCOW2, progress=progress, max_virtual_size=max_virtual_size
-    )
+    """Write a disk again in its own format, without compression inside; raises as :func:`convert`."""
+    with opened(source) as image:
+        own = inspect_image(image).format
+    return convert(source, own, target, own, progress=progress, max_virtual_size=max_virtual_size)
 
 
 def to_raw(
@@ -134,7 +120,7 @@ def _run(image: Image, info: DiskInfo, made: Path, target_format: DiskFormat, pr
         "-p",
         *("-f", info.format.value),
         *("-O", target_format.value),
-        *("-o", _OPTIONS[target_format]),
+        *("-o", FORMATS[target_format].qemu_options or ""),
         *("-S", "4k"),
         # Nothing reads the result before it was written and synced as a whole.
         *("-t", "unsafe"),

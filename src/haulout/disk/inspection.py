@@ -10,25 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from haulout.disk import foreign
-from haulout.disk.formats import iso, qcow2, raw, tar, vhdx, vmdk
+from haulout.disk.formats import FORMATS
 from haulout.disk.image import opened
 from haulout.disk.info import Damaged, Danger, DiskInfo, Finding
 from haulout.disk.types import DiskFormat
 from haulout.errors import UnsafeDiskError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from haulout.disk.image import Image, Source
-
-_PROBES: tuple[tuple[str, DiskFormat, Callable[[Image], Finding | None]], ...] = (
-    ("qcow2", DiskFormat.QCOW2, qcow2.probe),
-    ("vhdx", DiskFormat.VHDX, vhdx.probe),
-    ("vmdk", DiskFormat.VMDK, vmdk.probe),
-    ("iso9660", DiskFormat.ISO, iso.probe),
-    ("tar", DiskFormat.TAR, tar.probe),
-    ("raw", DiskFormat.RAW, raw.probe),
-)
 
 
 def inspect(
@@ -53,12 +44,13 @@ def inspect(
 
 def inspect_image(image: Image) -> DiskInfo:
     """Say what an opened file is; as :func:`inspect`."""
-    findings = foreign.probe(image)
-    for name, disk_format, probe in _PROBES:
+    known = {row.content for row in FORMATS.values()}
+    findings = [finding for finding in foreign.probe(image) if finding.name not in known]
+    for row in FORMATS.values():
         try:
-            finding = probe(image)
+            finding = row.probe(image)
         except Damaged as damage:
-            finding = Finding(name, disk_format, dangers=(damage.danger,))
+            finding = Finding(row.content, row.name, dangers=(damage.danger,))
         if finding is not None:
             findings.append(finding)
     if not findings:

@@ -11,8 +11,9 @@ import struct
 import sys
 from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from haulout.disk.format import Format
 from haulout.disk.info import Damaged, Danger, Finding
 from haulout.disk.sparse import is_zero
 from haulout.disk.types import DiskFormat
@@ -277,3 +278,13 @@ def _words(data: bytes) -> array[int]:
     if sys.byteorder == "little":
         words.byteswap()
     return words
+
+
+FORMAT: Final = Format(
+    DiskFormat.QCOW2,
+    probe,
+    "qcow2",
+    # Version 3, not compressed: zstd around it compresses better, and equal data stays equal bytes, which compressed
+    # clusters would hide.
+    qemu_options="compat=1.1,cluster_size=65536,lazy_refcounts=off,preallocation=off",
+)

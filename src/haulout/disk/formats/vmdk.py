@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from haulout.disk.format import Format
 from haulout.disk.info import Damaged, Danger, Finding
 from haulout.disk.types import DiskFormat
 
@@ -178,3 +179,13 @@ def _judge_key(key: str, seen: dict[str, str]) -> list[Danger]:
     if folded in seen:
         return [Danger("contradiction", f"its descriptor sets {key[:40]!r} twice")]
     return []
+
+
+FORMAT: Final = Format(
+    DiskFormat.VMDK,
+    probe,
+    "vmdk",
+    # VMware Workstation and Fusion, VirtualBox and QEMU run it as it is, and ESX imports it (``vmkfstools -i``).
+    # streamOptimized is for OVA files: compressed, so zstd could not, and read-only for most programs.
+    qemu_options="subformat=monolithicSparse,adapter_type=lsilogic",
+)
