@@ -39,22 +39,17 @@ class DiskType(StrEnum):
     The first four are Podman machine's. It has none for the other formats, so those carry their format's name.
     """
 
-    disk_format: DiskFormat
-    """The file format that this type stands for."""
+    QEMU = "qemu"
+    APPLEHV = "applehv"
+    HYPERV = "hyperv"
+    WSL = "wsl"
+    VMDK = "vmdk"
+    ISO = "iso"
 
-    QEMU = "qemu", DiskFormat.QCOW2
-    APPLEHV = "applehv", DiskFormat.RAW
-    HYPERV = "hyperv", DiskFormat.VHDX
-    WSL = "wsl", DiskFormat.TAR
-    VMDK = "vmdk", DiskFormat.VMDK
-    ISO = "iso", DiskFormat.ISO
-
-    def __new__(cls, name: str, disk_format: DiskFormat) -> Self:
-        """Make a member that knows its format."""
-        member = str.__new__(cls, name)
-        member._value_ = name
-        member.disk_format = disk_format
-        return member
+    @property
+    def disk_format(self) -> DiskFormat:
+        """The file format that this type stands for."""
+        return _FORMAT_OF.get(self) or DiskFormat(self.value)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -71,4 +66,10 @@ class DiskType(StrEnum):
         raise InvalidPlatform("disk type", text, [*cls, *formats])
 
 
+_FORMAT_OF: Final = {
+    DiskType.QEMU: DiskFormat.QCOW2,
+    DiskType.APPLEHV: DiskFormat.RAW,
+    DiskType.HYPERV: DiskFormat.VHDX,
+    DiskType.WSL: DiskFormat.TAR,
+}
 _TYPE_OF: Final = {disk_type.disk_format: disk_type for disk_type in DiskType}
