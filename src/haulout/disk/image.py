@@ -47,7 +47,7 @@ class Image:
             return b""
         length = min(length, self.size - offset)
         if length > MAX_READ or length > self._budget:
-            raise Damaged("its tables are larger than any honest disk needs", rule="oversized-tables")
+            raise Damaged("its tables are larger than any valid disk needs", rule="oversized-tables")
         self._budget -= length
         pieces = []
         with storage_errors(self.path, doing="cannot be read"):

@@ -1,8 +1,8 @@
-"""Say what a file is, and whether it may be used, before any other program opens it.
+"""Find out what a file is, and whether it may be used, before any other program opens it.
 
-All probes look at every file. A file that two formats claim is refused, for whoever opens it next may believe the other
-one; only an ISO that is also bootable from a stick (a partition table in its first sectors) is common and harmless.
-No probe follows a name inside the file, and reads are bounded, so that a hostile file costs little.
+All probes look at every file. A file that two formats claim is refused, because the next program may take it
+for the other one; only an ISO that is also bootable from a stick (a partition table in its first sectors) is common and
+harmless. No probe follows a name inside the file, and reads are bounded, so that a hostile file costs little.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def inspect(
     source: Source, *, name: str | None = None, follow_symlinks: bool = True, allow_device: bool = False
 ) -> DiskInfo:
-    """Say what a file is. Dangers are reported in the result, not raised: see :func:`require_safe`.
+    """Find out what a file is. Dangers are reported in the result, not raised: see :func:`require_safe`.
 
     Args:
         source: a path, or an open file descriptor, which stays open and keeps its position.
@@ -43,7 +43,7 @@ def inspect(
 
 
 def inspect_image(image: Image) -> DiskInfo:
-    """Say what an opened file is; as :func:`inspect`."""
+    """Find out what an opened file is; as :func:`inspect`."""
     known = {row.content for row in FORMATS.values()}
     findings = [finding for finding in foreign.probe(image) if finding.name not in known]
     for row in FORMATS.values():

@@ -25,7 +25,7 @@ def canonical_type(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DiskQuery:
-    """Which disk is wanted. ``None`` leaves the choice open where there is no choice to make."""
+    """Which disk is wanted. ``None`` takes what there is, where there is only one."""
 
     architecture: Architecture | None = None
     """None: whichever, if all disks are of one architecture."""

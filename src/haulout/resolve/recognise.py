@@ -1,4 +1,4 @@
-"""Tell disks, containers and attachments apart by what their publishers wrote. Pure; every rule names who writes it so.
+"""Distinguish disks, containers and attachments by what their publishers wrote. Pure; every rule names its source.
 
 Nothing here is trusted beyond choosing what to fetch: the disk itself is inspected after it was verified.
 """
@@ -185,7 +185,7 @@ def annotated_type(annotations: Mapping[str, str]) -> str | None:
 def compression_of(layer: Descriptor) -> str | None:
     """Return ``zst``, ``gz``, ``xz``, ``bz2``, ``lz4`` or ``zip``; ``none`` for a bare disk; None where nothing says.
 
-    A guess for choosing and showing: whoever decodes looks at the bytes.
+    A guess for choosing and showing: the decoder looks at the bytes.
     """
     form, packed = _extensions(layer.title)
     if packed is not None:

@@ -206,11 +206,11 @@ def _extensions(image: Image, header: Header) -> list[Danger]:
         position += 8
         if length > end - position:
             raise Damaged("a header extension reaches past its cluster")
-        # An empty extension of these kinds does nothing, but no honest writer makes one.
+        # An empty extension of these kinds does nothing, but no writer makes one.
         if kind in _EXTENSIONS and _EXTENSIONS[kind] not in dangers:
             dangers.append(_EXTENSIONS[kind])
         position += -(-length // 8) * 8
-    raise Damaged("it has more header extensions than any honest file")
+    raise Damaged("it has more header extensions than any valid file")
 
 
 def _check_tables(image: Image, header: Header) -> None:
@@ -247,7 +247,7 @@ def _walk(image: Image, header: Header) -> tuple[bool, list[Danger]]:
     l1 = _words(image.exact(header.l1_offset, header.l1_entries * 8, "L1 table"))
     tables = [entry & _OFFSET for entry in l1 if entry & _OFFSET]
     if len(tables) * header.cluster > MAX_L2_BYTES:
-        raise Damaged("its tables are larger than any honest disk needs", rule="oversized-tables")
+        raise Damaged("its tables are larger than any valid disk needs", rule="oversized-tables")
     if len(set(tables)) != len(tables):
         raise Damaged("two places of its L1 table lead to the same L2 table", rule="shared-clusters")
     step = header.l2_entry_size // 8

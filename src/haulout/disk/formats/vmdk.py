@@ -127,7 +127,7 @@ def _footer(image: Image, header: _Header) -> list[Danger]:
     footer = _parse(tail[_SECTOR : _SECTOR + _HEADER.size])
     same = ("version", "flags", "capacity", "grain", "descriptor_offset", "descriptor_sectors", "entries_per_table")
     if any(getattr(footer, name) != getattr(header, name) for name in same) or footer.compression != header.compression:
-        return [Danger("contradiction", "its header and its footer tell different things")]
+        return [Danger("contradiction", "its header and its footer differ")]
     _check(image, footer)
     if footer.directory == _AT_END:
         raise Damaged("its footer does not say where the grain directory is")
