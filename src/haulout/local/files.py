@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import stat
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from haulout.errors import NotFoundError, StorageError
@@ -13,7 +15,6 @@ from haulout.local.oserrors import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @contextmanager
@@ -95,3 +96,13 @@ def reopen(fd: int) -> BinaryIO:
     On Linux ``/proc/self/fd`` would do; elsewhere such names share the position of the first descriptor.
     """
     return cast("BinaryIO", io.BufferedReader(_Positioned(fd), 1 << 16))
+
+
+def descriptor_name(descriptor: int) -> str:
+    """Return the name under which an open file is shown in messages; never for opening it again."""
+    try:
+        if get_path := getattr(fcntl, "F_GETPATH", None):  # macOS
+            return os.fsdecode(fcntl.fcntl(descriptor, get_path, bytes(1024)).rstrip(b"\0"))
+        return str(Path(f"/proc/self/fd/{descriptor}").readlink())
+    except OSError:
+        return f"file descriptor {descriptor}"

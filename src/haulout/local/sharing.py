@@ -5,8 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-import tempfile
+import sys
+from errno import ENOTSUP
 from typing import TYPE_CHECKING, Final
+
+from haulout.local.scratch import nameless_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,15 +20,6 @@ _FICLONERANGE: Final = 0x4020940D
 _RANGE: Final = struct.Struct("@qQQQ")
 
 
-def clone(source: int, target: int) -> None:
-    """Let the open file ``target`` share all of the storage of ``source``; what it held is lost.
-
-    Raises:
-        OSError: it cannot: other file systems, or one without this.
-    """
-    fcntl.ioctl(target, _FICLONE, source)
-
-
 def clone_range(source: int, offset: int, length: int, target: int, at: int) -> None:
     """Let ``length`` bytes of ``target`` at byte ``at`` share the storage of those of ``source`` at ``offset``.
 
@@ -34,7 +28,7 @@ def clone_range(source: int, offset: int, length: int, target: int, at: int) -> 
     Raises:
         OSError: it cannot.
     """
-    fcntl.ioctl(target, _FICLONERANGE, _RANGE.pack(source, offset, length, at))
+    _share(target, _FICLONERANGE, _RANGE.pack(source, offset, length, at))
 
 
 def snapshot(source: int, folder: Path) -> int | None:
@@ -44,8 +38,15 @@ def snapshot(source: int, folder: Path) -> int | None:
     what is written to the source afterwards.
     """
     try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            clone(source, file.fileno())
+        with nameless_file(folder) as file:
+            _share(file.fileno(), _FICLONE, source)
             return os.dup(file.fileno())
     except OSError:
         return None
+
+
+def _share(target: int, request: int, what: int | bytes) -> None:
+    # The numbers are Linux's: elsewhere they might mean anything.
+    if sys.platform != "linux":
+        raise OSError(ENOTSUP, os.strerror(ENOTSUP))
+    fcntl.ioctl(target, request, what)
