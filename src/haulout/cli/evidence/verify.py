@@ -26,11 +26,11 @@ _NO = 1
     cls=Verb,
     examples=(
         Example(
-            "haulout evidence verify lab/tee.bin --cert lab/certificates.pem --policy lab/policy.toml",
+            "haulout evidence verify lab/evidence.bin --cert lab/certificates.pem --policy lab/policy.toml",
             "verify evidence against a policy",
         ),
         Example(
-            "haulout evidence verify lab/tee.bin --cert lab/certificates.pem --policy lab/policy.toml "
+            "haulout evidence verify lab/evidence.bin --cert lab/certificates.pem --policy lab/policy.toml "
             "--at 2030-01-31 --json",
             "the same for another day, as JSON",
         ),
