@@ -1,9 +1,8 @@
 """Results as documents: one rule turns the dataclasses that verbs return into the JSON of docs/json.md.
 
-A dataclass becomes an object of its fields. A class that wants another says so in ``json_members``: the names of
-fields and properties in their order, ``name=path.to.value`` for one under another name (None where a value on the path
-is None), ``*field`` for one whose members stand among its own. A class that is one word in JSON has
-``json_members = str``.
+A dataclass becomes an object of its fields, unless its class has ``json_members``: the names of fields and properties
+in order, ``name=path.to.value`` for one under another name (None where a value on the path is None), ``*field`` for one
+whose members stand among its own. A class that is one word in JSON has ``json_members = str``.
 """
 
 from __future__ import annotations
