@@ -14,7 +14,7 @@ from haulout.errors import NotFoundError, StorageError
 from haulout.local.oserrors import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @contextmanager
@@ -45,16 +45,22 @@ def open_regular(path: Path, what: str = "a regular file", *, follow: bool = Tru
         os.close(fd)
 
 
-def read_small(path: Path, most: int, what: str = "a regular file") -> bytes:
+def read_small(
+    path: Path, most: int, what: str = "a regular file", *, too_large: Callable[[str], Exception] | None = None
+) -> bytes:
     """Return the content of a file of at most ``most`` bytes; as :func:`open_regular`.
 
-    Raises:
-        StorageError: it is larger, too.
+    Args:
+        path: what to read.
+        most: bytes.
+        what: what it has to be, for errors.
+        too_large: makes the error about a larger file from a reason; None: a StorageError.
     """
     with open_regular(path, what) as fd, storage_errors(path), open(fd, "rb", closefd=False) as file:
         data = file.read(most + 1)
     if len(data) > most:
-        raise StorageError(os.fspath(path), f"it is larger than {most} bytes, the most that is read")
+        reason = f"it is larger than {most} bytes, the most that is read"
+        raise StorageError(os.fspath(path), reason) if too_large is None else too_large(reason)
     return data
 
 

@@ -11,14 +11,17 @@ if TYPE_CHECKING:
     from haulout.usecases.lookup import inventory, resolve
     from haulout.usecases.pull import pull
     from haulout.usecases.push import DiskSource, push
+    from haulout.usecases.verify_evidence import EvidenceResult, verify_evidence
 
 __all__ = [
     "DiskSource",
+    "EvidenceResult",
     "delta",
     "inventory",
     "pull",
     "push",
     "resolve",
+    "verify_evidence",
 ]
 
 open_face(
@@ -28,5 +31,6 @@ open_face(
         "lookup": ("inventory", "resolve"),
         "pull": ("pull",),
         "push": ("DiskSource", "push"),
+        "verify_evidence": ("EvidenceResult", "verify_evidence"),
     },
 )

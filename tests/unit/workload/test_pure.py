@@ -18,8 +18,7 @@ from tests.support.evidence import AT, BOOT, DATA, cca, snp, tdx
 from tests.support.evidence import given as certificates
 from tests.support.workloads import config
 
-from haulout.emulator.bundle import scene
-from haulout.emulator.store import root_of
+from haulout.emulator import make_bundle
 from haulout.errors import InvalidWorkload, UsageError
 from haulout.http.origin import is_loopback
 from haulout.oci import Digest
@@ -268,8 +267,8 @@ def test_the_policy_accepts_evidence_of_this_workload_and_of_no_other(tee, platf
     other = Binding("other", BINDING.luks_header, BINDING.root, BINDING.salt, BINDING.hash_offset)
     verdicts = []
     for binding in (BINDING, other):
-        made = scene(emulator, BOOT, AT, report_data=DATA, workload=getattr(binding, value))
-        marked = f'schema = 1\ntest = true\nroots = ["{root_of(emulator).fingerprint()}"]\n'
+        made = make_bundle(emulator, BOOT, AT, report_data=DATA, workload=getattr(binding, value))
+        marked = f'schema = 1\ntest = true\nroots = ["{emulator.root.fingerprint()}"]\n'
         text = policy.policy_for(BINDING, tee, None).replace("schema = 1\n", marked)
         judged = verify(
             made.files["evidence.bin"],

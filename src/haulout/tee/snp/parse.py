@@ -1,7 +1,7 @@
 """The attestation report of SEV-SNP: 1184 bytes, of which 672 are signed.
 
 Source: AMD, SEV Secure Nested Paging Firmware ABI Specification (56860), table ATTESTATION_REPORT. Everything is
-little-endian. Reading does not judge: only the length is a condition.
+little-endian. Parsing does not verify: only the length is a condition.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import ClassVar, Final
 
+from haulout.documents import Document
 from haulout.errors import InvalidEvidence
 
 SIZE: Final = 1184
@@ -44,6 +45,7 @@ class Tcb:
     microcode: int
     fmc: int | None = None
 
+    @property
     def parts(self) -> dict[str, int]:
         """Return the versions by their names."""
         found = {"bootloader": self.bootloader, "tee": self.tee, "snp": self.snp, "microcode": self.microcode}
@@ -51,8 +53,8 @@ class Tcb:
 
     def below(self, other: Tcb) -> tuple[str, ...]:
         """Name the components that are older than another's. Two TCBs have no order: each may be older in some."""
-        mine = self.parts()
-        return tuple(name for name, value in other.parts().items() if mine.get(name, 0) < value)
+        mine = self.parts
+        return tuple(name for name, value in other.parts.items() if mine.get(name, 0) < value)
 
 
 def read_tcb(raw: bytes, product: Product) -> Tcb:
@@ -68,6 +70,9 @@ class GuestPolicy:
 
     bits: int
 
+    json_members: ClassVar = ("bits=shown", "debug", "migration_agent", "smt", "single_socket")
+
+    shown = property(lambda self: f"{self.bits:#x}")
     abi_minor = property(lambda self: self.bits & 0xFF)
     abi_major = property(lambda self: self.bits >> 8 & 0xFF)
     smt = property(lambda self: bool(self.bits >> 16 & 1))
@@ -98,6 +103,8 @@ class Firmware:
     minor: int
     build: int
 
+    json_members: ClassVar = str
+
     def __str__(self) -> str:
         return f"{self.major}.{self.minor}.{self.build}"
 
@@ -124,13 +131,13 @@ class Cpuid:
 
 
 @dataclass(frozen=True, slots=True)
-class SnpReport:
-    """A report as it was read; nothing about it is verified.
+class SnpReport(Document):
+    """A report as it was parsed; nothing about it is verified.
 
     Attributes:
         signed: the bytes that the signature covers.
         r, s: the signature's numbers, each 72 bytes, little-endian.
-        tail: what follows them; all zero in an honest report.
+        tail: what follows them; all zero in a genuine report.
     """
 
     version: int
@@ -164,29 +171,64 @@ class SnpReport:
     s: bytes = field(repr=False)
     tail: bytes = field(repr=False)
 
+    json_members: ClassVar = (
+        "version",
+        "guest_svn",
+        "vmpl",
+        "policy",
+        "measurement",
+        "report_data",
+        "host_data",
+        "chip_id",
+        "cpuid",
+        "platform",
+        "firmware=current_firmware",
+        "family_id",
+        "image_id",
+        "id_key_digest",
+        "author_key_digest=author_key",
+        "report_id",
+        "launch_mitigations",
+        "current_mitigations",
+    )
+
     @property
-    def author_key(self) -> bool:
-        """Return whether an author's key vouches for the ID key."""
-        return bool(self.key_info & 1)
+    def author_key(self) -> bytes | None:
+        """Return the digest of the author's key that signed the ID key; None where there is none."""
+        return self.author_key_digest if self.key_info & 1 else None
 
     @property
     def signer(self) -> int:
-        """Return whose key signed: 0 VCEK, 1 VLEK, 7 nobody's."""
+        """Return whose key signed: 0 VCEK, 1 VLEK, 7 none."""
         return self.key_info >> 2 & 7
 
+    @property
     def platform(self) -> tuple[str, ...]:
         """Name the bits of PLATFORM_INFO that are set."""
         return tuple(name for name, bit in PLATFORM_BITS.items() if self.platform_info >> bit & 1)
 
 
+def recognise(data: bytes) -> bool:
+    """Return whether bytes are a report, by their length.
+
+    Raises:
+        InvalidEvidence: they begin like one, but have another length.
+    """
+    if len(data) == SIZE:
+        return True
+    if len(data) >= 4 and struct.unpack_from("<I", data)[0] in VERSIONS:
+        raise InvalidEvidence("SEV-SNP report", f"it has {len(data)} bytes; a report has {SIZE}")
+    return False
+
+
 def parse(data: bytes) -> SnpReport:
-    """Read a report.
+    """Parse a report.
 
     Raises:
         InvalidEvidence: its length is wrong.
     """
     if len(data) != SIZE:
-        raise InvalidEvidence("SEV-SNP report", f"{len(data)} bytes; it has {SIZE}")
+        raise InvalidEvidence("SEV-SNP report", f"it has {len(data)} bytes; a report has {SIZE}")
     (version, guest_svn, policy) = struct.unpack_from("<IIQ", data, 0)
     (vmpl, algorithm) = struct.unpack_from("<II", data, 0x30)
     (platform_info, key_info) = struct.unpack_from("<QI", data, 0x40)

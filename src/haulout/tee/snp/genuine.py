@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from haulout.documents import Document
 from haulout.tee import certificates as x509
 from haulout.tee.chains import chain_of
-from haulout.tee.curves import P384_ORDER
-from haulout.tee.revocation import RevocationList, require_not_revoked
-from haulout.tee.roots import Anchor, anchor
-from haulout.tee.snp import report as layout
+from haulout.tee.revocation import read_revocation_list, require_not_revoked
+from haulout.tee.roots import anchor
+from haulout.tee.signatures import P384, P384_ORDER, is_on, is_signed, require_numbers
 from haulout.tee.snp.endorsement import COMMON_NAMES, Endorsement, Signer, read
-from haulout.tee.snp.report import Product, SnpReport, Tcb, read_tcb
-from haulout.tee.verdict import Kind, Refused, Rule
+from haulout.tee.snp.parse import SIGNER_VCEK, SIGNER_VLEK, VERSIONS, Product, SnpReport, Tcb, read_tcb
+from haulout.tee.verdict import ORIGIN, Anchor, Refused, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from datetime import datetime
+
+    from haulout.tee.inputs import Inputs
+    from haulout.tee.snp.rules import SnpPolicy
 
 
 @dataclass(frozen=True, slots=True)
-class SnpClaims:
+class SnpClaims(Document):
     """What a genuine report says."""
 
     report: SnpReport
@@ -40,42 +39,42 @@ class SnpClaims:
     launch_tcb: Tcb
     revocation_checked: bool
 
-    kind = Kind.SNP
+    json_members: ClassVar = (
+        *ORIGIN,
+        "revocation_checked",
+        "product=endorsement.product_name",
+        "signer=endorsement.signer",
+        "csp_id=endorsement.csp_id",
+        "reported_tcb=reported_tcb.parts",
+        "committed_tcb=committed_tcb.parts",
+        "current_tcb=current_tcb.parts",
+        "launch_tcb=launch_tcb.parts",
+    )
 
 
-def genuine(
-    report: SnpReport,
-    certificates: Sequence[x509.Certificate],
-    lists: Sequence[RevocationList],
-    at: datetime,
-    *,
-    trusted: Collection[str] = (),
-    test: bool = False,
-) -> SnpClaims:
-    """Judge whether a report was made by an AMD processor in the state it tells of.
+def genuine(report: SnpReport, inputs: Inputs[SnpPolicy]) -> SnpClaims:
+    """Verify that a report was made by an AMD processor in the state that it names.
 
     Args:
         report: the report.
-        certificates: of the signing key and those above it, in any order.
-        lists: AMD's revocation lists, where they are at hand.
-        at: the time at which certificates have to be valid.
-        trusted: fingerprints of roots that a policy adds.
-        test: whether that policy is marked as one for tests.
+        inputs: certificates of the signing key and those above it; AMD's revocation lists as collateral.
 
     Raises:
         Refused: it is not genuine.
     """
+    certificates = x509.read_files(inputs.certificates)
+    lists = [read_revocation_list(file.data, file.name) for file in inputs.collateral]
     _require_layout(report)
     signer = _signer(report)
     leaf, signed = _leaf(report, signer, list(x509.distinct(certificates)))
-    chain = chain_of(leaf, certificates, at)
+    chain = chain_of(leaf, certificates, inputs.at)
     if not signed:
         raise Refused(
             Rule.SIGNATURE,
-            f"its signature is not that of the {signer.upper()} given: it was changed, or another chip made it",
+            f"the {signer.upper()} given did not sign it: it was changed, or made by another chip",
         )
-    covered = require_not_revoked(chain, lists, at)
-    root = _root(chain, trusted=trusted, test=test)
+    covered = require_not_revoked(chain, lists, inputs.at)
+    root = _root(chain, trusted=inputs.trusted, test=inputs.test)
     _require_roles(chain, signer, Product(root.product))
     endorsement = read(leaf, signer)
     product = _product(report, endorsement, root)
@@ -85,7 +84,7 @@ def genuine(
         raise Refused(
             Rule.TCB_CERTIFICATE,
             f"the signing key's certificate is for TCB {_spelled(endorsement.tcb)}, "
-            f"but the report tells of {_spelled(reported)}",
+            f"but the report is for {_spelled(reported)}",
             hint="fetch the certificate for the reported TCB",
         )
     _require_chip(report, endorsement)
@@ -103,33 +102,31 @@ def genuine(
 
 
 def _require_layout(report: SnpReport) -> None:
-    if report.version not in layout.VERSIONS:
-        known = f"{layout.VERSIONS[0]} to {layout.VERSIONS[-1]}"
-        raise Refused(Rule.FORMAT_VERSION, f"it is a report of version {report.version}; known are {known}")
+    if report.version not in VERSIONS:
+        known = f"{VERSIONS[0]} to {VERSIONS[-1]}"
+        raise Refused(Rule.FORMAT_VERSION, f"its report version {report.version} is not known; known are {known}")
     if report.signature_algorithm != 1:
         raise Refused(
             Rule.SIGNATURE_ALGORITHM,
-            f"it is signed by algorithm {report.signature_algorithm}; only 1, ECDSA on P-384 with SHA-384, is known",
+            f"its signature algorithm {report.signature_algorithm} is not known; only 1, ECDSA P-384 with SHA-384, is",
         )
     if report.key_info >> 5:
         raise Refused(Rule.RESERVED, "it uses reserved bits of its key information")
     if any(report.tail) or any(report.r[48:]) or any(report.s[48:]):
-        raise Refused(Rule.SIGNATURE_ENCODING, "there are bytes in its signature where zeros belong")
-    for number in (report.r, report.s):
-        if not 0 < int.from_bytes(number, "little") < P384_ORDER:
-            raise Refused(Rule.SIGNATURE_ENCODING, "a number of its signature is zero or too large")
+        raise Refused(Rule.SIGNATURE_ENCODING, "its signature has other bytes where zeros are expected")
+    require_numbers(_numbers(report), P384_ORDER)
 
 
 def _signer(report: SnpReport) -> Signer:
-    signers = {layout.SIGNER_VCEK: Signer.VCEK, layout.SIGNER_VLEK: Signer.VLEK}
+    signers = {SIGNER_VCEK: Signer.VCEK, SIGNER_VLEK: Signer.VLEK}
     found = signers.get(report.signer)
     if found is None:
-        raise Refused(Rule.CERTIFICATE_ROLE, f"it says that neither a VCEK nor a VLEK signed it ({report.signer})")
+        raise Refused(Rule.CERTIFICATE_ROLE, f"its signer is neither a VCEK nor a VLEK ({report.signer})")
     return found
 
 
 def _leaf(report: SnpReport, signer: Signer, given: Sequence[x509.Certificate]) -> tuple[x509.Certificate, bool]:
-    """Find the certificate whose key signed the report, among those of the right sort; else the first, and False."""
+    """Find the certificate whose key signed the report, among those of the right type; else the first, and False."""
     name = COMMON_NAMES[signer]
     candidates = [one for one in given if one.common_name == name]
     if not candidates:
@@ -141,20 +138,15 @@ def _leaf(report: SnpReport, signer: Signer, given: Sequence[x509.Certificate]) 
             hint=f"add the {signer.upper()}'s certificate, and its chain, with --cert",
         )
     for candidate in candidates:
-        if not isinstance(candidate.key, ec.EllipticCurvePublicKey) or candidate.key.curve.name != "secp384r1":
-            raise Refused(Rule.CERTIFICATE_ROLE, f"the certificate {name!r} is for a key that is not of P-384")
-        if _verifies(candidate.key, report):
+        if not isinstance(candidate.key, ec.EllipticCurvePublicKey) or not is_on(candidate.key, P384):
+            raise Refused(Rule.CERTIFICATE_ROLE, f"the certificate {name!r} is for a key that is not on P-384")
+        if is_signed(candidate.key, _numbers(report), report.signed):
             return candidate, True
     return candidates[0], False
 
 
-def _verifies(key: ec.EllipticCurvePublicKey, report: SnpReport) -> bool:
-    signature = encode_dss_signature(int.from_bytes(report.r, "little"), int.from_bytes(report.s, "little"))
-    try:
-        key.verify(signature, report.signed, ec.ECDSA(hashes.SHA384()))
-    except InvalidSignature:
-        return False
-    return True
+def _numbers(report: SnpReport) -> tuple[int, int]:
+    return int.from_bytes(report.r, "little"), int.from_bytes(report.s, "little")
 
 
 def _root(chain: Sequence[x509.Certificate], *, trusted: Collection[str], test: bool) -> Anchor:
@@ -162,7 +154,7 @@ def _root(chain: Sequence[x509.Certificate], *, trusted: Collection[str], test: 
     product = root.common_name.removeprefix("ARK-")
     found = anchor(root, "AMD", product=product, trusted=trusted, test=test)
     if found.product not in tuple(Product):
-        raise Refused(Rule.PRODUCT, f"its chain ends in {root.common_name!r}, of no known product")
+        raise Refused(Rule.PRODUCT, f"its chain ends in {root.common_name!r}, an unknown product")
     return found
 
 
@@ -181,7 +173,7 @@ def _require_roles(chain: Sequence[x509.Certificate], signer: Signer, product: P
 
 
 def _product(report: SnpReport, endorsement: Endorsement, root: Anchor) -> Product:
-    """Require that root, certificate and, where it tells, the report name the same product."""
+    """Require that root, certificate and, from version 3 on, the report name the same product."""
     product = Product(root.product)
     if endorsement.product is not product:
         raise Refused(
@@ -191,7 +183,7 @@ def _product(report: SnpReport, endorsement: Endorsement, root: Anchor) -> Produ
         cpuid = report.cpuid
         raise Refused(
             Rule.PRODUCT,
-            f"it tells of a processor of family {cpuid.family:#04x}, model {cpuid.model:#04x}, which is no {product}",
+            f"its processor, family {cpuid.family:#04x}, model {cpuid.model:#04x}, is not a {product}",
         )
     return product
 
@@ -200,10 +192,10 @@ def _require_chip(report: SnpReport, endorsement: Endorsement) -> None:
     if endorsement.hardware_id is None:
         return
     if not any(report.chip_id):
-        raise Refused(Rule.CHIP, "it hides which chip made it, which a VCEK's certificate names")
+        raise Refused(Rule.CHIP, "it hides its chip, but the VCEK's certificate names one")
     if not hmac.compare_digest(report.chip_id, endorsement.hardware_id.ljust(64, b"\0")):
         raise Refused(Rule.CHIP, "its signing key's certificate is for another chip")
 
 
 def _spelled(tcb: Tcb) -> str:
-    return " ".join(f"{name}={value}" for name, value in tcb.parts().items())
+    return " ".join(f"{name}={value}" for name, value in tcb.parts.items())

@@ -1,7 +1,7 @@
 """The quote of TDX: a header, a report of the virtual machine, and signatures from it up to Intel's certificates.
 
 Source: Intel, TDX DCAP Quoting Library API, appendix A.3 (version 4) and A.4 (version 5). Integers are little-endian,
-the numbers of signatures and keys big-endian. Reading does not judge; it accepts what has exactly this structure.
+the numbers of signatures and keys big-endian. Parsing does not verify; it accepts what has exactly this structure.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
+from haulout.documents import Document
 from haulout.errors import InvalidEvidence
 
 HEADER: Final = 48
@@ -19,6 +20,7 @@ BODY_TD15: Final = 648
 QE_REPORT: Final = 384
 KEY_ECDSA_P256: Final = 2
 TEE_TDX: Final = 0x81
+_TEE_SGX: Final = 0x00
 INTEL: Final = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
 """Vendor of the quoting enclave."""
 
@@ -35,6 +37,18 @@ _MAX_SIGNATURE: Final = 64 << 10
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 _MAX_CHAIN_CERTIFICATES: Final = 4
+
+
+ATTRIBUTE_BITS: Final = {
+    "debug": 0,
+    "lass": 27,
+    "sept-ve-disable": 28,
+    "migratable": 29,
+    "pks": 30,
+    "key-locker": 31,
+    "perfmon": 63,
+}
+"""Names of the bits of TDATTRIBUTES (Intel, TDX Module ABI Specification)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,37 @@ class TdReport:
     tee_tcb_svn2: bytes | None
     mrservicetd: bytes | None
 
+    json_members: ClassVar = (
+        "tee_tcb_svn",
+        "td_attributes=attributes",
+        "td_attributes_bits",
+        "xfam=xfam_bits",
+        "mrseam",
+        "mrsignerseam",
+        "mrtd",
+        "rtmr",
+        "report_data",
+        "mrconfigid",
+        "mrowner",
+        "mrownerconfig",
+        "mrservicetd",
+    )
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Name the attributes that are set."""
+        return tuple(name for name, bit in ATTRIBUTE_BITS.items() if self.td_attributes >> bit & 1)
+
+    @property
+    def td_attributes_bits(self) -> str:
+        """Return the attributes as a number in hexadecimal."""
+        return f"{self.td_attributes:#x}"
+
+    @property
+    def xfam_bits(self) -> str:
+        """Return XFAM as a number in hexadecimal."""
+        return f"{self.xfam:#x}"
+
 
 @dataclass(frozen=True, slots=True)
 class QeReport:
@@ -82,8 +127,8 @@ class QeReport:
 
 
 @dataclass(frozen=True, slots=True)
-class TdxQuote:
-    """A quote as it was read; nothing about it is verified.
+class TdxQuote(Document):
+    """A quote as it was parsed; nothing about it is verified.
 
     Attributes:
         signed: header and body, which ``signature`` covers.
@@ -105,14 +150,30 @@ class TdxQuote:
     qe_authentication: bytes = field(repr=False)
     pck_chain: bytes = field(repr=False)
 
+    json_members: ClassVar = ("version", "body=body.version", "*body")
+
     @property
     def report_data(self) -> bytes:
         """Return the 64 bytes that the guest chose."""
         return self.body.report_data
 
 
+def recognise(data: bytes) -> bool:
+    """Return whether bytes are a quote of TDX, by its header.
+
+    Raises:
+        InvalidEvidence: they are a quote of SGX.
+    """
+    if len(data) < HEADER:
+        return False
+    version, key_type, tee = struct.unpack_from("<HHI", data)
+    if key_type in {2, 3} and tee == _TEE_SGX and 3 <= version <= 5:
+        raise InvalidEvidence("SGX quote", "it is about an enclave, not about a virtual machine")
+    return key_type in {2, 3} and tee == TEE_TDX and 4 <= version <= 0xFF
+
+
 def parse(data: bytes) -> TdxQuote:
-    """Read a quote.
+    """Parse a quote.
 
     Raises:
         InvalidEvidence: it is not one, or one of another TEE, version or key.
@@ -123,11 +184,11 @@ def parse(data: bytes) -> TdxQuote:
     vendor = source.take(16, "header")
     source.take(HEADER - 28, "header")
     if version not in {4, 5}:
-        raise _wrong(f"it is of version {version}; known are 4 and 5", 0)
+        raise _wrong(f"its version {version} is not known; known are 4 and 5", 0)
     if key_type != KEY_ECDSA_P256:
-        raise _wrong(f"it is signed by a key of type {key_type}; only 2, ECDSA on P-256, is known", 2)
+        raise _wrong(f"its key type {key_type} is not known; only 2, ECDSA P-256, is", 2)
     if tee != TEE_TDX:
-        raise _wrong(f"it is of a TEE of type {tee:#x}; TDX is {TEE_TDX:#x}", 4)
+        raise _wrong(f"its TEE type is {tee:#x}; TDX is {TEE_TDX:#x}", 4)
     body = _body(source, version)
     signed = data[: source.position]
     at = source.position
@@ -137,7 +198,7 @@ def parse(data: bytes) -> TdxQuote:
     inner = _Source(source.take(length, "signature"), offset=source.position - length)
     padding = source.rest()
     if len(padding) > MAX_PADDING or any(padding):
-        raise _wrong("there is something behind its end, and not a few zeros", source.position)
+        raise _wrong("its end is followed by something other than a few zeros", source.position)
     signature = inner.take(64, "signature")
     key = inner.take(64, "attestation key")
     certification = _Source(*_certification(inner, CERTIFICATION_QE))
@@ -169,9 +230,9 @@ def _body(source: _Source, version: int) -> TdReport:
         at = source.position
         kind, size = struct.unpack("<HI", source.take(6, "description of its body"))
         if kind not in _BODIES:
-            raise _wrong(f"its body is of type {kind}; known are 2 and 3", at)
+            raise _wrong(f"its body type {kind} is not known; known are 2 and 3", at)
         if size != _BODIES[kind]:
-            raise _wrong(f"its body of type {kind} claims {size} bytes, where it has {_BODIES[kind]}", at + 2)
+            raise _wrong(f"its body of type {kind} claims {size} bytes; that type has {_BODIES[kind]}", at + 2)
     data = source.take(size, "body")
     (attributes, xfam) = struct.unpack_from("<QQ", data, 120)
     registers = [data[328 + 48 * number : 376 + 48 * number] for number in range(4)]
@@ -212,12 +273,12 @@ def _certification(source: _Source, wanted: int) -> tuple[bytes, int]:
     at = source.position
     kind, size = struct.unpack("<HI", source.take(6, "certification data"))
     if kind != wanted:
-        raise _wrong(f"it has certification data of type {kind}, where {wanted} is expected", at)
+        raise _wrong(f"its certification data is of type {kind}; {wanted} is expected", at)
     return source.take(size, "certification data"), at + 6
 
 
 def _chain(data: bytes, at: int) -> bytes:
-    """Require certificates and white space alone: what nobody signs must not carry a message."""
+    """Require certificates and white space alone: the unsigned part must not carry a message."""
     if len(_PEM.findall(data)) > _MAX_CHAIN_CERTIFICATES or _PEM.sub(b"", data).strip(b" \t\r\n\0"):
         raise _wrong("its certificates are not a few certificates in PEM", at)
     return data.rstrip(b"\0")
@@ -228,7 +289,7 @@ def _wrong(reason: str, offset: int) -> InvalidEvidence:
 
 
 class _Source:
-    """Bytes that are taken from the front; running out of them is an error that says where."""
+    """Bytes that are taken from the front; running out of them is an error that names the place."""
 
     def __init__(self, data: bytes, offset: int = 0) -> None:
         self._data = data

@@ -1,16 +1,19 @@
 """The CCA attestation token: two signed statements, of the realm and of the platform, bound to each other.
 
-Source: Arm, Realm Management Monitor Specification (DEN0137), A7.2; draft-ffm-rats-cca-token; COSE: RFC 9052. Reading
-does not judge; it requires the structure, and that claims have their types.
+Source: Arm, Realm Management Monitor Specification (DEN0137), A7.2; draft-ffm-rats-cca-token; COSE: RFC 9052. Parsing
+does not verify; it requires the structure, and that claims have their types.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
-from typing import Any, Final
+from enum import StrEnum
+from typing import Any, ClassVar, Final
 
 import cbor2
 
+from haulout.documents import Document
 from haulout.errors import InvalidEvidence
 from haulout.tee.cca import cbor
 
@@ -35,14 +38,39 @@ RIM: Final = 44238
 REM: Final = 44239
 REALM_KEY_HASH: Final = 44240
 
+EMULATED: Final = hashlib.sha256(b"haulout emulator").digest()
+"""Implementation that emulated platforms name, so that no pinned key can hide what they are."""
+
+_MARK: Final = bytes.fromhex("d9018f")
+"""CBOR's tag 399, which begins a token."""
 _WHAT: Final = "CCA token"
 _DIGESTS: Final = (32, 48, 64)
 _MOST_COMPONENTS: Final = 64
 
 
+class Profile(StrEnum):
+    """Which edition of the CCA token it is."""
+
+    LEGACY = "http://arm.com/CCA-SSD/1.0.0"
+    PLATFORM_1 = "tag:arm.com,2023:cca_platform#1.0.0"
+
+
+SECURED: Final = 0x30
+_LIFECYCLES: Final = {
+    0x00: "unknown",
+    0x10: "assembly and test",
+    0x20: "platform provisioning",
+    SECURED: "secured",
+    0x40: "debug of what is not the platform",
+    0x50: "recoverable debug of the platform",
+    0x60: "decommissioned",
+}
+"""States of a platform by the upper byte of its lifecycle (draft-ffm-rats-cca-token, section 4.5.5)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """One COSE_Sign1: what it says, and what its signature covers.
+    """One COSE_Sign1: its claims, and what its signature covers.
 
     Attributes:
         algorithm: by its number in the protected header; -35 is ECDSA on P-384 with SHA-384.
@@ -79,14 +107,19 @@ class PlatformClaims:
     components: tuple[Component, ...]
     verification_service: str
 
+    @property
+    def state(self) -> str:
+        """Name the state of its lifecycle."""
+        return _LIFECYCLES.get(self.lifecycle >> 8, "undefined")
+
 
 @dataclass(frozen=True, slots=True)
 class RealmClaims:
     """What the monitor says of the realm.
 
     Attributes:
-        key: the realm attestation key (RAK) as it stands in the token: that is what the platform's nonce hashes.
-        profile: None in the legacy edition, where realms do not tell it.
+        key: the bytes of the realm attestation key (RAK) in the token, whose hash is the platform's nonce.
+        profile: None in the legacy edition, where realms do not name it.
     """
 
     profile: str | None
@@ -100,13 +133,28 @@ class RealmClaims:
 
 
 @dataclass(frozen=True, slots=True)
-class CcaToken:
-    """A token as it was read; nothing about it is verified."""
+class CcaToken(Document):
+    """A token as it was parsed; nothing about it is verified."""
 
     platform: PlatformClaims
     realm: RealmClaims
     platform_signed: Signed = field(repr=False)
     realm_signed: Signed = field(repr=False)
+
+    json_members: ClassVar = (
+        "profile=platform.profile",
+        "realm_profile=realm.profile",
+        "lifecycle=platform.state",
+        "instance=platform.instance",
+        "implementation=platform.implementation",
+        "configuration=platform.configuration",
+        "components=platform.components",
+        "rim=realm.rim",
+        "rem=realm.rem",
+        "hash=realm.hash",
+        "report_data",
+        "personalization=realm.personalization",
+    )
 
     @property
     def report_data(self) -> bytes:
@@ -114,15 +162,20 @@ class CcaToken:
         return self.realm.challenge
 
 
+def recognise(data: bytes) -> bool:
+    """Return whether bytes are a token, by their first bytes."""
+    return data.startswith(_MARK)
+
+
 def parse(data: bytes) -> CcaToken:
-    """Read a token.
+    """Parse a token.
 
     Raises:
         InvalidEvidence: it is not one.
     """
     value = cbor.loads(data, _WHAT)
     if not isinstance(value, cbor2.CBORTag) or value.tag != TOKEN or not isinstance(value.value, dict):
-        raise InvalidEvidence(_WHAT, f"it is no map with the tag {TOKEN}")
+        raise InvalidEvidence(_WHAT, f"it is not a map with the tag {TOKEN}")
     parts = value.value
     if parts.keys() != {PLATFORM, REALM}:
         raise InvalidEvidence(_WHAT, "it does not consist of a platform's and a realm's token")
@@ -139,24 +192,24 @@ def to_verify(protected: bytes, payload: bytes) -> bytes:
 def _signed(data: Any, which: str) -> Signed:
     what = f"{which} token"
     if not isinstance(data, bytes):
-        raise InvalidEvidence(what, "it is no byte string")
+        raise InvalidEvidence(what, "it is not a byte string")
     value = cbor.loads(data, what)
     if not isinstance(value, cbor2.CBORTag) or value.tag != COSE_SIGN1 or not isinstance(value.value, list):
-        raise InvalidEvidence(what, "it is no COSE_Sign1")
+        raise InvalidEvidence(what, "it is not a COSE_Sign1")
     if len(value.value) != 4:
-        raise InvalidEvidence(what, f"it is a COSE_Sign1 of {len(value.value)} parts, where 4 belong")
+        raise InvalidEvidence(what, f"it is a COSE_Sign1 of {len(value.value)} parts, where 4 are expected")
     protected, unprotected, payload, signature = value.value
     if not (isinstance(protected, bytes) and isinstance(payload, bytes) and isinstance(signature, bytes)):
         raise InvalidEvidence(what, "the parts of its COSE_Sign1 are not byte strings")
-    # Nobody signs the unprotected header: what it says cannot count, and is not let pass unread either.
+    # The unprotected header is not signed: it cannot count, and is not ignored either.
     if unprotected != {}:
         raise InvalidEvidence(what, "it has headers that are not signed")
     headers = cbor.loads(protected, f"{what}'s header")
     if not isinstance(headers, dict) or headers.keys() != {1} or not isinstance(headers[1], int):
-        raise InvalidEvidence(what, "its header does not name the algorithm, and nothing else")
+        raise InvalidEvidence(what, "its header does not consist of the algorithm alone")
     claims = cbor.loads(payload, f"{what}'s claims")
     if not isinstance(claims, dict):
-        raise InvalidEvidence(what, "its claims are no map")
+        raise InvalidEvidence(what, "its claims are not a map")
     return Signed(headers[1], to_verify(protected, payload), signature, claims)
 
 
@@ -193,7 +246,7 @@ def _realm(claims: dict[Any, Any]) -> RealmClaims:
 
 
 class _Claims:
-    """Claims that have to be there, with their type. Claims that are not known are signed as well, and left alone."""
+    """Claims that have to be there, with their type. Unknown claims are signed as well, and ignored."""
 
     def __init__(self, what: str, claims: dict[Any, Any]) -> None:
         self._what = what
@@ -206,49 +259,49 @@ class _Claims:
         """Read a byte string of one of some sizes."""
         value = self._claims.get(claim)
         if not isinstance(value, bytes) or len(value) not in sizes:
-            raise self._wrong(claim, "it is no byte string of the right size")
+            raise self._wrong(claim, "it is not a byte string of the right size")
         return value
 
     def text(self, claim: int) -> str:
         """Read a text."""
         value = self._claims.get(claim)
         if not isinstance(value, str) or not value.isprintable() or len(value) > 500:
-            raise self._wrong(claim, "it is no text")
+            raise self._wrong(claim, "it is not text")
         return value
 
     def number(self, claim: int) -> int:
         """Read a number of 16 bits."""
         value = self._claims.get(claim)
         if not isinstance(value, int) or not 0 <= value <= 0xFFFF:
-            raise self._wrong(claim, "it is no number of 16 bits")
+            raise self._wrong(claim, "it is not a number of 16 bits")
         return value
 
     def rem(self) -> tuple[bytes, bytes, bytes, bytes]:
         """Read the four extensible measurements."""
         values = self._claims.get(REM)
         if not isinstance(values, list) or len(values) != 4:
-            raise self._wrong(REM, "it is no list of four")
+            raise self._wrong(REM, "it is not a list of four")
         if not all(isinstance(one, bytes) and len(one) in _DIGESTS for one in values):
-            raise self._wrong(REM, "it is no list of digests")
+            raise self._wrong(REM, "it is not a list of digests")
         return values[0], values[1], values[2], values[3]
 
     def components(self) -> tuple[Component, ...]:
         """Read the pieces of firmware."""
         values = self._claims.get(COMPONENTS)
         if not isinstance(values, list) or not 0 < len(values) <= _MOST_COMPONENTS:
-            raise self._wrong(COMPONENTS, "it is no list of components")
+            raise self._wrong(COMPONENTS, "it is not a list of components")
         return tuple(self._component(one) for one in values)
 
     def _component(self, value: Any) -> Component:
         if not isinstance(value, dict):
-            raise self._wrong(COMPONENTS, "a component is no map")
+            raise self._wrong(COMPONENTS, "a component is not a map")
         kind, measurement, signer, version = (value.get(key) for key in (1, 2, 5, 4))
         for digest in (measurement, signer):
             if not isinstance(digest, bytes) or len(digest) not in _DIGESTS:
                 raise self._wrong(COMPONENTS, "a component has no measurement, or no signer")
         for text in (kind, version):
             if text is not None and (not isinstance(text, str) or len(text) > 200):
-                raise self._wrong(COMPONENTS, "a component's type or version is no text")
+                raise self._wrong(COMPONENTS, "a component's type or version is not text")
         assert isinstance(measurement, bytes)
         assert isinstance(signer, bytes)
         return Component(kind or "", measurement, signer, version or "")
