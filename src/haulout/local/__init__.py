@@ -7,20 +7,35 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.local.atomic import appearing, replace_file
+    from haulout.local.files import read_head
     from haulout.local.home import home_of
-    from haulout.local.scratch import BESIDE, scratch_folder
+    from haulout.local.oserrors import storage_error, storage_errors
+    from haulout.local.process import run
+    from haulout.local.scratch import BESIDE, ScratchFile, scratch_folder
 
 __all__ = [
     "BESIDE",
+    "ScratchFile",
+    "appearing",
     "home_of",
+    "read_head",
+    "replace_file",
+    "run",
     "scratch",
     "scratch_folder",
+    "storage_error",
+    "storage_errors",
 ]
 
 open_face(
     __name__,
     {
+        "atomic": ("appearing", "replace_file"),
+        "files": ("read_head",),
         "home": ("home_of",),
-        "scratch": ("BESIDE", "scratch_folder"),
+        "oserrors": ("storage_error", "storage_errors"),
+        "process": ("run",),
+        "scratch": ("BESIDE", "ScratchFile", "scratch_folder"),
     },
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from haulout.errors import InvalidDigest
 
@@ -21,6 +21,8 @@ class Digest:
     """
 
     hex: str
+
+    json_members: ClassVar = str
 
     def __post_init__(self) -> None:
         if _SHA256.fullmatch(f"sha256:{self.hex}") is None:

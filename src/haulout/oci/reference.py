@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from haulout.errors import InvalidDigest, InvalidReference
 from haulout.oci.digest import Digest
@@ -40,6 +40,8 @@ class RegistryReference:
     repository: str
     tag: str | None
     digest: Digest | None
+
+    json_members: ClassVar = str
 
     @property
     def name(self) -> str:
@@ -65,6 +67,8 @@ class LayoutReference:
     directory: str
     tag: str | None
     digest: Digest | None
+
+    json_members: ClassVar = str
 
     @property
     def name(self) -> str:

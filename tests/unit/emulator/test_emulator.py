@@ -17,7 +17,7 @@ from haulout.emulator.bundle import BINDING, scene
 from haulout.errors import ContentError, StorageError
 from haulout.tee import Kind, parse_policy, verify
 from haulout.tee.snp.report import Product
-from haulout.workload.measurement.launch import LaunchDigest, PageType
+from haulout.workload import LaunchDigest, PageType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
