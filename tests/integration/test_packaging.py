@@ -17,9 +17,9 @@ from tests.support.sandbox import ROOT
 PYTHONS = ("3.11", "3.12", "3.13")
 LARGEST_MIB = 60
 """What `pip install haulout` may take, over an empty environment."""
-UV = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
+UV = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent)) or ""
 
-pytestmark = pytest.mark.skipif(UV is None, reason="not installed: uv")
+pytestmark = pytest.mark.skipif(not UV, reason="not installed: uv")
 
 
 def run(*argv: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

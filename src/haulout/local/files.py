@@ -64,6 +64,21 @@ def read_small(
     return data
 
 
+def read_head(path: Path, most: int) -> bytes:
+    """Return the first ``most`` bytes of a file of any kind, a pipe included; fewer where it ends before.
+
+    Raises:
+        NotFoundError: there is no such file.
+        StorageError: it is a directory, or cannot be read.
+    """
+    with storage_errors(path):
+        try:
+            with path.open("rb") as file:
+                return file.read(most)
+        except FileNotFoundError:
+            raise NotFoundError(f"no such file: {path}") from None
+
+
 class _Positioned(io.RawIOBase):
     """Reads a descriptor from a position of its own, whatever others do with it."""
 

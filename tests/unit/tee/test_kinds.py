@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -102,7 +102,7 @@ def test_a_new_tee_is_one_row():
     assert found["claims"] == {"measurement": "aa" * 32, "report_data": DATA.hex()}
     assert found["origin"] == {"root": "toy", "root_fingerprint": PUBLIC[0].data.hex(), "test_root": False}
 
-    def judge(data, **more):
+    def judge(data: bytes, **more: Any) -> str | None:
         return rule_of(verify(data, at=AT, kinds=ALL, **({"certificates": PUBLIC, "policy": allowed} | more)))
 
     assert judge(toy(b"\xbb" * 32)) == "measurement"

@@ -28,20 +28,20 @@ def broker_key(data: bytes, what: str) -> bytes:
     """Read a public key.
 
     Raises:
-        UsageError: it is none, a private one, or too weak.
+        UsageError: it is not a public key, or too weak.
     """
     try:
         key = _from_jwk(json.loads(data, what)) if data.lstrip().startswith(b"{") else _from_pem(data)
     except (ValueError, TypeError, KeyError, InvalidManifest) as exc:
-        raise UsageError(f"{what} holds no public key that can be read", hint=_HINT) from exc
+        raise UsageError(f"{what} does not hold a public key in a known format", hint=_HINT) from exc
     if key is None:
         raise UsageError(
-            f"{what} holds a private key, which has no place in an image", hint="give the public part alone"
+            f"{what} holds a private key, which must not be put into an image", hint="give only the public key"
         )
     if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey) or (
         isinstance(key, rsa.RSAPublicKey) and key.key_size < _SMALLEST_RSA
     ):
-        raise UsageError(f"the key in {what} is of no kind that a broker may have", hint=_HINT)
+        raise UsageError(f"the key in {what} is too weak or of an unsupported type", hint=_HINT)
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 

@@ -1,7 +1,7 @@
 """The binding: one document that says which workload a disk is, and which three values of evidence name it. Pure.
 
-Without it the evidence of a libkrun guest is the same for every workload: whoever owns a genuine processor boots a disk
-of their own and asks for another's key. docs/formats/binding.md has the document, docs/adr/0021 the reasons.
+Without it the evidence of a libkrun guest is the same for every workload: the owner of any genuine processor could boot
+another disk and ask for the key of this one. docs/formats/binding.md has the document, docs/adr/0021 the reasons.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 from haulout.errors import InvalidManifest, InvalidWorkload
 from haulout.oci import Digest, json
@@ -28,6 +28,18 @@ _VERITY: Final = frozenset({"hash_offset", "root", "salt"})
 class Binding:
     """What a workload is, as far as its key depends on it."""
 
+    json_members: ClassVar = (
+        "digest",
+        "workload_id",
+        "broker_key=encoded_key",
+        "luks_header",
+        "verity",
+        "host_data",
+        "mrconfigid",
+        "personalization",
+    )
+    """docs/json.md."""
+
     workload_id: str
     luks_header: Digest
     """Of all bytes of the disk before the payload."""
@@ -41,17 +53,26 @@ class Binding:
 
     def to_bytes(self) -> bytes:
         """Return the canonical bytes (RFC 8785): sorted members, no spaces; these very bytes are hashed."""
-        key = None if self.broker_key is None else base64.b64encode(self.broker_key).decode()
         return json.dumps(
             {
-                "broker_key": key,
+                "broker_key": self.encoded_key,
                 "luks_header": str(self.luks_header),
                 "type": TYPE,
-                "verity": {"hash_offset": self.hash_offset, "root": self.root.hex(), "salt": self.salt.hex()},
+                "verity": dict(sorted(self.verity.items())),
                 "version": VERSION,
                 "workload_id": self.workload_id,
             }
         )
+
+    @property
+    def encoded_key(self) -> str | None:
+        """The broker's key in base64."""
+        return None if self.broker_key is None else base64.b64encode(self.broker_key).decode()
+
+    @property
+    def verity(self) -> dict[str, str | int]:
+        """The parameters of dm-verity as they are written."""
+        return {"root": self.root.hex(), "salt": self.salt.hex(), "hash_offset": self.hash_offset}
 
     @property
     def digest(self) -> Digest:
@@ -78,21 +99,22 @@ class Binding:
         """Parse the canonical bytes.
 
         Raises:
-            InvalidWorkload: they are not canonical, of a version of the future, or a member is missing, unknown or
-                impossible.
+            InvalidWorkload: they are not canonical or of a later version, or a member is missing, unknown or invalid.
         """
         if len(data) > MAX_BYTES:
-            raise _refusal(what, f"{len(data)} bytes; at most {MAX_BYTES} are read")
+            raise _refusal(what, f"it has {len(data)} bytes; at most {MAX_BYTES} are accepted")
         try:
             values = json.loads(data, what)
         except InvalidManifest as exc:
             raise _refusal(what, exc.reason) from exc
         if values.get("type") != TYPE:
-            raise _refusal(what, f"its type is {str(values.get('type'))[:60]!r}")
+            raise _refusal(what, f"its type is {str(values.get('type'))[:60]!r}, not {TYPE!r}")
         version = values.get("version")
         if version != VERSION or isinstance(version, bool):
             raise _refusal(
-                what, f"it is of version {str(version)[:20]}; this haulout knows {VERSION}", hint="use a newer haulout"
+                what,
+                f"it has version {str(version)[:20]}; haulout reads {VERSION}",
+                hint="upgrade haulout",
             )
         found = cls._read(values, what)
         if found.to_bytes() != data:
@@ -106,15 +128,15 @@ class Binding:
             raise _refusal(what, "its members are not those of version 1")
         offset = verity["hash_offset"]
         if not isinstance(identity, str) or not _is_count(offset):
-            raise _refusal(what, "a member is of another type than it has in version 1")
+            raise _refusal(what, "workload_id or verity.hash_offset has the wrong type")
         try:
             root, salt = bytes.fromhex(verity["root"]), bytes.fromhex(verity["salt"])
             found = None if key is None else base64.b64decode(key, validate=True)
             header = Digest.parse(values["luks_header"])
         except (ValueError, TypeError) as exc:
-            raise _refusal(what, "a digest or key is not written as it must be") from exc
+            raise _refusal(what, "a digest or key is not encoded correctly") from exc
         if len(root) != hashlib.sha256().digest_size or len(salt) > 256:
-            raise _refusal(what, "the root hash or its salt has an impossible size")
+            raise _refusal(what, "the root hash or the salt has the wrong size")
         return cls(identity, header, root, salt, offset, found)
 
 
