@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
 
     from haulout.cli.session import Session
     from haulout.disk import DiskType
-    from haulout.oci import Architecture, Reference, SizedDigest
-    from haulout.publish import DeltaResult
+    from haulout.oci import Architecture, Reference
+    from haulout.publish import DeltaResult, PublishedDelta
 
 
 @click.command(
@@ -83,8 +82,8 @@ def command(
             new,
             architecture=arch,
             disk_type=disk_type,
-            old_file=None if old_file is None else Path(old_file),
-            new_file=None if new_file is None else Path(new_file),
+            old_file=old_file,
+            new_file=new_file,
             level=level,
             again=again,
             connections=session.connections(),
@@ -92,39 +91,7 @@ def command(
             jobs=jobs,
         )
     pinned = "" if result.manifest is None else str(result.reference.at(result.manifest))
-    session.result("delta", document(result), lines(result), brief=pinned)
-
-
-def document(result: DeltaResult) -> dict[str, Any]:
-    """Return the JSON of a delta."""
-    return {
-        **essence(result),
-        "requests": result.traffic.requests,
-        "sent": result.traffic.sent,
-        "received": result.traffic.received,
-        "seconds": round(result.seconds, 3),
-    }
-
-
-def essence(result: DeltaResult) -> dict[str, Any]:
-    """Return what a push tells of each delta, too."""
-    return {
-        "reference": str(result.reference),
-        "pinned": str(result.pinned),
-        "old": str(result.old),
-        "architecture": None if result.architecture is None else str(result.architecture),
-        "disk_type": None if result.disk_type is None else str(result.disk_type),
-        "status": result.status,
-        "delta": None if result.manifest is None else str(result.manifest),
-        "from": _sized(result.source),
-        "disk": _sized(result.disk),
-        "blob": _sized(result.blob),
-        "index": _sized(result.index),
-        "data": _sized(result.data),
-        "hints": _sized(result.hints),
-        "new": result.new,
-        "segments": result.segments,
-    }
+    session.result("delta", result.to_dict(), lines(result), brief=pinned)
 
 
 def lines(result: DeltaResult) -> Iterator[str]:
@@ -139,14 +106,10 @@ def lines(result: DeltaResult) -> Iterator[str]:
     yield str(result.reference.at(result.manifest))
 
 
-def cost(result: DeltaResult) -> str:
+def cost(result: PublishedDelta) -> str:
     """Say what fetching a delta costs beside the whole disk."""
     if result.index is None or result.data is None:
         return "not needed"
     amount = result.index.size + result.data.size
     share = f"{100 * amount / result.blob.size:.1f} % of the whole"
     return f"{size(amount)}, {share}, {size(result.new)} new in {count(result.segments, 'segment')}"
-
-
-def _sized(value: SizedDigest | None) -> dict[str, Any] | None:
-    return None if value is None else {"digest": str(value.digest), "size": value.size}

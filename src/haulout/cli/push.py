@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from haulout.cli.session import Session
     from haulout.disk import DiskType
     from haulout.oci import Architecture, Reference
-    from haulout.publish import PushedDisk, PushResult
+    from haulout.publish import PushResult
     from haulout.usecases import DiskSource
 
 
@@ -139,22 +139,7 @@ def command(
             progress=progress,
             jobs=jobs,
         )
-    session.result("push", document(result), lines(result), brief=str(reference.at(result.index)))
-
-
-def document(result: PushResult) -> dict[str, Any]:
-    """Return the JSON of a push."""
-    return {
-        "reference": str(result.reference),
-        "pinned": str(result.reference.at(result.index)),
-        "index": str(result.index),
-        "disks": [_disk(disk) for disk in result.disks],
-        "deltas": [delta.essence(each) for each in result.deltas],
-        "requests": result.traffic.requests,
-        "sent": result.traffic.sent,
-        "received": result.traffic.received,
-        "seconds": round(result.seconds, 3),
-    }
+    session.result("push", result.to_dict(), lines(result), brief=str(result.pinned))
 
 
 def lines(result: PushResult) -> Iterator[str]:
@@ -184,7 +169,7 @@ def lines(result: PushResult) -> Iterator[str]:
             yield f"  {disk.architecture}/{disk.disk_type}: took {taken} over from {disk.base.reference}"
     for each in result.deltas:
         yield f"  {each.architecture}/{each.disk_type}: delta {delta.cost(each)}, from {each.old}"
-    yield str(result.reference.at(result.index))
+    yield str(result.pinned)
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
@@ -199,28 +184,6 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[st
 
 
 def _sources(disks: tuple[str, ...], arch: Architecture | None, disk_type: DiskType | None) -> list[DiskSource]:
-    if not disks:
-        return []
-    from pathlib import Path  # noqa: PLC0415
-
-    from haulout.oci import Architecture  # noqa: PLC0415
     from haulout.usecases import DiskSource  # noqa: PLC0415
 
-    return [DiskSource(Path(disk), arch or Architecture.here(), disk_type) for disk in disks]
-
-
-def _disk(disk: PushedDisk) -> dict[str, Any]:
-    return {
-        "architecture": str(disk.architecture),
-        "disk_type": str(disk.disk_type),
-        "title": disk.title,
-        "status": disk.status,
-        "manifest": str(disk.manifest),
-        "blob": {"digest": str(disk.blob.digest), "size": disk.blob.size},
-        "disk": {"digest": str(disk.disk.digest), "size": disk.disk.size},
-        "toc": {"digest": str(disk.toc.digest), "size": disk.toc.size},
-        "frames": disk.frames,
-        "base": None
-        if disk.base is None
-        else {"reference": str(disk.base.reference), "frames": disk.base.frames, "bytes": disk.base.bytes},
-    }
+    return [DiskSource(disk, arch, disk_type) for disk in disks]

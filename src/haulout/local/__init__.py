@@ -7,20 +7,31 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.local.files import open_regular
     from haulout.local.home import home_of
-    from haulout.local.scratch import BESIDE, scratch_folder
+    from haulout.local.oserrors import storage_errors
+    from haulout.local.processors import processors
+    from haulout.local.scratch import BESIDE, ScratchFile, large_folder, scratch_folder
 
 __all__ = [
     "BESIDE",
+    "ScratchFile",
     "home_of",
+    "large_folder",
+    "open_regular",
+    "processors",
     "scratch",
     "scratch_folder",
+    "storage_errors",
 ]
 
 open_face(
     __name__,
     {
+        "files": ("open_regular",),
         "home": ("home_of",),
-        "scratch": ("BESIDE", "scratch_folder"),
+        "oserrors": ("storage_errors",),
+        "processors": ("processors",),
+        "scratch": ("BESIDE", "ScratchFile", "large_folder", "scratch_folder"),
     },
 )

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from haulout.errors import InvalidDigest, InvalidReference
 from haulout.oci.digest import Digest
@@ -34,6 +34,8 @@ _TAG_REST = re.compile(r"[A-Za-z0-9_.-]*")
 @dataclass(frozen=True, slots=True)
 class RegistryReference:
     """``host/repository[:tag][@digest]``; at least one of tag and digest, ``latest`` where neither was given."""
+
+    json_members: ClassVar = str
 
     host: str
     """Host and optional port, as typed, lower-cased."""
@@ -61,6 +63,8 @@ class RegistryReference:
 @dataclass(frozen=True, slots=True)
 class LayoutReference:
     """``oci:DIR:TAG``: an OCI image layout on disk (image-spec, image-layout.md)."""
+
+    json_members: ClassVar = str
 
     directory: str
     tag: str | None
