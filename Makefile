@@ -28,6 +28,8 @@ fix: $(VENV)/ready
 
 docs: $(VENV)/ready
 	$(BIN)/python tools/generate_docs.py
+	$(BIN)/python tools/build_api.py build/api
+	@echo "the library: build/api/haulout.html"
 
 bench: $(VENV)/ready packages
 	$(BIN)/python benchmarks/transfer.py

@@ -243,8 +243,8 @@ def spoil_hints(reference, disk):
     ("damage", "note"),
     [
         (spoil_frames, "not what its table"),
-        (cut_blob, "nothing more is taken over"),
-        (remove_blob, "nothing more is taken over"),
+        (cut_blob, "no more frames are reused"),
+        (remove_blob, "no more frames are reused"),
         (remove_toc, "no table of contents"),
         (spoil_toc, "cannot be used as base"),
         (remove_hints, None),
@@ -446,7 +446,7 @@ def test_the_command_says_which_base_there_was(versions, tmp_path):
     assert json.loads(haulout(tmp_path, "oci:l:3", new, "--base", "none", "--json").stdout)["disks"][0]["base"] is None
     named = haulout(tmp_path, "oci:m:1", new, "--base", "oci:l:2")
     assert "took " in named.stdout
-    assert "over from oci:l@sha256:" in named.stdout
+    assert " of oci:l@sha256:" in named.stdout
     missing = haulout(tmp_path, "oci:m:2", old, "--base", "oci:l:9", "--json")
     assert "oci:l:9 cannot be used as base" in missing.stderr
     assert json.loads(missing.stdout)["disks"][0]["base"] is None

@@ -26,32 +26,32 @@ if TYPE_CHECKING:
     examples=(
         Example(
             "haulout delta registry.example.com/machines:5.0 registry.example.com/machines:5.1",
-            "let those who have 5.0 fetch only what changed in 5.1",
+            "let clients that have 5.0 fetch only what changed in 5.1",
         ),
         Example(
             "haulout delta oci:machines:5.0 oci:machines:5.1 --type raw --old-file disk.raw --new-file next.raw",
-            "the same without pulling the disks, which are here",
+            "the same with local disk files, without pulling them",
         ),
     ),
 )
 @click.argument("old", metavar="OLD", type=ReferenceParam())
 @click.argument("new", metavar="NEW", type=ReferenceParam())
-@click.option("--arch", type=ArchitectureParam(), metavar="ARCH", help="Processor of the disks.  [default: this one's]")
+@click.option("--arch", type=ArchitectureParam(), metavar="ARCH", help="Architecture of the disks.  [default: this machine's]")
 @click.option(
     "--type",
     "disk_type",
     type=DiskTypeParam(),
     metavar="TYPE",
-    help="Who boots the disks.  [default: qemu, else the only one there is]",
+    help="Disk type of the disks.  [default: qemu, else the only one there is]",
 )
 @click.option(
-    "--old-file", type=click.Path(readable=False), metavar="FILE", help="The disk of OLD, which is not pulled then."
+    "--old-file", type=click.Path(readable=False), metavar="FILE", help="Local file of the disk OLD, used instead of pulling it."
 )
 @click.option(
-    "--new-file", type=click.Path(readable=False), metavar="FILE", help="The disk of NEW, which is not pulled then."
+    "--new-file", type=click.Path(readable=False), metavar="FILE", help="Local file of the disk NEW, used instead of pulling it."
 )
 @click.option("--level", type=click.IntRange(1, 22), metavar="N", default=12, show_default=True, help="zstd level.")
-@click.option("--again", is_flag=True, help="Make the delta even where one from OLD is attached to NEW.")
+@click.option("--again", is_flag=True, help="Make the delta even if one from OLD is already attached to NEW.")
 @options.jobs
 @options.registry
 @options.common
@@ -70,9 +70,9 @@ def command(
 ) -> None:
     """Publish what changed from the disk OLD to the disk NEW.
 
-    The delta is attached to NEW. Whoever pulls NEW and has OLD, in whatever file, fetches it in place of the parts that
-    changed; the result is verified as ever. OLD and NEW may be in different places. A delta that is there already
-    stays.
+    The delta is attached to NEW. A client that pulls NEW and has OLD, in any file, fetches the delta instead of the parts
+    that changed; the result is verified as always. OLD and NEW may be in different repositories. An existing delta is
+    kept.
     """
     from haulout.usecases import delta  # noqa: PLC0415 - loads compression and the HTTP client
 
@@ -98,9 +98,9 @@ def lines(result: DeltaResult) -> Iterator[str]:
     """Write a delta for people: what it costs beside the whole disk; then its reference."""
     took = duration(result.seconds)
     if result.manifest is None:
-        yield f"no delta needed: {result.old} has all that is in {result.reference} ({took})"
+        yield f"no delta needed: {result.old} has all data of {result.reference} ({took})"
         return
-    what = "is there already" if result.status == "present" else "published"
+    what = "already attached" if result.status == "present" else "published"
     yield f"delta to {result.reference} {what} ({cost(result)}, {took})"
     yield f"from {result.old}"
     yield str(result.reference.at(result.manifest))

@@ -7,31 +7,116 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
-    from haulout.local.files import open_regular
+    from haulout.local.atomic import PRIVATE, mode_for, replace_file, replacing, sync_folder, umask
+    from haulout.local.files import open_regular, read_small, reopen
     from haulout.local.home import home_of
-    from haulout.local.oserrors import storage_errors
+    from haulout.local.locks import hold, hold_record, locked
+    from haulout.local.oserrors import is_full, reason_of, storage_error, storage_errors
+    from haulout.local.process import Finished, chunks, end, last_line, run, started, wait_until
     from haulout.local.processors import processors
-    from haulout.local.scratch import BESIDE, ScratchFile, large_folder, scratch_folder
+    from haulout.local.scratch import (
+        APART,
+        BESIDE,
+        ScratchFile,
+        large_folder,
+        nameless_file,
+        scratch_errors,
+        scratch_folder,
+        sweep,
+        temporary_place,
+    )
+    from haulout.local.tables import (
+        LARGEST,
+        LONGEST_LIST,
+        LONGEST_TEXT,
+        Table,
+        Wrong,
+        parse_json,
+        parse_toml,
+        wrong_file,
+    )
+    from haulout.local.text import LONGEST, printable, shorten
 
 __all__ = [
+    "APART",
     "BESIDE",
+    "LARGEST",
+    "LONGEST",
+    "LONGEST_LIST",
+    "LONGEST_TEXT",
+    "PRIVATE",
+    "Finished",
     "ScratchFile",
+    "Table",
+    "Wrong",
+    "chunks",
+    "end",
+    "hold",
+    "hold_record",
     "home_of",
+    "is_full",
     "large_folder",
+    "last_line",
+    "locked",
+    "mode_for",
+    "nameless_file",
     "open_regular",
+    "parse_json",
+    "parse_toml",
+    "printable",
     "processors",
+    "read_small",
+    "reason_of",
+    "reopen",
+    "replace_file",
+    "replacing",
+    "run",
     "scratch",
+    "scratch_errors",
     "scratch_folder",
+    "shorten",
+    "started",
+    "storage_error",
     "storage_errors",
+    "sweep",
+    "sync_folder",
+    "temporary_place",
+    "umask",
+    "wait_until",
+    "wrong_file",
 ]
 
 open_face(
     __name__,
     {
-        "files": ("open_regular",),
+        "atomic": ("PRIVATE", "mode_for", "replace_file", "replacing", "sync_folder", "umask"),
+        "files": ("open_regular", "read_small", "reopen"),
         "home": ("home_of",),
-        "oserrors": ("storage_errors",),
+        "locks": ("hold", "hold_record", "locked"),
+        "oserrors": ("is_full", "reason_of", "storage_error", "storage_errors"),
+        "process": ("Finished", "chunks", "end", "last_line", "run", "started", "wait_until"),
         "processors": ("processors",),
-        "scratch": ("BESIDE", "ScratchFile", "large_folder", "scratch_folder"),
+        "scratch": (
+            "APART",
+            "BESIDE",
+            "ScratchFile",
+            "large_folder",
+            "nameless_file",
+            "scratch_errors",
+            "scratch_folder",
+            "sweep",
+            "temporary_place",
+        ),
+        "tables": (
+            "LARGEST",
+            "LONGEST_LIST",
+            "LONGEST_TEXT",
+            "Table",
+            "Wrong",
+            "parse_json",
+            "parse_toml",
+            "wrong_file",
+        ),
+        "text": ("LONGEST", "printable", "shorten"),
     },
 )

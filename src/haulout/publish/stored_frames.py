@@ -58,7 +58,7 @@ class LocalFrames:
                 return stream.read(stop - start)
         except HauloutError as exc:
             if not self._failed:
-                self._note(f"nothing more is taken over from the base: {exc}")
+                self._note(f"no more frames are reused from the base: {exc}")
             self._failed = True
             return None
 
@@ -187,7 +187,7 @@ class RemoteFrames:
 
     def _end(self, reason: str | None) -> None:
         if reason is not None and not self._ended:
-            self._note(f"nothing more is taken over from the base: {reason}")
+            self._note(f"no more frames are reused from the base: {reason}")
         self._ended = True
         self._open = None
         self._waiting.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -31,7 +32,6 @@ from haulout.usecases.arguments import architecture_of, disk_type_of, path_of, r
 from haulout.usecases.delta import FetchedForDelta, finder
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterable
 
     from haulout.disk import DiskType
@@ -45,19 +45,21 @@ DEFAULT_LEVEL = 6
 
 @dataclass(frozen=True, slots=True)
 class DiskSource:
-    """One disk to push."""
+    """One disk to push, where a tag gets several."""
 
     path: str | os.PathLike[str]
     architecture: str | Architecture | None = None
-    """None: this machine's."""
+    """None: that of the push."""
     disk_type: str | DiskType | None = None
-    """None: what inspection of the file says."""
+    """None: that of the push."""
 
 
 def push(  # noqa: PLR0913 - each is one word of the request
     reference: str | Reference,
-    sources: Iterable[DiskSource | str | os.PathLike[str]],
+    sources: str | os.PathLike[str] | DiskSource | Iterable[str | os.PathLike[str] | DiskSource],
     *,
+    architecture: str | Architecture | None = None,
+    disk_type: str | DiskType | None = None,
     also: Iterable[str | DiskType] = (),
     level: int = DEFAULT_LEVEL,
     title: str | None = None,
@@ -75,7 +77,9 @@ def push(  # noqa: PLR0913 - each is one word of the request
 
     Args:
         reference: repository and tag.
-        sources: the disks, or the paths of disks for this machine's architecture; all are inspected first.
+        sources: a disk file, or several; all are inspected first.
+        architecture: of the disks that do not have their own; None: this machine's.
+        disk_type: of the disks that do not have their own; None: what inspection of the file says.
         also: further disk types to make from each source here, and publish.
         level: zstd level, 1 to 22.
         title: first part of the titles; None: the last part of the repository's name.
@@ -97,7 +101,9 @@ def push(  # noqa: PLR0913 - each is one word of the request
     if target.tag is None or target.digest is not None:
         raise UsageError(f"cannot push to {target}: a digest names what is there already", hint="name a tag")
     earlier, named = [reference_of(old) for old in delta_from], None if base is None else reference_of(base)
-    planned = plan_disks([_inspected(source) for source in sources], [disk_type_of(each) for each in also])
+    several = [sources] if isinstance(sources, str | os.PathLike | DiskSource) else sources
+    inspected = [_inspected(source, architecture, disk_type) for source in several]
+    planned = plan_disks(inspected, [disk_type_of(each) for each in also])
     with Places(connections, progress) as places, ExitStack() as stack:
         find = finder(places)
         # All that may be missing is looked for before hours of work, not after.
@@ -112,11 +118,18 @@ def push(  # noqa: PLR0913 - each is one word of the request
         return PushResult(target, done.index, done.disks, done.deltas, places.traffic, time.monotonic() - begun)
 
 
-def _inspected(source: DiskSource | str | os.PathLike[str]) -> InspectedDisk:
-    source = source if isinstance(source, DiskSource) else DiskSource(source)
-    architecture = Architecture.here() if source.architecture is None else architecture_of(source.architecture)
-    disk_type = None if source.disk_type is None else disk_type_of(source.disk_type)
-    return inspect_disk(path_of(source.path), architecture, disk_type)
+def _inspected(
+    source: str | os.PathLike[str] | DiskSource,
+    architecture: str | Architecture | None,
+    disk_type: str | DiskType | None,
+) -> InspectedDisk:
+    if isinstance(source, DiskSource):
+        architecture, disk_type = source.architecture or architecture, source.disk_type or disk_type
+    return inspect_disk(
+        path_of(source.path if isinstance(source, DiskSource) else source),
+        Architecture.here() if architecture is None else architecture_of(architecture),
+        None if disk_type is None else disk_type_of(disk_type),
+    )
 
 
 def _earlier(
