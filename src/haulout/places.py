@@ -70,19 +70,27 @@ class Places:
         if known is None:
             known = self._known[reference.name] = Remembered()
             self._stack.callback(known.close)
-        return RememberingStore(self._registries.repository(reference, push=push), known)
+        return RememberingStore(self._registries.repository(reference, push=push), known, mirrored=not push)
 
     def resolve(self, reference: Reference, query: DiskQuery) -> ResolvedDisk:
-        """Find the disk that is meant; what ``reference`` names is read once, however many disks of it are asked for.
+        """Find the disk that is meant.
 
         Raises:
             HauloutError: as :func:`haulout.resolve.resolve`.
         """
-        store = self.open(reference)
+        return resolve(self.open(reference), reference, query, root=self.root(reference))
+
+    def root(self, reference: Reference) -> StoredManifest:
+        """Read what ``reference`` names, once.
+
+        Raises:
+            NotFoundError: there is nothing.
+        """
         root = self._roots.get(reference)
         if root is None:
-            root = self._roots[reference] = store.manifest(reference.digest or reference.tag or "latest")
-        return resolve(store, reference, query, root=root)
+            selector = reference.digest or reference.tag or "latest"
+            root = self._roots[reference] = self.open(reference).manifest(selector)
+        return root
 
     def __enter__(self) -> Self:
         return self

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 )
 @click.argument("old", metavar="OLD", type=ReferenceParam())
 @click.argument("new", metavar="NEW", type=ReferenceParam())
-@click.option("--arch", type=ArchitectureParam(), metavar="ARCH", help="Architecture of the disks.  [default: this machine's]")
+@click.option(
+    "--arch", type=ArchitectureParam(), metavar="ARCH", help="Architecture of the disks.  [default: this machine's]"
+)
 @click.option(
     "--type",
     "disk_type",
@@ -45,10 +47,16 @@ if TYPE_CHECKING:
     help="Disk type of the disks.  [default: qemu, else the only one there is]",
 )
 @click.option(
-    "--old-file", type=click.Path(readable=False), metavar="FILE", help="Local file of the disk OLD, used instead of pulling it."
+    "--old-file",
+    type=click.Path(readable=False),
+    metavar="FILE",
+    help="Local file of OLD, used instead of pulling it.",
 )
 @click.option(
-    "--new-file", type=click.Path(readable=False), metavar="FILE", help="Local file of the disk NEW, used instead of pulling it."
+    "--new-file",
+    type=click.Path(readable=False),
+    metavar="FILE",
+    help="Local file of NEW, used instead of pulling it.",
 )
 @click.option("--level", type=click.IntRange(1, 22), metavar="N", default=12, show_default=True, help="zstd level.")
 @click.option("--again", is_flag=True, help="Make the delta even if one from OLD is already attached to NEW.")
@@ -70,9 +78,9 @@ def command(
 ) -> None:
     """Publish what changed from the disk OLD to the disk NEW.
 
-    The delta is attached to NEW. A client that pulls NEW and has OLD, in any file, fetches the delta instead of the parts
-    that changed; the result is verified as always. OLD and NEW may be in different repositories. An existing delta is
-    kept.
+    The delta is attached to NEW. A client that pulls NEW and has OLD, in any file, fetches the delta instead of the
+    parts that changed; the result is verified as always. OLD and NEW may be in different repositories. An existing
+    delta is kept.
     """
     from haulout.usecases import delta  # noqa: PLC0415 - loads compression and the HTTP client
 

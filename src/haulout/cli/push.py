@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     "push",
     cls=Verb,
     examples=(
-        Example("haulout push registry.example.com/machines:5.0 disk.qcow2", "publish a disk for this machine's architecture"),
+        Example(
+            "haulout push registry.example.com/machines:5.0 disk.qcow2",
+            "publish a disk of this architecture",
+        ),
         Example(
             "haulout push registry.example.com/machines:5.0 "
             "--disk x86_64/qemu=disk.qcow2 --disk aarch64/qemu=arm.qcow2",
@@ -55,7 +58,9 @@ if TYPE_CHECKING:
 )
 @click.argument("reference", metavar="REF", type=ReferenceParam())
 @click.argument("disks", metavar="[DISK]...", nargs=-1, type=click.Path(readable=False))
-@click.option("--arch", type=ArchitectureParam(), metavar="ARCH", help="Architecture of the DISKs.  [default: this machine's]")
+@click.option(
+    "--arch", type=ArchitectureParam(), metavar="ARCH", help="Architecture of the DISKs.  [default: this machine's]"
+)
 @click.option(
     "--type",
     "disk_type",

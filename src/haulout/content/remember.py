@@ -58,11 +58,13 @@ class RememberingStore:
     Args:
         store: what is asked for all that is not known.
         known: what is known of its place.
+        mirrored: whether what is read may come from another place, so that it need not be in this one.
     """
 
-    def __init__(self, store: Store, known: Remembered) -> None:
+    def __init__(self, store: Store, known: Remembered, *, mirrored: bool = False) -> None:
         self._store = store
         self._known = known
+        self._mirrored = mirrored
         self.ingest = store.ingest
         self.tags = store.tags
         self.exclusive = store.exclusive
@@ -87,7 +89,12 @@ class RememberingStore:
         stream = self._store.open_blob(blob, start, stop)
         if blob.media_type not in _TABLES or blob.data is not None or (stream.start, stream.stop) != (0, blob.size):
             return stream
-        return _RecordingStream(stream, blob, self._known)
+        return _RecordingStream(stream, blob, self._keep)
+
+    def _keep(self, blob: Descriptor, file: ScratchFile) -> bool:
+        if not self._mirrored:
+            self._known.blobs.add(blob.digest)
+        return self._known.tables.setdefault(blob.digest, file) is file
 
     def has_blob(self, blob: Descriptor) -> bool:
         """Whether the place has a blob; asked until it has it."""
@@ -155,15 +162,15 @@ class _KeptStream:
 class _RecordingStream:
     """Passes a whole blob on, and keeps it if it turns out to be what its digest says."""
 
-    def __init__(self, stream: BlobStream, blob: Descriptor, known: Remembered) -> None:
+    def __init__(self, stream: BlobStream, blob: Descriptor, keep: Callable[[Descriptor, ScratchFile], bool]) -> None:
         self.start = stream.start
         self.stop = stream.stop
         self._stream = stream
         self._blob = blob
-        self._known = known
+        self._keep = keep
         self._hash = hashlib.sha256()
         self._file: ScratchFile | None = None
-        self._recorded(b"")
+        self._kept = False
 
     def read(self, amount: int) -> bytes:
         data = self._stream.read(amount)
@@ -178,13 +185,14 @@ class _RecordingStream:
         except StorageError:
             # Keeping it only saves.
             return
-        if self._file.size == self._blob.size and self._hash.hexdigest() == self._blob.digest.hex:
-            self._known.tables.setdefault(self._blob.digest, self._file)
+        complete = data and self._file.size == self._blob.size
+        if complete and self._hash.hexdigest() == self._blob.digest.hex and self._keep(self._blob, self._file):
+            self._kept = True
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._stream.__exit__(*exc)
-        if self._file is not None and self._known.tables.get(self._blob.digest) is not self._file:
+        if self._file is not None and not self._kept:
             self._file.close()

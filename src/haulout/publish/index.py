@@ -2,8 +2,9 @@
 
 A layout has a lock. A registry has neither locks nor conditional writes, so publishers help one another: each first
 writes its entry as an *intent* under a tag of its own, then reads, merges and writes the index, and then looks at the
-intents again. It is done only when the index holds every recent intent. Whoever writes the index last has looked at the
-intents afterwards, and every intent that was there by then is in it; every later one has an owner who will write again.
+intents again. It is done only when the index holds every recent intent. The last writer of the index has looked at
+the intents afterwards, and every intent that was there by then is in it; every later one has an owner that will write
+again.
 docs/formats/registry.md gives the tags; docs/adr/0004 the options rejected.
 """
 
@@ -24,7 +25,7 @@ from haulout.resolve import canonical_type, classify, look_inside
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from haulout.content import Store
+    from haulout.content import Store, StoredManifest
     from haulout.oci import Architecture
     from haulout.progress import Progress
 
@@ -95,9 +96,13 @@ def read_index(store: Store, tag: str) -> TaggedIndex | None:
         UsageError: the tag holds something that is not an index.
     """
     try:
-        stored = store.manifest(tag)
+        return tagged_index(store.manifest(tag), tag)
     except NotFoundError:
         return None
+
+
+def tagged_index(stored: StoredManifest, tag: str) -> TaggedIndex:
+    """Parse what was read of ``tag``; raises as :func:`read_index`."""
     parsed = stored.parse(f"tag {tag}")
     if isinstance(parsed, Manifest):
         what = "container image" if parsed.is_container else "artifact"
@@ -144,7 +149,7 @@ class _Labels:
     """Tells the keys of entries, also of those that lost their ``disktype``.
 
     Podman 4 and its buildah drop the annotations of entries they take over into a list of their own. Such an entry is
-    still a disk to whoever looks into its manifest, and it comes first: a new disk beside it would never be found.
+    still a disk to a client that looks into its manifest, and comes first: a new disk beside it would never be found.
     """
 
     def __init__(self, store: Store) -> None:

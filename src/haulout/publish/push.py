@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from haulout.publish.base import Bases, StoredDisk
 from haulout.publish.delta import DeltaEnd
-from haulout.publish.index import publish, read_index
+from haulout.publish.index import publish, tagged_index
 from haulout.publish.upload import DiskUploader
 from haulout.resolve import DiskQuery, resolve
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from haulout.content import Store
+    from haulout.content import Store, StoredManifest
     from haulout.disk import DiskType
     from haulout.oci import Architecture, Digest, Reference
     from haulout.progress import Progress
@@ -60,8 +60,10 @@ class Pushed:
 def push(
     store: Store,
     reference: Reference,
+    root: StoredManifest | None,
     disks: Sequence[PreparedDisk],
     options: PushOptions,
+    *,
     find: Callable[[Reference, DiskQuery], StoredDisk],
     maker: DeltaMaker,
     progress: Progress,
@@ -71,6 +73,7 @@ def push(
     Args:
         store: open for writing.
         reference: what it is open for, with the tag.
+        root: what the tag holds; None: there is no such tag.
         disks: each of its own architecture and type.
         options: how.
         find: finds a disk in the base that was asked for.
@@ -81,7 +84,7 @@ def push(
         HauloutError: see the tree in :mod:`haulout.errors`; until the last step the tag is as it was.
     """
     assert reference.tag is not None
-    tagged = read_index(store, reference.tag)
+    tagged = None if root is None else tagged_index(root, reference.tag)
     index = None if tagged is None else tagged.index
     bases = Bases(reference, store, index, options.base, find, progress) if options.use_base else None
     uploader = DiskUploader(

@@ -1,6 +1,6 @@
 """Where the frames of a base come from: a layout at once, a registry only where that is quicker than compressing.
 
-Frames of a registry are fetched ahead, neighbours together, in parallel single ranges. Nobody waits longer than
+Frames of a registry are fetched ahead, neighbours together, in parallel single ranges. Compression waits no longer than
 compressing would take, and no more are asked for once compressing turns out to be quicker.
 """
 
@@ -87,7 +87,7 @@ class RemoteFrames:
         blob: the base's blob.
         base: where its frames are.
         jobs: threads that compress.
-        note: told when it gives up.
+        note: receives the reason when it gives up.
     """
 
     def __init__(self, blobs: BlobReader, blob: Descriptor, base: Base, jobs: int, note: Callable[[str], None]) -> None:

@@ -47,7 +47,7 @@ def delta(  # noqa: PLR0913 - each is one word of the request
 ) -> DeltaResult:
     """Publish what changed from one disk to another, as a referrer of the newer one.
 
-    A client that has the old disk, in whatever file, fetches little more than that. Where a delta between these two
+    A client that has the old disk, in any file, fetches little more than that. Where a delta between these two
     disks is attached already, nothing is done.
 
     Args:
@@ -82,8 +82,8 @@ def delta(  # noqa: PLR0913 - each is one word of the request
         )
         maker = DeltaMaker(FetchedForDelta(progress), level=level, jobs=jobs or processors(), progress=progress)
         made = maker.make(older, newer, lambda: places.open(target, push=True), again=again)
-        told = {field.name: getattr(made, field.name) for field in fields(PublishedDelta)}
-        return DeltaResult(**told, traffic=places.traffic, seconds=time.monotonic() - begun)
+        published = {field.name: getattr(made, field.name) for field in fields(PublishedDelta)}
+        return DeltaResult(**published, traffic=places.traffic, seconds=time.monotonic() - begun)
 
 
 def finder(places: Places) -> Callable[[Reference, DiskQuery], StoredDisk]:

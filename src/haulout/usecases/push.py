@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from haulout.errors import NoMatchingDisk, UsageError
+from haulout.errors import NoMatchingDisk, NotFoundError, UsageError
 from haulout.frames import DEFAULT_LEVEL as DELTA_LEVEL
 from haulout.local import processors
 from haulout.oci import Architecture
@@ -114,7 +114,12 @@ def push(  # noqa: PLR0913 - each is one word of the request
         ]
         options = PushOptions(title or base_name(target), level, jobs, use_base, named)
         maker = DeltaMaker(FetchedForDelta(progress), level=DELTA_LEVEL, jobs=jobs, progress=progress)
-        done = publish(places.open(target, push=True), target, prepared, options, find, maker, progress)
+        store = places.open(target, push=True)
+        try:
+            root = places.root(target)
+        except NotFoundError:
+            root = None
+        done = publish(store, target, root, prepared, options, find=find, maker=maker, progress=progress)
         return PushResult(target, done.index, done.disks, done.deltas, places.traffic, time.monotonic() - begun)
 
 
