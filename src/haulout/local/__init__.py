@@ -8,19 +8,26 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.local.home import home_of
-    from haulout.local.scratch import BESIDE, scratch_folder
+    from haulout.local.oserrors import storage_error
+    from haulout.local.processors import processors
+    from haulout.local.scratch import BESIDE, ScratchFile, scratch_folder
 
 __all__ = [
     "BESIDE",
+    "ScratchFile",
     "home_of",
+    "processors",
     "scratch",
     "scratch_folder",
+    "storage_error",
 ]
 
 open_face(
     __name__,
     {
         "home": ("home_of",),
-        "scratch": ("BESIDE", "scratch_folder"),
+        "oserrors": ("storage_error",),
+        "processors": ("processors",),
+        "scratch": ("BESIDE", "ScratchFile", "scratch_folder"),
     },
 )

@@ -11,8 +11,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, Self
 
 from haulout.content import read_blob
-from haulout.errors import ContentError, HauloutError, NotFoundError
-from haulout.frames import MAX_CRUMBS_BYTES, Base, block_count, crumb_frames
+from haulout.errors import ContentError, HauloutError, NotFoundError, ToolError
+from haulout.extras import require
+from haulout.frames import MAX_BUNDLE_BYTES, Base, block_count, bundled_frames
 from haulout.oci import Descriptor, Index, LayoutReference, RegistryReference, mediatype
 from haulout.oci import annotations as keys
 from haulout.places import open_store
@@ -114,6 +115,7 @@ class Bases:
         self._stack = ExitStack()
         self._other: Store | None = None
         self._earlier: list[str] | None = None
+        self._noted: set[str] = set()
 
     @property
     def traffic(self) -> Traffic:
@@ -136,9 +138,13 @@ class Bases:
                     return self._load(self._store, resolve(self._store, pinned, query), limit)
             except NotFoundError:
                 continue
+            except ToolError as exc:
+                refused = f"not using {self._reference.with_tag(candidate)} as a base, which needs numpy ({exc.hint})"
+                break
             except HauloutError as exc:
                 refused = refused or f"{self._reference.with_tag(candidate)} is no base: {exc}"
-        if refused is not None:
+        if refused is not None and refused not in self._noted:
+            self._noted.add(refused)
             self._progress.note(refused)
         return None
 
@@ -179,12 +185,13 @@ class Bases:
             return []
 
     def _load(self, store: Store, found: ResolvedDisk, limit: int) -> FoundBase:
+        require("numpy", extra="deltas")
         toc = load_toc(store, found, NullProgress())
         if toc is None:
             raise ContentError("it has no table of contents")
         hints = Descriptor(mediatype.HINTS, toc.hints.digest, toc.hints.size)
         data = read_blob(store, hints, limit, "the list of its blocks")
-        return FoundBase(found, Base(toc, data, _crumbs(store, found, toc)), store)
+        return FoundBase(found, Base(toc, data, _small_frames(store, found, toc)), store)
 
     def __enter__(self) -> Self:
         return self
@@ -193,12 +200,12 @@ class Bases:
         self._stack.close()
 
 
-def _crumbs(store: Store, found: ResolvedDisk, toc: Toc) -> list[int]:
-    """Return which frames are crumbs of a base; without its list, they only are none any more."""
+def _small_frames(store: Store, found: ResolvedDisk, toc: Toc) -> list[int]:
+    """Return which frames are in the small-frame bundle of a base; none where it cannot be read."""
     try:
         if found.crumbs is None:
             return []
         crumbs = Descriptor(mediatype.CRUMBS, found.crumbs.digest, found.crumbs.size)
-        return crumb_frames(read_blob(store, crumbs, MAX_CRUMBS_BYTES, "the crumbs of the base"), toc)
+        return bundled_frames(read_blob(store, crumbs, MAX_BUNDLE_BYTES, "the small-frame bundle of the base"), toc)
     except (ContentError, NotFoundError):
         return []

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from haulout.errors import ContentError, NotFoundError, StorageError
+from haulout.extras import require
 from haulout.fetch import OfferedDelta, load_index, offered, storage_errors, workplace
 from haulout.frames import BLOCK, DEFAULT_LEVEL, hash_file, holds, make_delta, require_disk
 from haulout.http import ConnectionOptions
@@ -68,8 +69,10 @@ def delta(  # noqa: PLR0913 - each is one word of the request
 
     Raises:
         HauloutError: see the tree in :mod:`haulout.errors`; nothing is attached then.
+        ToolError: numpy is not installed.
     """
     begun = time.monotonic()
+    require("numpy", extra="deltas")
     work = _Delta(
         DiskQuery(architecture or Architecture.here(), disk_type),
         level,

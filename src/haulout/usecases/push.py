@@ -13,8 +13,9 @@ from haulout import disk as disks
 from haulout.content import read_blob
 from haulout.disk import convert, uncompress_qcow2
 from haulout.errors import ContentError, NoMatchingDisk, NotFoundError, UsageError
+from haulout.extras import require
 from haulout.fetch import storage_errors, workplace
-from haulout.frames import MAX_TOC_BYTES, Guide, Packed, Takeover, Toc, has_frames, hash_file, pack, toc_frames
+from haulout.frames import MAX_TOC_BYTES, FrameReuse, Guide, Packed, Toc, has_frames, hash_file, pack, toc_frames
 from haulout.http import ConnectionOptions
 from haulout.oci import (
     EMPTY,
@@ -108,6 +109,8 @@ def push(  # noqa: PLR0913 - each is one word of the request
     progress = progress or NullProgress()
     if reference.tag is None or reference.digest is not None:
         raise UsageError(f"cannot push to {reference}: a digest names what is there already", hint="name a tag")
+    if base is not None or delta_from:
+        require("numpy", extra="deltas")
     with ExitStack() as stack:
         connections = connections or ConnectionOptions()
         for old in delta_from:
@@ -298,11 +301,11 @@ class _Push:
             # Whoever asks for a higher level wants smaller frames, not those of the base.
             return Guide(found.base)
         frames = stack.enter_context(found.frames(self._jobs, self._progress))
-        return Guide(found.base, Takeover(frames, self._progress.note))
+        return Guide(found.base, FrameReuse(frames, self._progress.note))
 
     def _store_tables(self, packed: Packed, near: str | None) -> _Tables:
         """Store what goes with the blob."""
-        toc, crumbs, hints = packed.toc.encode(), packed.crumbs, packed.toc.hints
+        toc, crumbs, hints = packed.toc.encode(), packed.small_frames, packed.toc.hints
         tables = _Tables(
             Descriptor.of(mediatype.TOC, toc, annotations={keys.TITLE: "disk.toc"}),
             Descriptor(mediatype.HINTS, hints.digest, hints.size, annotations={keys.TITLE: "disk.hints"}),
@@ -346,8 +349,8 @@ class _Push:
 def _used(found: FoundBase | None, guide: Guide | None) -> PushedBase | None:
     if found is None or guide is None:
         return None
-    taken = guide.takeover
-    return PushedBase(found.pinned, taken.frames if taken else 0, taken.bytes if taken else 0)
+    reuse = guide.reuse
+    return PushedBase(found.pinned, reuse.frames if reuse else 0, reuse.bytes if reuse else 0)
 
 
 def _report(
