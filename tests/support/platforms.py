@@ -53,7 +53,7 @@ def become_macos() -> None:
             raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
         return real_ioctl(fd, request, *rest)
 
-    fcntl.ioctl = ioctl  # type: ignore[assignment]
+    fcntl.ioctl = ioctl
 
     class Library(ctypes.CDLL):
         def __getattr__(self, name: str) -> Any:
