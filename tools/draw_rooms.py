@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import tomllib
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from check_rooms import SOURCE, imports, modules, room_of
+from tools.check_rooms import SOURCE, imports, modules, room_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 PROJECT = SOURCE.parent / "pyproject.toml"
 WIDTH, ROW, BOX, HEIGHT, MARGIN = 880, 82, 112, 42, 24
+COLUMN = {
+    "cli": 3, "emulator": 0, "usecases": 3, "publish": 1.6, "fetch": 3, "workload": 4.5, "backports": 5.9,
+    "places": 1.2, "resolve": 3, "registry": 1.2, "frames": 3, "content": 2, "disk": 4, "tee": 0, "http": 1.2,
+    "oci": 2.4, "local": 3.4,
+}  # fmt: skip
+"""Where in its row a room stands, so that no arrow crosses a box; another is placed by its number in the row."""
 HIDDEN = {"__main__", "_face"}
 """No rooms: the entry of ``python -m``, and how faces are made."""
 BASEMENT = {"errors", "progress", "documents", "extras"}
@@ -30,15 +35,16 @@ class Room(NamedTuple):
     name: str
     x: float
     y: float
-    lines: int
 
 
 def layers() -> list[list[str]]:
     """Return the rooms of each layer, from the top."""
     contracts = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
-    rows = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
-    named = [[name.strip() for name in row.replace(":", "|").split("|")] for row in rows]
-    return [row for row in ([name for name in row if name not in HIDDEN] for row in named) if row]
+    written = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    named = [[name.strip() for name in row.replace(":", "|").split("|")] for row in written]
+    kept = [[name for name in row if name not in HIDDEN] for row in named]
+    rows = [row for row in kept if not set(row) <= BASEMENT]
+    return [*(row for row in rows if row), [name for row in kept for name in row if name in BASEMENT]]
 
 
 def arrows() -> dict[str, set[str]]:
@@ -68,15 +74,11 @@ def reduced(graph: Mapping[str, set[str]]) -> dict[str, set[str]]:
 
 def placed() -> dict[str, Room]:
     """Place the rooms, row by row."""
-    sizes: dict[str, int] = {}
-    for module, path in modules(SOURCE).items():
-        name = room_of(module).removeprefix("haulout.")
-        sizes[name] = sizes.get(name, 0) + len(path.read_text(encoding="utf-8").splitlines())
     found = {}
     for number, row in enumerate(layers()):
-        step = WIDTH / (len(row) + 1)
-        for place, name in enumerate(row, 1):
-            found[name] = Room(name, step * place - BOX / 2, MARGIN + number * ROW, sizes.get(name, 0))
+        for place, name in enumerate(row):
+            x = MARGIN + (WIDTH - 2 * MARGIN - BOX) * COLUMN.get(name, 2 * place) / 6
+            found[name] = Room(name, x, MARGIN + number * ROW)
     return found
 
 
@@ -85,10 +87,9 @@ def svg() -> str:
     rooms = placed()
     height = max(room.y for room in rooms.values()) + HEIGHT + MARGIN
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" font-family="sans-serif" '
-        'role="img" aria-label="The rooms of Haulout; arrows point to what a room imports">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" font-family="sans-serif">',
         "<title>The rooms of Haulout; arrows point to what a room imports</title>",
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">',
         '<path d="M0 0L8 4L0 8z" fill="#5b6b7a"/></marker></defs>',
         f'<rect width="{WIDTH}" height="{height:.0f}" fill="#ffffff"/>',
         *_lines(rooms),
@@ -125,7 +126,3 @@ def _boxes(rooms: Mapping[str, Room]) -> Iterator[str]:
             f'<text x="{middle:.0f}" y="{room.y + 26:.0f}" text-anchor="middle" font-size="14" fill="#16232d">'
             f"{escape(room.name)}</text>"
         )
-
-
-if __name__ == "__main__":
-    Path(PROJECT.parent / "docs/architecture.svg").write_text(svg(), encoding="utf-8")

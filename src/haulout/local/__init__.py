@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
-    from haulout.local.atomic import PRIVATE, mode_for, replace_file, replacing, sync_folder, umask
-    from haulout.local.files import descriptor_name, open_regular, read_small, reopen
+    from haulout.local.atomic import PRIVATE, appearing, mode_for, replace_file, replacing, sync_folder, umask
+    from haulout.local.files import descriptor_name, open_regular, read_head, read_small, reopen
     from haulout.local.home import home_of
     from haulout.local.locks import hold, hold_record, locked
     from haulout.local.oserrors import is_full, reason_of, storage_error, storage_errors
@@ -52,6 +52,7 @@ __all__ = [
     "ScratchFile",
     "Table",
     "Wrong",
+    "appearing",
     "chunks",
     "clone_range",
     "descriptor_name",
@@ -70,6 +71,7 @@ __all__ = [
     "parse_toml",
     "printable",
     "processors",
+    "read_head",
     "read_small",
     "reason_of",
     "reopen",
@@ -96,12 +98,23 @@ __all__ = [
 open_face(
     __name__,
     {
-        "atomic": ("PRIVATE", "mode_for", "replace_file", "replacing", "sync_folder", "umask"),
-        "files": ("descriptor_name", "open_regular", "read_small", "reopen"),
+        "atomic": ("PRIVATE", "appearing", "mode_for", "replace_file", "replacing", "sync_folder", "umask"),
+        "files": ("descriptor_name", "open_regular", "read_head", "read_small", "reopen"),
         "home": ("home_of",),
         "locks": ("hold", "hold_record", "locked"),
         "oserrors": ("is_full", "reason_of", "storage_error", "storage_errors"),
-        "process": ("PIPE", "STDOUT", "Finished", "chunks", "end", "last_line", "run", "started", "wait", "wait_until"),
+        "process": (
+            "Finished",
+            "PIPE",
+            "STDOUT",
+            "chunks",
+            "end",
+            "last_line",
+            "run",
+            "started",
+            "wait",
+            "wait_until",
+        ),
         "processors": ("processors",),
         "scratch": (
             "APART",

@@ -14,17 +14,20 @@ from haulout.errors import NotFoundError, StorageError
 from haulout.local.oserrors import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @contextmanager
-def open_regular(path: Path, what: str = "a regular file", *, follow: bool = True) -> Iterator[int]:
+def open_regular(
+    path: Path, what: str = "a regular file", *, follow: bool = True, must_exist: bool = False
+) -> Iterator[int]:
     """Open a file for reading, for as long as the block lasts.
 
     Args:
         path: what to open.
         what: what it has to be, for errors: ``a disk image``.
         follow: whether a symbolic link is followed.
+        must_exist: whether a missing file is a StorageError, too.
 
     Raises:
         NotFoundError: there is no such file.
@@ -36,6 +39,8 @@ def open_regular(path: Path, what: str = "a regular file", *, follow: bool = Tru
             # Not blocking: a pipe of that name must not hold everything up.
             fd = os.open(path, flags)
         except FileNotFoundError:
+            if must_exist:
+                raise
             raise NotFoundError(f"no such file: {path}") from None
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -45,17 +50,38 @@ def open_regular(path: Path, what: str = "a regular file", *, follow: bool = Tru
         os.close(fd)
 
 
-def read_small(path: Path, most: int, what: str = "a regular file") -> bytes:
+def read_small(
+    path: Path, most: int, what: str = "a regular file", *, too_large: Callable[[str], Exception] | None = None
+) -> bytes:
     """Return the content of a file of at most ``most`` bytes; as :func:`open_regular`.
 
-    Raises:
-        StorageError: it is larger, too.
+    Args:
+        path: what to read.
+        most: bytes.
+        what: what it has to be, for errors.
+        too_large: makes the error about a larger file from a reason; None: a StorageError.
     """
     with open_regular(path, what) as fd, storage_errors(path), open(fd, "rb", closefd=False) as file:
         data = file.read(most + 1)
     if len(data) > most:
-        raise StorageError(os.fspath(path), f"it is larger than {most} bytes, the most that is read")
+        reason = f"it is larger than {most} bytes, the most that is read"
+        raise StorageError(os.fspath(path), reason) if too_large is None else too_large(reason)
     return data
+
+
+def read_head(path: Path, most: int) -> bytes:
+    """Return the first ``most`` bytes of a file of any kind, a pipe included; fewer where it ends before.
+
+    Raises:
+        NotFoundError: there is no such file.
+        StorageError: it is a directory, or cannot be read.
+    """
+    with storage_errors(path):
+        try:
+            with path.open("rb") as file:
+                return file.read(most)
+        except FileNotFoundError:
+            raise NotFoundError(f"no such file: {path}") from None
 
 
 class _Positioned(io.RawIOBase):
