@@ -15,7 +15,7 @@ import pytest
 from tests.unit.disk.test_corpus import GOOD, HOSTILE, iso, qcow2
 
 from haulout.disk import DiskFormat, _confine, inspect, qemu_img
-from haulout.disk.convert import convert, to_raw, uncompress
+from haulout.disk.convert import convert, uncompress
 from haulout.errors import NotFoundError, StorageError, ToolError, UnsafeDiskError, UsageError
 from haulout.oci import Architecture, LayoutReference
 from haulout.usecases import DiskSource, pull, push
@@ -31,6 +31,10 @@ pytestmark = pytest.mark.tools
 def real_tool():
     if shutil.which("qemu-img") is None:
         pytest.skip("qemu-img is not installed")
+
+
+def to_raw(source, target):
+    return convert(source, None, target, DiskFormat.RAW)
 
 
 def names(directory):
@@ -340,7 +344,7 @@ def test_an_interrupt_ends_the_tool_and_leaves_nothing(tmp_path, sources, slow):
 
 
 def test_a_killed_parent_takes_the_tool_with_it(tmp_path, sources, slow):
-    code = "import sys; from haulout.disk.convert import to_raw; to_raw(sys.argv[1], sys.argv[2])"
+    code = "import sys; from haulout.disk import *; convert(sys.argv[1], None, sys.argv[2], DiskFormat.RAW)"
     environment = {**os.environ, "PYTHONPATH": str(Path(qemu_img.__file__).parents[2])}
     with subprocess.Popen(
         [sys.executable, "-c", code, str(sources / "disk.qcow2"), str(tmp_path / "out")], env=environment
