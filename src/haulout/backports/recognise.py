@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from haulout.backports.names import is_code
+from haulout.backports.naming import is_code
 from haulout.backports.trailers import reverted, reverted_subject, same_commit, sources, subject_key
 
 if TYPE_CHECKING:

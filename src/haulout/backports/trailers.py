@@ -1,4 +1,4 @@
-"""What commit messages say about where a commit comes from, and what it undoes. Pure.
+"""What commit messages state about where a commit comes from, and what it reverts. Pure.
 
 Trailers of ``git cherry-pick -x``, the notes of Linux stable ("commit SHA upstream.", "[ Upstream commit SHA ]"), the
 ``Origin:`` of DEP-3, and reverts. Messages are evidence, never truth: see verdict.

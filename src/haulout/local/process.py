@@ -82,6 +82,25 @@ def run(
         return Finished(tuple(argv), process.returncode, out, err)
 
 
+def run_into(
+    argv: Sequence[str],
+    output: IO[bytes],
+    *,
+    seconds: float,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    hint: str | None = None,
+) -> int:
+    """Run a program to its end with all it prints in one file, in order; return its exit code. As :func:`run`."""
+    with started(
+        argv, environment=environment, folder=folder, hint=hint, stdout=output, stderr=subprocess.STDOUT
+    ) as process:
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise ToolError(os.path.basename(argv[0]), f"did not end within {seconds:.0f} seconds") from None  # noqa: PTH119
+
+
 @contextmanager
 def started(  # noqa: PLR0913 - each is one word of the request
     argv: Sequence[str],
