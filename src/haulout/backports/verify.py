@@ -17,7 +17,7 @@ from haulout.backports.pin import Pin, Vendored, compare_vendored, find_pin, gom
 from haulout.backports.repository import Branch, Repository, open_repository
 from haulout.documents import Document
 from haulout.errors import NotFoundError, UsageError
-from haulout.local import nameless_file, private_folder, run_into
+from haulout.local import STDOUT, nameless_file, private_folder, started, wait
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -264,13 +264,11 @@ def _run_make(consumer: Repository, commit: str, target: str) -> tuple[int, str]
         git = Git(made, environment(os.environ) | {"GIT_ALLOW_PROTOCOL": "file"})
         git.run("clone", "--quiet", "--shared", "--no-checkout", "--", str(consumer.common), str(place))
         Git(place, git.variables).run("checkout", "--quiet", "--detach", commit)
-        code = run_into(
-            ["make", target],
-            output,
-            seconds=_SECONDS,
-            folder=place,
-            environment={name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
-            hint="install it: the package is called make",
-        )
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        hint = "install it: the package is called make"
+        with started(
+            ["make", target], folder=place, environment=variables, stdout=output, stderr=STDOUT, hint=hint
+        ) as process:
+            code = wait(process, seconds=_SECONDS)
         output.seek(max(0, output.seek(0, os.SEEK_END) - _LONGEST))
         return code, decode(output.read())

@@ -60,8 +60,7 @@ if TYPE_CHECKING:
     "--type",
     "disk_type",
     type=DiskTypeParam(),
-    metavar="TYPE",
-    help="Who boots the DISKs: qemu, applehv, hyperv, wsl, vmdk, iso, or a format's name.  [default: by inspection]",
+    help="Disk type (target hypervisor) of the DISKs, or the name of its format.  [default: by inspection]",
 )
 @click.option(
     "--disk",

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, Final, Protocol, Self
 
 import numpy as np
 
-from haulout.disk import data_extents, descriptor_name
+from haulout.disk import data_extents
 from haulout.errors import ContentError, StorageError
 from haulout.frames.blocks import BLOCK, Hashes, block_count, hash_blocks, zero_blocks
 from haulout.frames.codec import FrameCompressor, zero_frame
@@ -26,6 +26,7 @@ from haulout.frames.guided import GuidedFramer
 from haulout.frames.seektable import encode_seek_table, seek_table_size
 from haulout.frames.small_frames import CrumbGatherer
 from haulout.frames.toc import Toc
+from haulout.local import descriptor_name
 from haulout.oci import Digest, SizedDigest
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from haulout import disk as disks
 from haulout.content import read_blob
-from haulout.disk import convert, uncompress_qcow2
+from haulout.disk import convert, uncompress
 from haulout.errors import ContentError, NoMatchingDisk, NotFoundError, UsageError
 from haulout.fetch import storage_errors, workplace
 from haulout.frames import MAX_TOC_BYTES, Guide, Packed, Takeover, Toc, has_frames, hash_file, pack, toc_frames
@@ -185,8 +185,8 @@ def _plan(
         path = source.path
         if info.compressed:
             progress.note(f"{path} is compressed inside; it is written again without, so that updates stay small")
-            path = workplace(stack) / "plain.qcow2"
-            uncompress_qcow2(source.path, path, progress=progress)
+            path = workplace(stack) / f"plain.{info.format.extension}"
+            uncompress(source.path, path, progress=progress)
         yield _Planned(path, source.architecture, disk_type)
         for other in also:
             if other is disk_type:
