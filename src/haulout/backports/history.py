@@ -1,4 +1,4 @@
-"""Walk history: commits with their messages, who contains whom, patch-ids. Reads only."""
+"""Walk history: commits with their messages, which branches contain them, patch-ids. Reads only."""
 
 from __future__ import annotations
 

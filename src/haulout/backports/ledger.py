@@ -12,7 +12,7 @@
     consumer = "crio"
     consumer-version = "1.27"
     consumer-branch = "release-1.27"
-    supported = true                    # false once nobody is served any more
+    supported = true                    # false once no consumer needs it any more
 
 Fix records lie beside it, in the folder ``fixes``; see records.
 """

@@ -298,7 +298,7 @@ def scratch_objects(stores: Sequence[Path], algorithm: str) -> Iterator[ScratchO
 
 
 def _quick_place() -> str | None:
-    """Return where small files are made and removed fastest: in memory, where there is enough and nobody says else."""
+    """Return where small files are made and removed fastest: in memory, where there is enough and TMPDIR is not set."""
     if "TMPDIR" in os.environ:
         return None
     try:

@@ -136,7 +136,7 @@ def modules_text(objects: ScratchObjects, tree: str) -> str | None:
 def compare_vendored(objects: ScratchObjects, tree: str, pin: Pin) -> Vendored | None:
     """Compare; None: the library's tree is not in this clone.
 
-    What ``go mod vendor`` leaves out (tests, packages nobody imports) is no difference. A licence that it takes from
+    What ``go mod vendor`` leaves out (tests, unused packages) is not a difference. A licence that it takes from
     the top of the repository, for a module in a folder, is looked for there.
     """
     assert pin.commit is not None

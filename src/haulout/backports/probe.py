@@ -78,7 +78,7 @@ class Tried:
 def summed(answers: Mapping[str, Answer]) -> Content:
     """Say what a change does to a branch, by file. Pure.
 
-    A file the branch does not have is left out of account, as whoever picks would; a branch with none of the files that
+    A file the branch does not have does not count, as in a pick by hand; a branch with none of the files that
     are changed is not affected. Whether the fix is there is read off the code, where any is changed: a backport often
     comes without tests and documents.
     """
@@ -164,7 +164,7 @@ class Prober:
             self._merge(open_)
 
     def by_ids(self, tree: str, patch: Patch) -> Tried | None:
-        """Try a patch where ids alone tell; None: something would have to be merged, or is not in this clone."""
+        """Try a patch where ids suffice; None: something would have to be merged, or is not in this clone."""
         questions, moved = self._questions(tree, patch)
         answers: dict[str, Answer] = {}
         for path, question in questions.items():

@@ -46,7 +46,7 @@ def write_records(
         branch: what was picked onto.
         picked: the commits made.
         wanted: the fixes asked for, which say what belongs together; empty after ``--continue``.
-        name: the id of a record to make; by default the CVE a commit speaks of, or its own id.
+        name: the id of a record to create; by default the CVE that a commit names, or its own id.
     """
     if ledger is None or not picked:
         return WrittenRecords()
@@ -87,10 +87,10 @@ def _write_all(
                 raise busy
             record = records.create(ledger, new) if new is not None else there
             assert record is not None
-            records.grow(record, branch, commits)
+            records.add_backport(record, branch, commits)
         except HauloutError as error:
-            begun = records.text(new) if new is not None and not path.is_file() else ""
-            unwritten.append(Unwritten(path, error.message, begun + records.backport_text(branch, commits)))
+            start = records.text(new) if new is not None and not path.is_file() else ""
+            unwritten.append(Unwritten(path, error.message, start + records.backport_text(branch, commits)))
             continue
         known.append(record)
         paths.append(path)

@@ -10,7 +10,7 @@
     introduced-in = ["…"]               # optional: a branch without it is not affected
     paths = ["pkg/**"]                  # optional: only these files count
 
-    [[backport]]                        # one for every branch; grown by "pick"
+    [[backport]]                        # one for every branch; added by "pick"
     branch = "v0.57"
     commits = ["39ffcb8c…"]
 """
@@ -155,7 +155,7 @@ def checked_id(name: str) -> str:
     return name
 
 
-def grow(record: Record, branch: str, commits: Sequence[str]) -> None:
+def add_backport(record: Record, branch: str, commits: Sequence[str]) -> None:
     """Add to a record that a branch has the fix now, by these commits. Adding it twice changes nothing.
 
     Raises:

@@ -1,6 +1,6 @@
 """Where a file is on a branch that does not have it under its name.
 
-Three ways, the surest first: the names it had before the fix, as history tells them; the very same content elsewhere;
+Three ways, the surest first: the names it had before the fix, by history; the very same content elsewhere;
 the most similar file among those that only the branch has, as ``git diff -C`` judges. Only files of the upstream commit
 are searched for; its backports are then tried under the names that were found.
 """

@@ -65,7 +65,7 @@ def joined(whole: Content | None, units: Sequence[State]) -> State:
     """Return the state of a branch for a series.
 
     Args:
-        whole: the result of the series as one patch; None: it cannot be made one.
+        whole: the result of the series as one patch; None: it cannot be merged into one.
         units: each commit's state. A later commit of a series may change what an earlier one did, which then looks
             missing although all is there: so the whole counts first.
     """

@@ -19,12 +19,12 @@ def test_records_are_found_by_id_and_alias_and_grow(tmp_path):
     assert records.find([record], "cve-2024-0001") is record
     assert records.find([record], "GHSA-mc76-5925-c5p6") is record
     assert records.find([record], "CVE-2024-1") is None
-    records.grow(record, "v0.57", ["b" * 40])
+    records.add_backport(record, "v0.57", ["b" * 40])
     once = path.read_text()
-    records.grow(record, "v0.57", ["b" * 40])
+    records.add_backport(record, "v0.57", ["b" * 40])
     assert path.read_text() == once, "twice is once"
-    records.grow(record, "v0.57", ["c" * 40])
-    records.grow(record, "v0.58", ["d" * 40])
+    records.add_backport(record, "v0.57", ["c" * 40])
+    records.add_backport(record, "v0.58", ["d" * 40])
     assert path.read_text().startswith("# embargoed until June\n")
     (grown,) = records.load_all(book)
     assert [(one.branch, one.commits) for one in grown.backports] == [
