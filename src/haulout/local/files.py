@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_regular(path: Path, what: str = "a regular file", *, follow: bool = True) -> Iterator[int]:
+def open_regular(
+    path: Path, what: str = "a regular file", *, follow: bool = True, must_exist: bool = False
+) -> Iterator[int]:
     """Open a file for reading, for as long as the block lasts.
 
     Args:
         path: what to open.
         what: what it has to be, for errors: ``a disk image``.
         follow: whether a symbolic link is followed.
+        must_exist: whether a missing file is a StorageError, too.
 
     Raises:
         NotFoundError: there is no such file.
@@ -36,6 +39,8 @@ def open_regular(path: Path, what: str = "a regular file", *, follow: bool = Tru
             # Not blocking: a pipe of that name must not hold everything up.
             fd = os.open(path, flags)
         except FileNotFoundError:
+            if must_exist:
+                raise
             raise NotFoundError(f"no such file: {path}") from None
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
