@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from haulout.disk import DiskFormat, DiskInfo, DiskType, inspect
     from haulout.errors import HauloutError
     from haulout.fetch import PullResult
-    from haulout.http import ConnectionOptions
     from haulout.oci import Architecture, Digest, Reference, parse_reference
     from haulout.progress import NullProgress, Progress
     from haulout.publish import DeltaResult, PushedDisk, PushResult
+    from haulout.registry import ConnectionOptions
     from haulout.usecases import DiskSource, delta, inventory, pull, push, resolve
 
 __version__: Final = "0.1.0"

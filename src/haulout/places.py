@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from haulout.content import Store
-    from haulout.http import ConnectionOptions
     from haulout.oci import Descriptor, Reference
     from haulout.progress import Progress
+    from haulout.registry import ConnectionOptions
 
 
 @contextmanager

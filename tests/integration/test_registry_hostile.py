@@ -24,9 +24,8 @@ from haulout.errors import (
     UnreachableError,
     UsageError,
 )
-from haulout.http import ConnectionOptions, Credentials
 from haulout.oci import Descriptor, Digest, Index, RegistryReference, empty_config_manifest, mediatype, parse_reference
-from haulout.registry import Registries
+from haulout.registry import ConnectionOptions, Credentials, Registries
 from haulout.registry.fallback import announcement_prefix, fallback_tag
 
 CONTENT = os.urandom(2_000_000)

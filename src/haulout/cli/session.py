@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from haulout.http import ConnectionOptions
     from haulout.progress import Progress
+    from haulout.registry import ConnectionOptions
 
 SCHEMA = 1
 """Version of the JSON results; grows when a member goes away or changes its meaning."""
@@ -55,7 +55,7 @@ class Session:
 
     def connections(self) -> ConnectionOptions:
         """Return how to talk to registries."""
-        from haulout.http import ConnectionOptions  # noqa: PLC0415 - loads the HTTP client
+        from haulout.registry import ConnectionOptions  # noqa: PLC0415 - loads the HTTP client
 
         return ConnectionOptions(plain_http=self.plain_http, insecure=self.insecure, ca_file=self.ca_file)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from haulout.http.errcode import MAX_BODY, Answer, codes, failure, is_web_page
     from haulout.http.failures import FOREIGN, speaks_no_tls
     from haulout.http.meter import Meter
-    from haulout.http.options import ConnectionOptions, Credentials
+    from haulout.http.options import HttpOptions
     from haulout.http.origin import Origin, is_local, is_loopback, resolve_location
     from haulout.http.post import post_json
     from haulout.http.request import Request
@@ -24,8 +24,7 @@ __all__ = [
     "MAX_BODY",
     "RETRIABLE",
     "Answer",
-    "ConnectionOptions",
-    "Credentials",
+    "HttpOptions",
     "Meter",
     "Origin",
     "Patience",
@@ -52,7 +51,7 @@ open_face(
         "errcode": ("Answer", "MAX_BODY", "codes", "failure", "is_web_page"),
         "failures": ("FOREIGN", "speaks_no_tls"),
         "meter": ("Meter",),
-        "options": ("ConnectionOptions", "Credentials"),
+        "options": ("HttpOptions",),
         "origin": ("Origin", "is_local", "is_loopback", "resolve_location"),
         "post": ("post_json",),
         "request": ("Request",),

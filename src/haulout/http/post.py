@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from haulout.errors import DeniedError, RegistryError
 from haulout.http.failures import FOREIGN, translate
 from haulout.http.meter import Meter
-from haulout.http.options import ConnectionOptions
+from haulout.http.options import HttpOptions
 from haulout.http.origin import Origin
 from haulout.http.request import Request
 from haulout.http.tls import profile_for
@@ -25,7 +25,7 @@ def post_json(
     document: bytes,
     what: str,
     *,
-    options: ConnectionOptions | None = None,
+    options: HttpOptions | None = None,
     environment: Mapping[str, str] | None = None,
     accepted: frozenset[int] = frozenset({200, 201, 202, 204}),
 ) -> int:
@@ -44,7 +44,7 @@ def post_json(
         DeniedError: the service does not let us.
         RegistryError: it answers with any other status.
     """
-    options = options or ConnectionOptions()
+    options = options or HttpOptions()
     values = dict(os.environ if environment is None else environment)
     origin = Origin.of(url)
     request = Request("POST", url, {"Content-Type": "application/json"}, lambda: document)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from haulout.http.meter import Meter
-    from haulout.http.options import ConnectionOptions
+    from haulout.http.options import HttpOptions
     from haulout.http.request import Request
     from haulout.http.tls import TlsProfile
 
@@ -134,7 +134,7 @@ class Reply:
 class Transport:
     """Connection pools shared by all threads and repositories. Close it when done."""
 
-    def __init__(self, options: ConnectionOptions, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, options: HttpOptions, environment: Mapping[str, str] | None = None) -> None:
         self.options = options
         self.environment = os.environ if environment is None else environment
         self.watchdog = Watchdog()

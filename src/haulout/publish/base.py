@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from haulout.content import Store
     from haulout.disk import DiskType
     from haulout.frames import FrameSource, Toc
-    from haulout.http import ConnectionOptions
     from haulout.oci import Architecture, Reference
     from haulout.progress import Progress
+    from haulout.registry import ConnectionOptions
     from haulout.resolve import ResolvedDisk
 
 _MAX_HINTS: Final = 512 * 1024 * 1024

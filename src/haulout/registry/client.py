@@ -6,11 +6,12 @@ import os
 from threading import Lock
 from typing import TYPE_CHECKING, Self
 
-from haulout.http import ConnectionOptions, Credentials, Meter, Transport
+from haulout.http import Meter, Transport
 from haulout.registry.access import Access
 from haulout.registry.auth.credentials import find_credentials
 from haulout.registry.config import RegistriesConfig, load_config
 from haulout.registry.host import RepositoryHost, SchemeMemory, settings_for
+from haulout.registry.options import ConnectionOptions, Credentials
 from haulout.registry.referrers import ReferrersMemory
 from haulout.registry.repository import Place, RegistryRepository
 
@@ -100,6 +101,7 @@ class Registries:
         settings = settings_for(
             endpoint.host,
             self._transport,
+            options,
             plain_http=named and options.plain_http,
             insecure=named and options.insecure,
             forgiving=endpoint.insecure,

@@ -29,7 +29,8 @@ from haulout.registry.auth.challenge import Challenge, parse_challenges
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from haulout.http import Credentials, Meter, Reply, Transport
+    from haulout.http import Meter, Reply, Transport
+    from haulout.registry.options import ConnectionOptions, Credentials
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS: Final = 5
@@ -57,6 +58,7 @@ class HostSettings:
     schemes: tuple[str, ...]
     """To be tried in order; the first that answers is kept."""
     profile: TlsProfile
+    options: ConnectionOptions
 
 
 class RepositoryHost:
@@ -289,13 +291,20 @@ class RepositoryHost:
 
 
 def settings_for(
-    name: str, transport: Transport, *, plain_http: bool = False, insecure: bool = False, forgiving: bool = False
+    name: str,
+    transport: Transport,
+    options: ConnectionOptions,
+    *,
+    plain_http: bool = False,
+    insecure: bool = False,
+    forgiving: bool = False,
 ) -> HostSettings:
     """Decide how to reach a host.
 
     Args:
         name: ``host[:port]``.
-        transport: for its options and environment.
+        transport: for its environment.
+        options: the caller's choices.
         plain_http: HTTP only, as the user said.
         insecure: any certificate will do, as the user said.
         forgiving: any certificate or plain HTTP will do, as registries.conf says with ``insecure = true``.
@@ -305,12 +314,12 @@ def settings_for(
         origin.netloc,
         transport.environment,
         insecure=insecure or forgiving,
-        ca_file=transport.options.ca_file,
+        ca_file=options.ca_file,
     )
     if plain_http:
-        return HostSettings(name, ("http",), profile)
+        return HostSettings(name, ("http",), profile, options)
     both = forgiving or is_loopback(name)
-    return HostSettings(name, ("https", "http") if both else ("https",), profile)
+    return HostSettings(name, ("https", "http") if both else ("https",), profile, options)
 
 
 def take_answer(reply: Reply) -> Answer:

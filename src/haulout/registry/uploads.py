@@ -85,7 +85,7 @@ class _Upload:
 
     def run(self, mount_from: str | None) -> None:
         """Try until it is stored; each try begins with a new upload session."""
-        piece = self._access.host.transport.options.upload_chunk
+        piece = self._access.host.settings.options.upload_chunk
         while True:
             reply = self._start(None) if mount_from is None else self._mount(mount_from)
             mount_from = None
@@ -225,7 +225,7 @@ class _Upload:
         self, location: str, headers: Mapping[str, str], body: Callable[[], Iterable[bytes]] | None = None
     ) -> Request:
         url = f"{location}{'&' if '?' in location else '?'}digest={self._blob.digest}"
-        patience = self._access.host.transport.options.commit_seconds
+        patience = self._access.host.settings.options.commit_seconds
         return Request("PUT", url, headers, body, answer_seconds=patience)
 
     def _finish(self, reply: Reply) -> None:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal
 from haulout.errors import ContentError, NotFoundError, StorageError
 from haulout.fetch import OfferedDelta, load_index, offered, storage_errors, workplace
 from haulout.frames import BLOCK, DEFAULT_LEVEL, hash_file, holds, make_delta, require_disk
-from haulout.http import ConnectionOptions
 from haulout.oci import EMPTY, Architecture, Descriptor, SizedDigest, empty_config_manifest, mediatype
 from haulout.oci import annotations as keys
 from haulout.places import open_store, put_manifest
 from haulout.progress import NullProgress, Traffic
 from haulout.publish import DeltaResult
+from haulout.registry import ConnectionOptions
 from haulout.resolve import DiskQuery, load_toc, resolve
 from haulout.usecases.pull import pull
 

@@ -15,7 +15,6 @@ from haulout.disk import convert, uncompress_qcow2
 from haulout.errors import ContentError, NoMatchingDisk, NotFoundError, UsageError
 from haulout.fetch import storage_errors, workplace
 from haulout.frames import MAX_TOC_BYTES, Guide, Packed, Takeover, Toc, has_frames, hash_file, pack, toc_frames
-from haulout.http import ConnectionOptions
 from haulout.oci import (
     EMPTY,
     Architecture,
@@ -41,6 +40,7 @@ from haulout.publish import (
     publish,
     read_index,
 )
+from haulout.registry import ConnectionOptions
 from haulout.resolve import base_name, title_for
 from haulout.usecases.delta import delta
 

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haulout.errors import DeniedError, RegistryError
-from haulout.http.options import Credentials
 from haulout.http.origin import Origin, is_local, is_loopback, redact, resolve_location
 from haulout.http.transport import bypasses_proxy
 from haulout.registry.auth.challenge import Challenge
 from haulout.registry.auth.token import Token, check_realm, parse_token, token_request
 from haulout.registry.limits import limits_for
 from haulout.registry.links import next_link
+from haulout.registry.options import Credentials
 
 PUBLIC = Origin("https", "8.8.8.8", 443)
 INNER = Origin("http", "127.0.0.1", 5000)

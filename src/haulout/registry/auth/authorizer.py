@@ -12,7 +12,7 @@ from haulout.registry.auth.challenge import Challenge, choose
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from haulout.http import Credentials
+    from haulout.registry.options import Credentials
 
     FetchToken = Callable[[Challenge, frozenset[str], Credentials | None], token.Token]
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import UsageError
-from haulout.http import Credentials
 from haulout.local import home_of
 from haulout.registry.auth import helpers
+from haulout.registry.options import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,7 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import HauloutError, ToolError
-from haulout.http import Credentials
+from haulout.registry.options import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

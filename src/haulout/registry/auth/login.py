@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import ConflictError, DeniedError, StorageError
-from haulout.http import FOREIGN, ConnectionOptions, Credentials, Meter, Request, Transport
+from haulout.http import FOREIGN, Meter, Request, Transport
 from haulout.local import home_of
 from haulout.registry.auth import helpers
 from haulout.registry.auth.credentials import auth_paths, encode_entry, read_auth_file, server_key
 from haulout.registry.host import RepositoryHost, SchemeMemory, settings_for, take_answer
+from haulout.registry.options import ConnectionOptions, Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -94,7 +95,7 @@ def logout(host: str, *, environment: Mapping[str, str] | None = None) -> bool:
 def _verify(host: str, credentials: Credentials, options: ConnectionOptions, environment: Mapping[str, str]) -> None:
     transport = Transport(options, environment)
     try:
-        settings = settings_for(host, transport, plain_http=options.plain_http, insecure=options.insecure)
+        settings = settings_for(host, transport, options, plain_http=options.plain_http, insecure=options.insecure)
         asker = RepositoryHost(settings, transport, SchemeMemory(), lambda: credentials, lambda _: None)
         patience = asker.patience(f"login to {host}")
         while True:

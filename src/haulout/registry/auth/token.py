@@ -15,8 +15,8 @@ from haulout.errors import DeniedError, RegistryError
 from haulout.http import Origin, Request, is_local
 
 if TYPE_CHECKING:
-    from haulout.http import Credentials
     from haulout.registry.auth.challenge import Challenge
+    from haulout.registry.options import Credentials
 
 MAX_BODY: Final = 1024 * 1024
 SHORTEST_LIFE: Final = 60

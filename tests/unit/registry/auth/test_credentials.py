@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from haulout.errors import ToolError, UsageError
-from haulout.http.options import Credentials
 from haulout.registry.auth.credentials import find_credentials, find_entry
 from haulout.registry.auth.login import logout
+from haulout.registry.options import Credentials
 
 
 def _auth(user: str, password: str) -> dict[str, str]:
