@@ -118,11 +118,12 @@ class _Registrar:
     def tell(self) -> None:
         if self._document is None:
             return
-        from haulout.http import post_json  # noqa: PLC0415 - loads the HTTP client
+        from haulout.http import Client  # noqa: PLC0415 - loads the HTTP client
 
         url = f"{self._config.attestation_url}{registration.PATH}"
         try:
-            post_json(url, self._document, "registering the workload", options=self._options)
+            with Client(self._options) as client:
+                client.post_json(url, self._document, what="registering the workload", attempts=1)
         except HauloutError as exc:
             if not self._forgiving:
                 raise
