@@ -1,4 +1,4 @@
-"""Translates what urllib3, http.client, ssl and the operating system raise into our errors."""
+"""Translates failed answers, and what urllib3, http.client, ssl and the operating system raise, into our errors."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from urllib3 import exceptions as foreign
 
-from haulout.errors import RegistryError, UnreachableError
+from haulout.errors import DeniedError, HauloutError, NotFoundError, RegistryError, UnreachableError
 from haulout.http.origin import is_loopback
+from haulout.local import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import TypeAlias
+
+    from haulout.http.messages import Answer
+
+    Translator: TypeAlias = Callable[[Answer, str, str], HauloutError]
+    """Chooses the error for a failed answer: given the answer, what was asked, and the host as the user spells it."""
 
 FOREIGN: Final = (
     foreign.HTTPError,
@@ -26,8 +33,33 @@ FOREIGN: Final = (
 )
 """Everything a request or a read can raise that is not ours."""
 
+_PAGE_HINT: Final = "a proxy or login page probably answered in its place; check the host name and proxy settings"
 _E = TypeVar("_E", bound=BaseException)
 _NO_SUCH_HOST: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
+
+
+def failure(answer: Answer, what: str, host: str, *, details: str = "", login: str | None = None) -> HauloutError:
+    """Choose the error for a failed answer.
+
+    Args:
+        answer: status, headers and body.
+        what: what was asked, to begin the line with.
+        host: the server as the user spells it.
+        details: the server's own words, fit to be shown.
+        login: the command that helps where it denies.
+    """
+    page = answer.is_web_page
+    shown = "a web page, not an answer of the service" if page else details
+    text = f"{what}: {host} answers {answer.phrase}{f' ({shown})' if shown else ''}"
+    if answer.status in {401, 403}:
+        return DeniedError(text, hint=login)
+    if answer.status == 404:
+        return NotFoundError(text if page else f"{what}: not found in {host}", hint=_PAGE_HINT if page else None)
+    if answer.status == 429:
+        wait = answer.retry_after
+        text += f"; it asks to wait {wait:.0f} s" if wait else ""
+        return RegistryError(text, status=429, hint="it limits requests per client; try again later")
+    return RegistryError(text, status=answer.status, hint=_PAGE_HINT if page else None)
 
 
 def translate(error: BaseException, host: str, what: str) -> UnreachableError | RegistryError:
@@ -35,7 +67,7 @@ def translate(error: BaseException, host: str, what: str) -> UnreachableError | 
 
     Args:
         error: one of :data:`FOREIGN`.
-        host: whom we talked to, as the user spells it.
+        host: the server as the user spells it.
         what: what was asked, to begin the line with.
     """
     chain = tuple(_causes(error))
@@ -49,7 +81,7 @@ def translate(error: BaseException, host: str, what: str) -> UnreachableError | 
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether a connection failure may be gone a moment later."""
+    """Return whether a connection failure may be gone a moment later."""
     chain = tuple(_causes(error))
     unresolved = _first(chain, socket.gaierror)
     if unresolved is not None and unresolved.errno in _NO_SUCH_HOST:
@@ -59,12 +91,12 @@ def may_pass(error: BaseException) -> bool:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether nothing listens there."""
+    """Return whether nothing listens there."""
     return _first(tuple(_causes(error)), ConnectionRefusedError) is not None
 
 
 def speaks_no_tls(error: BaseException, host: str) -> bool:
-    """Whether a first attempt at HTTPS failed as it does on a server of plain HTTP."""
+    """Return whether a first attempt at HTTPS failed as it does on a server of plain HTTP."""
     chain = tuple(_causes(error))
     if _first(chain, ssl.SSLCertVerificationError) is not None:
         return False
@@ -110,7 +142,7 @@ _MEANINGS: Final = (
         (ssl.SSLError, foreign.SSLError),
         UnreachableError,
         "{host} does not answer with TLS: {detail}",
-        "if it speaks plain HTTP, use --plain-http",
+        "if it speaks plain HTTP, use --plain-http or an http:// URL",
     ),
     _Meaning(
         (socket.gaierror, foreign.NameResolutionError),
@@ -122,7 +154,7 @@ _MEANINGS: Final = (
         (ConnectionRefusedError,),
         UnreachableError,
         "{host} refuses connections: nothing listens there",
-        "check host and port, and that the registry runs",
+        "check host and port, and that the server runs",
     ),
     _Meaning(
         (foreign.ProxyError,),
@@ -140,6 +172,11 @@ _MEANINGS: Final = (
     _Meaning((BaseException,), UnreachableError, "the connection to {host} broke: {detail}"),
 )
 """The first row that fits the exception, or anything it was raised from, says what it means."""
+
+
+def innermost(error: BaseException) -> BaseException:
+    """Return what an exception was raised from in the first place."""
+    return tuple(_causes(error))[-1]
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -161,8 +198,6 @@ def _first(chain: tuple[BaseException, ...], kind: type[_E]) -> _E | None:
 
 
 def _short(chain: tuple[BaseException, ...]) -> str:
-    innermost = chain[-1]
-    text = str(innermost) or type(innermost).__name__
-    shown = "".join(character if character.isprintable() else " " for character in text)
+    text = str(chain[-1]) or type(chain[-1]).__name__
     # urllib3 puts the request target, signed query and all, into some messages.
-    return shown.partition("?")[0][:160]
+    return printable(text.partition("?")[0], longest=160)

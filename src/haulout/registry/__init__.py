@@ -9,10 +9,13 @@ from haulout._face import open_face
 if TYPE_CHECKING:
     from haulout.registry.auth.login import login, logout
     from haulout.registry.client import Registries
+    from haulout.registry.options import ConnectionOptions, Credentials
     from haulout.registry.repository import RegistryRepository
 
 
 __all__ = [
+    "ConnectionOptions",
+    "Credentials",
     "Registries",
     "RegistryRepository",
     "login",
@@ -24,6 +27,7 @@ open_face(
     {
         "auth.login": ("login", "logout"),
         "client": ("Registries",),
+        "options": ("ConnectionOptions", "Credentials"),
         "repository": ("RegistryRepository",),
     },
 )

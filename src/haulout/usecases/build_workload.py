@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.documents import Document
 from haulout.errors import HauloutError, StorageError, UsageError
-from haulout.http import ConnectionOptions, post_json
+from haulout.http import Client
 from haulout.local import read_head, replace_file, storage_errors
 from haulout.oci import RegistryReference, SizedDigest
 from haulout.places import open_store
 from haulout.progress import NullProgress
+from haulout.registry import ConnectionOptions
 from haulout.workload import (
     MAX_CPUS,
     MAX_MEMORY,
@@ -329,7 +330,8 @@ def _register(
     """Register with the broker; False where that failed and need not succeed."""
     url = f"{config.attestation_url}{REGISTER_PATH}"
     try:
-        post_json(url, registration.to_bytes(), "registering the workload", options=connections)
+        with Client(connections) as client:
+            client.post_json(url, registration.to_bytes(), what="registering the workload", attempts=1)
     except HauloutError as exc:
         if not broker.optional:
             raise
