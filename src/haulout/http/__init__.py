@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
-    from haulout.http.attempts import RETRIABLE, Attempts
+    from haulout.http.attempts import RETRIABLE, Attempts, failure
     from haulout.http.client import ACCEPTED, Caller, Client
-    from haulout.http.failures import FOREIGN, failure, speaks_no_tls
+    from haulout.http.failures import FOREIGN, speaks_no_tls
     from haulout.http.messages import Answer, Meter, Reply, Request
     from haulout.http.options import HttpOptions
     from haulout.http.origin import Origin, is_local, is_loopback
@@ -47,9 +47,9 @@ __all__ = [
 open_face(
     __name__,
     {
-        "attempts": ("RETRIABLE", "Attempts"),
+        "attempts": ("RETRIABLE", "Attempts", "failure"),
         "client": ("ACCEPTED", "Caller", "Client"),
-        "failures": ("FOREIGN", "failure", "speaks_no_tls"),
+        "failures": ("FOREIGN", "speaks_no_tls"),
         "messages": ("Answer", "Meter", "Reply", "Request"),
         "options": ("HttpOptions",),
         "origin": ("Origin", "is_local", "is_loopback"),

@@ -6,12 +6,17 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
-from haulout.http.failures import failure as _failure
+from haulout.errors import DeniedError, HauloutError, NotFoundError, RegistryError
 from haulout.http.failures import is_refusal, may_pass, translate
 
 if TYPE_CHECKING:
-    from haulout.http.failures import Translator
+    from collections.abc import Callable
+    from typing import TypeAlias
+
     from haulout.http.messages import Answer
+
+    Translator: TypeAlias = Callable[[Answer, str, str], HauloutError]
+    """Chooses the error for a failed answer: given the answer, what was asked, and the host as the user spells it."""
 
 RETRIABLE: Final = frozenset({408, 429, 500, 502, 503, 504})
 """Answers that may be different a moment later. No other 4xx is: asking again would only be rude."""
@@ -21,6 +26,32 @@ LONGEST_RETRY_AFTER: Final = 60.0
 """Longest wait, in seconds, that a server may impose; asked for more, we say so and give up."""
 REFUSED_ATTEMPTS: Final = 3
 """Attempts where nothing listens: enough for a restart, not so many that a typing mistake costs a coffee."""
+
+_PAGE_HINT: Final = "a proxy or login page probably answered in its place; check the host name and proxy settings"
+
+
+def failure(answer: Answer, what: str, host: str, *, details: str = "", login: str | None = None) -> HauloutError:
+    """Choose the error for a failed answer.
+
+    Args:
+        answer: status, headers and body.
+        what: what was asked, to begin the line with.
+        host: the server as the user spells it.
+        details: the server's own words, fit to be shown.
+        login: the command that helps where it denies.
+    """
+    page = answer.is_web_page
+    shown = "a web page, not an answer of the service" if page else details
+    text = f"{what}: {host} answers {answer.phrase}{f' ({shown})' if shown else ''}"
+    if answer.status in {401, 403}:
+        return DeniedError(text, hint=login)
+    if answer.status == 404:
+        return NotFoundError(text if page else f"{what}: not found in {host}", hint=_PAGE_HINT if page else None)
+    if answer.status == 429:
+        wait = answer.retry_after
+        text += f"; it asks to wait {wait:.0f} s" if wait else ""
+        return RegistryError(text, status=429, hint="it limits requests per client; try again later")
+    return RegistryError(text, status=answer.status, hint=_PAGE_HINT if page else None)
 
 
 class Attempts:
@@ -32,7 +63,7 @@ class Attempts:
         failure: turns the last failed answer into an error.
     """
 
-    def __init__(self, what: str, allowed: int, failure: Translator = _failure) -> None:
+    def __init__(self, what: str, allowed: int, failure: Translator = failure) -> None:
         self._what = what
         self._allowed = allowed
         self._failure = failure

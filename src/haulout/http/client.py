@@ -11,8 +11,8 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
 
-from haulout.http.attempts import Attempts
-from haulout.http.failures import FOREIGN, failure, translate
+from haulout.http.attempts import Attempts, failure
+from haulout.http.failures import FOREIGN, translate
 from haulout.http.messages import Answer, Meter, Request
 from haulout.http.options import HttpOptions
 from haulout.http.origin import Origin
@@ -23,7 +23,7 @@ from haulout.http.transport import Transport
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from haulout.http.failures import Translator
+    from haulout.http.attempts import Translator
     from haulout.http.messages import Reply
 
 OK: Final = frozenset({200})

@@ -1,4 +1,4 @@
-"""Translates failed answers, and what urllib3, http.client, ssl and the operating system raise, into our errors."""
+"""Translates what urllib3, http.client, ssl and the operating system raise into our errors."""
 
 from __future__ import annotations
 
@@ -9,18 +9,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from urllib3 import exceptions as foreign
 
-from haulout.errors import DeniedError, HauloutError, NotFoundError, RegistryError, UnreachableError
+from haulout.errors import RegistryError, UnreachableError
 from haulout.http.origin import is_loopback
 from haulout.local import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import TypeAlias
-
-    from haulout.http.messages import Answer
-
-    Translator: TypeAlias = Callable[[Answer, str, str], HauloutError]
-    """Chooses the error for a failed answer: given the answer, what was asked, and the host as the user spells it."""
+    from collections.abc import Iterator
 
 FOREIGN: Final = (
     foreign.HTTPError,
@@ -33,33 +27,8 @@ FOREIGN: Final = (
 )
 """Everything a request or a read can raise that is not ours."""
 
-_PAGE_HINT: Final = "a proxy or login page probably answered in its place; check the host name and proxy settings"
 _E = TypeVar("_E", bound=BaseException)
 _NO_SUCH_HOST: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
-
-
-def failure(answer: Answer, what: str, host: str, *, details: str = "", login: str | None = None) -> HauloutError:
-    """Choose the error for a failed answer.
-
-    Args:
-        answer: status, headers and body.
-        what: what was asked, to begin the line with.
-        host: the server as the user spells it.
-        details: the server's own words, fit to be shown.
-        login: the command that helps where it denies.
-    """
-    page = answer.is_web_page
-    shown = "a web page, not an answer of the service" if page else details
-    text = f"{what}: {host} answers {answer.phrase}{f' ({shown})' if shown else ''}"
-    if answer.status in {401, 403}:
-        return DeniedError(text, hint=login)
-    if answer.status == 404:
-        return NotFoundError(text if page else f"{what}: not found in {host}", hint=_PAGE_HINT if page else None)
-    if answer.status == 429:
-        wait = answer.retry_after
-        text += f"; it asks to wait {wait:.0f} s" if wait else ""
-        return RegistryError(text, status=429, hint="it limits requests per client; try again later")
-    return RegistryError(text, status=answer.status, hint=_PAGE_HINT if page else None)
 
 
 def translate(error: BaseException, host: str, what: str) -> UnreachableError | RegistryError:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     import urllib3
 
-    from haulout.http.messages import Request
-
 LOG: Final = logging.getLogger("haulout.http")
 BLANK: Final = "***"
 
@@ -51,17 +49,18 @@ _LONGEST: Final = 1000
 class Exchange:
     """One request under way."""
 
-    def __init__(self, request: Request, headers: Mapping[str, str]) -> None:
+    def __init__(self, request: str, attempt: int, headers: Mapping[str, str]) -> None:
         self._request = request
+        self._attempt = attempt
         self._headers = headers
         self._began = time.monotonic()
         self.sent = 0
         self.received = 0
 
     @classmethod
-    def begin(cls, request: Request, headers: Mapping[str, str]) -> Exchange | None:
+    def begin(cls, method: str, url: str, attempt: int, headers: Mapping[str, str]) -> Exchange | None:
         """Begin to measure a request; None where nobody reads the log."""
-        return cls(request, headers) if LOG.isEnabledFor(logging.DEBUG) else None
+        return cls(f"{method} {shown_url(url)}", attempt, headers) if LOG.isEnabledFor(logging.DEBUG) else None
 
     def failed(self, error: BaseException) -> None:
         """Log a request that got no answer."""
@@ -76,15 +75,14 @@ class Exchange:
     def _write(self, outcome: str, connection: str, headers: Mapping[str, str]) -> None:
         number = next(_NUMBERS)
         LOG.debug(
-            "#%d %s %s: %s, sent %d bytes, received %d bytes, %.3f s, attempt %d%s",
+            "#%d %s: %s, sent %d bytes, received %d bytes, %.3f s, attempt %d%s",
             number,
-            self._request.method,
-            shown_url(self._request.target),
+            self._request,
             outcome,
             self.sent,
             self.received,
             time.monotonic() - self._began,
-            self._request.attempt,
+            self._attempt,
             connection,
         )
         for mark, several in (">", self._headers), ("<", headers):

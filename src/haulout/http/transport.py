@@ -69,7 +69,7 @@ class Transport:
         )
         # Encodings would change the bytes that digests are about.
         headers = {"User-Agent": options.user_agent, "Accept-Encoding": "identity", **request.headers}
-        log = Exchange.begin(request, headers)
+        log = Exchange.begin(request.method, request.target, request.attempt, headers)
         body = request.body() if request.body is not None else None
         if isinstance(body, bytes):
             _count(len(body), meter, log)

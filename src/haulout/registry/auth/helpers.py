@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import HauloutError, ToolError
-from haulout.local import run
 from haulout.registry.options import Credentials
 
 if TYPE_CHECKING:
@@ -89,5 +88,7 @@ def _program(name: str) -> str:
 def _run(name: str, verb: str, text: str, environment: Mapping[str, str]) -> Finished:
     if not name or "/" in name or "\0" in name:
         raise ToolError(_program(name[:40]), "is not the name of a credential helper")
+    from haulout.local import run  # noqa: PLC0415 - most hosts have no helper
+
     hint = "the credentials file names it for this host"
     return run([_program(name), verb], seconds=SECONDS, stdin=text.encode(), environment=environment, hint=hint)

@@ -11,7 +11,7 @@ import pytest
 
 from haulout.errors import ToolError, UsageError
 from haulout.registry.auth.credentials import find_credentials, find_entry
-from haulout.registry.auth.login import logout
+from haulout.registry.login import logout
 from haulout.registry.options import Credentials
 
 
