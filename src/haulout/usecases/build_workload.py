@@ -18,8 +18,6 @@ from haulout.places import open_store
 from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions
 from haulout.workload import (
-    MAX_CPUS,
-    MAX_MEMORY,
     REGISTER_PATH,
     Image,
     ImageSpec,
@@ -210,9 +208,6 @@ def _check(request: BuildRequest) -> str:
     tag, broker = request.target.tag, request.broker
     if tag is None or request.target.digest is not None:
         raise UsageError(f"cannot build into {request.target}: a digest names existing content", hint="name a tag")
-    for option, value, most in (("cpus", request.cpus, MAX_CPUS), ("memory", request.memory, MAX_MEMORY)):
-        if not 1 <= value <= most:
-            raise UsageError(f"--{option} must be between 1 and {most} (got {value})")
     _check_passphrase(request)
     if broker is not None and request.measurement is None and not broker.optional:
         raise UsageError(
