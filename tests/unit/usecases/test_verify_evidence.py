@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.evidence import AT, BOOT, DATA, cca, tdx
@@ -44,7 +45,11 @@ def test_a_refusal_is_an_answer(lab):
 
 def test_a_short_nonce_is_padded_as_report_data(lab):
     made = make_bundle(cca(), BOOT, AT, report_data=b"nonce".ljust(64, b"\0"))
-    more = {"certificates": [made.files["certificates.pem"]], "policy": made.files["policy.toml"], "at": AT}
+    more: dict[str, Any] = {
+        "certificates": [made.files["certificates.pem"]],
+        "policy": made.files["policy.toml"],
+        "at": AT,
+    }
     assert verify_evidence(made.files["evidence.bin"], nonce=b"nonce", **more).accepted
     assert not verify_evidence(made.files["evidence.bin"], nonce=b"nonc", **more).accepted
     for wrong in (b"", bytes(65)):
