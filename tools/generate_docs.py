@@ -1,6 +1,6 @@
 """Write what is generated in docs/: manual pages and completion from the command tree, exit codes from the errors.
 
-Run it as ``python tools/generate_docs.py``; with ``--check`` it writes nothing and exits 1 where something is stale.
+Run it as ``python -m tools.generate_docs``; with ``--check`` it writes nothing and exits 1 where something is stale.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tools.draw_rooms import svg
 
 import haulout
 from haulout.cli.completion import script
@@ -29,6 +31,7 @@ def documents() -> dict[Path, str]:
     """Return every generated file and its text."""
     found = {DOCS / "man" / name: text for name, text in pages().items()}
     found[DOCS / "exit-codes.md"] = exit_codes_page()
+    found[DOCS / "architecture.svg"] = svg()
     found |= {DOCS / "completion" / name: f"{script(shell)}\n" for shell, name in COMPLETIONS.items()}
     return found
 

@@ -71,7 +71,7 @@ if TYPE_CHECKING:
         parse_reference,
     )
     from haulout.progress import NullProgress, Progress, Task, Traffic
-    from haulout.publish import DeltaResult, PushedBase, PushedDisk, PushResult
+    from haulout.publish import DeltaResult, PublishedDelta, PushedBase, PushedDisk, PushResult
     from haulout.resolve import Inventory, Item, ResolvedDisk, Role, Shape
     from haulout.usecases import DiskSource, delta, inventory, pull, push, resolve
 
@@ -117,6 +117,7 @@ __all__ = [
     "NullProgress",
     "Partition",
     "Progress",
+    "PublishedDelta",
     "PullResult",
     "PushResult",
     "PushedBase",
@@ -223,6 +224,7 @@ open_face(
         ),
         "publish": (
             "DeltaResult",
+            "PublishedDelta",
             "PushResult",
             "PushedBase",
             "PushedDisk",

@@ -7,24 +7,27 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
-    from haulout.local.atomic import PRIVATE, mode_for, replace_file, replacing, sync_folder, umask
-    from haulout.local.files import open_regular, read_small, reopen
+    from haulout.local.atomic import PRIVATE, appearing, mode_for, replace_file, replacing, sync_folder, umask
+    from haulout.local.files import descriptor_name, open_regular, read_head, read_small, reopen
     from haulout.local.home import home_of
     from haulout.local.locks import hold, hold_record, locked
     from haulout.local.oserrors import is_full, reason_of, storage_error, storage_errors
-    from haulout.local.process import Finished, chunks, end, last_line, run, started, wait_until
+    from haulout.local.process import PIPE, STDOUT, Finished, chunks, end, last_line, run, started, wait, wait_until
     from haulout.local.processors import processors
     from haulout.local.scratch import (
         APART,
         BESIDE,
         ScratchFile,
         large_folder,
+        lasting_folder,
         nameless_file,
+        private_folder,
         scratch_errors,
         scratch_folder,
         sweep,
         temporary_place,
     )
+    from haulout.local.sharing import clone_range, snapshot
     from haulout.local.tables import (
         LARGEST,
         LONGEST_LIST,
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
         Wrong,
         parse_json,
         parse_toml,
+        read_text,
+        read_toml,
         wrong_file,
     )
     from haulout.local.text import LONGEST, printable, shorten
@@ -44,12 +49,17 @@ __all__ = [
     "LONGEST",
     "LONGEST_LIST",
     "LONGEST_TEXT",
+    "PIPE",
     "PRIVATE",
+    "STDOUT",
     "Finished",
     "ScratchFile",
     "Table",
     "Wrong",
+    "appearing",
     "chunks",
+    "clone_range",
+    "descriptor_name",
     "end",
     "hold",
     "hold_record",
@@ -57,6 +67,7 @@ __all__ = [
     "is_full",
     "large_folder",
     "last_line",
+    "lasting_folder",
     "locked",
     "mode_for",
     "nameless_file",
@@ -64,8 +75,12 @@ __all__ = [
     "parse_json",
     "parse_toml",
     "printable",
+    "private_folder",
     "processors",
+    "read_head",
     "read_small",
+    "read_text",
+    "read_toml",
     "reason_of",
     "reopen",
     "replace_file",
@@ -75,6 +90,7 @@ __all__ = [
     "scratch_errors",
     "scratch_folder",
     "shorten",
+    "snapshot",
     "started",
     "storage_error",
     "storage_errors",
@@ -82,6 +98,7 @@ __all__ = [
     "sync_folder",
     "temporary_place",
     "umask",
+    "wait",
     "wait_until",
     "wrong_file",
 ]
@@ -89,24 +106,38 @@ __all__ = [
 open_face(
     __name__,
     {
-        "atomic": ("PRIVATE", "mode_for", "replace_file", "replacing", "sync_folder", "umask"),
-        "files": ("open_regular", "read_small", "reopen"),
+        "atomic": ("PRIVATE", "appearing", "mode_for", "replace_file", "replacing", "sync_folder", "umask"),
+        "files": ("descriptor_name", "open_regular", "read_head", "read_small", "reopen"),
         "home": ("home_of",),
         "locks": ("hold", "hold_record", "locked"),
         "oserrors": ("is_full", "reason_of", "storage_error", "storage_errors"),
-        "process": ("Finished", "chunks", "end", "last_line", "run", "started", "wait_until"),
+        "process": (
+            "Finished",
+            "PIPE",
+            "STDOUT",
+            "chunks",
+            "end",
+            "last_line",
+            "run",
+            "started",
+            "wait",
+            "wait_until",
+        ),
         "processors": ("processors",),
         "scratch": (
             "APART",
             "BESIDE",
             "ScratchFile",
             "large_folder",
+            "lasting_folder",
             "nameless_file",
+            "private_folder",
             "scratch_errors",
             "scratch_folder",
             "sweep",
             "temporary_place",
         ),
+        "sharing": ("clone_range", "snapshot"),
         "tables": (
             "LARGEST",
             "LONGEST_LIST",
@@ -115,6 +146,8 @@ open_face(
             "Wrong",
             "parse_json",
             "parse_toml",
+            "read_text",
+            "read_toml",
             "wrong_file",
         ),
         "text": ("LONGEST", "printable", "shorten"),

@@ -15,7 +15,7 @@ from tests.support.evidence import AT, BOOT, DATA, cca, given, rule_of, snp, tdx
 from haulout.emulator import PLATFORMS, Boot, make_bundle, store
 from haulout.errors import ContentError, StorageError
 from haulout.tee import KINDS, parse_policy, verify
-from haulout.workload.measurement.launch import LaunchDigest, PageType
+from haulout.workload import LaunchDigest, PageType
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -102,9 +102,8 @@ def test_a_new_tee_is_one_row():
     assert found["claims"] == {"measurement": "aa" * 32, "report_data": DATA.hex()}
     assert found["origin"] == {"root": "toy", "root_fingerprint": PUBLIC[0].data.hex(), "test_root": False}
 
-    def judge(data, **more: Any):
-        asked: dict[str, Any] = {"certificates": PUBLIC, "policy": allowed} | more
-        return rule_of(verify(data, at=AT, kinds=ALL, **asked))
+    def judge(data: bytes, **more: Any) -> str | None:
+        return rule_of(verify(data, at=AT, kinds=ALL, **{"certificates": PUBLIC, "policy": allowed, **more}))
 
     assert judge(toy(b"\xbb" * 32)) == "measurement"
     assert judge(toy(), certificates=()) == judge(toy()[:-2] + b"\xff\xff") == "signature"
