@@ -19,7 +19,7 @@ from tests.support.servers import docker_registry, needs, nginx
 from tests.support.simulators.registry import Response, SimulatedRegistry
 
 from haulout.content.layout import LayoutStore
-from haulout.frames.small_frames import read_crumbs
+from haulout.frames.small_frames import read_bundle
 from haulout.frames.toc import Toc
 from haulout.http import ConnectionOptions
 from haulout.oci import Architecture, Descriptor, Digest, Index, Manifest, SizedDigest, mediatype, parse_reference
@@ -186,10 +186,10 @@ def test_crumbs_are_published_and_right(layout, versions):
         assert len(data) == crumbs.size
         toc = Toc.decode(blob_file(layout(), disk.toc.digest).read_bytes())
         content = new.read_bytes()
-        found = dict(read_crumbs(data, toc))
+        found = dict(read_bundle(data, toc))
         assert found
         for frame, plain in found.items():
-            at = int(toc.disk_offsets[frame])
+            at = toc.disk_offsets[frame]
             assert plain == content[at : at + len(plain)]
         (referrer,) = store.referrers(disk.manifest, mediatype.TOC_ARTIFACT)
         listed = store.manifest(referrer.digest).parse("referrer")
@@ -286,8 +286,8 @@ def republished(reference, disk, change):
 
 def other_places(toc, hints):
     """Frames lie elsewhere in the blob than the table says; their sum is right."""
-    data = np.flatnonzero(toc.kinds == 0)
-    compressed = toc.compressed.copy()
+    data = toc.data_frames
+    compressed = toc.compressed[:]
     compressed[data[0]] += 1
     compressed[data[-1]] -= 1
     return replace(toc, compressed=compressed), hints

@@ -20,7 +20,7 @@ from haulout.disk import DiskType
 from haulout.errors import ContentError, DigestMismatch, InvalidDelta, NoMatchingDisk, NotFoundError, StorageError
 from haulout.fetch.deltas import load_hints, load_index, offered
 from haulout.frames.blocks import BLOCK, hash_blocks
-from haulout.frames.delta_expand import Located, expand
+from haulout.frames.delta.expand import Located, expand
 from haulout.frames.seeds import SeedIndex, Wanted, scan
 from haulout.http import ConnectionOptions
 from haulout.oci import (
@@ -101,7 +101,7 @@ def use(reference, path):
             located = Located.of(index, hints, SeedIndex([scan(fd, Wanted(hints), TASK)]))
             usable = located.usable()
             written = expand(index, usable, store, offer.data, located.pieces, [fd], out, TASK)
-            return offer, index, usable, hash_blocks(memoryview(os.pread(out, written, 0)))
+            return offer, index, usable, np.asarray(hash_blocks(memoryview(os.pread(out, written, 0))))
         finally:
             os.close(fd)
             os.close(out)

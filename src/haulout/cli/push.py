@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     "--type",
     "disk_type",
     type=DiskTypeParam(),
+    metavar="TYPE",
     help="Disk type (target hypervisor) of the DISKs, or the name of its format.  [default: by inspection]",
 )
 @click.option(

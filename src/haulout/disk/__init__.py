@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from haulout.disk.image import Source
     from haulout.disk.info import Danger, DiskInfo, FileSystem, Partition
     from haulout.disk.inspection import inspect, require_safe
-    from haulout.disk.sparse import Extent, data_extents, is_zero, punch_hole
+    from haulout.disk.sparse import BLOCK, Extent, data_extents, is_zero, punch_hole
     from haulout.disk.types import DiskFormat, DiskType
     from haulout.disk.writing import content_bytes, early_writeback, write_all, write_sparse
 
 __all__ = [
+    "BLOCK",
     "Danger",
     "DiskFormat",
     "DiskInfo",
@@ -50,7 +51,7 @@ open_face(
         "image": ("Source",),
         "info": ("Danger", "DiskInfo", "FileSystem", "Partition"),
         "inspection": ("inspect", "require_safe"),
-        "sparse": ("Extent", "data_extents", "is_zero", "punch_hole"),
+        "sparse": ("BLOCK", "Extent", "data_extents", "is_zero", "punch_hole"),
         "types": ("DiskFormat", "DiskType"),
         "writing": ("content_bytes", "early_writeback", "write_all", "write_sparse"),
     },

@@ -11,8 +11,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from haulout.content import read_blob
-from haulout.errors import ContentError, HauloutError, NotFoundError
-from haulout.frames import MAX_CRUMBS_BYTES, Base, block_count, crumb_frames
+from haulout.errors import ContentError, HauloutError, NotFoundError, ToolError
+from haulout.extras import require
+from haulout.frames import MAX_BUNDLE_BYTES, Base, block_count, bundled_frames
 from haulout.oci import Descriptor, Index, LayoutReference, RegistryReference, mediatype
 from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
@@ -120,6 +121,7 @@ class Bases:
         self._find = find
         self._progress = progress
         self._earlier: list[str] | None = None
+        self._noted: set[str] = set()
 
     def find(self, architecture: Architecture, disk_type: DiskType, size: int) -> FoundBase | None:
         """Return the base for a disk of ``size`` bytes; None where there is none that can be used."""
@@ -141,9 +143,13 @@ class Bases:
                     return self._load(StoredDisk(self._store, found), limit)
             except NotFoundError:
                 continue
+            except ToolError as exc:
+                unusable = f"not using {self._reference.with_tag(tag)} as base, which needs numpy ({exc.hint})"
+                break
             except HauloutError as exc:
                 unusable = unusable or f"{self._reference.with_tag(tag)} cannot be used as base ({exc})"
-        if unusable is not None:
+        if unusable is not None and unusable not in self._noted:
+            self._noted.add(unusable)
             self._progress.note(unusable)
         return None
 
@@ -169,20 +175,21 @@ class Bases:
             return []
 
     def _load(self, disk: StoredDisk, limit: int) -> FoundBase:
+        require("numpy", extra="deltas")
         toc = load_toc(disk.store, disk.found, NullProgress())
         if toc is None:
             raise ContentError("it has no table of contents")
         hints = Descriptor(mediatype.HINTS, toc.hints.digest, toc.hints.size)
         data = read_blob(disk.store, hints, limit, "the list of its blocks")
-        return FoundBase(disk.store, disk.found, Base(toc, data, _crumbs(disk.store, disk.found, toc)))
+        return FoundBase(disk.store, disk.found, Base(toc, data, _small_frames(disk.store, disk.found, toc)))
 
 
-def _crumbs(store: Store, found: ResolvedDisk, toc: Toc) -> list[int]:
-    """Return which frames of a base are in its bundle of small frames; without the bundle, none is."""
+def _small_frames(store: Store, found: ResolvedDisk, toc: Toc) -> list[int]:
+    """Return which frames are in the small-frame bundle of a base; none where it cannot be read."""
     try:
         if found.crumbs is None:
             return []
         crumbs = Descriptor(mediatype.CRUMBS, found.crumbs.digest, found.crumbs.size)
-        return crumb_frames(read_blob(store, crumbs, MAX_CRUMBS_BYTES, "the base's bundle of small frames"), toc)
+        return bundled_frames(read_blob(store, crumbs, MAX_BUNDLE_BYTES, "the base's small-frame bundle"), toc)
     except (ContentError, NotFoundError):
         return []

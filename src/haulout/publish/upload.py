@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from haulout.content import read_blob
 from haulout.errors import ContentError, NotFoundError
-from haulout.frames import MAX_TOC_BYTES, Guide, Packed, Takeover, Toc, has_frames, hash_file, pack, toc_frames
+from haulout.frames import MAX_TOC_BYTES, FrameReuse, Guide, Packed, Toc, has_frames, hash_file, pack, toc_frames
 from haulout.local import open_regular, storage_errors
 from haulout.oci import Descriptor, Manifest, Platform, SizedDigest, mediatype
 from haulout.oci import annotations as keys
@@ -131,7 +131,7 @@ class DiskUploader:
         annotations = {
             keys.TOC: _sized(tables[0]),
             keys.DISK: str(packed.toc.disk),
-            **({keys.CRUMBS: _sized(tables[2])} if packed.crumbs else {}),
+            **({keys.CRUMBS: _sized(tables[2])} if packed.small_frames else {}),
             keys.LEVEL: str(self._level),
         }
         layers = (replace(blob, annotations={keys.TITLE: title}),)
@@ -139,7 +139,7 @@ class DiskUploader:
         put_artifact(self._store, tables, mediatype.TOC_ARTIFACT, subject=described.bare())
         base = None
         if found is not None and guide is not None:
-            taken = guide.takeover
+            taken = guide.reuse
             base = PushedBase(found.pinned, taken.frames if taken else 0, taken.bytes if taken else 0)
         return described, manifest, packed.toc, base
 
@@ -149,11 +149,11 @@ class DiskUploader:
             # A higher level is asked for to get smaller frames, not those of the base.
             return Guide(found.base)
         frames = stack.enter_context(found.frames(self._jobs, self._progress))
-        return Guide(found.base, Takeover(frames, self._progress.note))
+        return Guide(found.base, FrameReuse(frames, self._progress.note))
 
     def _put_tables(self, packed: Packed, near: str | None) -> tuple[Descriptor, ...]:
         """Store what goes with the blob: table of contents, hints, and the bundle of small frames if there is one."""
-        toc, crumbs, hints = packed.toc.encode(), packed.crumbs, packed.toc.hints
+        toc, crumbs, hints = packed.toc.encode(), packed.small_frames, packed.toc.hints
         tables = [
             (Descriptor.of(mediatype.TOC, toc, annotations={keys.TITLE: "disk.toc"}), lambda: io.BytesIO(toc)),
             (Descriptor(mediatype.HINTS, hints.digest, hints.size, {keys.TITLE: "disk.hints"}), packed.hints),

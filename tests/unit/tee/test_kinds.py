@@ -103,7 +103,7 @@ def test_a_new_tee_is_one_row():
     assert found["origin"] == {"root": "toy", "root_fingerprint": PUBLIC[0].data.hex(), "test_root": False}
 
     def judge(data: bytes, **more: Any) -> str | None:
-        return rule_of(verify(data, at=AT, kinds=ALL, **({"certificates": PUBLIC, "policy": allowed} | more)))
+        return rule_of(verify(data, at=AT, kinds=ALL, **{"certificates": PUBLIC, "policy": allowed, **more}))
 
     assert judge(toy(b"\xbb" * 32)) == "measurement"
     assert judge(toy(), certificates=()) == judge(toy()[:-2] + b"\xff\xff") == "signature"

@@ -1,8 +1,8 @@
 """The map of a delta: where every data block of the new disk is, once the delta's own new blocks are set apart. Pure.
 
-Whoever holds the old disk as it was published needs no hints and no search: block 7 of the new disk is block 9 of the
-old one, zeros, or a block that the delta gives. As with hints, nothing here is believed: frames are hashed when they
-are put together.
+With the old disk as it was published, no hints and no search are needed: block 7 of the new disk is block 9 of the old
+one, zeros, or a block that the delta gives. As with hints, nothing here is believed: frames are hashed when they are
+put together.
 """
 
 from __future__ import annotations
@@ -12,20 +12,16 @@ from enum import IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-import numpy.typing as npt
-
 from haulout.errors import InvalidDelta
+from haulout.extras import np
 from haulout.frames.blocks import ZERO_HINT
-from haulout.frames.runs import sums
+from haulout.frames.delta.runs import sums
 from haulout.frames.seeds import SeedIndex
 
 if TYPE_CHECKING:
-    from haulout.frames.blocks import Hashes
-    from haulout.frames.runs import Columns, Runs
-    from haulout.frames.seeds import Blocks, Numbers
-
-Kinds = npt.NDArray[np.uint8]
+    from haulout.frames.arrays import Columns, Hashes, Kinds, Numbers
+    from haulout.frames.delta.runs import Runs
+    from haulout.frames.seeds import Blocks
 
 
 class Source(IntEnum):

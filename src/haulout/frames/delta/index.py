@@ -1,10 +1,10 @@
 """The index of a published delta: which new blocks it gives, from which old ones, and where all others are. Pure.
 
 Format: docs/formats/delta.md. The new blocks of a disk, in disk order, are cut into segments. Each is one zstd frame
-whose reference (what ``zstd --patch-from`` names) is a list of blocks of the old disk: by their numbers for whoever
-holds it as it was published, by hints of their own in whatever other file holds it. Segments do not depend on one
-another. Nothing here is believed: the frames made from the blocks are hashed by whoever uses them. The limits keep
-memory and work in proportion to what a delta gives.
+whose reference (what ``zstd --patch-from`` names) is a list of blocks of the old disk: their numbers find them in the
+old disk as it was published, their hints in any other file. Segments do not depend on one another. Nothing here is
+believed: the frames made from the blocks are hashed. The limits keep memory and work in proportion to what a delta
+gives.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Self
 
-import numpy as np
 import zstandard
 
 from haulout.errors import InvalidDelta
-from haulout.frames.blocks import BLOCK, block_count
-from haulout.frames.delta_map import Map, Tiles
-from haulout.frames.plan import HINT_BYTES
-from haulout.frames.runs import Columns, Runs, spread, sums
+from haulout.extras import np
+from haulout.frames.blocks import BLOCK, HINT_BYTES, block_count
+from haulout.frames.delta.map import Map, Tiles
+from haulout.frames.delta.runs import Runs, spread, sums
 from haulout.oci import Digest, SizedDigest
 
 if TYPE_CHECKING:
-    from haulout.frames.seeds import Numbers
+    from haulout.frames.arrays import Columns, Numbers
 
 MAX_INDEX_BYTES: Final = 16 * 1024 * 1024
 """Largest index read or written, decoded: enough for a million and a half runs."""

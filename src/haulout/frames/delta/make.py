@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Self
 
-import numpy as np
 import zstandard
 
 from haulout.errors import ContentError
-from haulout.frames.blocks import BLOCK, ZERO_HINT, Hashes, block_count, hash_blocks
-from haulout.frames.delta import (
+from haulout.extras import np
+from haulout.frames.blocks import BLOCK, HINT_BYTES, ZERO_HINT, block_count, hash_blocks
+from haulout.frames.delta.index import (
     MAX_DISK,
     MAX_HINTS_BYTES,
     MAX_INDEX_BYTES,
@@ -27,17 +27,18 @@ from haulout.frames.delta import (
     MAX_REFERENCE_RATIO,
     DeltaIndex,
 )
-from haulout.frames.delta_map import Map
-from haulout.frames.framing import Kind
-from haulout.frames.runs import Runs
-from haulout.frames.seeds import read_seed, scan, stored_bytes
-from haulout.frames.similar import Similar, features
+from haulout.frames.delta.map import Map
+from haulout.frames.delta.runs import Runs
+from haulout.frames.delta.similar import Similar, features
+from haulout.frames.pieces import read_seed, stored_bytes
+from haulout.frames.seeds import scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from haulout.frames.arrays import Hashes, Mask, Numbers
     from haulout.frames.pack import Sink
-    from haulout.frames.seeds import Blocks, Flags, Numbers
+    from haulout.frames.seeds import Blocks
     from haulout.frames.toc import Toc
     from haulout.oci import SizedDigest
     from haulout.progress import Progress, Task
@@ -95,7 +96,10 @@ class _Blocks:
                 parts.append(read_seed(self.fd, int(self.numbers[first]) * BLOCK, length).ljust(length, b"\0"))
         data = b"".join(parts)
         if not np.array_equal(hash_blocks(memoryview(data)), self.hints):
-            raise ContentError("a disk changed while the delta was made of it", hint="stop whatever writes to it first")
+            raise ContentError(
+                "a disk changed while the delta was made of it",
+                hint="stop the program that writes to it",
+            )
         return data
 
 
@@ -151,7 +155,7 @@ def make_delta(
         chosen = _choose(known, ~np.isin(known.hints, hints), fresh, segments, task)
     used = np.unique(np.concatenate(chosen))
     pairs = ((known.part(each), fresh.part(part)) for each, part in zip(chosen, segments, strict=True))
-    if 8 * len(used) > MAX_HINTS_BYTES:
+    if HINT_BYTES * len(used) > MAX_HINTS_BYTES:
         raise _useless()
     with progress.task("compressing what is new", len(fresh) * BLOCK) as task:
         compressed = _compress(pairs, sink, level, jobs, task)
@@ -170,7 +174,7 @@ def make_delta(
 
 
 def _useless() -> ContentError:
-    return ContentError("the disks are so large and so different that a delta between them is of no use")
+    return ContentError("the disks are so large and so different that a delta between them would save nothing")
 
 
 def _first_of_each(hints: Hashes) -> Numbers:
@@ -183,20 +187,20 @@ def _first_of_each(hints: Hashes) -> Numbers:
 def _data_blocks(fd: int, toc: Toc, task: Task) -> tuple[Hashes, Numbers]:
     """Return the hints of the new disk's data blocks, in order, and their numbers on the disk."""
     hints, numbers = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
-    for frame in np.flatnonzero(toc.kinds == Kind.DATA).tolist():
-        plain = read_seed(fd, int(toc.disk_offsets[frame]), toc.plain_size(frame))
-        if hashlib.sha256(plain).digest() != toc.sha256[frame].tobytes():
+    for frame in toc.data_frames:
+        plain = read_seed(fd, toc.disk_offsets[frame], toc.plain_size(frame))
+        if hashlib.sha256(plain).digest() != toc.digest(frame):
             raise ContentError(
                 f"the file of the new disk is not the disk that was published: frame {frame} differs",
                 hint="name the file as it was pushed or pulled, never booted; or leave it out, and it is pulled",
             )
-        hints.append(hash_blocks(memoryview(plain)).astype(np.uint64))
-        numbers.append(int(toc.disk_offsets[frame]) // BLOCK + np.arange(block_count(len(plain))))
+        hints.append(np.asarray(hash_blocks(memoryview(plain))))
+        numbers.append(toc.disk_offsets[frame] // BLOCK + np.arange(block_count(len(plain))))
         task.advance(len(plain))
     return np.concatenate(hints), np.concatenate(numbers)
 
 
-def _choose(known: _Blocks, gone: Flags, fresh: _Blocks, segments: Sequence[slice], task: Task) -> list[Numbers]:
+def _choose(known: _Blocks, gone: Mask, fresh: _Blocks, segments: Sequence[slice], task: Task) -> list[Numbers]:
     """Choose for each segment which of the ``known`` blocks make its reference; ascending.
 
     Those that are ``gone`` from the new disk are preferred: most new blocks are new versions of one of them. The others

@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-import numpy.typing as npt
+from haulout.extras import np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from haulout.frames.seeds import Numbers
-
-Columns = npt.NDArray[np.uint32]
+    from haulout.frames.arrays import Columns, Numbers
 
 
 @dataclass(frozen=True)

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import numpy.typing as npt
-
+from haulout.extras import np
 from haulout.frames.blocks import BLOCK
 
 if TYPE_CHECKING:
-    from haulout.frames.blocks import Hashes
-    from haulout.frames.seeds import Numbers
+    from haulout.frames.arrays import Hashes, Numbers
 
 MOST_ALIKE: Final = 4
 """A feature that more blocks than this have says little: it is left out."""
 
 _FEATURE: Final = 32
 _TABLE_BITS: Final = 24
-_TABLE_SHIFT: Final = np.uint64(64 - _TABLE_BITS)
-_CHOOSER: Final = np.uint64(0x9E3779B97F4A7C15)
-_MIXERS: Final = (np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9), np.uint64(0x27D4EB2F165667C5))
+_TABLE_SHIFT: Final = 64 - _TABLE_BITS
+_CHOOSER: Final = 0x9E3779B97F4A7C15
+_MIXERS: Final = (0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5)
 
 
 def features(data: bytes | memoryview, rate: int) -> tuple[Hashes, Numbers]:
@@ -40,7 +37,7 @@ def features(data: bytes | memoryview, rate: int) -> tuple[Hashes, Numbers]:
     found: list[Numbers] = [np.empty(0, np.int64)]
     for shift in range(8):
         words = np.frombuffer(data, "<u8", max(len(data) - shift, 0) // 8, shift)
-        chosen = (words * _CHOOSER >> np.uint64(64 - rate) == 0) & (words != 0)
+        chosen = (words * np.uint64(_CHOOSER) >> np.uint64(64 - rate) == 0) & (words != 0)
         found.append(np.flatnonzero(chosen) * 8 + shift)
     places = np.concatenate(found)
     places = places[places % BLOCK <= BLOCK - _FEATURE]
@@ -48,9 +45,9 @@ def features(data: bytes | memoryview, rate: int) -> tuple[Hashes, Numbers]:
         return np.empty(0, np.uint64), places
     plain = np.frombuffer(data, np.uint8)
     pieces = np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(plain, _FEATURE)[places]).view("<u8")
-    values: npt.NDArray[np.uint64] = pieces[:, 0] * _CHOOSER
+    values: Hashes = pieces[:, 0] * np.uint64(_CHOOSER)
     for column, mixer in enumerate(_MIXERS, 1):
-        values = (values ^ values >> np.uint64(29)) * mixer + pieces[:, column]
+        values = (values ^ values >> np.uint64(29)) * np.uint64(mixer) + pieces[:, column]
     return values ^ values >> np.uint64(32), places // BLOCK
 
 
@@ -71,7 +68,7 @@ class Similar:
         self._known = self._values[is_first]
         # Most features of old blocks are in no new one; a look at this table spares most of the searches.
         self._perhaps = np.zeros(1 << _TABLE_BITS, dtype=np.bool_)
-        self._perhaps[self._known >> _TABLE_SHIFT] = True
+        self._perhaps[self._known >> np.uint64(_TABLE_SHIFT)] = True
         self._seen = np.zeros(len(self._known), dtype=np.int64)
         self._features: list[Numbers] = [np.empty(0, np.int64)]
         self._old: list[Numbers] = [np.empty(0, np.int64)]
@@ -80,7 +77,7 @@ class Similar:
         """Take features of old blocks; only those are kept that new blocks have, and that are not too common yet."""
         if not len(self._known) or not len(values):
             return
-        likely = np.flatnonzero(self._perhaps[values >> _TABLE_SHIFT])
+        likely = np.flatnonzero(self._perhaps[values >> np.uint64(_TABLE_SHIFT)])
         values, blocks = values[likely], blocks[likely]
         order = np.lexsort((blocks, values))
         values, blocks = values[order], blocks[order]

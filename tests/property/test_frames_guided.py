@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from tests.support.base_tables import framed_base, offsets, packed_disk, spans_of
 
 from haulout.frames.base import Base
-from haulout.frames.frame_reuse import Takeover
+from haulout.frames.frame_reuse import FrameReuse
 from haulout.frames.framing import MAX_DATA_BLOCKS, MAX_ZERO_BLOCKS, Kind
 from haulout.frames.pack import Guide
-from haulout.frames.small_frames import MAX_CRUMB, read_crumbs
+from haulout.frames.small_frames import MAX_SMALL_FRAME, read_bundle
 from haulout.frames.toc import Toc
 
 BLOCK = 4096
@@ -47,7 +47,7 @@ def test_spans_tile_the_disk_whatever_the_base(old, new):
     edges = offsets(spans)
     for span, start in zip(spans, edges, strict=False):
         assert 0 < span.blocks <= (MAX_ZERO_BLOCKS if span.kind is Kind.ZERO else MAX_DATA_BLOCKS)
-        assert not span.is_crumb or span.blocks <= MAX_CRUMB
+        assert not span.is_small or span.blocks <= MAX_SMALL_FRAME
         if span.base is not None:
             assert base.lies_at(span.base, hashes, start)
             assert base.length(span.base) == span.blocks
@@ -61,8 +61,8 @@ def test_over_the_same_disk_nothing_changes_any_more(old, new):
     hashes, zero = disk(new)
     base, spans = framed_base(hashes, zero, before)
     again, _ = spans_of(hashes, zero, base)
-    assert [(span.kind, span.blocks, span.is_crumb) for span in again] == [
-        (span.kind, span.blocks, span.is_crumb) for span in spans
+    assert [(span.kind, span.blocks, span.is_small) for span in again] == [
+        (span.kind, span.blocks, span.is_small) for span in spans
     ]
 
 
@@ -112,15 +112,15 @@ def test_a_packed_disk_is_the_disk_whatever_the_source_says(tmp_path_factory, se
         content[BLOCK * 100 : BLOCK * 100] = rng.randbytes(BLOCK * 3)
     (folder / "new").write_bytes(content)
     base = Base(toc, hints)
-    takeover = Takeover(Moody(blob, base, seed), lambda _: None)
-    made, table, _, crumbs = packed_disk(folder / "new", Guide(base, takeover), jobs=jobs)
+    reuse = FrameReuse(Moody(blob, base, seed), lambda _: None)
+    made, table, _, bundle = packed_disk(folder / "new", Guide(base, reuse), jobs=jobs)
     decoder = zstandard.ZstdDecompressor()
     plain = b"".join(decoder.decompress(made[a:b]) for a, b in pairwise(table.blob_offsets.tolist()))
     assert plain == content
     assert Toc.decode(table.encode()).encode() == table.encode()
-    for frame, crumb in read_crumbs(crumbs, table) if crumbs else ():
+    for frame, small in read_bundle(bundle, table) if bundle else ():
         start = int(table.disk_offsets[frame])
-        assert crumb == content[start : start + len(crumb)]
+        assert small == content[start : start + len(small)]
     # Guided alone, without taking over, the same places are cut.
     assert packed_disk(folder / "new", Guide(base))[1].blocks.tolist() == table.blocks.tolist()
 
@@ -132,8 +132,8 @@ def test_lying_hints_only_move_cuts(tmp_path_factory, lies, seed):
     (folder / "d").write_bytes(random.Random(seed).randbytes(60 * BLOCK))
     blob, toc, hints, _ = packed_disk(folder / "d")
     base = Base(toc, (lies + hints)[: len(hints)])
-    takeover = Takeover(Moody(blob, base, 1), lambda _: None)
-    made, table, said, _ = packed_disk(folder / "d", Guide(base, takeover))
+    reuse = FrameReuse(Moody(blob, base, 1), lambda _: None)
+    made, table, said, _ = packed_disk(folder / "d", Guide(base, reuse))
     decoder = zstandard.ZstdDecompressor()
     plain = b"".join(decoder.decompress(made[a:b]) for a, b in pairwise(table.blob_offsets.tolist()))
     assert plain == (folder / "d").read_bytes()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,17 +18,14 @@ from haulout.oci import Digest, SizedDigest
 
 def toc_of(frames: list[tuple[Kind, int]]) -> Toc:
     """A valid table with frames of these kinds and compressed sizes; each covers 256 blocks."""
-    kinds = np.array([kind for kind, _ in frames], dtype=np.uint8)
-    sha256 = np.array(
-        [list(hashlib.sha256(bytes([kind])).digest()) if kind is Kind.DATA else [0] * 32 for kind, _ in frames],
-        dtype=np.uint8,
-    )
-    compressed = np.array([size for _, size in frames], dtype=np.uint32)
-    blocks = np.full(len(frames), 256, dtype=np.uint32)
-    data_blocks = int(blocks[kinds == Kind.DATA].sum())
+    kinds = bytes(kind for kind, _ in frames)
+    sha256 = b"".join(hashlib.sha256(b"data").digest() if kind is Kind.DATA else bytes(32) for kind, _ in frames)
+    compressed = array("I", [size for _, size in frames])
+    blocks = array("I", [256] * len(frames))
+    data_blocks = 256 * kinds.count(Kind.DATA)
     return Toc(
         SizedDigest(Digest("0" * 64), 256 * BLOCK * len(frames)),
-        int(compressed.sum()) + seek_table_size(len(frames)),
+        sum(compressed) + seek_table_size(len(frames)),
         SizedDigest(Digest("1" * 64), 8 * data_blocks),
         sha256,
         compressed,
@@ -47,7 +44,7 @@ frame = st.one_of(
 @given(st.lists(st.tuples(frame, st.booleans()), min_size=1, max_size=120), st.sampled_from([SLICE, 100_000]))
 def test_wanted_frames_are_fetched_once_and_what_is_here_is_not(drawn, slice_bytes):
     toc = toc_of([item for item, _ in drawn])
-    right = np.array([here for _, here in drawn], dtype=np.bool_)
+    right = bytes(here for _, here in drawn)
     wanted = wanted_frames(toc, right)
     plan = slices(toc, wanted, verified=right, slice_bytes=slice_bytes)
     assert [frame for piece in plan for frame in piece.frames] == wanted
@@ -55,22 +52,22 @@ def test_wanted_frames_are_fetched_once_and_what_is_here_is_not(drawn, slice_byt
         number
         for piece in plan
         for number in range(len(toc))
-        if piece.start < int(toc.blob_offsets[number + 1]) and int(toc.blob_offsets[number]) < piece.stop
+        if piece.start < toc.blob_offsets[number + 1] and toc.blob_offsets[number] < piece.stop
     ]
     assert not [number for number in read if right[number] and toc.kinds[number] == Kind.DATA]
     assert len(read) == len(set(read))
     for piece in plan:
-        assert piece.start == int(toc.blob_offsets[piece.frames[0]])
-        assert piece.stop == int(toc.blob_offsets[piece.frames[-1] + 1])
+        assert piece.start == toc.blob_offsets[piece.frames[0]]
+        assert piece.stop == toc.blob_offsets[piece.frames[-1] + 1]
         assert len(piece.frames) == 1 or piece.stop - piece.start <= slice_bytes
 
 
 def test_a_hole_between_two_frames_does_not_cost_a_request():
     toc = toc_of([(Kind.DATA, 1000), *[(Kind.ZERO, 14)] * 20, (Kind.DATA, 1000)])
-    (piece,) = slices(toc, [0, 21], verified=toc.kinds == Kind.ZERO)
+    (piece,) = slices(toc, [0, 21], verified=toc.kinds)
     assert (piece.start, piece.stop) == (0, 2280)
 
 
 def test_a_very_long_row_of_holes_does():
     toc = toc_of([(Kind.DATA, 1000), *[(Kind.ZERO, 14)] * 5000, (Kind.DATA, 1000)])
-    assert len(slices(toc, [0, len(toc) - 1], verified=toc.kinds == Kind.ZERO)) == 2
+    assert len(slices(toc, [0, len(toc) - 1], verified=toc.kinds)) == 2

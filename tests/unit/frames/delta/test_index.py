@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from haulout.errors import ContentError, InvalidDelta
-from haulout.frames.delta import (
+from haulout.frames.delta.index import (
     MAX_DISK,
     MAX_HINTS_BYTES,
     MAX_INDEX_BYTES,
@@ -20,8 +20,8 @@ from haulout.frames.delta import (
     MAX_SEGMENT_BLOCKS,
     DeltaIndex,
 )
-from haulout.frames.delta_map import Map, Source
-from haulout.frames.runs import Runs
+from haulout.frames.delta.map import Map, Source
+from haulout.frames.delta.runs import Runs
 from haulout.oci import Digest, SizedDigest
 
 BLOCK = 4096

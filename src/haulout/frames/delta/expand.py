@@ -1,7 +1,7 @@
 """Expanding a delta: fetch the segments whose old blocks are here, decode them, and write out the new blocks.
 
-What comes out is one more seed, and whoever uses it hashes what they made of its blocks. Wrong, stale or hostile
-segments therefore cost a fetch and no more.
+What comes out is one more seed, and what is made of its blocks is hashed. Wrong, stale or hostile segments therefore
+cost a fetch and no more.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, Self
 
-import numpy as np
 import zstandard
 
 from haulout.disk import write_all
 from haulout.errors import ContentError, InvalidDelta, NotFoundError, StorageError
+from haulout.extras import np
 from haulout.frames.blocks import BLOCK
-from haulout.frames.delta import MAX_SEGMENT_BLOCKS
-from haulout.frames.seeds import MISSING, ZEROS, fill
+from haulout.frames.delta.index import MAX_SEGMENT_BLOCKS
+from haulout.frames.pieces import MISSING, ZEROS, fill
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from haulout.content import BlobReader, BlobStream
-    from haulout.frames.blocks import Hashes
-    from haulout.frames.delta import DeltaIndex, Segment
-    from haulout.frames.seeds import Numbers, Piece, SeedIndex
+    from haulout.frames.arrays import Hashes, Numbers
+    from haulout.frames.delta.index import DeltaIndex, Segment
+    from haulout.frames.pieces import Piece
+    from haulout.frames.seeds import SeedIndex
     from haulout.oci import Descriptor
     from haulout.progress import Task
 
@@ -114,7 +115,7 @@ def expand(  # noqa: PLR0913, PLR0917 - two blobs' worth of places: where it com
         fd: an empty file.
         task: advanced by the bytes of the blob that were used.
         jobs: segments decoded at a time; each takes up to 40 MiB.
-        made: told, on any thread, of new blocks that were written: of which segment, at what offset, and what they are.
+        made: called, on any thread, with new blocks that were written: their segment, their offset and the bytes.
 
     Returns:
         The bytes written.
