@@ -1,26 +1,21 @@
-"""The text of a push and a pull request for picks. Pure; nothing here sends anything."""
+"""The commands and texts that a person is given: to resume picks, to push them, for a pull request. Pure.
+
+Nothing here sends anything.
+"""
 
 from __future__ import annotations
 
+import os
 import shlex
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from haulout.backports.pick import PickResult
+from haulout.backports.model import PickResult, Proposal, StrPath
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """What a person may send."""
-
-    push: str
-    """A shell command."""
-    base: str
-    """The branch the pull request goes to."""
-    head: str
-    title: str
-    body: str
+def resume_command(lib: StrPath, branch: str, *rest: str) -> str:
+    """Return ``haulout backport pick BRANCH …``, with ``--lib`` where it is needed."""
+    place = os.fspath(lib)
+    words = ["haulout", "backport", "pick", branch, *rest, *([] if place == "." else ["--lib", place])]
+    return shlex.join(words)
 
 
 def proposal(result: PickResult) -> Proposal:
