@@ -1,6 +1,6 @@
-"""Write what is generated in docs/: manual pages from the command tree, exit codes from the error classes.
+"""Write what is generated in docs/: manual pages and completion from the command tree, exit codes from the errors.
 
-Run it as ``python tools/generate_docs.py``; with ``--check`` it writes nothing and exits 1 where something is stale.
+Run it as ``python -m tools.generate_docs``; with ``--check`` it writes nothing and exits 1 where something is stale.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tools.draw_rooms import svg
+
 import haulout
+from haulout.cli.completion import script
 from haulout.cli.manual import exit_codes, pages
 from haulout.errors import HauloutError
 
@@ -20,12 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+COMPLETIONS = {"bash": "haulout.bash", "zsh": "_haulout", "fish": "haulout.fish"}
+"""Shell and file; installed with the package (pyproject.toml)."""
 
 
 def documents() -> dict[Path, str]:
     """Return every generated file and its text."""
     found = {DOCS / "man" / name: text for name, text in pages().items()}
     found[DOCS / "exit-codes.md"] = exit_codes_page()
+    found[DOCS / "architecture.svg"] = svg()
+    found |= {DOCS / "completion" / name: f"{script(shell)}\n" for shell, name in COMPLETIONS.items()}
     return found
 
 

@@ -68,7 +68,7 @@ class InvalidPlatform(UsageError, ValueError):
 
 
 class InvalidPolicy(UsageError):
-    """A policy that does not parse, or breaks its schema; ``key`` is the dotted key at fault, "" for the document itself."""
+    """A policy that does not parse, or breaks its schema; ``key`` is the dotted key at fault, or ""."""
 
     def __init__(self, policy: str, key: str, reason: str, *, hint: str | None = None) -> None:
         self.policy = policy

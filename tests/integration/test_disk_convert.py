@@ -15,7 +15,7 @@ import pytest
 from tests.unit.disk.test_corpus import GOOD, HOSTILE, iso, qcow2
 
 from haulout.disk import DiskFormat, inspect, qemu_img
-from haulout.disk.convert import convert, to_raw, uncompress_qcow2
+from haulout.disk.convert import convert, to_raw, uncompress
 from haulout.errors import NotFoundError, StorageError, ToolError, UnsafeDiskError, UsageError
 
 MIB = 1 << 20
@@ -128,7 +128,7 @@ def test_an_odd_size_is_rounded_up(tmp_path):
 
 def test_shortcuts(tmp_path, sources):
     assert inspect(sources / "disk.qcow2").compressed
-    assert not uncompress_qcow2(sources / "disk.qcow2", tmp_path / "plain.qcow2").compressed
+    assert not uncompress(sources / "disk.qcow2", tmp_path / "plain.qcow2").compressed
     assert to_raw(sources / "disk.qcow2", tmp_path / "plain.raw").file_size == SIZE
     assert (tmp_path / "plain.raw").read_bytes() == (sources / "disk.raw").read_bytes()
 

@@ -148,7 +148,7 @@ def test_a_base_that_is_not_there_costs_a_note(layout, versions, tmp_path):
         disk, _, notes = pushed(layout(), new, base=missing)
         assert disk.base is None
         assert len(notes) == 1
-        assert "is no base" in notes[0]
+        assert "cannot be used as base" in notes[0]
         pushed(layout(), versions[0])
     came_back(layout(), versions[0], tmp_path)
 
@@ -243,12 +243,12 @@ def spoil_hints(reference, disk):
     ("damage", "note"),
     [
         (spoil_frames, "not what its table"),
-        (cut_blob, "nothing more is taken over"),
-        (remove_blob, "nothing more is taken over"),
+        (cut_blob, "no more frames are reused"),
+        (remove_blob, "no more frames are reused"),
         (remove_toc, "no table of contents"),
-        (spoil_toc, "is no base"),
+        (spoil_toc, "cannot be used as base"),
         (remove_hints, None),
-        (spoil_hints, "is no base"),
+        (spoil_hints, "cannot be used as base"),
     ],
 )
 def test_a_damaged_base_costs_a_note_and_never_a_push(layout, versions, tmp_path, damage, note):
@@ -446,9 +446,9 @@ def test_the_command_says_which_base_there_was(versions, tmp_path):
     assert json.loads(haulout(tmp_path, "oci:l:3", new, "--base", "none", "--json").stdout)["disks"][0]["base"] is None
     named = haulout(tmp_path, "oci:m:1", new, "--base", "oci:l:2")
     assert "took " in named.stdout
-    assert "over from oci:l@sha256:" in named.stdout
+    assert " of oci:l@sha256:" in named.stdout
     missing = haulout(tmp_path, "oci:m:2", old, "--base", "oci:l:9", "--json")
-    assert "oci:l:9 is no base" in missing.stderr
+    assert "oci:l:9 cannot be used as base" in missing.stderr
     assert json.loads(missing.stdout)["disks"][0]["base"] is None
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.disks import noise
@@ -41,10 +41,11 @@ def haulout(code: str, folder: Path, *arguments: object) -> subprocess.Completed
     )
 
 
-def done(code: str, folder: Path, *arguments: object) -> dict:
+def done(code: str, folder: Path, *arguments: object) -> dict[str, Any]:
     ended = haulout(code, folder, *arguments, "--json")
     assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout)
+    printed: dict[str, Any] = json.loads(ended.stdout)
+    return printed
 
 
 @pytest.fixture

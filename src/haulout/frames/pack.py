@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, Self
 
-from haulout.disk import data_extents, descriptor_name
+from haulout.disk import data_extents
 from haulout.errors import ContentError
 from haulout.frames.blocks import BLOCK, block_count, hash_blocks, zero_blocks
 from haulout.frames.codec import FrameCompressor, zero_frame
@@ -25,7 +25,7 @@ from haulout.frames.guided import GuidedFramer
 from haulout.frames.seektable import encode_seek_table, seek_table_size
 from haulout.frames.small_frames import BundleWriter
 from haulout.frames.toc import Toc
-from haulout.local import ScratchFile, storage_error
+from haulout.local import ScratchFile, descriptor_name, storage_error
 from haulout.oci import Digest, SizedDigest
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from haulout.disk import Extent, data_extents, descriptor_name
-from haulout.local import storage_error
+from haulout.disk import Extent, data_extents
+from haulout.local import descriptor_name, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

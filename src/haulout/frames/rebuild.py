@@ -12,9 +12,10 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Self
 
-from haulout.disk import clone_range, write_all
+from haulout.disk import write_all
 from haulout.errors import StorageError
 from haulout.frames.pieces import ZEROS, read_pieces
+from haulout.local import clone_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -184,8 +184,12 @@ class ScratchFile:
         with scratch_errors(self._what, self._room):
             return reopen(self._file.fileno())
 
+    def close(self) -> None:
+        """Give its room back."""
+        self._file.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._file.close()
+        self.close()

@@ -204,7 +204,8 @@ def parse_toml(text: str, wrong: Wrong) -> Table:
     """
     try:
         return Table(tomllib.loads(text), wrong)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
+        # Besides its own error, tomllib raises that of int() for numbers of thousands of digits.
         raise wrong("", f"is not TOML: {error}"[:300]) from error
 
 

@@ -153,7 +153,7 @@ def manifest_media_type(data: bytes, what: str, announced: str | None = None) ->
     if isinstance(stated, str) and stated in mediatype.INDEXES | mediatype.MANIFESTS:
         return stated
     if announced is not None and announced not in {"application/json", mediatype.OCTETS}:
-        raise InvalidManifest(what, f"its media type is {announced[:80]!r}, which is no manifest or index")
+        raise InvalidManifest(what, f"its media type is {announced[:80]!r}, which is neither a manifest nor an index")
     return mediatype.OCI_INDEX if "manifests" in document else mediatype.OCI_MANIFEST
 
 
