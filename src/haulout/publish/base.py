@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.content import read_blob
 from haulout.errors import ContentError, HauloutError, NotFoundError, ToolError
+from haulout.extras import require
 from haulout.frames import MAX_BUNDLE_BYTES, Base, block_count, bundled_frames
 from haulout.oci import Descriptor, Index, LayoutReference, RegistryReference, mediatype
 from haulout.oci import annotations as keys
