@@ -144,7 +144,7 @@ class Bases:
             except NotFoundError:
                 continue
             except ToolError as exc:
-                unusable = f"not using {self._reference.with_tag(tag)} as a base, which needs numpy ({exc.hint})"
+                unusable = f"not using {self._reference.with_tag(tag)} as base, which needs numpy ({exc.hint})"
                 break
             except HauloutError as exc:
                 unusable = unusable or f"{self._reference.with_tag(tag)} cannot be used as base ({exc})"
@@ -185,11 +185,11 @@ class Bases:
 
 
 def _small_frames(store: Store, found: ResolvedDisk, toc: Toc) -> list[int]:
-    """Return which frames of a base are in its bundle of small frames; without the bundle, none is."""
+    """Return which frames are in the small-frame bundle of a base; none where it cannot be read."""
     try:
         if found.crumbs is None:
             return []
         crumbs = Descriptor(mediatype.CRUMBS, found.crumbs.digest, found.crumbs.size)
-        return bundled_frames(read_blob(store, crumbs, MAX_BUNDLE_BYTES, "the base's bundle of small frames"), toc)
+        return bundled_frames(read_blob(store, crumbs, MAX_BUNDLE_BYTES, "the base's small-frame bundle"), toc)
     except (ContentError, NotFoundError):
         return []

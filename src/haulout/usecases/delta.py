@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from haulout.errors import ContentError, NotFoundError
+from haulout.extras import require
 from haulout.fetch import DiskPull, Wishes, load_index, offered
 from haulout.frames import BLOCK, DEFAULT_LEVEL
 from haulout.local import processors
@@ -67,6 +68,7 @@ def delta(  # noqa: PLR0913 - each is one word of the request
         HauloutError: see the tree in :mod:`haulout.errors`; nothing is attached then.
     """
     begun = time.monotonic()
+    require("numpy", extra="deltas")
     progress = progress or NullProgress()
     query = DiskQuery(
         Architecture.here() if architecture is None else architecture_of(architecture),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from haulout.errors import NoMatchingDisk, NotFoundError, UsageError
+from haulout.extras import require
 from haulout.frames import DEFAULT_LEVEL as DELTA_LEVEL
 from haulout.local import processors
 from haulout.oci import Architecture
@@ -100,6 +101,8 @@ def push(  # noqa: PLR0913 - each is one word of the request
     target, jobs = reference_of(reference), jobs or processors()
     if target.tag is None or target.digest is not None:
         raise UsageError(f"cannot push to {target}: a digest names what is there already", hint="name a tag")
+    if base is not None or delta_from:
+        require("numpy", extra="deltas")
     earlier, named = [reference_of(old) for old in delta_from], None if base is None else reference_of(base)
     several = [sources] if isinstance(sources, str | os.PathLike | DiskSource) else sources
     inspected = [_inspected(source, architecture, disk_type) for source in several]
