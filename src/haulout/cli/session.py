@@ -51,7 +51,7 @@ class Session:
 
     def progress(self) -> AbstractContextManager[Progress]:
         """Return the progress to work under; leaving the block clears the bars."""
-        from haulout.cli.progress import Mode, choose  # noqa: PLC0415 - not needed to print a result or an error
+        from haulout.cli.reporters import Mode, choose  # noqa: PLC0415 - not needed to print a result or an error
 
         return choose(Mode(self.progress_mode), sys.stderr, quiet=self.quiet, terminal=os.environ.get("TERM"))
 
