@@ -19,7 +19,7 @@ check: $(VENV)/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_rooms.py
-	$(BIN)/python tools/generate_docs.py --check
+	$(BIN)/python -m tools.generate_docs --check
 	$(BIN)/python tools/check_sizes.py
 
 fix: $(VENV)/ready
@@ -27,7 +27,9 @@ fix: $(VENV)/ready
 	$(BIN)/ruff format .
 
 docs: $(VENV)/ready
-	$(BIN)/python tools/generate_docs.py
+	$(BIN)/python -m tools.generate_docs
+	$(BIN)/python tools/build_api.py build/api
+	@echo "the library: build/api/haulout.html"
 
 bench: $(VENV)/ready packages
 	$(BIN)/python benchmarks/transfer.py

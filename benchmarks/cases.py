@@ -14,10 +14,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from victims import Wrong
-
-from haulout.frames.framing import Kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,20 +108,20 @@ class Disk:
 
     def missing(self, file: Path | None) -> int:
         """Blob bytes of the data frames that ``file`` does not hold."""
-        frames = np.flatnonzero(self.toc.kinds == Kind.DATA).tolist()
+        frames = self.toc.data_frames
         if file is None:
-            return int(self.toc.compressed[frames].sum())
+            return self.toc.blob_bytes(frames)
         with file.open("rb") as opened:
-            return sum(int(self.toc.compressed[frame]) for frame in frames if not self._holds(opened.fileno(), frame))
+            return self.toc.blob_bytes(frame for frame in frames if not self._holds(opened.fileno(), frame))
 
     def _holds(self, fd: int, frame: int) -> bool:
-        plain = os.pread(fd, self.toc.plain_size(frame), int(self.toc.disk_offsets[frame]))
-        return hashlib.sha256(plain).digest() == self.toc.sha256[frame].tobytes()
+        plain = os.pread(fd, self.toc.plain_size(frame), self.toc.disk_offsets[frame])
+        return hashlib.sha256(plain).digest() == self.toc.digest(frame)
 
     @property
     def zero_frames(self) -> int:
         """Blob bytes of frames that hold nothing: a few each, read over rather than asked around."""
-        return int(self.toc.compressed[self.toc.kinds == Kind.ZERO].sum())
+        return sum(self.toc.compressed) - self.toc.blob_bytes(self.toc.data_frames)
 
 
 @dataclass

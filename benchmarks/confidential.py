@@ -26,14 +26,12 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from haulout.emulator import Boot, CcaEmulator, SnpEmulator, TdxEmulator
-from haulout.emulator.bundle import scene
+from haulout.emulator import Boot, CcaEmulator, SnpEmulator, TdxEmulator, make_bundle
 from haulout.tee import Given, parse_policy, verify
-from haulout.tee.snp.report import Product
 from haulout.workload import luks
 
 if TYPE_CHECKING:
-    from haulout.emulator.store import Emulator
+    from haulout.emulator import Platform
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 BOOT = Boot((b"kernel" * 1000,))
@@ -56,9 +54,9 @@ def encryption(seconds: float) -> None:
         print(f"  {verb:8} {count * len(plain) / spent / 1e6:6.0f} MB/s  (wanted: {ENCRYPTED})")
 
 
-def rate(name: str, platform: Emulator, seconds: float) -> None:
+def rate(name: str, platform: Platform, seconds: float) -> None:
     nonces = [os.urandom(64) for _ in range(50)]
-    made = [scene(platform, BOOT, AT, report_data=nonce) for nonce in nonces]
+    made = [make_bundle(platform, BOOT, AT, report_data=nonce) for nonce in nonces]
     files = made[0].files
     certificates = [Given("certificates", files["certificates.pem"])] if "certificates.pem" in files else []
     collateral = [Given("collateral", files["collateral.json"])] if "collateral.json" in files else []
@@ -169,7 +167,7 @@ def main() -> None:
     print("LUKS1 in buffers of 1 MiB, one core:")
     encryption(seconds)
     print("evidence, one core:")
-    rate("snp", SnpEmulator.make(Product.GENOA, AT), seconds)
+    rate("snp", SnpEmulator.make(AT), seconds)
     rate("tdx", TdxEmulator.make(AT), seconds)
     rate("cca", CcaEmulator.make(AT), seconds)
 

@@ -21,7 +21,7 @@ from haulout import DiskSource, parse_reference, push
 from haulout.disk import DiskType
 from haulout.frames.base import Base
 from haulout.frames.blocks import BLOCK
-from haulout.frames.small_frames import crumb_frames
+from haulout.frames.small_frames import bundled_frames
 from haulout.frames.toc import Toc
 from haulout.oci import Architecture, Descriptor, SizedDigest, mediatype
 from haulout.oci import annotations as keys
@@ -62,7 +62,7 @@ def publish(
         toc = Toc.decode(read(pushed.toc, mediatype.TOC))
         text = store.manifest(pushed.manifest).parse("manifest").annotations.get(keys.CRUMBS)
         crumbs = SizedDigest.parse(text, keys.CRUMBS) if text else None
-        numbers = set(crumb_frames(read(crumbs, mediatype.CRUMBS), toc)) if crumbs else set()
+        numbers = set(bundled_frames(read(crumbs, mediatype.CRUMBS), toc)) if crumbs else set()
         return Base(toc, read(toc.hints, mediatype.HINTS)), crumbs, numbers, cpu
 
 
@@ -71,20 +71,21 @@ def ranges(toc: Toc, wanted: np.ndarray) -> tuple[int, int, int, int]:
     frames = np.flatnonzero(wanted)
     if not len(frames):
         return 0, 0, 0, 0
-    offsets = toc.blob_offsets.astype(np.int64)
+    offsets = np.asarray(toc.blob_offsets)
     gaps = offsets[frames[1:]] - offsets[frames[:-1] + 1]
     gaps = np.sort(gaps[gaps > 0])
     over = max(0, len(gaps) + 1 - MOST_REQUESTS)
-    size = int(toc.compressed[frames].sum(dtype=np.int64))
+    size = toc.blob_bytes(frames.tolist())
     return size, len(gaps) + 1, size + int(gaps[:over].sum()), len(gaps) + 1 - over
 
 
 def floor(disk: Path, toc: Toc, new: np.ndarray, level: int) -> int:
     """Bytes of the new blocks, each compressed alone."""
     compressor = zstandard.ZstdCompressor(level=level)
-    blocks = np.repeat(toc.disk_offsets[:-1][toc.kinds == 0], toc.blocks[toc.kinds == 0])
-    within = np.concatenate([np.arange(n) for n in toc.blocks[toc.kinds == 0]])
-    places = (blocks.astype(np.int64) + within * BLOCK)[new]
+    starts = [
+        toc.disk_offsets[frame] + BLOCK * block for frame in toc.data_frames for block in range(toc.blocks[frame])
+    ]
+    places = np.array(starts)[new]
     with disk.open("rb") as file:
         return sum(len(compressor.compress(os.pread(file.fileno(), BLOCK, int(at)))) for at in places)
 
@@ -103,11 +104,12 @@ def main() -> None:
     toc = made.toc
     unknown = ~held.knows(made.hints)
     least = floor(new, toc, unknown, level)
-    data = np.flatnonzero(toc.kinds == 0)
-    ends = np.cumsum(toc.blocks[data].astype(np.int64))
+    data = np.array(toc.data_frames)
+    blocks = np.asarray(toc.blocks)[data].astype(np.int64)
+    ends = np.cumsum(blocks)
     counted = np.concatenate([[0], np.cumsum(unknown)])
     wanted = np.zeros(len(toc), dtype=bool)
-    wanted[data] = counted[ends] > counted[ends - toc.blocks[data]]
+    wanted[data] = counted[ends] > counted[ends - blocks]
     tables = 128 + 41 * len(toc) + toc.hints.size
     print(
         f"\nlevel {level}: {int(unknown.sum())} of {len(unknown)} blocks are new; floor {least / 1e6:.2f} MB (each alone)"

@@ -43,7 +43,6 @@ from cases import (
 from transfer import registry
 from victims import Point, Stable, Wrong
 
-from haulout.frames.framing import Kind
 from haulout.frames.toc import Toc
 
 WORKERS = 2
@@ -208,7 +207,7 @@ def main() -> int:
             bench = Bench(folder, host)
             toc = bench.disk.toc
             print(
-                f"disk: {toc.disk.size} bytes, {toc.data_bytes} of data, {(toc.kinds == Kind.DATA).sum()} data frames, blob {toc.blob_size}"
+                f"disk: {toc.disk.size} bytes, {toc.data_bytes} of data, {len(toc.data_frames)} data frames, blob {toc.blob_size}"
             )
             for kind, share in SHARES:
                 wanted_here = max(1, round(wanted * share))

@@ -12,6 +12,7 @@ import os
 import resource
 import socket
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import zstandard
 
-from haulout.frames.seektable import decode_seek_table, seek_table_size
+from haulout.frames.seektable import seek_table_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,11 +102,12 @@ def floor(blob: Path, out: Path) -> float:
     """Seconds of one processor to decode, hash and write every frame of a blob that is in memory already."""
     data = blob.read_bytes()
     frames = int.from_bytes(data[-9:-5], "little")
-    compressed, plain = decode_seek_table(data[-seek_table_size(frames) :])
+    entries = struct.unpack_from(f"<{2 * frames}I", data, len(data) - seek_table_size(frames) + 8)
+    compressed, plain = entries[0::2], entries[1::2]
     context, at, place = zstandard.ZstdDecompressor(), 0, 0
     with out.open("wb", buffering=0) as file:
         begun = time.process_time()
-        for size, length in zip(compressed.tolist(), plain.tolist(), strict=True):
+        for size, length in zip(compressed, plain, strict=True):
             # Frames of zeros are tiny, and never decoded.
             if size > length // 1000:
                 piece = context.decompress(data[at : at + size], max_output_size=length)

@@ -38,7 +38,7 @@ class Wrong(Exception):  # noqa: N818 - it names a finding
 
 _SERVER = """
 import ctypes, json, os, sys, traceback
-import haulout.disk.convert, haulout.transfer, haulout.registry.client, haulout.cli.session
+import haulout.disk.convert, haulout.usecases, haulout.registry.client, haulout.cli.session
 from haulout.cli import main, pull, push
 
 for line in sys.stdin:

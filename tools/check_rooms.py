@@ -1,30 +1,72 @@
-"""Fail where a room is entered by anything but its face.
+"""Check the walls between rooms, beyond what import-linter can say. Prints each breach; exits 1 if there is one.
 
-Across rooms only the names of a package's ``__all__`` are imported, never a module inside it and never a private name.
-Within a room everything may be imported. ``python tools/check_rooms.py``; prints each breach, exits 1 if there is one.
+* A room is entered through its face: across rooms only names of a package's ``__all__`` are imported, never a module
+  inside it, never a private name. Within a room everything may be imported.
+* What a room must not know is forbidden by name before the room exists (``MUST_NOT_KNOW``, ``KNOWS_ONLY``), and so is
+  whatever reaches the outside from modules that decide (``DECIDE``).
+* A use case takes typed values: no parameter of a function in ``usecases`` is a mapping of anything.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent / "src"
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+
+MUST_NOT_KNOW = {
+    "machine": {"registry", "frames", "http", "tee", "fetch", "publish"},
+    "broker": {"machine", "fetch", "publish", "frames"},
+    "trust": {"machine", "broker"},
+}
+KNOWS_ONLY = {
+    "guest": {"errors", "extras", "tee", "broker.protocol", "workload.luks", "workload.verity", "workload.binding"},
+}
+DECIDE = re.compile(r"haulout\.((\w+\.)*policy|broker\.(protocol|sessions)|machine\.(model|states|journal)|tee\b.*)")
+"""Modules that decide and never act."""
+ACTS = {"http", "os", "pathlib", "random", "secrets", "socket", "ssl", "subprocess", "tempfile", "time", "urllib3"}
 
 
-def modules() -> dict[str, Path]:
-    """Return every module of the project by its dotted name."""
+class Import(NamedTuple):
+    """One ``from … import …`` or ``import …``."""
+
+    module: str
+    """Who imports."""
+    target: str
+    name: str | None
+    """None where a module is imported as such."""
+    place: str
+    """``file:line``."""
+
+
+def modules(source: Path) -> dict[str, Path]:
+    """Return every module by its dotted name."""
     found = {}
-    for path in sorted(ROOT.rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
+    for path in sorted(source.rglob("*.py")):
+        parts = path.relative_to(source).with_suffix("").parts
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
 
 
+def imports(module: str, path: Path, source: Path) -> Iterator[Import]:
+    """Yield the absolute imports of a module, wherever in it they stand."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        place = f"{path.relative_to(source.parent)}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (Import(module, node.module, alias.name, place) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (Import(module, alias.name, None, place) for alias in node.names)
+
+
 def room_of(module: str) -> str:
-    """Return the room a module is in: the part below the root package."""
-    return ".".join(module.split(".")[:2])
+    """Return the room a module is in: the part below the root package; ``python -m haulout`` is the command line."""
+    return "haulout.cli" if module == "haulout.__main__" else ".".join(module.split(".")[:2])
 
 
 def face_of(path: Path) -> set[str]:
@@ -35,29 +77,53 @@ def face_of(path: Path) -> set[str]:
     return set()
 
 
-def breaches() -> list[str]:
-    """Return one line for each import that does not go through a face."""
-    known = modules()
-    packages = {name for name, path in known.items() if path.name == "__init__.py"}
-    faces = {name: face_of(known[name]) for name in packages}
+def past_the_face(one: Import, faces: dict[str, set[str]]) -> str | None:
+    """Say what is wrong with an import from another room; None: nothing."""
+    if not one.target.startswith("haulout.") or room_of(one.target) == room_of(one.module):
+        return None
+    if one.target in faces:
+        return None if one.name in faces[one.target] else f"{one.name} is not in the face of {one.target}"
+    if one.target != room_of(one.target):
+        return f"{one.target} is a module inside a room"
+    return f"{one.name} is private" if (one.name or "").startswith("_") else None
+
+
+def against_the_list(one: Import) -> str | None:
+    """Say which rule for rooms that may not exist yet an import breaks; None: none."""
+    room = room_of(one.module).removeprefix("haulout.")
+    known = one.target.removeprefix("haulout.") if one.target.startswith("haulout.") else None
+    if known is not None and known.split(".")[0] in MUST_NOT_KNOW.get(room, ()):
+        return f"{room} must not know {known}"
+    allowed = {*KNOWS_ONLY.get(room, ()), room}
+    if known and room in KNOWS_ONLY and not any(f"{known}.".startswith(f"{each}.") for each in allowed):
+        return f"{room} knows only {', '.join(sorted(KNOWS_ONLY[room]))}"
+    if known is None and DECIDE.fullmatch(one.module) and one.target.split(".")[0] in ACTS:
+        return f"it decides, and must not import {one.target}"
+    return None
+
+
+def untyped_requests(path: Path, source: Path) -> Iterator[str]:
+    """Yield the parameters of a module's functions that are mappings of anything."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
+                written = ast.unparse(argument.annotation) if argument.annotation else ""
+                if re.search(r"\b(Mapping|dict|Dict)\[str, (Any|object)\]", written):
+                    yield f"{path.relative_to(source.parent)}:{node.lineno}: {argument.arg} of {node.name} is not typed"
+
+
+def breaches(source: Path = SOURCE) -> list[str]:
+    """Return one line for each breach."""
+    known = modules(source)
+    faces = {name: face_of(path) for name, path in known.items() if path.name == "__init__.py"}
     found = []
     for module, path in known.items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("haulout."):
-                continue
-            target = node.module or ""
-            if room_of(target) == room_of(module):
-                continue
-            where = f"{path.relative_to(ROOT.parent)}:{node.lineno}"
-            for name in (alias.name for alias in node.names):
-                if target == room_of(target) and target not in packages:
-                    wrong = "a private name" if name.startswith("_") else ""
-                elif target not in packages:
-                    wrong = "a module inside a room"
-                else:
-                    wrong = "" if name in faces[target] else f"not in the face of {target}"
-                if wrong:
-                    found.append(f"{where}: {target}.{name}: {wrong}")
+        for one in imports(module, path, source):
+            wrong = past_the_face(one, faces) or against_the_list(one)
+            if wrong:
+                found.append(f"{one.place}: {wrong}")
+        if room_of(module) == "haulout.usecases":
+            found += untyped_requests(path, source)
     return found
 
 

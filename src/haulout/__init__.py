@@ -1,11 +1,17 @@
 """Ship, pull and update bootable machine disks through ordinary OCI registries.
 
-The verbs of the command line are functions here::
+The verbs of the command line are functions here. Push a disk into an image layout, a folder beside you, and pull it:
 
-    import haulout
+>>> import haulout
+>>> pushed = haulout.push("oci:machines:5.0", "disk.raw", architecture="x86_64")
+>>> pulled = haulout.pull("oci:machines:5.0", architecture="x86_64", disk_type="applehv", output="machine.raw")
+>>> pulled.path
+PosixPath('machine.raw')
+>>> pulled.to_dict()["status"]
+'pulled'
 
-    pulled = haulout.pull("registry.example.com/machines:5.0", disk_type=haulout.DiskType.QEMU)
-    print(pulled.path, pulled.pinned)
+References and paths are text or values; results are frozen dataclasses, and their ``to_dict()`` is the documented JSON
+of ``--json``. Every failure is a :class:`HauloutError`. docs/library.md tells more: progress, cancelling, threads.
 
 Everything named in ``__all__`` is public and stable; it is imported on first use (PEP 562), so ``import haulout`` costs
 next to nothing.
@@ -13,39 +19,129 @@ next to nothing.
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from haulout._face import open_face
 
 if TYPE_CHECKING:
-    from haulout.disk import DiskFormat, DiskInfo, DiskType, inspect
-    from haulout.errors import HauloutError
-    from haulout.fetch import PullResult
-    from haulout.oci import Architecture, Digest, Reference, parse_reference
-    from haulout.progress import NullProgress, Progress
-    from haulout.publish import DeltaResult, PushedDisk, PushResult
-    from haulout.registry import ConnectionOptions
+    from haulout.disk import Danger, DiskFormat, DiskInfo, DiskType, FileSystem, Partition, inspect
+    from haulout.errors import (
+        ConflictError,
+        ContentError,
+        DeniedError,
+        DigestMismatch,
+        HauloutError,
+        ImageTooSmall,
+        InvalidDelta,
+        InvalidDigest,
+        InvalidEvidence,
+        InvalidFile,
+        InvalidFrame,
+        InvalidManifest,
+        InvalidPlatform,
+        InvalidPolicy,
+        InvalidReference,
+        InvalidRootfs,
+        InvalidToc,
+        InvalidWorkload,
+        NoMatchingDisk,
+        NotFoundError,
+        NotLuks,
+        RefusedLuks,
+        RefusedVerity,
+        RegistryError,
+        SizeMismatch,
+        StorageError,
+        ToolError,
+        UnreachableError,
+        UnsafeDiskError,
+        UsageError,
+        VerityMismatch,
+        WrongPassphrase,
+    )
+    from haulout.fetch import Moved, PullResult, SeedUse
+    from haulout.oci import (
+        Architecture,
+        Digest,
+        LayoutReference,
+        Reference,
+        RegistryReference,
+        SizedDigest,
+        parse_reference,
+    )
+    from haulout.progress import NullProgress, Progress, Task, Traffic
+    from haulout.publish import DeltaResult, PublishedDelta, PushedBase, PushedDisk, PushResult
+    from haulout.registry import ConnectionOptions, Credentials
+    from haulout.resolve import Inventory, Item, ResolvedDisk, Role, Shape
     from haulout.usecases import DiskSource, delta, inventory, pull, push, resolve
 
 __version__: Final = "0.1.0"
 
 __all__ = [
     "Architecture",
+    "ConflictError",
     "ConnectionOptions",
+    "ContentError",
+    "Credentials",
+    "Danger",
     "DeltaResult",
+    "DeniedError",
     "Digest",
+    "DigestMismatch",
     "DiskFormat",
     "DiskInfo",
     "DiskSource",
     "DiskType",
+    "FileSystem",
     "HauloutError",
+    "ImageTooSmall",
+    "InvalidDelta",
+    "InvalidDigest",
+    "InvalidEvidence",
+    "InvalidFile",
+    "InvalidFrame",
+    "InvalidManifest",
+    "InvalidPlatform",
+    "InvalidPolicy",
+    "InvalidReference",
+    "InvalidRootfs",
+    "InvalidToc",
+    "InvalidWorkload",
+    "Inventory",
+    "Item",
+    "LayoutReference",
+    "Moved",
+    "NoMatchingDisk",
+    "NotFoundError",
+    "NotLuks",
     "NullProgress",
+    "Partition",
     "Progress",
+    "PublishedDelta",
     "PullResult",
     "PushResult",
+    "PushedBase",
     "PushedDisk",
     "Reference",
+    "RefusedLuks",
+    "RefusedVerity",
+    "RegistryError",
+    "RegistryReference",
+    "ResolvedDisk",
+    "Role",
+    "SeedUse",
+    "Shape",
+    "SizeMismatch",
+    "SizedDigest",
+    "StorageError",
+    "Task",
+    "ToolError",
+    "Traffic",
+    "UnreachableError",
+    "UnsafeDiskError",
+    "UsageError",
+    "VerityMismatch",
+    "WrongPassphrase",
     "__version__",
     "delta",
     "inspect",
@@ -56,44 +152,94 @@ __all__ = [
     "resolve",
 ]
 
-_HOMES: Final = {
-    "haulout.disk": ("DiskFormat", "DiskInfo", "DiskType", "inspect"),
-    "haulout.errors": ("HauloutError",),
-    "haulout.oci": ("Architecture", "Digest", "Reference", "parse_reference"),
-    "haulout.progress": ("NullProgress", "Progress"),
-    "haulout.registry": ("ConnectionOptions",),
-    "haulout.usecases.delta": ("delta",),
-    "haulout.usecases.lookup": ("inventory", "resolve"),
-    "haulout.usecases.pull": ("pull",),
-    "haulout.usecases.push": ("DiskSource", "push"),
-    "haulout.fetch.results": ("PullResult",),
-    "haulout.publish.results": ("DeltaResult", "PushResult", "PushedDisk"),
-}
-_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
-
-
-class _Library(ModuleType):
-    """A module whose public names cannot be hidden by a subpackage of the same name.
-
-    Importing ``haulout.resolve``, the package, would otherwise put it in the place of ``haulout.resolve``, the verb, at
-    whatever moment that happens. The package stays reachable by ``from haulout.resolve import …``.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOME_OF and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module 'haulout' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(home), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
-
-sys.modules[__name__].__class__ = _Library
+open_face(
+    __name__,
+    {
+        "disk": (
+            "Danger",
+            "DiskFormat",
+            "DiskInfo",
+            "DiskType",
+            "FileSystem",
+            "Partition",
+            "inspect",
+        ),
+        "errors": (
+            "ConflictError",
+            "ContentError",
+            "DeniedError",
+            "DigestMismatch",
+            "HauloutError",
+            "ImageTooSmall",
+            "InvalidDelta",
+            "InvalidDigest",
+            "InvalidEvidence",
+            "InvalidFile",
+            "InvalidFrame",
+            "InvalidManifest",
+            "InvalidPlatform",
+            "InvalidPolicy",
+            "InvalidReference",
+            "InvalidRootfs",
+            "InvalidToc",
+            "InvalidWorkload",
+            "NoMatchingDisk",
+            "NotFoundError",
+            "NotLuks",
+            "RefusedLuks",
+            "RefusedVerity",
+            "RegistryError",
+            "SizeMismatch",
+            "StorageError",
+            "ToolError",
+            "UnreachableError",
+            "UnsafeDiskError",
+            "UsageError",
+            "VerityMismatch",
+            "WrongPassphrase",
+        ),
+        "fetch": (
+            "Moved",
+            "PullResult",
+            "SeedUse",
+        ),
+        "oci": (
+            "Architecture",
+            "Digest",
+            "LayoutReference",
+            "Reference",
+            "RegistryReference",
+            "SizedDigest",
+            "parse_reference",
+        ),
+        "progress": (
+            "NullProgress",
+            "Progress",
+            "Task",
+            "Traffic",
+        ),
+        "publish": (
+            "DeltaResult",
+            "PublishedDelta",
+            "PushResult",
+            "PushedBase",
+            "PushedDisk",
+        ),
+        "registry": ("ConnectionOptions", "Credentials"),
+        "resolve": (
+            "Inventory",
+            "Item",
+            "ResolvedDisk",
+            "Role",
+            "Shape",
+        ),
+        "usecases": (
+            "DiskSource",
+            "delta",
+            "inventory",
+            "pull",
+            "push",
+            "resolve",
+        ),
+    },
+)

@@ -1,8 +1,8 @@
 """Results as documents: one rule turns the dataclasses that verbs return into the JSON of docs/json.md.
 
-A dataclass becomes an object of its fields. A class that wants another says so in ``json_members``: the names of
-fields and properties in their order, ``name=path.to.value`` for one under another name, ``*field`` for one whose members
-stand among its own. A class that is one word in JSON has ``json_members = str``.
+A dataclass becomes an object of its fields, unless its class has ``json_members``: the names of fields and properties
+in order, ``name=path.to.value`` for one under another name (None where a value on the path is None), ``*field`` for one
+whose members stand among its own. A class that is one word in JSON has ``json_members = str``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
-from operator import attrgetter
 from os import PathLike, fspath
 from typing import Any, ClassVar
 
@@ -68,5 +67,13 @@ def _members(value: Any) -> list[tuple[str, Any]]:
         if name.startswith("*"):
             found += _members(getattr(value, name[1:]))
         else:
-            found.append((shown, encode(attrgetter(path or shown)(value))))
+            found.append((shown, encode(_at(value, path or shown))))
     return found
+
+
+def _at(value: Any, path: str) -> Any:
+    for name in path.split("."):
+        if value is None:
+            return None
+        value = getattr(value, name)
+    return value

@@ -1,43 +1,12 @@
 """Every error Haulout raises on purpose, with its data, its exit code and its way out.
 
-HauloutError                        3  (never raised itself)
-├── UsageError                      2  what was asked cannot be understood
-│   ├── InvalidReference               a reference, pointing at the offending character
-│   ├── InvalidDigest                  not "sha256:" and 64 lowercase hex digits
-│   ├── InvalidPlatform                an architecture or disk type that does not exist
-│   ├── InvalidPolicy                  a policy for evidence with an unknown key or an impossible value
-│   ├── InvalidFile                    a TOML or JSON file of yours that does not parse, or breaks its schema
-│   └── ImageTooSmall                  a size asked for that the content does not fit into
-├── NotFoundError                   4  the thing asked for is not there
-│   └── NoMatchingDisk                 the reference exists but holds no such disk; lists what it holds
-├── DeniedError                     5  credentials are missing, wrong or insufficient
-│   └── WrongPassphrase                opens no slot of an encrypted disk
-├── UnreachableError                6  no connection, no TLS, no answer in time
-├── RegistryError                   7  the registry answered, with a failure or with nonsense
-├── ContentError                    8  content from elsewhere is not what it claims to be
-│   ├── DigestMismatch                 bytes do not hash to their digest
-│   ├── SizeMismatch                   more or fewer bytes than announced
-│   ├── InvalidManifest                JSON, schema or media type of a manifest or index
-│   ├── InvalidToc                     a frame table that does not tile, or lies
-│   ├── InvalidFrame                   a compressed frame that does not decode to its promise
-│   ├── InvalidDelta                   a delta's index that contradicts itself, or another delta than announced
-│   ├── InvalidEvidence                evidence, a certificate or collateral that cannot be read at all
-│   ├── NotLuks                        no encrypted disk
-│   ├── RefusedLuks                    an encrypted disk that a rule is against
-│   ├── RefusedVerity                  a superblock of dm-verity that a rule is against
-│   ├── VerityMismatch                 a block that is not what the root hash vouches for
-│   ├── InvalidWorkload                an image or disk of a confidential workload that breaks a rule
-│   └── InvalidRootfs                  layers or a folder that do not make a root file system
-├── UnsafeDiskError                 9  inspection refuses a disk image
-├── StorageError                   10  the local file system: full, read-only, no permission, a symlink in the way
-├── ToolError                      11  a helper program is missing or failed
-└── ConflictError                  12  somebody else is writing the same thing
+docs/exit-codes.md draws the tree, generated from the classes. Errors of one room alone are defined in that room.
 
-Exit codes are stable: scripts may rely on them. 0 is yes or done, 1 the honest answer "no", 128+N death by signal N.
+Exit codes are stable: scripts may rely on them. 0 is yes or done, 1 is the answer "no", 128+N is death by signal N.
 The text of an error is one line. ``hint`` is the way out, printed on a line of its own.
 """
 
-# ruff: noqa: N818 - errors are named by what is wrong; the tree above reads better so.
+# ruff: noqa: N818 - errors are named by what is wrong; the tree reads better so.
 
 from __future__ import annotations
 
@@ -63,7 +32,7 @@ class HauloutError(Exception):
 
 
 class UsageError(HauloutError):
-    """What was asked cannot be understood."""
+    """The command line, a reference or a file of yours is not valid."""
 
     exit_code = 2
 
@@ -81,7 +50,7 @@ class InvalidReference(UsageError):
 
 
 class InvalidDigest(UsageError, ValueError):
-    """Not a digest this client accepts."""
+    """A digest that does not parse, or of an algorithm other than SHA-256."""
 
     def __init__(self, text: str, reason: str = "expected sha256: and 64 lowercase hexadecimal digits") -> None:
         self.text = text
@@ -99,7 +68,7 @@ class InvalidPlatform(UsageError, ValueError):
 
 
 class InvalidPolicy(UsageError):
-    """A policy that cannot be understood; ``key`` is the dotted key at fault, "" for the document itself."""
+    """A policy that does not parse, or breaks its schema; ``key`` is the dotted key at fault, or ""."""
 
     def __init__(self, policy: str, key: str, reason: str, *, hint: str | None = None) -> None:
         self.policy = policy
@@ -110,7 +79,7 @@ class InvalidPolicy(UsageError):
 
 
 class InvalidFile(UsageError):
-    """A file of the user's that does not parse, or breaks its schema.
+    """A file of yours that does not parse, or breaks its schema.
 
     Attributes:
         path: the file.
@@ -133,12 +102,12 @@ class ImageTooSmall(UsageError):
         self.needed = needed
         super().__init__(
             f"a file system of {size} bytes is too small for this content",
-            hint=f"it takes {needed} bytes at least; leave out the size to have it chosen",
+            hint=f"it needs at least {needed} bytes; leave out the size to let haulout choose it",
         )
 
 
 class NotFoundError(HauloutError):
-    """The thing asked for is not there."""
+    """What was asked for does not exist."""
 
     exit_code = 4
 
@@ -155,7 +124,7 @@ class NoMatchingDisk(NotFoundError):
             if len(present) > 1
             else f"there is {present[0]}"
             if present
-            else ("it holds no disk at all")
+            else "it holds no disk"
         )
         super().__init__(f"no {wanted} in {reference}; {there}", hint=hint)
 
@@ -167,7 +136,7 @@ class DeniedError(HauloutError):
 
 
 class WrongPassphrase(DeniedError):
-    """A passphrase that opens no slot of an encrypted disk."""
+    """A passphrase that does not open the encrypted disk."""
 
     def __init__(self) -> None:
         super().__init__("this passphrase does not open the encrypted disk")
@@ -180,7 +149,7 @@ class UnreachableError(HauloutError):
 
 
 class RegistryError(HauloutError):
-    """The registry answered with a failure, or with something that is not the protocol."""
+    """The registry answered with a failure, or broke the protocol."""
 
     exit_code = 7
 
@@ -190,26 +159,26 @@ class RegistryError(HauloutError):
 
 
 class ContentError(HauloutError):
-    """Content from elsewhere is not what it claims to be."""
+    """Content from a registry or a file is damaged, or is not what it claims to be."""
 
     exit_code = 8
 
 
 class DigestMismatch(ContentError):
-    """Bytes that do not hash to their digest."""
+    """Bytes that do not match their digest."""
 
     def __init__(self, what: str, expected: str, actual: str) -> None:
         self.what = what
         self.expected = expected
         self.actual = actual
         super().__init__(
-            f"{what} is not what was announced: expected {expected}, got {actual}",
-            hint="the registry or something between holds damaged or exchanged data; try another mirror, or push again",
+            f"{what} does not match its digest: expected {expected}, got {actual}",
+            hint="the registry or a proxy returned damaged or replaced data; try another mirror, or push again",
         )
 
 
 class SizeMismatch(ContentError):
-    """More or fewer bytes than announced."""
+    """More or fewer bytes than the descriptor states."""
 
     def __init__(self, what: str, expected: int, actual: int | str) -> None:
         self.what = what
@@ -230,15 +199,15 @@ class InvalidManifest(ContentError):
 
 
 class InvalidToc(ContentError):
-    """A table of contents that does not tile the disk and the blob exactly, or lies."""
+    """A table of contents that contradicts itself, the blob or the disk."""
 
 
 class InvalidFrame(ContentError):
-    """A compressed frame that does not decode to what its table promises."""
+    """A compressed frame that does not decode to what the table of contents states."""
 
 
 class InvalidDelta(ContentError):
-    """A published delta that contradicts itself, or is not the one announced."""
+    """A published delta that contradicts itself, or differs from its manifest."""
 
 
 class InvalidEvidence(ContentError):
@@ -261,14 +230,14 @@ class InvalidEvidence(ContentError):
 
 
 class NotLuks(ContentError):
-    """What was to be an encrypted disk does not begin like one."""
+    """A disk without a LUKS header."""
 
     def __init__(self) -> None:
         super().__init__("this is not an encrypted disk: it does not begin with a LUKS header")
 
 
 class RefusedLuks(ContentError):
-    """An encrypted disk that is not accepted; ``rule`` names what is against it, as docs/formats/luks.md lists them."""
+    """An encrypted disk that breaks a rule; ``rule`` is its name in docs/formats/luks.md."""
 
     def __init__(self, rule: str, reason: str, *, hint: str | None = None) -> None:
         self.rule = rule
@@ -277,7 +246,7 @@ class RefusedLuks(ContentError):
 
 
 class RefusedVerity(ContentError):
-    """A superblock of dm-verity that is not accepted; ``rule`` names what is against it."""
+    """A dm-verity superblock that breaks a rule; ``rule`` is its name."""
 
     def __init__(self, rule: str, reason: str) -> None:
         self.rule = rule
@@ -286,7 +255,7 @@ class RefusedVerity(ContentError):
 
 
 class VerityMismatch(ContentError):
-    """A block that is not what the root hash vouches for.
+    """A block that does not match the root hash.
 
     Attributes:
         level: None for a block of data; for one of hashes how far it is above the data, counted from 0.
@@ -298,13 +267,13 @@ class VerityMismatch(ContentError):
         self.block = block
         what = f"block {block}" if level is None else f"hash block {block} of level {level}"
         super().__init__(
-            f"{what} is not what the root hash vouches for",
-            hint="it was damaged, exchanged or taken from another version; get the image again",
+            f"{what} does not match the root hash",
+            hint="it was damaged, replaced or taken from another version; get the image again",
         )
 
 
 class InvalidWorkload(ContentError):
-    """An image or disk of a confidential workload that is not what it has to be; ``rule`` is the broken rule's name."""
+    """A confidential image or disk that breaks a rule; ``rule`` is its name."""
 
     def __init__(self, rule: str, reason: str, *, hint: str | None = None) -> None:
         self.rule = rule
@@ -313,7 +282,7 @@ class InvalidWorkload(ContentError):
 
 
 class InvalidRootfs(ContentError):
-    """A root file system that is refused, or cannot be read.
+    """Layers or a folder that cannot become a root file system.
 
     Attributes:
         source: what was read, such as ``layer 2`` or a folder.
@@ -345,7 +314,7 @@ class UnsafeDiskError(HauloutError):
 
 
 class StorageError(HauloutError):
-    """The local file system said no; ``path`` is where."""
+    """The local file system refused: full, read-only, no permission; ``path`` is where."""
 
     exit_code = 10
 
@@ -367,6 +336,6 @@ class ToolError(HauloutError):
 
 
 class ConflictError(HauloutError):
-    """Somebody else is writing the same thing at this moment."""
+    """Another process or thread is writing the same thing."""
 
     exit_code = 12

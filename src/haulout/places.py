@@ -1,69 +1,108 @@
-"""From a reference to the place it names."""
+"""From references to the places they name: one session for a command."""
 
 from __future__ import annotations
 
-import io
-import random
-import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Self
 
-from haulout.content import LayoutStore
-from haulout.errors import RegistryError
-from haulout.oci import EMPTY, LayoutReference
+from haulout.content import LayoutStore, Remembered, RememberingStore
+from haulout.oci import LayoutReference
+from haulout.progress import NullProgress, Traffic
 from haulout.registry import Registries
+from haulout.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from haulout.content import Store
-    from haulout.oci import Descriptor, Reference
+    from haulout.content import Store, StoredManifest
+    from haulout.oci import Reference
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
+    from haulout.resolve import DiskQuery, ResolvedDisk
+
+
+class Places:
+    """The repositories and layouts that one command uses, each opened once. Leave the ``with`` block when done.
+
+    They share connections, tokens and configuration, and fetch nothing twice that cannot change
+    (:class:`~haulout.content.RememberingStore`).
+
+    Args:
+        connections: how registries are reached; layouts ignore it.
+        progress: receives warnings of registries, and mirrors that fail.
+    """
+
+    def __init__(self, connections: ConnectionOptions | None = None, progress: Progress | None = None) -> None:
+        self._connections = connections
+        self._progress = progress or NullProgress()
+        self._stack = ExitStack()
+        self._registries: Registries | None = None
+        self._stores: dict[tuple[str, bool], Store] = {}
+        self._known: dict[str, Remembered] = {}
+        self._roots: dict[Reference, StoredManifest] = {}
+
+    @property
+    def traffic(self) -> Traffic:
+        """What has crossed the wire for all of them."""
+        return sum((store.traffic for store in self._stores.values()), Traffic())
+
+    def open(self, reference: Reference, *, push: bool = False) -> Store:
+        """Open the repository or layout that ``reference`` names; it stays open as long as the session.
+
+        Args:
+            reference: only its place counts, not its tag or digest.
+            push: whether it is written to; a layout is created then if it does not exist.
+
+        Raises:
+            HauloutError: as opening a layout or a repository does.
+        """
+        store = self._stores.get((reference.name, True)) or self._stores.get((reference.name, push))
+        if store is None:
+            store = self._stores[reference.name, push] = self._opened(reference, push=push)
+        return store
+
+    def _opened(self, reference: Reference, *, push: bool) -> Store:
+        if isinstance(reference, LayoutReference):
+            return self._stack.enter_context(LayoutStore(reference.directory, create=push))
+        if self._registries is None:
+            self._registries = self._stack.enter_context(Registries(self._connections, note=self._progress.note))
+        known = self._known.get(reference.name)
+        if known is None:
+            known = self._known[reference.name] = Remembered()
+            self._stack.callback(known.close)
+        return RememberingStore(self._registries.repository(reference, push=push), known, mirrored=not push)
+
+    def resolve(self, reference: Reference, query: DiskQuery) -> ResolvedDisk:
+        """Find the disk that is meant.
+
+        Raises:
+            HauloutError: as :func:`haulout.resolve.resolve`.
+        """
+        return resolve(self.open(reference), reference, query, root=self.root(reference))
+
+    def root(self, reference: Reference) -> StoredManifest:
+        """Read what ``reference`` names, once.
+
+        Raises:
+            NotFoundError: there is nothing.
+        """
+        root = self._roots.get(reference)
+        if root is None:
+            selector = reference.digest or reference.tag or "latest"
+            root = self._roots[reference] = self.open(reference).manifest(selector)
+        return root
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
 
 
 @contextmanager
 def open_store(
     reference: Reference, connections: ConnectionOptions, progress: Progress, *, push: bool = False
 ) -> Iterator[Store]:
-    """Open the repository or layout that ``reference`` names, for as long as the block lasts.
-
-    Args:
-        reference: only its place counts, not its tag or digest.
-        connections: how registries are reached; layouts ignore it.
-        progress: told of warnings from registries and of mirrors that fail.
-        push: whether it is written to; a layout is created then if it is not there.
-    """
-    if isinstance(reference, LayoutReference):
-        with LayoutStore(reference.directory, create=push) as layout:
-            yield layout
-        return
-    with (
-        Registries(connections, note=progress.note) as registries,
-        registries.repository(reference, push=push) as repository,
-    ):
-        yield repository
-
-
-def put_manifest(store: Store, data: bytes, media_type: str, tag: str | None = None) -> Descriptor:
-    """Store a manifest, patiently where the registry does not see yet what another publisher uploads this moment.
-
-    docker-registry 2.8 rewrites the link of a blob that is uploaded twice at once (every artifact shares the empty
-    config), and for that instant refuses manifests that name it, with status 400.
-
-    Raises:
-        RegistryError: it goes on refusing.
-    """
-    for attempt in range(_PUT_TRIES):
-        try:
-            return store.push_manifest(data, media_type, tag)
-        except RegistryError as exc:
-            if exc.status != _BAD_REQUEST or attempt == _PUT_TRIES - 1:
-                raise
-            time.sleep(random.uniform(0.02, 0.1) * 2**attempt)  # noqa: S311 - jitter, not a secret
-            store.push_blob(EMPTY, lambda: io.BytesIO(b"{}"))
-    raise AssertionError("the loop returns or raises")
-
-
-_PUT_TRIES: Final = 6
-_BAD_REQUEST: Final = 400
+    """Open one place for as long as the block lasts; arguments as for :class:`Places`."""
+    with Places(connections, progress) as places:
+        yield places.open(reference, push=push)

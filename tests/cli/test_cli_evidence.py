@@ -15,16 +15,15 @@ from tests.support.evidence import AT, BOOT, DATA, cca, snp, tdx, vector
 from tests.support.sandbox import ROOT
 
 from haulout.cli.main import main
-from haulout.emulator.bundle import scene
-from haulout.emulator.store import root_of
+from haulout.emulator import make_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from haulout.emulator.store import Emulator
+    from haulout.emulator import Platform
 
 STAMP = AT.strftime("%Y-%m-%dT%H:%M:%SZ")
-PLATFORMS: dict[str, Callable[[], Emulator]] = {"snp": snp, "tdx": tdx, "cca": cca}
+PLATFORMS: dict[str, Callable[[], Platform]] = {"snp": snp, "tdx": tdx, "cca": cca}
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def lab(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for kind, platform in PLATFORMS.items():
         Path(kind).mkdir()
-        for name, data in scene(platform(), BOOT, AT, report_data=DATA).files.items():
+        for name, data in make_bundle(platform(), BOOT, AT, report_data=DATA).files.items():
             Path(kind, name).write_bytes(data)
     return tmp_path
 
@@ -61,7 +60,7 @@ def test_what_is_refused_ends_with_1_and_names_the_rule(kind, lab, capsys):
     told = capsys.readouterr()
     assert "REFUSED" in told.out
     assert "[test-root]" in told.out.splitlines()[0]
-    assert "nobody vouches for it" in told.out
+    assert "claims (NOT verified):" in told.out
     assert main(arguments(kind, *policy(kind), "--report-data", "00" * 64)) == 1
     assert "[report-data]" in capsys.readouterr().out.splitlines()[0]
 
@@ -96,7 +95,7 @@ def test_quiet_is_the_verdict_alone(lab, capsys):
 @pytest.mark.parametrize(("one", "other"), [("snp", "tdx"), ("snp", "cca"), ("tdx", "cca"), ("cca", "snp")])
 def test_evidence_of_another_tee_is_refused_by_a_policy(one, other, lab, capsys):
     shutil.copy(f"{other}/policy.toml", "other.toml")
-    root = f'roots = ["{root_of(PLATFORMS[one]()).fingerprint()}"]'
+    root = f'roots = ["{PLATFORMS[one]().root.fingerprint()}"]'
     lines = [root if line.startswith("roots") else line for line in Path("other.toml").read_text().splitlines()]
     Path("other.toml").write_text("\n".join(lines))
     assert main(arguments(one, "--policy", "other.toml")) == 1

@@ -102,9 +102,10 @@ def test_every_option_and_short_help_says_something():
 
 
 def test_generated_documents_are_up_to_date():
-    """Run ``python tools/generate_docs.py`` where this fails."""
+    """Run ``make docs`` where this fails."""
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tools/generate_docs.py"), "--check"],
+        [sys.executable, "-m", "tools.generate_docs", "--check"],
+        cwd=ROOT,
         env={"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
         capture_output=True,
         text=True,
@@ -197,3 +198,27 @@ def test_each_shell_has_a_script(place, shell, mark):
     assert mark in done.out
     assert "_HAULOUT_COMPLETE" in done.out
     assert place.haulout("completion", shell, "--json").json["script"].strip() == done.out.strip()
+
+
+def test_completion_is_installed_for_this_user(place, tmp_path):
+    for shell, file in (("bash", "bash-completion/completions/haulout"), ("fish", "fish/completions/haulout.fish")):
+        done = place.shell(f"XDG_DATA_HOME={tmp_path} XDG_CONFIG_HOME={tmp_path} haulout completion {shell} --install")
+        assert done.code == 0, done.err
+        assert done.out.startswith(f"installed {tmp_path}/{file}\n")
+        assert (tmp_path / file).read_text().strip() == place.haulout("completion", shell).out.strip()
+    done = place.shell("SHELL=/bin/zsh ZDOTDIR=/dev/null haulout completion --install")
+    assert done.code == 10
+    assert "/dev/null/.zfunc" in done.err
+
+
+def test_the_shell_is_that_of_the_user_where_none_is_named(place):
+    assert place.shell("SHELL=/usr/bin/fish haulout completion").out == place.haulout("completion", "fish").out
+    done = place.shell("SHELL=/bin/tcsh haulout completion")
+    assert done.code == 2
+    assert "name one of bash, zsh, fish" in done.err
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="not installed: zsh")
+def test_the_script_for_zsh_can_be_sourced_before_compinit(place):
+    done = place.shell("zsh -f -c 'source <(haulout completion zsh) && echo ready'")
+    assert done.out.strip() == "ready", done.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 from tests.support.documents import Block, blocks
@@ -47,6 +48,22 @@ def test_the_commands_of_a_document_run(name, tmp_path):
     with sandbox(tmp_path, libraries=libraries) as place:
         for block in RUN[name]:
             follow(place, block, name)
+
+
+PYTHON = {
+    path.relative_to(ROOT).as_posix(): found
+    for path in DOCUMENTS
+    if (found := [block for block in blocks(path) if block.language == "python"])
+}
+
+
+@pytest.mark.parametrize("name", PYTHON)
+def test_the_python_of_a_document_runs(name, tmp_path):
+    with sandbox(tmp_path, registry=False) as place:
+        for block in PYTHON[name]:
+            (place.path / "example.py").write_text(block.text)
+            done = place.shell(f"{sys.executable} example.py")
+            assert done.code == 0, f"{name}:{block.line}\n{done.out}{done.err}"
 
 
 @pytest.mark.parametrize(("name", "block"), NOT_RUN, ids=[f"{name}:{block.line}" for name, block in NOT_RUN])

@@ -14,7 +14,7 @@ import atheris
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
-with atheris.instrument_imports(include=["haulout.confidential"]):
+with atheris.instrument_imports(include=["haulout.tee", "haulout.workload"]):
     from tests.support.evidence import AT, BOOT, DATA, cca, cca_policy, given, snp, snp_policy, tdx, tdx_policy
 
     from haulout.errors import InvalidEvidence, InvalidPolicy

@@ -15,7 +15,7 @@ import atheris
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
-with atheris.instrument_imports(include=["haulout.confidential"]):
+with atheris.instrument_imports(include=["haulout.tee", "haulout.workload"]):
     from haulout.errors import NotLuks, RefusedLuks, RefusedVerity, VerityMismatch, WrongPassphrase
     from haulout.workload import luks, verity
 

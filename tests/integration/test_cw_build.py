@@ -199,7 +199,7 @@ def test_for_arm_the_image_of_arm_is_taken(capsys):
     code, _, err = run(capsys, "build", "oci:app:1", "oci:out:1", "--passphrase-file", "pass", "-t", "snp")
     assert (code, err) == (
         4,
-        "haulout: 1 holds no image for linux/amd64\n  hint: there are linux/arm64\n",
+        "haulout: oci:app:1 holds no image for linux/amd64\n  hint: it holds images for linux/arm64\n",
     )
 
 
@@ -286,7 +286,7 @@ def test_where_the_broker_refuses_no_image_is_left(capsys, status, code):
             assert list(store.tags()) == []
         done, _, err = run(capsys, *given, "--ignore-attestation-errors", "--progress", "plain")
         assert done == 0
-        assert "the broker was not told" in err
+        assert "could not register with the broker" in err
 
 
 @pytest.mark.tools
@@ -374,7 +374,7 @@ def test_hashes_that_find_no_room_are_one_line(capsys, place, monkeypatch):
             patch.setattr("tempfile.tempdir", str(small))
             code, _, err = run(capsys, "build", "root", "oci:out:1", "--passphrase-out", "key")
         assert code == 10
-        assert "cannot hold the hashes: no space left on device" in err
+        assert "cannot hold the hashes: the file system is full" in err
         assert "TMPDIR" in err
         assert not Path("key").exists()
         assert list(Path("out/blobs/sha256").iterdir()) == []
@@ -416,42 +416,50 @@ def test_a_passphrase_is_never_replaced(capsys):
     Path("key").write_text("the only key to another disk")
     code, _, err = run(capsys, "build", "root", "oci:out:1", "--passphrase-out", "key")
     assert code == 10
-    assert "it is there already" in err
+    assert "the file exists" in err
     assert Path("key").read_text() == "the only key to another disk"
     assert not Path("out").exists()
 
 
 BAD = {
-    "no passphrase": (["root", "oci:out:1"], 2, "nobody would know the passphrase"),
+    "no passphrase": (["root", "oci:out:1"], 2, "no place was given for the disk's passphrase"),
     "passphrase in argv": (["root", "oci:out:1", "-p", SECRET], 2, "every process of this machine"),
     "passphrase in --cw": (["root", "oci:out:1", "--cw", f"passphrase={SECRET}"], 2, "every process of this machine"),
     "no passphrase file": (["root", "oci:out:1", "--passphrase-file", "nowhere"], 4, "no such file: nowhere"),
     "folder as passphrase": (["root", "oci:out:1", "--passphrase-file", "root"], 10, "is a directory"),
     "empty passphrase": (["root", "oci:out:1", "--passphrase-file", "/dev/null"], 2, "is empty"),
     "endless passphrase": (["root", "oci:out:1", "--passphrase-file", "/dev/zero"], 2, "longer than"),
-    "NUL in a name": (["root", "oci:out:1", "--passphrase-file", "a\0b"], 10, "no file"),
-    "both passphrases": (["root", "oci:out:1", "--passphrase-file", "pass", "--passphrase-out", "k"], 2, "makes one"),
-    "not an image": (["pass", "oci:out:1", "--passphrase-file", "pass"], 2, "no folder and no image"),
+    "NUL in a name": (["root", "oci:out:1", "--passphrase-file", "a\0b"], 10, "it is not a file name"),
+    "both passphrases": (["root", "oci:out:1", "--passphrase-file", "pass", "--passphrase-out", "k"], 2, "cannot be combined"),
+    "not an image": (["pass", "oci:out:1", "--passphrase-file", "pass"], 2, "neither a directory nor an image"),
     "no such image": (["oci:app:7", "oci:out:1", "--passphrase-file", "pass"], 4, "no tag 7"),
     "no such layout": (["oci:nowhere:1", "oci:out:1", "--passphrase-file", "pass"], 4, "nowhere"),
-    "an artifact": (["oci:artifact:1", "oci:out:1", "--passphrase-file", "pass"], 8, "is no container image"),
-    "a digest as DEST": (["root", f"oci:out@sha256:{'0' * 64}", "--passphrase-file", "pass"], 2, "names what is there"),
+    "an artifact": (["oci:artifact:1", "oci:out:1", "--passphrase-file", "pass"], 8, "is not a container image"),
+    "a digest as DEST": (["root", f"oci:out@sha256:{'0' * 64}", "--passphrase-file", "pass"], 2, "names existing content"),
     "unknown TEE": (["root", "oci:out:1", "--passphrase-file", "pass", "-t", "sgx"], 2, "unknown TEE 'sgx'"),
+    "too many processors": (
+        ["root", "oci:out:1", "--cw", "cpus=300,passphrase_file=pass"], 2, "--cpus must be between 1 and 255 (got 300)",
+    ),
+    "two measurements": (
+        ["root", "oci:out:1", "--passphrase-file", "pass", "--ovmf", "x", "--measurement", "ab"], 2, "cannot be combined",
+    ),
+    "kernel alone": (["root", "oci:out:1", "--passphrase-file", "pass", "--kernel", "x"], 2, "only with --ovmf"),
+    "folder as key": (["root", "oci:out:1", "--passphrase-file", "pass", "--broker-key", "root"], 10, "is a directory"),
     "no processors": (["root", "oci:out:1", "--passphrase-file", "pass", "-c", "0"], 2, "cpus"),
-    "odd workload": (["root", "oci:out:1", "--passphrase-file", "pass", "-w", "a/../b"], 2, "is no workload id"),
-    "parent as workload": (["root", "oci:out:1", "--passphrase-file", "pass", "-w", ".."], 2, "is no workload id"),
-    "parent in --cw": (["root", "oci:out:1", "--cw", "workload_id=.,passphrase_file=pass"], 2, "is no workload id"),
-    "too much memory": (["root", "oci:out:1", "--cw", "memory=9999999999,passphrase_file=pass"], 2, "9999999999 MiB"),
-    "odd slop": (["root", "oci:out:1", "--passphrase-file", "pass", "-s", "much"], 2, "is no room to leave"),
-    "unknown key": (["root", "oci:out:1", "--cw", "colour=red"], 2, "--cw knows no 'colour'"),
-    "said twice": (["root", "oci:out:1", "--passphrase-file", "pass", "-c", "2", "--cw", "cpus=3"], 2, "both say cpus"),
-    "plain HTTP": (["root", "oci:out:1", "-u", "http://broker.example.com", "--measurement", MEASUREMENT], 2, "in clear"),
+    "odd workload": (["root", "oci:out:1", "--passphrase-file", "pass", "-w", "a/../b"], 2, "is not a workload id"),
+    "parent as workload": (["root", "oci:out:1", "--passphrase-file", "pass", "-w", ".."], 2, "is not a workload id"),
+    "parent in --cw": (["root", "oci:out:1", "--cw", "workload_id=.,passphrase_file=pass"], 2, "is not a workload id"),
+    "too much memory": (["root", "oci:out:1", "--cw", "memory=9999999999,passphrase_file=pass"], 2, "(got 9999999999)"),
+    "odd slop": (["root", "oci:out:1", "--passphrase-file", "pass", "-s", "much"], 2, "is not a percentage or size"),
+    "unknown key": (["root", "oci:out:1", "--cw", "colour=red"], 2, "unknown key 'colour'"),
+    "said twice": (["root", "oci:out:1", "--passphrase-file", "pass", "-c", "2", "--cw", "cpus=3"], 2, "cpus is given both"),
+    "plain HTTP": (["root", "oci:out:1", "-u", "http://broker.example.com", "--measurement", MEASUREMENT], 2, "unencrypted"),
     "no measurement": (["root", "oci:out:1", "-u", "http://127.0.0.1:1"], 2, "launch measurement"),
     "no broker": (["root", "oci:out:1", "-u", "http://127.0.0.1:1", "--measurement", MEASUREMENT], 6, "nothing listens"),
     "file leaving": (["root", "oci:out:1", "--passphrase-file", "pass", "--add-file", "pass:/../x"], 2, "leads out"),
     "no file to add": (["root", "oci:out:1", "--passphrase-file", "pass", "--add-file", "no:/x"], 4, "no such file: no"),
     "file in a file": (["root", "oci:out:1", "--passphrase-file", "pass", "--add-file", "pass:/etc/motd/x"], 8, "motd"),
-    "no key": (["root", "oci:out:1", "--passphrase-file", "pass", "--broker-key", "pass"], 2, "no public key"),
+    "no key": (["root", "oci:out:1", "--passphrase-file", "pass", "--broker-key", "pass"], 2, "does not hold a public key"),
     "policy for SEV": (
         ["root", "oci:out:1", "--passphrase-file", "pass", "-t", "sev", "--policy-out", "p"], 2, "names no workload",
     ),
@@ -467,7 +475,7 @@ BAD = {
 }  # fmt: skip
 
 
-def wicked_images():
+def hostile_images():
     make_image()
     with LayoutStore("artifact", create=True) as store:
         from haulout.oci import EMPTY, empty_config_manifest
@@ -496,7 +504,7 @@ def wicked_images():
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_one_line_with_a_way_out(name, capsys):
-    wicked_images()
+    hostile_images()
     arguments, wanted, text = BAD[name]
     code, out, err = run(capsys, "build", *arguments)
     assert (code, out) == (wanted, ""), err
@@ -511,12 +519,12 @@ def test_bad_input_is_one_line_with_a_way_out(name, capsys):
 
 
 def test_bad_input_of_inspect(capsys):
-    wicked_images()
+    hostile_images()
     built(capsys, "root", "oci:out:1", "--passphrase-file", "pass")
     Path("other").write_text("another")
     for arguments, wanted, text in (
-        (["oci:app:1"], 8, "is no image of a confidential workload"),
-        (["oci:artifact:1"], 8, "is no container image"),
+        (["oci:app:1"], 8, "is not a confidential image"),
+        (["oci:artifact:1"], 8, "is not a container image"),
         (["oci:out:1", "--passphrase-file", "other"], 5, "does not open"),
         (["root"], 2, "is a directory"),
         (["./nowhere"], 4, "no such file"),
@@ -528,6 +536,31 @@ def test_bad_input_of_inspect(capsys):
     code, _, err = run(capsys, "inspect", "pass")
     assert code == 8
     assert "neither a LUKS header nor a footer" in err
+
+
+def disk_tag(reference="oci:machines:5.0"):
+    Path("disk.raw").write_bytes(os.urandom(1 << 20))
+    assert main(["push", reference, "disk.raw", "--arch", "x86_64", "--type", "raw"]) == 0
+
+
+def test_a_tag_of_disks_is_not_said_to_lack_an_image(capsys):
+    disk_tag()
+    capsys.readouterr()
+    code, _, err = run(capsys, "inspect", "oci:machines:5.0")
+    assert (code, err) == (
+        4,
+        """haulout: oci:machines:5.0 holds disks, not a confidential image
+  hint: haulout inspect oci:machines:5.0 lists them
+""",
+    )
+    code, _, err = run(capsys, "build", "oci:machines:5.0", "oci:out:1", "--passphrase-file", "pass")
+    assert (code, err.splitlines()[0]) == (4, "haulout: oci:machines:5.0 holds disks, not a container image")
+    with LayoutStore("machines") as store:
+        index = store.manifest("5.0").parse("it")
+    assert isinstance(index, Index)
+    disk = f"oci:machines@{index.manifests[0].digest}"
+    code, _, err = run(capsys, "inspect", disk)
+    assert (code, err.splitlines()[0]) == (8, f"haulout: {disk} is a disk, not a confidential image")
 
 
 def test_standard_input_brings_a_passphrase(capsys, monkeypatch):
@@ -547,7 +580,7 @@ def test_the_firmware_of_libkrun_is_measured_by_its_own_program(capsys, place, m
     done = built(capsys, "root", "oci:out:1", "--passphrase-file", "pass", "-f", "lib.so")
     assert done["measurement"] == "ef" * 48
     code, _, err = run(capsys, "build", "root", "oci:out:2", "--passphrase-file", "pass", "-f", "x.so")
-    assert (code, "it measures nothing in x.so" in err) == (11, True)
+    assert (code, "cannot measure x.so" in err) == (11, True)
 
 
 def test_nothing_that_runs_beside_sees_the_passphrase(capsys, place):
@@ -572,5 +605,5 @@ def test_an_image_laid_out_by_hand_as_mkcw_lays_it_out_is_opened(place):
     files = {"entrypoint": b"x", krun.CONFIG_NAME: document, krun.DISK_NAME: disk}
     found = workloads.inspected(files, SECRET.encode())
     assert workloads.rules(found) == []
-    assert found.opened is not None
-    assert (found.opened.command, found.opened.verity, found.binding) == (("/bin/sh",), "absent", None)
+    assert found.unlocked is not None
+    assert (found.unlocked.command, found.unlocked.verity, found.binding) == (("/bin/sh",), "absent", None)

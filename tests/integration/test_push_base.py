@@ -19,7 +19,7 @@ from tests.support.servers import docker_registry, needs, nginx
 from tests.support.simulators.registry import Response, SimulatedRegistry
 
 from haulout.content.layout import LayoutStore
-from haulout.frames.small_frames import read_crumbs
+from haulout.frames.small_frames import read_bundle
 from haulout.frames.toc import Toc
 from haulout.oci import Architecture, Descriptor, Digest, Index, Manifest, SizedDigest, mediatype, parse_reference
 from haulout.oci import annotations as keys
@@ -148,7 +148,7 @@ def test_a_base_that_is_not_there_costs_a_note(layout, versions, tmp_path):
         disk, _, notes = pushed(layout(), new, base=missing)
         assert disk.base is None
         assert len(notes) == 1
-        assert "is no base" in notes[0]
+        assert "cannot be used as base" in notes[0]
         pushed(layout(), versions[0])
     came_back(layout(), versions[0], tmp_path)
 
@@ -186,10 +186,10 @@ def test_crumbs_are_published_and_right(layout, versions):
         assert len(data) == crumbs.size
         toc = Toc.decode(blob_file(layout(), disk.toc.digest).read_bytes())
         content = new.read_bytes()
-        found = dict(read_crumbs(data, toc))
+        found = dict(read_bundle(data, toc))
         assert found
         for frame, plain in found.items():
-            at = int(toc.disk_offsets[frame])
+            at = toc.disk_offsets[frame]
             assert plain == content[at : at + len(plain)]
         (referrer,) = store.referrers(disk.manifest, mediatype.TOC_ARTIFACT)
         listed = store.manifest(referrer.digest).parse("referrer")
@@ -243,12 +243,12 @@ def spoil_hints(reference, disk):
     ("damage", "note"),
     [
         (spoil_frames, "not what its table"),
-        (cut_blob, "nothing more is taken over"),
-        (remove_blob, "nothing more is taken over"),
+        (cut_blob, "no more frames are reused"),
+        (remove_blob, "no more frames are reused"),
         (remove_toc, "no table of contents"),
-        (spoil_toc, "is no base"),
+        (spoil_toc, "cannot be used as base"),
         (remove_hints, None),
-        (spoil_hints, "is no base"),
+        (spoil_hints, "cannot be used as base"),
     ],
 )
 def test_a_damaged_base_costs_a_note_and_never_a_push(layout, versions, tmp_path, damage, note):
@@ -286,8 +286,8 @@ def republished(reference, disk, change):
 
 def other_places(toc, hints):
     """Frames lie elsewhere in the blob than the table says; their sum is right."""
-    data = np.flatnonzero(toc.kinds == 0)
-    compressed = toc.compressed.copy()
+    data = toc.data_frames
+    compressed = toc.compressed[:]
     compressed[data[0]] += 1
     compressed[data[-1]] -= 1
     return replace(toc, compressed=compressed), hints
@@ -446,9 +446,9 @@ def test_the_command_says_which_base_there_was(versions, tmp_path):
     assert json.loads(haulout(tmp_path, "oci:l:3", new, "--base", "none", "--json").stdout)["disks"][0]["base"] is None
     named = haulout(tmp_path, "oci:m:1", new, "--base", "oci:l:2")
     assert "took " in named.stdout
-    assert "over from oci:l@sha256:" in named.stdout
+    assert " of oci:l@sha256:" in named.stdout
     missing = haulout(tmp_path, "oci:m:2", old, "--base", "oci:l:9", "--json")
-    assert "oci:l:9 is no base" in missing.stderr
+    assert "oci:l:9 cannot be used as base" in missing.stderr
     assert json.loads(missing.stdout)["disks"][0]["base"] is None
 
 

@@ -20,7 +20,7 @@ from haulout.disk import DiskType
 from haulout.errors import ContentError, DigestMismatch, InvalidDelta, NoMatchingDisk, NotFoundError, StorageError
 from haulout.fetch.deltas import load_hints, load_index, offered
 from haulout.frames.blocks import BLOCK, hash_blocks
-from haulout.frames.delta_expand import Located, expand
+from haulout.frames.delta.expand import Located, expand
 from haulout.frames.seeds import SeedIndex, Wanted, scan
 from haulout.oci import (
     EMPTY,
@@ -100,7 +100,7 @@ def use(reference, path):
             located = Located.of(index, hints, SeedIndex([scan(fd, Wanted(hints), TASK)]))
             usable = located.usable()
             written = expand(index, usable, store, offer.data, located.pieces, [fd], out, TASK)
-            return offer, index, usable, hash_blocks(memoryview(os.pread(out, written, 0)))
+            return offer, index, usable, np.asarray(hash_blocks(memoryview(os.pread(out, written, 0))))
         finally:
             os.close(fd)
             os.close(out)
@@ -166,7 +166,7 @@ def test_files_at_hand_are_used_and_checked(place, disks, tmp_path):
         make(place, old_file=new)
     with pytest.raises(ContentError, match="not the disk that was published"):
         make(place, old_file=old, new_file=old)
-    with pytest.raises(StorageError, match="no file"):
+    with pytest.raises(StorageError, match="not a disk file"):
         make(place, old_file=tmp_path)
     with pytest.raises(StorageError, match="no such file"):
         make(place, old_file=tmp_path / "missing")
@@ -352,7 +352,6 @@ def test_pushing_with_a_delta_attaches_it_before_the_tag_moves(place, disks):
     assert (made.status, made.architecture, made.disk_type) == ("pushed", "x86_64", "applehv")
     assert made.pinned == place("3").at(pushed.disks[0].manifest)
     assert set(use(place("3"), disks[0])[3].tolist()) == lacking(*disks)
-    assert pushed.traffic.requests >= made.traffic.requests
     again = push(place("3"), [DiskSource(disks[1], X86)], delta_from=[place("1")])
     assert [each.status for each in again.deltas] == ["present"]
 

@@ -20,7 +20,7 @@ from haulout.cli.pull import lines
 from haulout.disk import DiskType
 from haulout.fetch.deltas import load_index, offered
 from haulout.frames.blocks import BLOCK
-from haulout.frames.delta_map import Map, Source
+from haulout.frames.delta.map import Map, Source
 from haulout.oci import EMPTY, Architecture, Descriptor, empty_config_manifest, mediatype, parse_reference
 from haulout.oci import annotations as keys
 from haulout.places import open_store

@@ -16,9 +16,10 @@ from haulout.emulator import der as writer
 from haulout.emulator.cca import sign
 from haulout.emulator.tdx import TdxState
 from haulout.errors import InvalidEvidence, InvalidPolicy
-from haulout.tee import Kind, Verdict, parse_policy, verify
+from haulout.tee import Verdict, parse_policy, verify
 from haulout.tee import der as reader
-from haulout.tee.cca import cbor, token
+from haulout.tee.cca import cbor
+from haulout.tee.cca import parse as token
 from haulout.tee.certificates import read_bundle
 from haulout.tee.revocation import read_revocation_list
 from haulout.tee.tdx import documents
@@ -255,6 +256,6 @@ def test_what_is_written_in_der_is_read(number, text, octets, arcs):
 
 
 def test_the_kinds_are_told_apart():
-    kinds = {"snp": Kind.SNP, "tdx 4": Kind.TDX, "tdx 5": Kind.TDX, "cca": Kind.CCA}
+    kinds = {"snp": "snp", "tdx 4": "tdx", "tdx 5": "tdx", "cca": "cca"}
     for seed, kind in kinds.items():
-        assert verify(seeds()[seed], at=AT).kind is kind
+        assert verify(seeds()[seed], at=AT).kind == kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from array import array
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,35 +33,34 @@ def spans_of(hashes, zero=None, base=None, framing=FRAMING):
     marks = []
     for start in range(0, len(hashes), WINDOW_BLOCKS):
         stop = start + WINDOW_BLOCKS
-        mark, done = framer.feed(hashes[start:stop], zero[start:stop])
+        hints = array("Q", np.asarray(hashes[start:stop], np.uint64).tobytes())
+        mark, done = framer.feed(hints, zero[start:stop].astype(np.bool_).tobytes())
         spans += done
-        marks.append(mark)
+        marks.append(np.frombuffer(mark, np.bool_))
     return spans + framer.finish(), np.concatenate(marks)
 
 
-def base_of(hashes, spans, in_zero, crumbs=()):
+def base_of(hashes, spans, in_zero, small=()):
     """Return the base that a disk framed so is."""
-    blocks = np.array([span.blocks for span in spans], np.uint32)
-    kinds = np.array([span.kind for span in spans], np.uint8)
+    blocks = [span.blocks for span in spans]
     hints = np.ascontiguousarray(hashes[~in_zero], dtype="<u8").tobytes()
-    compressed = np.full(len(spans), 20, np.uint32)
     toc = Toc(
-        SizedDigest(_NONE, int(blocks.sum()) * 4096),
+        SizedDigest(_NONE, sum(blocks) * 4096),
         20 * len(spans) + seek_table_size(len(spans)),
         SizedDigest(_NONE, len(hints)),
-        np.zeros((len(spans), 32), np.uint8),
-        compressed,
-        blocks,
-        kinds,
+        bytes(32 * len(spans)),
+        array("I", [20] * len(spans)),
+        array("I", blocks),
+        bytes(span.kind for span in spans),
     )
-    return Base(toc, hints, crumbs)
+    return Base(toc, hints, small)
 
 
 def framed_base(hashes, zero=None, base=None):
     """Frame a disk and return it as a base, with its spans."""
     spans, in_zero = spans_of(hashes, zero, base)
-    crumbs = [number for number, span in enumerate(spans) if span.is_crumb]
-    return base_of(hashes, spans, in_zero, crumbs), spans
+    small = [number for number, span in enumerate(spans) if span.is_small]
+    return base_of(hashes, spans, in_zero, small), spans
 
 
 def random_hashes(count, seed=0):
@@ -84,13 +84,13 @@ class Sink:
 
 
 def packed_disk(path: Path, guide: Guide | None = None, level: int = 1, jobs: int = 2):
-    """Pack a file; returns blob, table, hints and crumbs."""
+    """Pack a file; returns blob, table, hints and small-frame bundle."""
     sink = Sink()
     fd = os.open(path, os.O_RDONLY)
     try:
         task = NullProgress().task("", None)
         with pack(fd, sink, level=level, jobs=jobs, task=task, guide=guide) as packed, packed.hints() as hints:
-            return bytes(sink.data), packed.toc, hints.read(), packed.crumbs
+            return bytes(sink.data), packed.toc, hints.read(), packed.small_frames
     finally:
         os.close(fd)
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from haulout.content.memory import MemoryStore
-from haulout.frames.blocks import BLOCK, ZERO_HINT, Hashes, hash_blocks
-from haulout.frames.delta_expand import Located, expand
-from haulout.frames.delta_make import make_delta
-from haulout.frames.delta_map import Source
+from haulout.frames.blocks import BLOCK, ZERO_HINT, hash_blocks
+from haulout.frames.delta.expand import Located, expand
+from haulout.frames.delta.make import make_delta
+from haulout.frames.delta.map import Source
 from haulout.frames.pack import pack
 from haulout.frames.seeds import SeedIndex, Wanted, scan
 from haulout.oci import Digest, SizedDigest, mediatype
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from haulout.frames.delta import DeltaIndex
+    from haulout.frames.arrays import Hashes
+    from haulout.frames.delta.index import DeltaIndex
     from haulout.frames.toc import Toc
     from haulout.oci import Descriptor
 
@@ -128,10 +129,10 @@ def rebuilt(toc: Toc, hints: Hashes, *seeds: bytes) -> bytes:
     disk = bytearray(-(-toc.disk.size // BLOCK) * BLOCK)
     place = 0
     for frame in range(len(toc)):
-        offset = int(toc.disk_offsets[frame])
+        offset = toc.disk_offsets[frame]
         if toc.kinds[frame]:
             continue
-        for number in range(int(toc.blocks[frame])):
+        for number in range(toc.blocks[frame]):
             disk[offset + number * BLOCK : offset + (number + 1) * BLOCK] = blocks[int(hints[place])]
             place += 1
     return bytes(disk[: toc.disk.size])
@@ -145,7 +146,7 @@ def laid_out(delta: Delta, old: bytes, fresh: bytes) -> bytes:
         held = {Source.OLD: old, Source.ZEROS: b"", Source.NEW: fresh}[source]
         data += held[number * BLOCK : (number + 1) * BLOCK].ljust(BLOCK, b"\0")
     disk = b""
-    for blocks, kind in zip(delta.toc.blocks.tolist(), delta.toc.kinds.tolist(), strict=True):
+    for blocks, kind in zip(delta.toc.blocks.tolist(), delta.toc.kinds, strict=True):
         disk += bytes(blocks * BLOCK) if kind else data[: blocks * BLOCK]
         data = data if kind else data[blocks * BLOCK :]
     assert not data

@@ -1,4 +1,4 @@
-"""Emulated platforms, policies and real evidence for the tests of confidential/.
+"""Emulated platforms, policies and real evidence for tests.
 
 RSA keys of 4096 bits take a second each: three are made once, and stand above every emulated processor.
 """
@@ -16,7 +16,7 @@ import pytest
 from haulout.emulator import Boot, CcaEmulator, SnpEmulator, TdxEmulator, authorities
 from haulout.tee import Given, Verdict, parse_policy, verify
 from haulout.tee.snp.endorsement import Signer
-from haulout.tee.snp.report import Product
+from haulout.tee.snp.parse import Product
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import rsa

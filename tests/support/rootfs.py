@@ -13,7 +13,7 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from haulout.workload import ext4, rootfs
-from haulout.workload.rootfs.sources import Held
+from haulout.workload.rootfs.tree import Held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Images of confidential workloads for tests: a small root, its image, its disk, and hands that spoil them."""
+"""Images of confidential workloads for tests: a small root, its image, its disk, and ways to damage them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haulout.content.memory import MemoryStore
-from haulout.oci import Descriptor, Manifest, mediatype
+from haulout.oci import Descriptor, Manifest, mediatype, parse_reference
 from haulout.progress import NullProgress
 from haulout.workload import binding as bindings
 from haulout.workload import krun, luks, outer, source, verity
-from haulout.workload.build import build as building
+from haulout.workload.build import image as images
 from haulout.workload.inspect import inspection
 
 if TYPE_CHECKING:
@@ -66,12 +66,12 @@ def config(**changes) -> krun.WorkloadConfig:
     return krun.WorkloadConfig(**{**values, **changes})
 
 
-def build(store: Store, folder: Path, tag: str = "1", **changes) -> building.Built:
+def build(store: Store, folder: Path, tag: str = "1", **changes) -> images.BuiltImage:
     """Build an image of a folder."""
-    request = building.Request(changes.pop("config", config()), CREATED, **changes)
-    root = source.from_folder(folder, request.config.tee.goarch)
-    return building.build(
-        root, request, PASSPHRASE, store, tag, progress=NullProgress(), before=lambda _: None, iteration_ms=QUICK
+    spec = images.ImageSpec(changes.pop("config", config()), CREATED, **changes)
+    root = source.root_of_folder(folder, spec.config.tee.goarch)
+    return images.build_image(
+        root, spec, PASSPHRASE, store, tag, progress=NullProgress(), before=lambda _: None, iteration_ms=QUICK
     )
 
 
@@ -86,7 +86,7 @@ def parts() -> dict[str, bytes]:
     return unpacked(store, built)
 
 
-def unpacked(store: Store, built: building.Built) -> dict[str, bytes]:
+def unpacked(store: Store, built: images.BuiltImage) -> dict[str, bytes]:
     """The files of an image's last layer."""
     with store.open_blob(built.layer) as stream:
         data = stream.read(built.layer.size)
@@ -133,7 +133,12 @@ def image(files: dict[str, bytes], annotations: dict[str, str] | None = None, ou
 
 def inspected(files: dict[str, bytes], passphrase: bytes | None = None, **how) -> Findings:
     """Inspect an image made of files."""
-    return inspection.inspect_image(image(files, **how), "1", passphrase, NullProgress())
+    return inspection.inspect_image(stored(image(files, **how)), passphrase, NullProgress())
+
+
+def stored(store: Store, reference: str = "oci:it:1") -> source.Image:
+    """An image in a store, under a name."""
+    return source.Image(store, parse_reference(reference))
 
 
 def rules(findings: Findings) -> list[str]:

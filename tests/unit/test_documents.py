@@ -40,7 +40,17 @@ class Result(Document):
     parts: tuple[Cost, ...]
     missing: Word | None = None
 
-    json_members: ClassVar = ("word", "loud", "where=path", "colour", "*cost", "parts", "missing", "first=parts")
+    json_members: ClassVar = (
+        "word",
+        "loud",
+        "where=path",
+        "colour",
+        "*cost",
+        "parts",
+        "missing",
+        "first=parts",
+        "none=missing.letters.size",
+    )
 
     @property
     def loud(self) -> bool:
@@ -59,6 +69,7 @@ def test_members_come_in_their_order_and_under_their_names():
         ("parts", [{"requests": 1, "seconds": 2.0}]),
         ("missing", None),
         ("first", [{"requests": 1, "seconds": 2.0}]),
+        ("none", None),
     ]
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
 
     from haulout.cli.session import Session
     from haulout.disk import DiskType
-    from haulout.oci import Architecture, Reference, SizedDigest
-    from haulout.publish import DeltaResult
+    from haulout.oci import Architecture, Reference
+    from haulout.publish import DeltaResult, PublishedDelta
 
 
 @click.command(
@@ -27,32 +26,40 @@ if TYPE_CHECKING:
     examples=(
         Example(
             "haulout delta registry.example.com/machines:5.0 registry.example.com/machines:5.1",
-            "let those who have 5.0 fetch only what changed in 5.1",
+            "let clients that have 5.0 fetch only what changed in 5.1",
         ),
         Example(
             "haulout delta oci:machines:5.0 oci:machines:5.1 --type raw --old-file disk.raw --new-file next.raw",
-            "the same without pulling the disks, which are here",
+            "the same with local disk files, without pulling them",
         ),
     ),
 )
 @click.argument("old", metavar="OLD", type=ReferenceParam())
 @click.argument("new", metavar="NEW", type=ReferenceParam())
-@click.option("--arch", type=ArchitectureParam(), metavar="ARCH", help="Processor of the disks.  [default: this one's]")
+@click.option(
+    "--arch", type=ArchitectureParam(), metavar="ARCH", help="Architecture of the disks.  [default: this machine's]"
+)
 @click.option(
     "--type",
     "disk_type",
     type=DiskTypeParam(),
     metavar="TYPE",
-    help="Who boots the disks.  [default: qemu, else the only one there is]",
+    help="Disk type of the disks.  [default: qemu, else the only one there is]",
 )
 @click.option(
-    "--old-file", type=click.Path(readable=False), metavar="FILE", help="The disk of OLD, which is not pulled then."
+    "--old-file",
+    type=click.Path(readable=False),
+    metavar="FILE",
+    help="Local file of OLD, used instead of pulling it.",
 )
 @click.option(
-    "--new-file", type=click.Path(readable=False), metavar="FILE", help="The disk of NEW, which is not pulled then."
+    "--new-file",
+    type=click.Path(readable=False),
+    metavar="FILE",
+    help="Local file of NEW, used instead of pulling it.",
 )
 @click.option("--level", type=click.IntRange(1, 22), metavar="N", default=12, show_default=True, help="zstd level.")
-@click.option("--again", is_flag=True, help="Make the delta even where one from OLD is attached to NEW.")
+@click.option("--again", is_flag=True, help="Make the delta even if one from OLD is already attached to NEW.")
 @options.jobs
 @options.registry
 @options.common
@@ -71,9 +78,9 @@ def command(
 ) -> None:
     """Publish what changed from the disk OLD to the disk NEW.
 
-    The delta is attached to NEW. Whoever pulls NEW and has OLD, in whatever file, fetches it in place of the parts that
-    changed; the result is verified as ever. OLD and NEW may be in different places. A delta that is there already
-    stays.
+    The delta is attached to NEW. A client that pulls NEW and has OLD, in any file, fetches the delta instead of the
+    parts that changed; the result is verified as always. OLD and NEW may be in different repositories. An existing
+    delta is kept.
     """
     from haulout.usecases import delta  # noqa: PLC0415 - loads compression and the HTTP client
 
@@ -83,8 +90,8 @@ def command(
             new,
             architecture=arch,
             disk_type=disk_type,
-            old_file=None if old_file is None else Path(old_file),
-            new_file=None if new_file is None else Path(new_file),
+            old_file=old_file,
+            new_file=new_file,
             level=level,
             again=again,
             connections=session.connections(),
@@ -92,61 +99,25 @@ def command(
             jobs=jobs,
         )
     pinned = "" if result.manifest is None else str(result.reference.at(result.manifest))
-    session.result("delta", document(result), lines(result), brief=pinned)
-
-
-def document(result: DeltaResult) -> dict[str, Any]:
-    """Return the JSON of a delta."""
-    return {
-        **essence(result),
-        "requests": result.traffic.requests,
-        "sent": result.traffic.sent,
-        "received": result.traffic.received,
-        "seconds": round(result.seconds, 3),
-    }
-
-
-def essence(result: DeltaResult) -> dict[str, Any]:
-    """Return what a push tells of each delta, too."""
-    return {
-        "reference": str(result.reference),
-        "pinned": str(result.pinned),
-        "old": str(result.old),
-        "architecture": None if result.architecture is None else str(result.architecture),
-        "disk_type": None if result.disk_type is None else str(result.disk_type),
-        "status": result.status,
-        "delta": None if result.manifest is None else str(result.manifest),
-        "from": _sized(result.source),
-        "disk": _sized(result.disk),
-        "blob": _sized(result.blob),
-        "index": _sized(result.index),
-        "data": _sized(result.data),
-        "hints": _sized(result.hints),
-        "new": result.new,
-        "segments": result.segments,
-    }
+    session.result("delta", result.to_dict(), lines(result), brief=pinned)
 
 
 def lines(result: DeltaResult) -> Iterator[str]:
     """Write a delta for people: what it costs beside the whole disk; then its reference."""
     took = duration(result.seconds)
     if result.manifest is None:
-        yield f"no delta needed: {result.old} has all that is in {result.reference} ({took})"
+        yield f"no delta needed: {result.old} has all data of {result.reference} ({took})"
         return
-    what = "is there already" if result.status == "present" else "published"
+    what = "already attached" if result.status == "present" else "published"
     yield f"delta to {result.reference} {what} ({cost(result)}, {took})"
     yield f"from {result.old}"
     yield str(result.reference.at(result.manifest))
 
 
-def cost(result: DeltaResult) -> str:
+def cost(result: PublishedDelta) -> str:
     """Say what fetching a delta costs beside the whole disk."""
     if result.index is None or result.data is None:
         return "not needed"
     amount = result.index.size + result.data.size
     share = f"{100 * amount / result.blob.size:.1f} % of the whole"
     return f"{size(amount)}, {share}, {size(result.new)} new in {count(result.segments, 'segment')}"
-
-
-def _sized(value: SizedDigest | None) -> dict[str, Any] | None:
-    return None if value is None else {"digest": str(value.digest), "size": value.size}

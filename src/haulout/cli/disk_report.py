@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from haulout.cli.terminal import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from haulout.disk import DiskInfo, FileSystem, Partition
-
-
-def document(info: DiskInfo) -> dict[str, Any]:
-    """Return the JSON of a file."""
-    return {
-        "kind": "file",
-        "path": info.path,
-        "safe": info.safe,
-        "format": str(info.format),
-        "content": info.content,
-        "disk_type": str(info.disk_type),
-        "file_size": info.file_size,
-        "virtual_size": info.virtual_size,
-        "allocated": info.allocated,
-        "compressed": info.compressed,
-        "file_system": None if info.file_system is None else _file_system(info.file_system),
-        "partitions": [_partition(partition) for partition in info.partitions],
-        "details": dict(info.details),
-        "dangers": [{"rule": danger.rule, "reason": danger.reason, "hint": danger.hint} for danger in info.dangers],
-    }
+    from haulout.disk import DiskInfo, FileSystem
 
 
 def lines(info: DiskInfo) -> Iterator[str]:
@@ -65,18 +45,3 @@ def _plain(value: str | int | bool) -> str:
 def _spelled(found: FileSystem) -> str:
     label = f" {found.label!r}" if found.label else ""
     return f"{found.name}{label}{'' if found.size is None else f', {size(found.size)}'}"
-
-
-def _file_system(found: FileSystem) -> dict[str, Any]:
-    return {"name": found.name, "label": found.label, "size": found.size}
-
-
-def _partition(partition: Partition) -> dict[str, Any]:
-    return {
-        "number": partition.number,
-        "start": partition.start,
-        "size": partition.size,
-        "kind": partition.kind,
-        "name": partition.name,
-        "file_system": None if partition.file_system is None else _file_system(partition.file_system),
-    }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from haulout.oci import Reference
 
 _NO = 1
-"""Exit code of an honest "no": the file must not be used."""
+"""Exit code where the answer is no: the file must not be used."""
 
 
 @click.command(
@@ -26,7 +26,7 @@ _NO = 1
     cls=Verb,
     examples=(
         Example("haulout inspect registry.example.com/machines:5.0", "show everything a reference holds"),
-        Example("haulout inspect disk.qcow2", "show what a file is, and its dangers"),
+        Example("haulout inspect disk.qcow2", "show what a file is, and why it must not be used"),
         Example("haulout inspect oci:machines:5.0 --json", "the same for programs"),
     ),
 )
@@ -37,11 +37,11 @@ _NO = 1
 def command(session: Session, subject: str) -> int:
     """Show what a reference holds, or what a local file is.
 
-    What exists as a file is a file, and so is what begins with / or ./; everything else is a reference. Write docker://
-    or ./ in front to leave no doubt.
+    An argument that names an existing file, or begins with / or ./, is a file; any other is a reference. Write
+    docker:// or ./ in front to be explicit.
 
-    No other program opens the file, nothing in it is followed. Exit status is 1 where it has dangers that forbid its
-    use, such as a backing file.
+    The file is not opened by other programs, and names inside it are not followed. Exit status is 1 where it has
+    dangers that forbid its use, such as a backing file.
     """
     found = subject_of(subject)
     if isinstance(found, Path):
@@ -49,14 +49,14 @@ def command(session: Session, subject: str) -> int:
         from haulout.disk import inspect  # noqa: PLC0415
 
         info = inspect(found)
-        session.result("inspect", disk_report.document(info), disk_report.lines(info))
+        session.result("inspect", info.to_dict(), disk_report.lines(info))
         return 0 if info.safe else _NO
     from haulout.cli import inventory_report  # noqa: PLC0415
     from haulout.usecases import inventory  # noqa: PLC0415 - loads the HTTP client
 
     with session.progress() as progress:
         held = inventory(found, connections=session.connections(), progress=progress)
-    session.result("inspect", inventory_report.document(held), inventory_report.lines(held))
+    session.result("inspect", held.to_dict(), inventory_report.lines(held))
     return 0
 
 
@@ -64,8 +64,8 @@ def subject_of(text: str) -> Path | Reference:
     """Decide whether text names a file or a reference.
 
     Raises:
-        InvalidReference: it is no file, and no reference either.
-        NotFoundError: it can only be a file, and there is none.
+        InvalidReference: it is neither a file nor a reference.
+        NotFoundError: it can only be a file, and does not exist.
         UsageError: it is an image layout, which is a reference once it is written as one.
     """
     if text.startswith(("oci:", "docker://")):
@@ -82,4 +82,6 @@ def subject_of(text: str) -> Path | Reference:
     except InvalidReference as exc:
         if "/" in text or not text:
             raise
-        raise NotFoundError(f"no such file: {text}", hint=f"nor is it a reference: {exc.reason}") from exc
+        raise NotFoundError(
+            f"no such file: {text}", hint="if you meant a reference, write HOST/NAME:TAG or oci:DIR:TAG"
+        ) from exc

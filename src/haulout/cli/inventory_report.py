@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from haulout.cli.terminal import count, size
 from haulout.errors import InvalidManifest
@@ -11,9 +11,8 @@ from haulout.oci import SizedDigest, mediatype
 from haulout.oci import annotations as keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from haulout.oci import Descriptor
     from haulout.resolve import Inventory, Item
 
 _LONGEST: Final = 120
@@ -36,26 +35,6 @@ _SHAPES: Final = {
 class _Node:
     text: str
     below: tuple[_Node, ...] = ()
-
-
-def document(held: Inventory) -> dict[str, Any]:
-    """Return the JSON of a reference."""
-    return {
-        "kind": "reference",
-        "reference": str(held.reference),
-        "pinned": str(held.pinned),
-        "shape": str(held.shape),
-        "disks": [
-            {
-                "architecture": None if disk.architecture is None else str(disk.architecture),
-                "disk_type": disk.disk_type,
-                "manifest": str(disk.descriptor.digest),
-                "size": disk.size,
-            }
-            for disk in held.disks
-        ],
-        "root": _item(held.root),
-    }
 
 
 def lines(held: Inventory) -> Iterator[str]:
@@ -109,34 +88,3 @@ def _sized(value: str) -> str:
     except InvalidManifest as exc:
         return f": {exc.message}"
     return f", {size(found.size)}, sha256:{found.digest.short}…"
-
-
-def _item(item: Item) -> dict[str, Any]:
-    platform = item.descriptor.platform
-    return {
-        "role": str(item.role),
-        "manifest": str(item.descriptor.digest),
-        "media_type": item.descriptor.media_type,
-        "platform": None if platform is None else platform.to_json(),
-        "architecture": None if item.architecture is None else str(item.architecture),
-        "disk_type": item.disk_type,
-        "artifact_type": item.artifact_type,
-        "size": item.size,
-        "annotations": {**item.annotations},
-        "entry_annotations": {**item.descriptor.annotations},
-        "layers": [_layer(layer) for layer in item.layers],
-        "children": [_item(child) for child in item.children],
-        "referrers": [_item(referrer) for referrer in item.referrers],
-        "notes": list(item.notes),
-    }
-
-
-def _layer(layer: Descriptor) -> dict[str, Any]:
-    annotations: Mapping[str, str] = layer.annotations
-    return {
-        "title": layer.title,
-        "media_type": layer.media_type,
-        "digest": str(layer.digest),
-        "size": layer.size,
-        "annotations": {**annotations},
-    }

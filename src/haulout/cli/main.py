@@ -56,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     argv = list(sys.argv[1:] if arguments is None else arguments)
     session = Session.foreseen(argv, os.environ)
+    if sys.platform == "win32":
+        # Before anything is imported that Windows lacks, such as fcntl.
+        return _tell(UsageError("Windows is not supported; run haulout in WSL (wsl --install)"), session)
     for stream in (sys.stdout, sys.stderr):
         # A locale without some letter must not turn a result into a failure.
         with suppress(AttributeError, OSError, ValueError):

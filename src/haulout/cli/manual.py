@@ -155,7 +155,7 @@ def exit_codes() -> list[tuple[str, str]]:
     own = [(str(code), _summary(kind)) for code, kind in sorted(classes.items())]
     return [
         ("0", "Yes, or done."),
-        ("1", 'The honest answer is "no".'),
+        ("1", "The check completed; the answer is no."),
         *own,
         (str(BUG), "A bug in haulout; please report it."),
         ("128+N", "Ended by signal N: 130 by Ctrl-C, 143 by SIGTERM. The same command continues where it stopped."),

@@ -18,9 +18,6 @@ else:
     # Generic since click 8.4 only.
     StringParam = click.ParamType
 
-CONVERTIBLE = ("raw", "qcow2", "vhdx", "vmdk")
-"""Formats that ``pull --as`` makes."""
-
 
 def _matching(names: list[str], incomplete: str) -> list[click.shell_completion.CompletionItem]:
     from click.shell_completion import CompletionItem  # noqa: PLC0415 - only on TAB
@@ -91,6 +88,12 @@ class DiskTypeParam(StringParam):
 
         return DiskType.parse(str(value))
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:  # noqa: ARG002
+        """Show the types, as ``--help`` is written."""
+        from haulout.disk import DiskType  # noqa: PLC0415
+
+        return "|".join(DiskType)
+
     def shell_complete(
         self,
         ctx: click.Context,  # noqa: ARG002
@@ -131,13 +134,19 @@ class FormatParam(StringParam):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> DiskFormat:  # noqa: ARG002
         """Parse it."""
-        from haulout.disk import DiskFormat  # noqa: PLC0415
+        from haulout.disk import convertible_formats  # noqa: PLC0415
         from haulout.errors import InvalidPlatform  # noqa: PLC0415
 
-        name = str(value).strip().lower()
-        if name not in CONVERTIBLE:
-            raise InvalidPlatform("format", str(value), CONVERTIBLE)
-        return DiskFormat(name)
+        for name in convertible_formats():
+            if name == str(value).strip().lower():
+                return name
+        raise InvalidPlatform("format", str(value), convertible_formats())
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
+        """Show the formats, as ``--help`` is written."""
+        from haulout.disk import convertible_formats  # noqa: PLC0415
+
+        return "|".join(convertible_formats())
 
     def shell_complete(
         self,
@@ -146,7 +155,9 @@ class FormatParam(StringParam):
         incomplete: str,
     ) -> list[click.shell_completion.CompletionItem]:
         """Complete the names."""
-        return _matching(list(CONVERTIBLE), incomplete)
+        from haulout.disk import convertible_formats  # noqa: PLC0415
+
+        return _matching(list(convertible_formats()), incomplete)
 
 
 class DiskSourceParam(StringParam):

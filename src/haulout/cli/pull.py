@@ -40,9 +40,7 @@ if TYPE_CHECKING:
     "--type",
     "disk_type",
     type=DiskTypeParam(),
-    metavar="TYPE",
-    help="Who boots the disk: qemu, applehv, hyperv, wsl, vmdk, iso, or a format's name.  "
-    "[default: qemu, else the only one there is]",
+    help="Disk type (target hypervisor), or the name of its format.  [default: qemu, else the only one there is]",
 )
 @click.option("--title", metavar="FILE", help="Of an artifact with several files, the one with this title.")
 @click.option(
@@ -52,7 +50,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write to FILE, or into it if it is a directory.  [default: the published title, here]",
 )
-@click.option("--as", "as_format", type=FormatParam(), metavar="FORMAT", help="Make raw, qcow2, vhdx or vmdk of it.")
+@click.option("--as", "as_format", type=FormatParam(), help="Convert the disk to this format.")
 @click.option("--check-disk", is_flag=True, help="Hash the whole finished disk once more.")
 @click.option(
     "--seed",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Store,
         StoredManifest,
     )
+    from haulout.content.remember import Remembered, RememberingStore
     from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "LayoutStore",
     "ManifestReader",
     "ReferrerLister",
+    "Remembered",
+    "RememberingStore",
     "Store",
     "StoredManifest",
     "VerifiedFile",
@@ -54,6 +57,7 @@ open_face(
             "Store",
             "StoredManifest",
         ),
+        "remember": ("Remembered", "RememberingStore"),
         "verify": ("VerifiedFile", "VerifiedReader", "read_blob"),
     },
 )

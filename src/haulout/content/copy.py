@@ -1,7 +1,7 @@
 """Copy a manifest or index with everything it needs from one store to another.
 
-Blobs first, then manifests, then what is attached to them, then the index that lists them, and the tag last: whoever
-reads the destination meanwhile never finds a thing whose parts are missing.
+Blobs first, then manifests, then what is attached to them, then the index that lists them, and the tag last: a reader
+of the destination never finds a manifest whose parts are missing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAX_DEPTH: Final = 6
 """Deepest chain of indexes and referrers copied."""
 MAX_MANIFESTS: Final = 1024
-"""Most manifests copied at once."""
+"""Most manifests copied in one call."""
 
 
 class Source(ManifestReader, BlobReader, ReferrerLister, Protocol):
@@ -61,7 +61,7 @@ def copy(
         referrers: whether what is attached comes along, at every level.
         select: asked for every entry of every index; where it refuses any, the index is written anew without them, and
             so has another digest.
-        progress: told of every blob.
+        progress: receives one task for each blob.
 
     Raises:
         NotFoundError: the source lacks the selector, or a part of it.

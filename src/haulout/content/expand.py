@@ -22,7 +22,7 @@ STEP: Final = 1 << 20
 """Plain bytes decoded at a time: what a bomb can make us hold."""
 
 _MAX_WINDOW: Final = 128 * 1024 * 1024
-"""Largest zstd window, the limit of the zstd command line without ``--long=28``."""
+"""Largest zstd window in bytes: the limit of the zstd command line without ``--long=28``."""
 
 _XZ_MEMORY: Final = 160 * 1024 * 1024
 """Memory for xz; its own highest preset needs 65 MiB."""
@@ -59,9 +59,9 @@ _MAGIC: Final = {"zst": b"\x28\xb5\x2f\xfd", "gz": b"\x1f\x8b", "xz": b"\xfd7zXZ
 
 
 def expand(source: Source, compression: str | None) -> Iterator[bytes]:
-    """Yield the plain bytes of ``source`` in bounded pieces (1 MiB; 64 MiB for a zstd stream made to hurt).
+    """Yield the plain bytes of ``source`` in bounded pieces (1 MiB; 64 MiB for a hostile zstd stream).
 
-    All members of a multi-member stream are decoded; anything behind the last that is no further member is an error.
+    All members of a multi-member stream are decoded; anything behind the last member is an error.
 
     Raises:
         InvalidFrame: the stream is damaged, truncated, or needs more memory than is granted.
@@ -142,7 +142,7 @@ def _members(source: Source, new: Callable[[], lzma.LZMADecompressor | bz2.BZ2De
 
 
 class _Reader:
-    """What the standard library's decompressors want of a file."""
+    """The part of a file that the decompressors of the standard library need."""
 
     def __init__(self, source: Source) -> None:
         self._source = source

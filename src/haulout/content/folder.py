@@ -1,63 +1,28 @@
 """A directory held open: regular files in, regular files out, atomically; locks that die with their holder.
 
 Everything is relative to an open directory and refuses to follow symbolic links, so that a layout from elsewhere cannot
-lead reads or writes out of itself (facts: CVE-2026-50162 and the time-of-check class).
+lead reads or writes out of itself (CVE-2026-50162, and races between check and use).
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
 import stat
-import struct
-import time
 from typing import TYPE_CHECKING, Final, Self
 
-from haulout.errors import ConflictError, ContentError, NotFoundError, SizeMismatch, StorageError
+from haulout.errors import ConflictError, ContentError, NotFoundError, StorageError
+from haulout.local import hold, hold_record, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PARTIAL: Final = ".partial-"
-"""Prefix of files under way. Each is flock'ed by its writer: one nobody holds was left by a killed process."""
+"""Prefix of unfinished files. The writer of each holds its lock: one that nobody holds was left by a killed process."""
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 """O_NONBLOCK: opening a FIFO put in place of a blob must not wait for a writer."""
-_FLOCK: Final = "hhqqi4x"
-"""struct flock of 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid."""
-
-_REASONS: Final = {
-    errno.ENOSPC: "the file system is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EROFS: "the file system is read-only",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
-    errno.ELOOP: "a symbolic link is in the way",
-    errno.ENOTDIR: "it is not a directory",
-    errno.EISDIR: "it is a directory",
-    errno.ENOENT: "no such file or directory",
-    errno.EFBIG: "the file is too large for the file system",
-    errno.ENAMETOOLONG: "the name is too long",
-}
-_HINTS: Final = {
-    errno.ENOSPC: "make room, or use another directory",
-    errno.EDQUOT: "make room, or use another directory",
-}
-
-
-@contextlib.contextmanager
-def translated(path: str) -> Iterator[None]:
-    """Turn what the operating system says about ``path`` into a :class:`StorageError`."""
-    try:
-        yield
-    except OSError as exc:
-        code = exc.errno or 0
-        raise StorageError(path, _REASONS.get(code, exc.strerror or type(exc).__name__), hint=_HINTS.get(code)) from exc
-    except ValueError as exc:
-        # A NUL byte, or a character the file system's encoding lacks.
-        raise StorageError(path, "it is no file name") from exc
 
 
 class Folder:
@@ -79,10 +44,10 @@ class Folder:
 
         Raises:
             NotFoundError: it does not exist.
-            StorageError: it is no directory, or may not be read.
+            StorageError: it is not a directory, or cannot be read.
         """
         try:
-            with translated(path):
+            with storage_errors(path):
                 return cls(path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         except StorageError as exc:
             if isinstance(exc.__cause__, FileNotFoundError):
@@ -98,7 +63,7 @@ class Folder:
             StorageError: something else is in its place, a symbolic link included.
         """
         path = f"{self.path}/{name}"
-        with translated(path):
+        with storage_errors(path):
             if create:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(name, dir_fd=self._fd)
@@ -110,12 +75,12 @@ class Folder:
 
     def names(self) -> set[str]:
         """Return the names in it, files under way left out."""
-        with translated(self.path):
+        with storage_errors(self.path):
             return {name for name in _listed(self._fd) if not name.startswith(_PARTIAL)}
 
     def size(self, name: str) -> int | None:
         """Return the size of the regular file ``name`` in bytes, None where there is none."""
-        with translated(f"{self.path}/{name}"):
+        with storage_errors(f"{self.path}/{name}"):
             try:
                 status = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
             except FileNotFoundError:
@@ -126,12 +91,12 @@ class Folder:
         """Open a regular file; return its descriptor, which the caller closes, and its size; None where it is absent.
 
         Raises:
-            ContentError: it is a symbolic link, a FIFO, or anything else that is no regular file.
-            StorageError: it may not be read.
+            ContentError: it is a symbolic link, a FIFO, or anything else that is not a regular file.
+            StorageError: it cannot be read.
         """
         path = f"{self.path}/{name}"
         try:
-            with translated(path):
+            with storage_errors(path):
                 fd = os.open(name, _READ_FLAGS, dir_fd=self._fd)
         except StorageError as exc:
             if isinstance(exc.__cause__, FileNotFoundError):
@@ -149,14 +114,14 @@ class Folder:
         """Return the content of a small regular file, None where it is absent.
 
         Raises:
-            ContentError: it has more than ``limit`` bytes, or is no regular file.
-            StorageError: it may not be read.
+            ContentError: it has more than ``limit`` bytes, or is not a regular file.
+            StorageError: it cannot be read.
         """
         opened = self.open_file(name)
         if opened is None:
             return None
         path = f"{self.path}/{name}"
-        with translated(path), os.fdopen(opened[0], "rb") as file:
+        with storage_errors(path), os.fdopen(opened[0], "rb") as file:
             data = file.read(limit + 1)
         if len(data) > limit:
             raise ContentError(f"{path} has more than {limit} bytes")
@@ -181,25 +146,25 @@ class Folder:
         if not self._swept:
             self._swept = True
             self._sweep()
-        with translated(self.path):
+        with storage_errors(self.path):
             while True:
                 name = _PARTIAL + secrets.token_hex(8)
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
                 fd = os.open(name, flags, 0o666, dir_fd=self._fd)
                 # Between creation and lock another process's sweep may take it for abandoned: then begin again.
-                if _lock_whole(fd) and os.fstat(fd).st_nlink:
+                if hold(fd) and os.fstat(fd).st_nlink:
                     return Partial(self, name, fd)
                 os.close(fd)
 
     def _sweep(self) -> None:
-        with translated(self.path):
+        with storage_errors(self.path):
             for name in _listed(self._fd):
                 if not name.startswith(_PARTIAL):
                     continue
                 with contextlib.suppress(FileNotFoundError, PermissionError, BlockingIOError):
                     fd = os.open(name, _READ_FLAGS, dir_fd=self._fd)
                     try:
-                        if _lock_whole(fd):
+                        if hold(fd):
                             os.unlink(name, dir_fd=self._fd)
                     finally:
                         os.close(fd)
@@ -222,27 +187,21 @@ class Folder:
         POSIX record lock on ``index.lock``. It ends with the process, however that ends.
 
         Raises:
-            ConflictError: somebody else has held it for ``patience`` seconds.
+            ConflictError: another writer has held it for ``patience`` seconds.
             StorageError: the file system refuses.
         """
         path = f"{self.path}/{name}"
-        with translated(path):
+        with storage_errors(path):
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(name, flags, 0o666, dir_fd=self._fd)
         try:
-            deadline = time.monotonic() + patience
-            pause = 0.001
-            while True:
-                with translated(path):
-                    if _lock_record(fd):
-                        break
-                if time.monotonic() > deadline:
-                    raise ConflictError(
-                        f"{path} has been held by another writer for {patience:g} s",
-                        hint="wait for the other haulout or podman process to finish, or end it",
-                    )
-                time.sleep(pause)
-                pause = min(pause * 2, 0.05)
+            with storage_errors(path):
+                free = hold_record(fd, seconds=patience)
+            if not free:
+                raise ConflictError(
+                    f"{path} has been held by another writer for {patience:g} s",
+                    hint="wait for the other haulout or podman process to finish, or end it",
+                )
             yield
         finally:
             os.close(fd)
@@ -270,7 +229,7 @@ class Partial:
             StorageError: the file system refuses.
         """
         view = memoryview(data).cast("B")
-        with translated(self._folder.path):
+        with storage_errors(self._folder.path):
             while view:
                 view = view[os.write(self._fd, view) :]
 
@@ -280,7 +239,7 @@ class Partial:
         Raises:
             StorageError: the file system refuses.
         """
-        with translated(f"{self._folder.path}/{name}"):
+        with storage_errors(f"{self._folder.path}/{name}"):
             os.fsync(self._fd)
             self._folder.rename(self._name, name)
         self._published = True
@@ -300,58 +259,3 @@ def _listed(fd: int) -> list[str]:
     # By descriptor, not by path: the directory may have been moved since it was opened.
     with os.scandir(fd) as entries:
         return [entry.name for entry in entries]
-
-
-def _lock_whole(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _lock_record(fd: int) -> bool:
-    try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-    except (BlockingIOError, PermissionError):
-        # fcntl(2): EAGAIN or EACCES, whichever the system prefers.
-        return False
-    return True
-
-
-class FileStream:
-    """Bytes of a file, read by position; closed by leaving the ``with`` block."""
-
-    def __init__(self, fd: int, start: int, stop: int, what: str) -> None:
-        self.start = start
-        self.stop = stop
-        self._fd = fd
-        self._position = start
-        self._what = what
-
-    def read(self, amount: int) -> bytes:
-        """Return exactly ``amount`` bytes, fewer only at ``stop``.
-
-        Raises:
-            SizeMismatch: the file was cut while being read.
-            StorageError: the disk cannot be read.
-        """
-        want = min(amount, self.stop - self._position)
-        parts: list[bytes] = []
-        with translated(self._what):
-            while want > 0:
-                part = os.pread(self._fd, want, self._position)
-                if not part:
-                    raise SizeMismatch(self._what, self.stop, self._position)
-                parts.append(part)
-                self._position += len(part)
-                want -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from haulout.content import naming
-from haulout.content.folder import FileStream, Folder, Partial, translated
+from haulout.content.folder import Folder, Partial
 from haulout.content.ports import StoredManifest
+from haulout.content.stream import FileStream
 from haulout.content.subjects import Subjects
 from haulout.errors import ConflictError, ContentError, DigestMismatch, NotFoundError, SizeMismatch, StorageError
+from haulout.local import storage_errors
 from haulout.oci import Descriptor, Digest, Index, Manifest, json, manifest_media_type, parse_any
 from haulout.progress import Traffic
 
@@ -46,7 +48,7 @@ class LayoutStore:
 
     Raises:
         NotFoundError: no such directory, or no layout in it.
-        ContentError: it claims to be a layout and is none.
+        ContentError: it claims to be a layout and is not one.
         StorageError: the file system refuses.
     """
 
@@ -59,7 +61,7 @@ class LayoutStore:
         self._blobs: Folder | None = None
         self._subjects = Subjects(self._by_digest)
         if create:
-            with translated(directory):
+            with storage_errors(directory):
                 Path(directory).mkdir(parents=True, exist_ok=True)
         self._root = Folder.open(directory)
         try:
@@ -75,13 +77,13 @@ class LayoutStore:
             if strangers:
                 raise StorageError(
                     self.directory,
-                    f"it holds other things ({', '.join(sorted(strangers)[:3])}) and is no image layout",
+                    f"it holds other things ({', '.join(sorted(strangers)[:3])}) and is not an image layout",
                     hint="choose an empty or new directory",
                 )
             with self.exclusive():
                 if self._root.size(_INDEX_FILE) is None:
                     self._root.write(_INDEX_FILE, Index(()).to_bytes())
-                # Last: whoever sees it may rely on the rest.
+                # Last: a reader that sees it may rely on the rest.
                 self._root.write(_LAYOUT_FILE, json.dumps({"imageLayoutVersion": "1.0.0"}))
             return
         if marker is None:
@@ -132,14 +134,14 @@ class LayoutStore:
         return StoredManifest(Descriptor(media_type, digest, len(data)), data)
 
     def push_manifest(self, data: bytes, media_type: str, tag: str | None = None) -> Descriptor:
-        """Store exact bytes, under a tag or by digest alone. Idempotent; an edit nobody can lose.
+        """Store exact bytes, under a tag or by digest alone. Idempotent; concurrent edits are not lost.
 
         A manifest with a ``subject`` is listed in ``index.json`` even without a tag, as oras lists it: that is how
         referrers of a layout are found.
 
         Raises:
-            InvalidManifest: the bytes are no manifest or index of that type.
-            ConflictError: another writer does not let go of the layout.
+            InvalidManifest: the bytes are not a manifest or index of that type.
+            ConflictError: another writer keeps the layout locked.
             StorageError: the file system refuses.
         """
         parsed = parse_any(data, "manifest to store", media_type)
@@ -200,7 +202,7 @@ class LayoutStore:
         Raises:
             NotFoundError: no such blob.
             SizeMismatch: its file has another size than announced, or the range lies outside.
-            ContentError: it is no regular file.
+            ContentError: it is not a regular file.
         """
         what = f"blob {blob.digest} in oci:{self.directory}"
         stop = blob.size if stop is None else stop
@@ -316,7 +318,7 @@ class LayoutStore:
 
     @property
     def traffic(self) -> Traffic:
-        """Nothing: a layout is not reached over a wire."""
+        """Nothing: a layout is not reached over the network."""
         return Traffic()
 
     def close(self) -> None:

@@ -49,7 +49,7 @@ class MemoryStore:
         """Store exact bytes, under a tag or by digest alone. Idempotent.
 
         Raises:
-            InvalidManifest: the bytes are no manifest or index of that type.
+            InvalidManifest: the bytes are not a manifest or index of that type.
         """
         described = Descriptor.of(parse_any(data, "manifest to store", media_type).media_type, data)
         self._manifests[described.digest] = StoredManifest(described, data)
@@ -121,12 +121,12 @@ class MemoryStore:
         return contextlib.nullcontext(MemoryIngest(self._blobs))
 
     def exclusive(self) -> AbstractContextManager[bool]:
-        """Nobody else can reach this memory: True."""
+        """Return True: no other process can reach this memory."""
         return contextlib.nullcontext(True)
 
     @property
     def traffic(self) -> Traffic:
-        """Nothing: memory is not reached over a wire."""
+        """Nothing: memory is not reached over the network."""
         return Traffic()
 
     def close(self) -> None:

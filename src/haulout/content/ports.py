@@ -84,10 +84,13 @@ class BlobReader(Protocol):
 
 @runtime_checkable
 class Distrusting(Protocol):
-    """Knows of more than one place where a blob may be had."""
+    """Can read a blob from more than one place, such as a registry and its mirrors; a store has at least one.
+
+    Only the reader that checks the digest knows that a place sent damaged bytes, and only the store can choose another.
+    """
 
     def distrust(self, blob: Descriptor) -> bool:
-        """Take note that what came of ``blob`` was damaged; True where the next read asks another place."""
+        """Take note that the bytes last read of ``blob`` were damaged; True where the next read uses another place."""
 
 
 class BlobWriter(Protocol):
@@ -163,10 +166,10 @@ class TagLister(Protocol):
 
 
 class Exclusive(Protocol):
-    """Says whether one writer can shut out the others."""
+    """Can lock the place against other writers, where it has locks."""
 
     def exclusive(self) -> AbstractContextManager[bool]:
-        """Hold the place alone (True) where it has a lock; registries have none (False)."""
+        """Lock the place for as long as the block lasts (True); registries have no locks (False)."""
 
 
 class Store(

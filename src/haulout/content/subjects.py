@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from haulout.content.ports import StoredManifest
 
 MAX_DEPTH: Final = 4
-"""Deepest nesting of indexes walked; honest ones need two."""
+"""Deepest nesting of indexes walked; normal ones need two."""
 MAX_MANIFESTS: Final = 16384
 """Most manifests read in one walk."""
 

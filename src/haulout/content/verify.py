@@ -1,7 +1,7 @@
 """The verifying reader: every path by which a whole blob enters goes through here.
 
-The last bytes are held back until size and digest are right, so a consumer that reads to the end has read what was
-promised, and one that stops early is told so.
+The last bytes are held back until size and digest are right: a consumer that reads to the end has read what was
+promised, and one that stops early gets an error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class VerifiedReader:
-    """Reads one whole blob in order and vouches for it.
+    """Reads one whole blob in order, and verifies it.
 
     Args:
         stream: the blob from its first byte to its last; closed by leaving the ``with`` block.
@@ -59,12 +59,15 @@ class VerifiedReader:
             return
         if self._stream.read(1):
             raise SizeMismatch(self._what, self._descriptor.size, "more")
+        self._check_digest()
+
+    def _check_digest(self) -> None:
         if self._hash.hexdigest() != self._descriptor.digest.hex:
             raise DigestMismatch(self._what, str(self._descriptor.digest), f"sha256:{self._hash.hexdigest()}")
         self._verified = True
 
     def abandon(self) -> None:
-        """Close the blob, read or not: for a consumer that will begin again, and verifies what it got itself."""
+        """Close the blob early, without an error: for a consumer that verifies what it got, or begins again."""
         self._stream.__exit__(None, None, None)
 
     def __enter__(self) -> Self:
@@ -76,16 +79,12 @@ class VerifiedReader:
         if kind is None and not self._verified:
             if self._descriptor.size:
                 raise ContentError(f"{self._what} was not read to its end, so it is not verified")
-            self._check_empty()
-
-    def _check_empty(self) -> None:
-        # Nobody has to ask for the bytes of an empty blob; its digest is still a claim.
-        if self._hash.hexdigest() != self._descriptor.digest.hex:
-            raise DigestMismatch(self._what, str(self._descriptor.digest), f"sha256:{self._hash.hexdigest()}")
+            # An empty blob need not be read at all; its digest must be right nevertheless.
+            self._check_digest()
 
 
 class VerifiedFile(io.RawIOBase):
-    """A verified reader as a Python file, for those who take files. Closing it early is no error."""
+    """A verified reader as a Python file. Closing it early is not an error."""
 
     def __init__(self, reader: VerifiedReader) -> None:
         super().__init__()
@@ -104,7 +103,7 @@ class VerifiedFile(io.RawIOBase):
 
     def close(self) -> None:
         """Close the blob."""
-        # Whoever reads checks what it received; a retry closes early and begins again, which is no error here.
+        # The destination checks what it received; a retry closes early and begins again, which is not an error.
         if not self.closed:
             super().close()
             self._reader.abandon()

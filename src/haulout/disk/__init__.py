@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
-    from haulout.disk.convert import convert, uncompress_qcow2
-    from haulout.disk.image import Source, descriptor_name
+    from haulout.disk.convert import convert, uncompress
+    from haulout.disk.formats import convertible_formats
+    from haulout.disk.image import Source
     from haulout.disk.info import Danger, DiskInfo, FileSystem, Partition
     from haulout.disk.inspection import inspect, require_safe
-    from haulout.disk.sharing import clone_range, snapshot
-    from haulout.disk.sparse import Extent, data_extents, is_zero, punch_hole
+    from haulout.disk.sparse import BLOCK, Extent, data_extents, is_zero, punch_hole
     from haulout.disk.types import DiskFormat, DiskType
     from haulout.disk.writing import content_bytes, early_writeback, write_all, write_sparse
 
 __all__ = [
+    "BLOCK",
     "Danger",
     "DiskFormat",
     "DiskInfo",
@@ -28,18 +29,16 @@ __all__ = [
     "FileSystem",
     "Partition",
     "Source",
-    "clone_range",
     "content_bytes",
     "convert",
+    "convertible_formats",
     "data_extents",
-    "descriptor_name",
     "early_writeback",
     "inspect",
     "is_zero",
     "punch_hole",
     "require_safe",
-    "snapshot",
-    "uncompress_qcow2",
+    "uncompress",
     "write_all",
     "write_sparse",
 ]
@@ -47,12 +46,12 @@ __all__ = [
 open_face(
     __name__,
     {
-        "convert": ("convert", "uncompress_qcow2"),
-        "image": ("Source", "descriptor_name"),
+        "convert": ("convert", "uncompress"),
+        "formats": ("convertible_formats",),
+        "image": ("Source",),
         "info": ("Danger", "DiskInfo", "FileSystem", "Partition"),
         "inspection": ("inspect", "require_safe"),
-        "sharing": ("clone_range", "snapshot"),
-        "sparse": ("Extent", "data_extents", "is_zero", "punch_hole"),
+        "sparse": ("BLOCK", "Extent", "data_extents", "is_zero", "punch_hole"),
         "types": ("DiskFormat", "DiskType"),
         "writing": ("content_bytes", "early_writeback", "write_all", "write_sparse"),
     },

@@ -6,6 +6,9 @@ The limits are set here, between fork and exec, because code in ``preexec_fn`` c
 Only the limits must succeed. Cutting the network off is tried and may fail (containers forbid it): inspection has shown
 before that the file names nothing to be fetched, so it is a second wall. A mount namespace would add none: the program
 needs the directory of its target, and the names a disk could hold are refused.
+
+Outside Linux there are only the limits, and of address space none: macOS refuses that one. There the program outlives a
+parent that is killed.
 """
 
 import contextlib
@@ -36,8 +39,9 @@ def _cut_network(library: ctypes.CDLL) -> None:
 
 
 def _main(address_space: str, cpu_seconds: str, file_size: str, parent: str, *command: str) -> None:
+    linux = sys.platform == "linux"
     for kind, limit in (
-        (resource.RLIMIT_AS, int(address_space)),
+        *([(resource.RLIMIT_AS, int(address_space))] if linux else []),
         (resource.RLIMIT_CPU, int(cpu_seconds)),
         (resource.RLIMIT_FSIZE, int(file_size)),
         (resource.RLIMIT_CORE, 0),
@@ -48,11 +52,12 @@ def _main(address_space: str, cpu_seconds: str, file_size: str, parent: str, *co
     # Python ignores these two, and exec would hand that on.
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    library = ctypes.CDLL(None)
-    library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    _cut_network(library)
-    # Last, for a change of namespace clears it. The parent may have died before.
-    library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if linux:
+        library = ctypes.CDLL(None)
+        library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        _cut_network(library)
+        # Last, for a change of namespace clears it. The parent may have died before.
+        library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != int(parent):
         sys.exit(1)
     os.execv(command[0], command)  # noqa: S606  (no shell is the point)

@@ -1,33 +1,29 @@
 """Convert a disk from one format to another, with ``qemu-img`` after our own inspection.
 
-The source is opened once, inspected, and handed to qemu-img as an open file (``/proc/self/fd/N``): whatever happens to
-its name meanwhile, what was inspected is what is read. The result is made in a private directory beside the target,
-inspected in turn, and appears by rename only when it is right.
+The source is opened once, inspected, and handed to qemu-img as an open file (``/proc/self/fd/N``, on macOS
+``/dev/fd/N``): whatever happens to its name meanwhile, what was inspected is what is read. The result is made in a
+private directory beside the target, inspected in turn, and appears by rename only when it is right.
 
-What is made is what hypervisors take:
-
-* qcow2: version 3 (compat 1.1), clusters of 64 KiB, not compressed. zstd around it compresses better, and equal data
-  stays equal bytes, which compressed clusters would hide.
-* vhdx: dynamic, which every version of Hyper-V opens, and which stays small.
-* vmdk: monolithicSparse. VMware Workstation and Fusion, VirtualBox and QEMU run it as it is, and ESX imports it
-  (``vmkfstools -i``). streamOptimized is for OVA files: compressed, so zstd could not, and read-only for most programs.
+The options with which each format is made are those of its row in :mod:`haulout.disk.formats`.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import sys
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from haulout.disk import qemu_img
+from haulout.disk.formats import FORMATS, convertible_formats
 from haulout.disk.image import opened
 from haulout.disk.inspection import inspect_image, require_safe
 from haulout.disk.types import DiskFormat
 from haulout.errors import StorageError, ToolError, UnsafeDiskError, UsageError
-from haulout.local import BESIDE, scratch_folder
+from haulout.local import BESIDE, scratch_folder, storage_errors, sync_folder
 from haulout.progress import NullProgress
 
 if TYPE_CHECKING:
@@ -37,14 +33,7 @@ if TYPE_CHECKING:
     from haulout.disk.info import DiskInfo
     from haulout.progress import Progress
 
-__all__ = ["convert", "to_raw", "uncompress_qcow2"]
-
-_OPTIONS = {
-    DiskFormat.RAW: "preallocation=off",
-    DiskFormat.QCOW2: "compat=1.1,cluster_size=65536,lazy_refcounts=off,preallocation=off",
-    DiskFormat.VHDX: "subformat=dynamic",
-    DiskFormat.VMDK: "subformat=monolithicSparse,adapter_type=lsilogic",
-}
+_OPEN_FILES: Final = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
 _ROUNDING = 1 << 20
 """Bytes by which a format may round the size of a disk up: whole sectors for most."""
 
@@ -85,12 +74,11 @@ def convert(
     """
     with opened(source, follow_symlinks=follow_symlinks) as image:
         info = require_safe(inspect_image(image), source_format, max_virtual_size)
-        for disk_format in (info.format, target_format):
-            if disk_format not in _OPTIONS:
-                raise UsageError(
-                    f"cannot convert {info.format} to {target_format}",
-                    hint=f"formats that convert: {', '.join(_OPTIONS)}; an ISO or tar is published as it is",
-                )
+        if not {info.format, target_format} <= {*convertible_formats()}:
+            raise UsageError(
+                f"cannot convert {info.format} to {target_format}",
+                hint=f"formats that convert: {', '.join(convertible_formats())}; others are published as they are",
+            )
         with _workplace(Path(target)) as made:
             _run(image, info, made, target_format, progress or NullProgress())
             result = _approve(made, info, target_format, Path(target))
@@ -98,28 +86,17 @@ def convert(
     return result
 
 
-def uncompress_qcow2(
+def uncompress(
     source: Source,
     target: str | os.PathLike[str],
     *,
     progress: Progress | None = None,
     max_virtual_size: int | None = None,
 ) -> DiskInfo:
-    """Write a qcow2 file again without compressed clusters; raises as :func:`convert`."""
-    return convert(
-        source, DiskFormat.QCOW2, target, DiskFormat.QCOW2, progress=progress, max_virtual_size=max_virtual_size
-    )
-
-
-def to_raw(
-    source: Source,
-    target: str | os.PathLike[str],
-    *,
-    progress: Progress | None = None,
-    max_virtual_size: int | None = None,
-) -> DiskInfo:
-    """Write a disk of any convertible format as a sparse raw file; raises as :func:`convert`."""
-    return convert(source, None, target, DiskFormat.RAW, progress=progress, max_virtual_size=max_virtual_size)
+    """Write a disk again in its own format, without compression inside; raises as :func:`convert`."""
+    with opened(source) as image:
+        own = inspect_image(image).format
+    return convert(source, own, target, own, progress=progress, max_virtual_size=max_virtual_size)
 
 
 def _run(image: Image, info: DiskInfo, made: Path, target_format: DiskFormat, progress: Progress) -> None:
@@ -134,11 +111,11 @@ def _run(image: Image, info: DiskInfo, made: Path, target_format: DiskFormat, pr
         "-p",
         *("-f", info.format.value),
         *("-O", target_format.value),
-        *("-o", _OPTIONS[target_format]),
+        *("-o", FORMATS[target_format].qemu_options or ""),
         *("-S", "4k"),
         # Nothing reads the result before it was written and synced as a whole.
         *("-t", "unsafe"),
-        f"/proc/self/fd/{image.descriptor}",
+        f"{_OPEN_FILES}/{image.descriptor}",
         str(made),
     ]
     done = 0
@@ -154,7 +131,7 @@ def _run(image: Image, info: DiskInfo, made: Path, target_format: DiskFormat, pr
         try:
             qemu_img.run(arguments, limits=limits, descriptors=(image.descriptor,), advance=advance)
         except StorageError as error:
-            # qemu-img says at which byte, but not of what; the private folder is nothing people know.
+            # qemu-img says at which byte, but not of which file; people do not know the private folder.
             raise StorageError(str(made.parent.parent), error.reason, hint=error.hint) from error
         advance(1.0)
 
@@ -162,18 +139,18 @@ def _run(image: Image, info: DiskInfo, made: Path, target_format: DiskFormat, pr
 def _approve(made: Path, source: DiskInfo, target_format: DiskFormat, target: Path) -> DiskInfo:
     """Inspect the result: it must be what was asked for, and no disk within a disk."""
     if not made.is_file():
-        raise ToolError(qemu_img.TOOL, "said it was done, but wrote nothing")
+        raise ToolError(qemu_img.TOOL, "ended without an error, but wrote nothing")
     # What is wrong with the result was wrong with the source, which is the file people know.
     with opened(made, name=source.path, follow_symlinks=False) as image:
         info = inspect_image(image)
     if target_format is DiskFormat.RAW and info.format not in {DiskFormat.RAW, DiskFormat.ISO}:
-        raise UnsafeDiskError(source.path, "nested", f"it holds no disk, but a file of another format: {info.content}")
+        raise UnsafeDiskError(source.path, "nested", f"it holds a file of another format, not a disk: {info.content}")
     require_safe(info, DiskFormat.ISO if info.format is DiskFormat.ISO else target_format)
     if not 0 <= info.virtual_size - source.virtual_size < _ROUNDING:
         raise UnsafeDiskError(
             source.path,
             "virtual-size",
-            f"it says it has {source.virtual_size} bytes, but {info.virtual_size} came out of it",
+            f"its header says {source.virtual_size} bytes, but its content converts to {info.virtual_size}",
         )
     return replace(info, path=str(target))
 
@@ -184,38 +161,19 @@ def _workplace(target: Path) -> Iterator[Path]:
 
     The file has its final name there already, for VMDK writes its own name into itself.
     """
-    try:
-        mode = target.lstat().st_mode
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError) as error:
-        raise StorageError(str(target), f"cannot be written: {error}") from error
-    else:
-        if not stat.S_ISREG(mode):
-            raise StorageError(str(target), "is there already, and is not a regular file")
+    with storage_errors(target, doing="cannot be written"), suppress(FileNotFoundError):
+        if not stat.S_ISREG(target.lstat().st_mode):
+            raise StorageError(str(target), "it exists and is not a regular file")
     with ExitStack() as stack:
-        try:
+        with storage_errors(target, doing="cannot be written"):
             place = stack.enter_context(scratch_folder(target.parent, BESIDE))
-        except OSError as error:
-            raise StorageError(str(target), f"cannot be written: {error.strerror}") from error
         yield place / target.name
 
 
 def _publish(made: Path, target: Path) -> None:
     """Let the result appear under its name, safe against a power cut."""
-    try:
-        _sync(made)
+    with storage_errors(target, doing="cannot be written"):
+        with made.open("rb") as file:
+            os.fsync(file.fileno())
         made.rename(target)
-        with suppress(PermissionError):
-            # A folder that may be written but not read cannot be opened; the result is there nevertheless.
-            _sync(target.parent)
-    except OSError as error:
-        raise StorageError(str(target), f"cannot be written: {error.strerror}") from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(target.parent)

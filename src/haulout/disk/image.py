@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haulout.disk.info import Damaged
-from haulout.errors import NotFoundError, StorageError, UnsafeDiskError
+from haulout.errors import NotFoundError, UnsafeDiskError
+from haulout.local import descriptor_name, storage_error, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,23 +40,21 @@ class Image:
         """Return up to ``length`` bytes at ``offset``; fewer, or none, where the file ends.
 
         Raises:
-            Damaged: the file makes us read more than any honest one needs.
+            Damaged: reading it takes more than any valid file needs.
             StorageError: the file cannot be read.
         """
         if length <= 0 or offset < 0 or offset >= self.size:
             return b""
         length = min(length, self.size - offset)
         if length > MAX_READ or length > self._budget:
-            raise Damaged("its tables are larger than any honest disk needs", rule="oversized-tables")
+            raise Damaged("its tables are larger than any valid disk needs", rule="oversized-tables")
         self._budget -= length
         pieces = []
-        try:
+        with storage_errors(self.path, doing="cannot be read"):
             while length > 0 and (piece := os.pread(self.descriptor, length, offset)):
                 pieces.append(piece)
                 offset += len(piece)
                 length -= len(piece)
-        except OSError as error:
-            raise StorageError(self.path, f"cannot be read: {error.strerror}") from error
         return b"".join(pieces)
 
     def exact(self, offset: int, length: int, what: str) -> bytes:
@@ -100,7 +99,7 @@ def _open(path: str, *, follow_symlinks: bool, allow_device: bool) -> int:
     except OSError as error:
         if error.errno == errno.ELOOP and not follow_symlinks:
             raise UnsafeDiskError(path, "not-a-regular-file", "it is a symbolic link, not a regular file") from None
-        raise StorageError(path, f"cannot be opened: {error.strerror}") from error
+        raise storage_error(path, error, doing="cannot be opened") from error
 
 
 @contextmanager
@@ -130,21 +129,11 @@ def opened(
         path = name or os.fspath(source)
         descriptor = _open(os.fspath(source), follow_symlinks=follow_symlinks, allow_device=allow_device)
     try:
-        try:
+        with storage_errors(path, doing="cannot be examined"):
             status = os.fstat(descriptor)
             _refuse_kind(status.st_mode, path, allow_device=allow_device)
             size = status.st_size if stat.S_ISREG(status.st_mode) else os.lseek(descriptor, 0, os.SEEK_END)
-        except OSError as error:
-            raise StorageError(path, f"cannot be examined: {error.strerror}") from error
         yield Image(descriptor, path, size, status.st_blocks * 512)
     finally:
         if own:
             os.close(descriptor)
-
-
-def descriptor_name(descriptor: int) -> str:
-    """Return the name under which an open file is shown in messages; never for opening it again."""
-    try:
-        return str(Path(f"/proc/self/fd/{descriptor}").readlink())
-    except OSError:
-        return f"file descriptor {descriptor}"

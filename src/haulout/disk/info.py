@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+from haulout.documents import Document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,8 +78,8 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class DiskInfo:
-    """What a file is, as far as its headers tell.
+class DiskInfo(Document):
+    """What a file is, as far as its headers show.
 
     Attributes:
         path: the file's name, as it was given.
@@ -92,6 +94,12 @@ class DiskInfo:
         details: more for people, by name.
         dangers: why the file must not be used; empty for a good one.
     """
+
+    json_members: ClassVar = (
+        *("kind", "path", "safe", "format", "content", "disk_type", "file_size", "virtual_size", "allocated"),
+        *("compressed", "file_system", "partitions", "details", "dangers"),
+    )
+    kind: ClassVar = "file"
 
     path: str
     format: DiskFormat

@@ -1,40 +1,32 @@
-"""Say what a file is, and whether it may be used, before any other program opens it.
+"""Find out what a file is, and whether it may be used, before any other program opens it.
 
-All probes look at every file. A file that two formats claim is refused, for whoever opens it next may believe the other
-one; only an ISO that is also bootable from a stick (a partition table in its first sectors) is common and harmless.
-No probe follows a name inside the file, and reads are bounded, so that a hostile file costs little.
+All probes look at every file. A file that two formats claim is refused, because the next program may take it
+for the other one; only an ISO that is also bootable from a stick (a partition table in its first sectors) is common and
+harmless. No probe follows a name inside the file, and reads are bounded, so that a hostile file costs little.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from haulout.disk import foreign
-from haulout.disk.formats import iso, qcow2, raw, tar, vhdx, vmdk
+from haulout.disk.formats import FORMATS
 from haulout.disk.image import opened
 from haulout.disk.info import Damaged, Danger, DiskInfo, Finding
 from haulout.disk.types import DiskFormat
 from haulout.errors import UnsafeDiskError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from haulout.disk.image import Image, Source
-
-_PROBES: tuple[tuple[str, DiskFormat, Callable[[Image], Finding | None]], ...] = (
-    ("qcow2", DiskFormat.QCOW2, qcow2.probe),
-    ("vhdx", DiskFormat.VHDX, vhdx.probe),
-    ("vmdk", DiskFormat.VMDK, vmdk.probe),
-    ("iso9660", DiskFormat.ISO, iso.probe),
-    ("tar", DiskFormat.TAR, tar.probe),
-    ("raw", DiskFormat.RAW, raw.probe),
-)
 
 
 def inspect(
     source: Source, *, name: str | None = None, follow_symlinks: bool = True, allow_device: bool = False
 ) -> DiskInfo:
-    """Say what a file is. Dangers are reported in the result, not raised: see :func:`require_safe`.
+    """Find out what a file is. Dangers are reported in the result, not raised: see :func:`require_safe`.
 
     Args:
         source: a path, or an open file descriptor, which stays open and keeps its position.
@@ -52,13 +44,14 @@ def inspect(
 
 
 def inspect_image(image: Image) -> DiskInfo:
-    """Say what an opened file is; as :func:`inspect`."""
-    findings = foreign.probe(image)
-    for name, disk_format, probe in _PROBES:
+    """Find out what an opened file is; as :func:`inspect`."""
+    known = {row.content for row in FORMATS.values()}
+    findings = [finding for finding in foreign.probe(image) if finding.name not in known]
+    for row in FORMATS.values():
         try:
-            finding = probe(image)
+            finding = row.probe(image)
         except Damaged as damage:
-            finding = Finding(name, disk_format, dangers=(damage.danger,))
+            finding = Finding(row.content, row.name, dangers=(damage.danger,))
         if finding is not None:
             findings.append(finding)
     if not findings:
@@ -95,16 +88,7 @@ def _hybrid(disc: Finding, stick: Finding) -> tuple[Finding, list[Danger]]:
     Only the disc's dangers count: tools that make hybrids let the stick's table end a little past the file.
     """
     details = {**disc.details, **stick.details, "hybrid": stick.name}
-    joined = Finding(
-        disc.name,
-        DiskFormat.ISO,
-        disc.virtual_size,
-        partitions=stick.partitions,
-        file_system=disc.file_system,
-        details=details,
-        dangers=disc.dangers,
-    )
-    return joined, list(disc.dangers)
+    return replace(disc, partitions=stick.partitions, details=details), list(disc.dangers)
 
 
 def _only_vhd(findings: list[Finding]) -> bool:

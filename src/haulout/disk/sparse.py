@@ -1,6 +1,6 @@
-"""Sparse files: where the data is, making holes, and copying without filling them.
+"""Sparse files: where the data is, and making holes.
 
-Only Linux system calls; each has a fallback for file systems that lack it.
+Each system call has a fallback for file systems, and systems, that lack it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from haulout.disk.image import descriptor_name
-from haulout.disk.sharing import clone
-from haulout.errors import StorageError
+from haulout.local import descriptor_name, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,13 +21,13 @@ BLOCK = 4096
 """Bytes of the smallest hole worth keeping: the block of nearly every file system, and the page of the cache."""
 
 _ZEROS = bytes(64 << 10)  # stays in the cache of a core while it is compared with
-_PIECE = 1 << 20
 
 # <linux/falloc.h>
 _KEEP_SIZE = 0x01
 _PUNCH_HOLE = 0x02
 
-_UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY, errno.EXDEV, errno.EPERM})
+_SEEK_DATA = getattr(os, "SEEK_DATA", None)
+_UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +72,14 @@ def data_extents(descriptor: int, size: int) -> Iterator[Extent]:
     position = 0
     while position < size:
         try:
-            start = os.lseek(descriptor, position, os.SEEK_DATA)
-            end = os.lseek(descriptor, start, os.SEEK_HOLE)
+            start, end = _next_data(descriptor, position)
         except OSError as error:
             if error.errno == errno.ENXIO:
                 break
-            if error.errno in _UNSUPPORTED:
-                start, end = position, size
-            else:
-                raise _storage_error(descriptor, "cannot be searched for holes", error) from error
+            if error.errno not in _UNSUPPORTED:
+                doing = "cannot be searched for holes"
+                raise storage_error(descriptor_name(descriptor), error, doing=doing) from error
+            start, end = position, size
         if start >= size:
             break
         found_start = start - start % BLOCK
@@ -98,6 +95,13 @@ def data_extents(descriptor: int, size: int) -> Iterator[Extent]:
         yield pending
 
 
+def _next_data(descriptor: int, position: int) -> tuple[int, int]:
+    if _SEEK_DATA is None:
+        raise OSError(errno.ENOSYS, "no SEEK_DATA")
+    start = os.lseek(descriptor, position, _SEEK_DATA)
+    return start, os.lseek(descriptor, start, os.SEEK_HOLE)
+
+
 def punch_hole(descriptor: int, offset: int, length: int) -> None:
     """Make a piece of a file read as zeros, freeing its blocks where the file system can; the file keeps its size.
 
@@ -110,14 +114,14 @@ def punch_hole(descriptor: int, offset: int, length: int) -> None:
     if code == 0:
         return
     if code not in _UNSUPPORTED:
-        raise StorageError(descriptor_name(descriptor), f"cannot make a hole: {os.strerror(code)}")
+        raise storage_error(descriptor_name(descriptor), OSError(code, os.strerror(code)), doing="cannot make a hole")
     try:
         end = min(offset + length, os.fstat(descriptor).st_size)
         with memoryview(_ZEROS) as zeros:
             while offset < end:
                 offset += os.pwrite(descriptor, zeros[: end - offset], offset)
     except OSError as error:
-        raise _storage_error(descriptor, "cannot be written", error) from error
+        raise storage_error(descriptor_name(descriptor), error, doing="cannot be written") from error
 
 
 @functools.cache
@@ -137,60 +141,3 @@ def _fallocate() -> Callable[[int, int, int, int], int]:
         return 0
 
     return call
-
-
-def copy_sparse(source: int, target: int) -> int:
-    """Make the open file ``target`` equal to the open file ``source``, holes included; return the bytes moved.
-
-    Shares the blocks where the file system can (nothing is moved then), else copies inside the kernel, else through
-    memory. What ``target`` held is lost. Not atomic: give it a temporary file, and rename that.
-
-    Raises:
-        StorageError: reading or writing failed, or the source shrank meanwhile.
-    """
-    try:
-        size = os.fstat(source).st_size
-        os.ftruncate(target, 0)
-    except OSError as error:
-        raise _storage_error(target, "cannot be written", error) from error
-    try:
-        clone(source, target)
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED:
-            raise _storage_error(target, "cannot be written", error) from error
-    else:
-        return 0
-    try:
-        os.ftruncate(target, size)
-        moved = 0
-        for extent in data_extents(source, size):
-            _copy(source, target, extent)
-            moved += extent.length
-    except OSError as error:
-        raise _storage_error(target, "cannot be written", error) from error
-    return moved
-
-
-def _copy(source: int, target: int, extent: Extent) -> None:
-    position = extent.offset
-    in_kernel = True
-    while position < extent.end:
-        wanted = extent.end - position
-        moved = 0
-        if in_kernel:
-            try:
-                moved = os.copy_file_range(source, target, wanted, position, position)
-            except OSError as error:
-                if error.errno not in _UNSUPPORTED:
-                    raise
-            in_kernel = moved > 0
-        if not in_kernel:
-            data = os.pread(source, min(wanted, _PIECE), position)
-            if not data:
-                raise StorageError(descriptor_name(source), "became shorter while it was copied")
-            moved = os.pwrite(target, data, position)
-        position += moved
-
-
-def _storage_error(descriptor: int, what: str, error: OSError) -> StorageError:
-    return StorageError(descriptor_name(descriptor), f"{what}: {error.strerror}")

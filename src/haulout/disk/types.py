@@ -1,4 +1,4 @@
-"""What kinds of disks there are: file formats, and Podman's names for who boots them.
+"""What kinds of disks there are: file formats, and Podman's names for the hypervisors that boot them.
 
 A *format* says how the bytes are laid out. A *disk type* is the value of the ``disktype`` annotation, Podman machine's
 name for the hypervisor that takes the file. People may use either name; they are parsed to a :class:`DiskType` once.
@@ -7,7 +7,7 @@ name for the hypervisor that takes the file. People may use either name; they ar
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
 
 from haulout.errors import InvalidPlatform
 
@@ -24,20 +24,19 @@ class DiskFormat(StrEnum):
 
     @property
     def disk_type(self) -> DiskType:
-        """Return the disk type that publishes this format."""
+        """The disk type that publishes this format."""
         return _TYPE_OF[self]
 
     @property
     def extension(self) -> str:
-        """Return the file name extension, without the dot."""
+        """The file name extension, without the dot."""
         return self.value
 
 
 class DiskType(StrEnum):
-    """Who boots a disk: the values of the ``disktype`` annotation.
+    """Which hypervisor boots a disk: the values of the ``disktype`` annotation.
 
-    The first four are Podman machine's. It has none for VMware disks and optical images, so those carry their format's
-    name.
+    The first four are Podman machine's. It has none for the other formats, so those carry their format's name.
     """
 
     QEMU = "qemu"
@@ -49,8 +48,8 @@ class DiskType(StrEnum):
 
     @property
     def disk_format(self) -> DiskFormat:
-        """Return the file format that this type stands for."""
-        return _FORMAT_OF[self]
+        """The file format that this type stands for."""
+        return _FORMAT_OF.get(self) or DiskFormat(self.value)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -60,24 +59,17 @@ class DiskType(StrEnum):
             InvalidPlatform: no disk type and no format has this name.
         """
         folded = text.strip().lower()
-        name = _ALIASES.get(folded, folded)
-        try:
-            return cls(name)
-        except ValueError:
-            raise InvalidPlatform("disk type", text, [*cls, *_ALIASES]) from None
+        for member in cls:
+            if folded in {member.value, member.disk_format.value}:
+                return member
+        formats = [one for member in cls if (one := member.disk_format.value) != member.value]
+        raise InvalidPlatform("disk type", text, [*cls, *formats])
 
 
-_FORMAT_OF = {
+_FORMAT_OF: Final = {
     DiskType.QEMU: DiskFormat.QCOW2,
     DiskType.APPLEHV: DiskFormat.RAW,
     DiskType.HYPERV: DiskFormat.VHDX,
     DiskType.WSL: DiskFormat.TAR,
-    DiskType.VMDK: DiskFormat.VMDK,
-    DiskType.ISO: DiskFormat.ISO,
 }
-_TYPE_OF = {disk_format: disk_type for disk_type, disk_format in _FORMAT_OF.items()}
-_ALIASES = {
-    disk_format.value: disk_type.value
-    for disk_type, disk_format in _FORMAT_OF.items()
-    if disk_format.value != disk_type.value
-}
+_TYPE_OF: Final = {disk_type.disk_format: disk_type for disk_type in DiskType}

@@ -8,9 +8,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from haulout.disk.image import descriptor_name
 from haulout.disk.sparse import is_zero
-from haulout.errors import StorageError
+from haulout.local import descriptor_name, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,10 +34,11 @@ def write_all(fd: int, data: bytes | memoryview, offset: int) -> None:
             view = view[written:]
             offset += written
     except OSError as exc:
-        raise StorageError(
+        raise storage_error(
             descriptor_name(fd),
-            f"cannot be written at byte {offset}: {(exc.strerror or str(exc)).lower()}",
-            hint="make room, or choose another place with --output; what is there is kept, and continued next time",
+            exc,
+            doing=f"cannot be written at byte {offset}",
+            hint="make room, or choose another place with --output; the next pull resumes with what was written",
         ) from exc
 
 

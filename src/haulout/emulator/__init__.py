@@ -1,7 +1,7 @@
 """A TEE for developers without the hardware: real layouts, real chains of certificates, keys that anybody can make.
 
-What it signs is accepted by :mod:`haulout.tee` under a policy that is marked as one for tests and
-names the emulator's root, and by no other. Nothing protects a guest here: it emulates evidence, not protection.
+:mod:`haulout.tee` accepts what it signs under a policy that is marked as one for tests and names the emulator's root,
+and under no other. Nothing protects a guest here: it emulates evidence, not protection. For cli and tests only.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.emulator.boot import Boot
-    from haulout.emulator.bundle import BINDING, scene
+    from haulout.emulator.bundle import make_bundle
     from haulout.emulator.cca import CcaEmulator
+    from haulout.emulator.emulate import EmulatedEvidence, emulate
+    from haulout.emulator.platforms import PLATFORMS, Platform
     from haulout.emulator.snp import SnpEmulator
     from haulout.emulator.store import keep
     from haulout.emulator.tdx import TdxEmulator
@@ -23,22 +25,26 @@ from haulout.extras import require
 require("cryptography", "cbor2")
 
 __all__ = [
-    "BINDING",
+    "PLATFORMS",
     "Boot",
     "CcaEmulator",
+    "EmulatedEvidence",
+    "Platform",
     "SnpEmulator",
     "TdxEmulator",
+    "emulate",
     "keep",
-    "scene",
-    "store",
+    "make_bundle",
 ]
 
 open_face(
     __name__,
     {
         "boot": ("Boot",),
-        "bundle": ("BINDING", "scene"),
+        "bundle": ("make_bundle",),
         "cca": ("CcaEmulator",),
+        "emulate": ("EmulatedEvidence", "emulate"),
+        "platforms": ("PLATFORMS", "Platform"),
         "snp": ("SnpEmulator",),
         "store": ("keep",),
         "tdx": ("TdxEmulator",),

@@ -1,4 +1,4 @@
-"""Certificates of emulated vendors. Every one names the emulator as its organisation."""
+"""Certificates of emulated vendors. Each names the emulator as its organisation."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ class Authority:
 
 
 def rsa_key() -> rsa.RSAPrivateKey:
-    """Make a key as AMD's authorities have it; takes about a second."""
+    """Make a key such as AMD's authorities have; takes about a second."""
     return rsa.generate_private_key(public_exponent=65537, key_size=4096)
 
 
 def p384_key() -> ec.EllipticCurvePrivateKey:
-    """Make a key as AMD's processors and Arm's platforms have it."""
+    """Make a key such as AMD's processors and Arm's platforms have."""
     return ec.generate_private_key(ec.SECP384R1())
 
 
 def p256_key() -> ec.EllipticCurvePrivateKey:
-    """Make a key as Intel has it."""
+    """Make a key such as Intel has."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
@@ -77,7 +77,7 @@ def issue(
         name: its common name.
         key: the key that it is for.
         at: when it is issued.
-        issuer: who signs it; None: it signs itself.
+        issuer: the authority that signs it; None: it signs itself.
         authority: whether it may sign others.
         path_length: how many authorities may stand below it.
         extensions: more extensions, by their object identifier.
@@ -151,7 +151,27 @@ def _usage(*, authority: bool) -> x509.KeyUsage:
 
 
 def private_pem(key: Key) -> bytes:
-    """Return a private key in PEM, to be kept."""
+    """Return a private key in PEM."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+
+
+def load(values: Mapping[str, str]) -> Authority:
+    """Read a key and its certificate, both in PEM.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: they are anything else.
+    """
+    key = serialization.load_pem_private_key(values["key"].encode(), None)
+    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+        raise TypeError("a key of another type")
+    return Authority(key, x509.load_pem_x509_certificate(values["certificate"].encode()))
+
+
+def load_elliptic(text: str) -> ec.EllipticCurvePrivateKey:
+    """Read a private key of an elliptic curve in PEM; raises as :func:`load`."""
+    key = serialization.load_pem_private_key(text.encode(), None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TypeError("a key of another type")
+    return key

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import cbor2
 from cryptography.hazmat.primitives import hashes
@@ -13,10 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from haulout.emulator import authorities
-from haulout.tee import EMULATED, ES384, Profile
-from haulout.tee.cca import token
+from haulout.emulator.bundle import Evidence, listed
+from haulout.tee.cca import keys
+from haulout.tee.cca import parse as token
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from haulout.emulator.authorities import Authority
@@ -27,18 +29,18 @@ SECURED: Final = 0x3000
 
 @dataclass(frozen=True, slots=True)
 class CcaState:
-    """What a token tells besides what is measured and asked for.
+    """What a token says, besides measurement and report data.
 
     Attributes:
         platform, realm: claims to replace, or to leave out where None.
-        algorithm: what to tell as algorithm.
+        algorithm: the signature algorithm that it names.
     """
 
-    profile: Profile = Profile.PLATFORM_1
+    profile: token.Profile = token.Profile.PLATFORM_1
     personalization: bytes = bytes(64)
     platform: dict[int, Any] = field(default_factory=dict)
     realm: dict[int, Any] = field(default_factory=dict)
-    algorithm: int = ES384
+    algorithm: int = keys.ES384
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,31 @@ class CcaEmulator:
     cpak: Authority = field(repr=False)
     instance: bytes
 
+    kind: ClassVar = "cca"
+    binding: ClassVar = 64
+
     @classmethod
     def make(cls, at: datetime) -> CcaEmulator:
         """Make a platform, with keys of its own."""
         root = authorities.issue("Haulout CPAK Root", authorities.p384_key(), at, authority=True, path_length=0)
         cpak = authorities.issue("Haulout CPAK", authorities.p384_key(), at, issuer=root)
         return cls(root, cpak, b"\x01" + os.urandom(32))
+
+    @classmethod
+    def load(cls, values: Mapping[str, Any]) -> CcaEmulator:
+        """Read what the store wrote."""
+        root, cpak = (authorities.load(values[name]) for name in ("root", "cpak"))
+        return cls(root, cpak, bytes.fromhex(values["instance"]))
+
+    def evidence(self, boot: Boot, at: datetime, report_data: bytes, workload: bytes) -> Evidence:  # noqa: ARG002
+        """Make a token, with its certificates, and what a policy says of it; ``workload`` is the personalization."""
+        measurement = boot.rim()
+        return Evidence(
+            self.token(report_data, boot, CcaState(personalization=workload)),
+            {"certificates.pem": self.certificates()},
+            measurement,
+            (listed("rim", measurement), listed("personalization", workload)),
+        )
 
     def certificates(self) -> bytes:
         """Return the chain in PEM, the platform key's certificate first."""
@@ -74,29 +95,29 @@ class CcaEmulator:
         Args:
             challenge: the 64 bytes that the realm chooses.
             boot: what the realm booted.
-            state: what else the token tells.
+            state: what else the token says.
             realm_key: the realm's key; None: a new one.
             signing_key: another key to sign the realm's token with.
         """
-        told = state or CcaState()
-        profile = told.profile
+        given = state or CcaState()
+        profile = given.profile
         key = realm_key or authorities.p384_key()
-        told_key = encode_key(key, legacy=profile is Profile.LEGACY)
+        public_key = encode_key(key, legacy=profile is token.Profile.LEGACY)
         realm_claims: dict[int, Any] = {
             token.NONCE: challenge,
-            token.PERSONALIZATION: told.personalization,
-            token.REALM_KEY: told_key,
+            token.PERSONALIZATION: given.personalization,
+            token.REALM_KEY: public_key,
             token.REALM_HASH: "sha-512",
             token.REALM_KEY_HASH: "sha-256",
             token.RIM: boot.rim(),
             token.REM: [bytes(64)] * 4,
         }
-        if profile is Profile.PLATFORM_1:
+        if profile is token.Profile.PLATFORM_1:
             realm_claims |= {token.PROFILE: "tag:arm.com,2023:realm#1.0.0"}
         platform_claims: dict[int, Any] = {
             token.PROFILE: str(profile),
-            token.NONCE: hashlib.sha256(told_key).digest(),
-            token.IMPLEMENTATION: EMULATED,
+            token.NONCE: hashlib.sha256(public_key).digest(),
+            token.IMPLEMENTATION: token.EMULATED,
             token.INSTANCE: self.instance,
             token.CONFIGURATION: bytes(4),
             token.LIFECYCLE: SECURED,
@@ -111,13 +132,13 @@ class CcaEmulator:
             ],
         }
         parts = {
-            token.PLATFORM: sign(platform_claims | told.platform, self.cpak.signing_key, told.algorithm),
-            token.REALM: sign(realm_claims | told.realm, signing_key or key, told.algorithm),
+            token.PLATFORM: sign(platform_claims | given.platform, self.cpak.signing_key, given.algorithm),
+            token.REALM: sign(realm_claims | given.realm, signing_key or key, given.algorithm),
         }
         return cbor2.dumps(cbor2.CBORTag(token.TOKEN, parts))
 
 
-def sign(claims: dict[int, Any], key: ec.EllipticCurvePrivateKey, algorithm: int = ES384) -> bytes:
+def sign(claims: dict[int, Any], key: ec.EllipticCurvePrivateKey, algorithm: int = keys.ES384) -> bytes:
     """Sign claims: a COSE_Sign1. A claim that is None is left out."""
     protected = cbor2.dumps({1: algorithm})
     payload = cbor2.dumps({name: value for name, value in claims.items() if value is not None})

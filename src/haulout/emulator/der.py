@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from haulout.tee import IA5_STRING, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE
+from haulout.tee import der
 
 
 def value(tag: int, content: bytes) -> bytes:
@@ -14,24 +14,24 @@ def value(tag: int, content: bytes) -> bytes:
     return bytes((tag, 0x80 | len(length))) + length + content
 
 
-def integer(number: int, tag: int = INTEGER) -> bytes:
+def integer(number: int, tag: int = der.INTEGER) -> bytes:
     """Write a number that is not negative; from 128 on, a zero byte stands before it."""
     return value(tag, number.to_bytes(number.bit_length() // 8 + 1, "big"))
 
 
 def text(content: str) -> bytes:
     """Write an ASCII string."""
-    return value(IA5_STRING, content.encode("ascii"))
+    return value(der.IA5_STRING, content.encode("ascii"))
 
 
 def octets(content: bytes) -> bytes:
     """Write bytes."""
-    return value(OCTET_STRING, content)
+    return value(der.OCTET_STRING, content)
 
 
 def sequence(*parts: bytes) -> bytes:
     """Write a sequence of values."""
-    return value(SEQUENCE, b"".join(parts))
+    return value(der.SEQUENCE, b"".join(parts))
 
 
 def name(dotted: str) -> bytes:
@@ -43,4 +43,4 @@ def name(dotted: str) -> bytes:
         while arc := arc >> 7:
             digits.append(0x80 | arc & 0x7F)
         encoded += bytes(reversed(digits))
-    return value(OBJECT_IDENTIFIER, bytes(encoded))
+    return value(der.OBJECT_IDENTIFIER, bytes(encoded))

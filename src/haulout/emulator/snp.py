@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from haulout.emulator import authorities, der
-from haulout.tee import SIGNED, SIZE, Product, Signer, Tcb
+from haulout.emulator.bundle import Evidence, listed
+from haulout.tee.snp import SIGNED, SIZE, Product, Signer, Tcb
 from haulout.tee.snp import endorsement as oid
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from haulout.emulator.authorities import Authority
@@ -33,7 +35,7 @@ CSP: Final = "CN=cloud.haulout.example"
 
 @dataclass(frozen=True, slots=True)
 class SnpState:
-    """What a report tells about guest and platform, besides what is measured and asked for."""
+    """What a report says about guest and platform, besides measurement and report data."""
 
     version: int = 5
     guest_svn: int = 0
@@ -71,8 +73,16 @@ class SnpEmulator:
     vcek: Authority = field(repr=False)
     vlek: Authority = field(repr=False)
 
+    kind: ClassVar = "snp"
+    binding: ClassVar = 32
+
+    @property
+    def root(self) -> Authority:
+        """Return the root of its chain."""
+        return self.ark
+
     @classmethod
-    def make(cls, product: Product, at: datetime, *, tcb: Tcb | None = None) -> SnpEmulator:
+    def make(cls, at: datetime, *, product: Product = Product.GENOA, tcb: Tcb | None = None) -> SnpEmulator:
         """Make a processor, with keys of its own. Three RSA keys take some seconds."""
         ark = authorities.issue(f"ARK-{product}", authorities.rsa_key(), at, authority=True)
         ask = authorities.issue(f"SEV-{product}", authorities.rsa_key(), at, issuer=ark, authority=True, path_length=0)
@@ -92,13 +102,33 @@ class SnpEmulator:
         *,
         tcb: Tcb | None = None,
     ) -> SnpEmulator:
-        """Make a processor below authorities that are there already."""
+        """Make a processor below existing authorities."""
         chip = os.urandom(8).ljust(64, b"\0") if product is Product.TURIN else os.urandom(64)
         # Microcode from 128 on is where careless readers of DER integers go wrong.
         level = tcb or Tcb(4, 0, 24, 219, 1 if product is Product.TURIN else None)
         vcek = endorse(Signer.VCEK, product, level, ask, at, chip_id=chip)
         vlek = endorse(Signer.VLEK, product, level, asvk, at, chip_id=chip)
         return cls(product, chip, level, ark, ask, asvk, vcek, vlek)
+
+    @classmethod
+    def load(cls, values: Mapping[str, Any]) -> SnpEmulator:
+        """Read what the store wrote."""
+        parts = (authorities.load(values[name]) for name in ("ark", "ask", "asvk", "vcek", "vlek"))
+        return cls(Product(values["product"]), bytes.fromhex(values["chip_id"]), Tcb(**values["tcb"]), *parts)
+
+    def evidence(self, boot: Boot, at: datetime, report_data: bytes, workload: bytes) -> Evidence:  # noqa: ARG002
+        """Make a report, with its certificates, and what a policy says of it; ``workload`` is HOST_DATA."""
+        measurement = boot.snp()
+        return Evidence(
+            self.report(report_data, boot, SnpState(host_data=workload)),
+            {"certificates.pem": self.certificates()},
+            measurement,
+            (
+                f'products = ["{self.product}"]',
+                listed("measurements", measurement),
+                listed("host-data", workload),
+            ),
+        )
 
     def certificates(self, signer: Signer = Signer.VCEK) -> bytes:
         """Return the chain in PEM, the signing key's certificate first."""
@@ -151,7 +181,7 @@ def encode(platform: SnpEmulator, report_data: bytes, measurement: bytes, state:
         encode_tcb(tcb or platform.tcb, product)
         for tcb in (state.reported_tcb, state.committed_tcb, state.current_tcb, state.launch_tcb)
     )
-    # Bits 2 to 4 tell who signed.
+    # Bits 2 to 4 name the signer.
     key_info = state.key_info if state.key_info is not None else (1 if signer is Signer.VLEK else 0) << 2
     chip = platform.chip_id if state.chip_id is None else state.chip_id
     body = bytearray(SIGNED)

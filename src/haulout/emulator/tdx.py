@@ -8,17 +8,21 @@ import os
 import struct
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from haulout.emulator import authorities, der
-from haulout.tee import ENUMERATED, stamp
-from haulout.tee.tdx import pck, quote
+from haulout.emulator.bundle import Evidence, listed
+from haulout.tee import der as asn1
+from haulout.tee import stamp
+from haulout.tee.tdx import parse as quote
+from haulout.tee.tdx import pck
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from haulout.emulator.authorities import Authority
@@ -36,7 +40,7 @@ SEPT_VE_DISABLE: Final = 1 << 28
 
 @dataclass(frozen=True, slots=True)
 class TdxState:
-    """What a quote tells besides what is measured and asked for."""
+    """What a quote says, besides measurement and report data."""
 
     version: int = 4
     body: int = quote.TYPE_TD10
@@ -69,6 +73,9 @@ class TdxEmulator:
     signer: Authority = field(repr=False)
     attestation_key: ec.EllipticCurvePrivateKey = field(repr=False)
 
+    kind: ClassVar = "tdx"
+    binding: ClassVar = 48
+
     @classmethod
     def make(cls, at: datetime) -> TdxEmulator:
         """Make a platform, with keys of its own."""
@@ -78,6 +85,26 @@ class TdxEmulator:
         )
         signer = authorities.issue("Intel SGX TCB Signing", authorities.p256_key(), at, issuer=root)
         return cls(root, below, certify(below, at), signer, authorities.p256_key())
+
+    @classmethod
+    def load(cls, values: Mapping[str, Any]) -> TdxEmulator:
+        """Read what the store wrote."""
+        root, below, own, signer = (authorities.load(values[name]) for name in ("root", "authority", "pck", "signer"))
+        return cls(root, below, own, signer, authorities.load_elliptic(values["attestation_key"]["key"]))
+
+    def evidence(self, boot: Boot, at: datetime, report_data: bytes, workload: bytes) -> Evidence:
+        """Make a quote, with its collateral, and what a policy says of it; ``workload`` is MRCONFIGID."""
+        measurement = boot.mrtd()
+        return Evidence(
+            self.quote(report_data, boot, TdxState(mrconfigid=workload)),
+            {"collateral.json": self.collateral(at)},
+            measurement,
+            (
+                listed("mrtd", measurement),
+                *(listed(f"rtmr{number}", value) for number, value in enumerate(boot.rtmr())),
+                listed("mrconfigid", workload),
+            ),
+        )
 
     def chain(self) -> bytes:
         """Return the platform's chain in PEM, as quotes carry it."""
@@ -89,18 +116,20 @@ class TdxEmulator:
         Args:
             report_data: the 64 bytes that the guest chooses.
             boot: what the guest booted.
-            state: what else the quote tells.
+            state: what else the quote says.
         """
-        told = state or TdxState()
-        header = struct.pack("<HHI4s16s20s", told.version, told.key_type, told.tee, bytes(4), told.vendor, bytes(20))
-        body = encode_body(report_data, boot, told)
-        described = struct.pack("<HI", told.body, len(body)) if told.version >= 5 else b""
+        given = state or TdxState()
+        header = struct.pack(
+            "<HHI4s16s20s", given.version, given.key_type, given.tee, bytes(4), given.vendor, bytes(20)
+        )
+        body = encode_body(report_data, boot, given)
+        described = struct.pack("<HI", given.body, len(body)) if given.version >= 5 else b""
         signed = header + described + body
         point = self.attestation_key.public_key().public_numbers()
         key = point.x.to_bytes(32, "big") + point.y.to_bytes(32, "big")
         authentication = bytes(range(32))
         bound = hashlib.sha256(key + authentication).digest() + bytes(32)
-        enclave = encode_qe(told, bound if told.qe_report_data is None else told.qe_report_data)
+        enclave = encode_qe(given, bound if given.qe_report_data is None else given.qe_report_data)
         chain = self.chain() + b"\0"
         inner = (
             enclave
@@ -221,8 +250,8 @@ def platform_extension(*, fmspc: bytes = FMSPC, components: tuple[int, ...] = CO
         pair(pck.TCB, tcb),
         pair(pck.PCEID, der.octets(bytes(2))),
         pair(pck.FMSPC, der.octets(fmspc)),
-        # What sort of platform it is: 0 and 1 are SGX's "standard" and "scalable".
-        pair(f"{pck.EXTENSION}.5", der.integer(1, ENUMERATED)),
+        # The type of platform: 0 and 1 are SGX's "standard" and "scalable".
+        pair(f"{pck.EXTENSION}.5", der.integer(1, asn1.ENUMERATED)),
     )
 
 

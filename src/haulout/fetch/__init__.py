@@ -11,14 +11,16 @@ if TYPE_CHECKING:
     from haulout.fetch.containerdisk import require_disk_inside
     from haulout.fetch.deltas import OfferedDelta, load_index, offered
     from haulout.fetch.disk import DiskPull, Wishes
-    from haulout.fetch.results import PullResult
+    from haulout.fetch.results import Moved, PullResult, SeedUse
     from haulout.fetch.target import storage_errors, workplace
 
 __all__ = [
     "Aside",
     "DiskPull",
+    "Moved",
     "OfferedDelta",
     "PullResult",
+    "SeedUse",
     "Wishes",
     "load_index",
     "offered",
@@ -34,7 +36,7 @@ open_face(
         "containerdisk": ("require_disk_inside",),
         "deltas": ("OfferedDelta", "load_index", "offered"),
         "disk": ("DiskPull", "Wishes"),
-        "results": ("PullResult",),
+        "results": ("Moved", "PullResult", "SeedUse"),
         "target": ("storage_errors", "workplace"),
     },
 )

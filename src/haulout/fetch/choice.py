@@ -110,7 +110,7 @@ class DeltaChoice:
 
     def load(self, frames: list[int]) -> None:
         """Ask for deltas that promise to be cheaper than ``frames``, and fetch their indexes."""
-        size = int(self._toc.compressed[frames].sum(dtype=np.uint64))
+        size = self._toc.blob_bytes(frames)
         if self._enabled and size > _WORTH_ASKING:
             try:
                 self._load(size)
@@ -119,7 +119,7 @@ class DeltaChoice:
 
     def load_hints(self, frames: list[int]) -> None:
         """Fetch the hints of those deltas that promise to be cheaper than ``frames``, hints included."""
-        size = int(self._toc.compressed[frames].sum(dtype=np.uint64))
+        size = self._toc.blob_bytes(frames)
         for delta in self.loaded:
             hints = delta.offer.hints.size if delta.offer.hints is not None else 0
             if delta.offer.data.size + hints >= _BARGAIN * size:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from haulout.content import read_blob
 from haulout.errors import ContentError, InvalidDelta, NotFoundError
+from haulout.extras import np
 from haulout.frames import HINT_BYTES, MAX_HINTS_BYTES, MAX_INDEX_BYTES, DeltaIndex
 from haulout.oci import Manifest, SizedDigest, mediatype
 from haulout.oci import annotations as keys

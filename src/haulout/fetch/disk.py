@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _MAX_VIRTUAL_SIZE: Final = 1 << 46
 """Largest guest disk believed of a pulled image (64 TiB)."""
-_CONVERTIBLE: Final = frozenset({DiskFormat.RAW, DiskFormat.QCOW2, DiskFormat.VHDX, DiskFormat.VMDK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ class DiskPull:
         Raises:
             HauloutError: the target is as it was.
         """
-        if self._as is not None and self._announced is not None and self._announced not in _CONVERTIBLE:
+        if self._as is not None and self._announced is not None and self._announced not in disks.convertible_formats():
             raise UsageError(
                 f"a {self._announced} cannot be converted to {self._as}",
                 hint="pull it without --as to have it as it is",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from haulout.frames import MAX_CRUMB, slices
+from haulout.frames import MAX_SMALL_FRAME, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from haulout.fetch.choice import DeltaPlan
-    from haulout.frames import Link, Mask, Slice, Toc
+    from haulout.frames import FrameFlags, Link, Slice, Toc
     from haulout.oci import SizedDigest
 
 
@@ -49,7 +49,7 @@ class Ways:
     """
 
     toc: Toc
-    right: Mask
+    right: FrameFlags
     link: Link
     connections: int
 
@@ -77,8 +77,8 @@ class Ways:
 
 
 def short_frames(toc: Toc, frames: Iterable[int]) -> set[int]:
-    """Return which of ``frames`` are short enough to be crumbs."""
-    return {frame for frame in frames if toc.blocks[frame] <= MAX_CRUMB}
+    """Return which of ``frames`` are short enough for the small-frame bundle."""
+    return {frame for frame in frames if toc.blocks[frame] <= MAX_SMALL_FRAME}
 
 
 def length(ranges: Iterable[Slice]) -> int:

@@ -6,9 +6,7 @@ import os
 import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from haulout.disk import early_writeback, punch_hole
 from haulout.errors import HauloutError, StorageError
@@ -20,7 +18,8 @@ from haulout.fetch.results import Moved, SeedUse
 from haulout.fetch.reuse import Reuse
 from haulout.fetch.small_frames import take_crumbs
 from haulout.fetch.target import storage_errors
-from haulout.frames import BLOCK, Kind, Rebuilder, Rebuilding, apply, expand, survey, wanted_frames
+from haulout.frames import BLOCK, Rebuilder, Rebuilding, apply, expand, survey, wanted_frames
+from haulout.local import processors
 from haulout.oci import SizedDigest
 from haulout.progress import NullProgress
 
@@ -31,11 +30,9 @@ if TYPE_CHECKING:
     from haulout.fetch.choice import DeltaPlan
     from haulout.fetch.seeds import Seed
     from haulout.fetch.target import Partial
-    from haulout.frames import Mask, Slice, Toc
+    from haulout.frames import FrameFlags, Slice, Toc
     from haulout.progress import Progress
     from haulout.resolve import ResolvedDisk
-
-_PROCESSORS: Final = len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +123,7 @@ class FramePull:
             ranges=len(way.ranges),
             crumbs=way.crumbs.size if way.crumbs else 0,
             delta=SizedDigest(way.delta.offer.manifest, way.delta.size) if way.delta else None,
-            reused=int(toc.plain_sizes[(toc.kinds == Kind.DATA) & right].sum(dtype=np.uint64)),
+            reused=toc.plain_bytes(frame for frame in toc.data_frames if right[frame]),
             seeds=self._uses(reuse.expected(way.delta.covered if way.delta is not None else ())),
             zero=toc.disk.size - toc.data_bytes,
         )
@@ -177,12 +174,12 @@ class FramePull:
 
         Of what is rebuilt, only ``frames`` are not in place yet.
         """
-        reuse, sizes, partial = plan.reuse, self._toc.plain_sizes, self._partial
-        needed = further + int(sizes[[*frames, *reuse.missing]].sum(dtype=np.uint64))
+        toc, reuse, partial = self._toc, plan.reuse, self._partial
+        needed = further + toc.plain_bytes([*frames, *reuse.missing])
         needed += plan.way.delta.plain_size if plan.way.delta is not None else 0
         if needed > partial.free:
             pieces = zip(frames, reuse.pieces(frames), strict=True)
-            needed -= sum(int(sizes[frame]) for frame, own in pieces if rebuilder.would_clone(own))
+            needed -= toc.plain_bytes(frame for frame, own in pieces if rebuilder.would_clone(own))
         partial.require_room(needed)
 
     def _expand(
@@ -208,7 +205,7 @@ class FramePull:
         try:
             with self._progress.task("pulling a delta", delta.size) as task:
                 what = (delta.index, delta.segments, self._blobs, delta.offer.data, reuse.found.reference(delta.delta))
-                expand(*what, [seed.fd for seed in self._seeds], spare, task, jobs=_PROCESSORS, made=made)
+                expand(*what, [seed.fd for seed in self._seeds], spare, task, jobs=processors(), made=made)
         except StorageError:
             raise
         except HauloutError as error:
@@ -239,10 +236,10 @@ class FramePull:
 
     @contextmanager
     def _rebuilding(self, rebuilder: Rebuilder, frames: Collection[int]) -> Iterator[Rebuilding]:
-        total = int(self._toc.plain_sizes[[*frames]].sum(dtype=np.uint64)) if frames else 0
+        total = self._toc.plain_bytes(frames)
         with (
             (self._progress if total else NullProgress()).task("reusing local blocks", total) as task,
-            Rebuilding(rebuilder, _PROCESSORS, task) as rebuilding,
+            Rebuilding(rebuilder, processors(), task) as rebuilding,
         ):
             yield rebuilding
 
@@ -250,18 +247,18 @@ class FramePull:
         # A delta is one more seed, the last, which nobody asked about.
         return tuple(SeedUse(seed.path, size) for seed, size in zip(self._seeds, used, strict=False) if size)
 
-    def _right(self) -> Mask:
+    def _right(self) -> FrameFlags:
         """Survey what an earlier pull left."""
         toc, fd = self._toc, self._partial.fd
         if os.fstat(fd).st_size == 0:
-            empty: Mask = toc.kinds == Kind.ZERO
-            return empty
+            return toc.kinds  # 1 for a frame of zeros
         with self._progress.task("checking what is here", toc.data_bytes) as task:
             return survey(fd, toc, self._jobs, task)
 
-    def _prepare(self, right: Mask) -> None:
+    def _prepare(self, right: FrameFlags) -> None:
         """Bring the file to its size, with nothing wrong where zeros belong."""
         toc, partial = self._toc, self._partial
         partial.resize(toc.disk.size)
-        for frame in np.flatnonzero((toc.kinds == Kind.ZERO) & ~right).tolist():
-            punch_hole(partial.fd, int(toc.disk_offsets[frame]), toc.plain_size(frame))
+        for frame, is_zero in enumerate(toc.kinds):
+            if is_zero and not right[frame]:
+                punch_hole(partial.fd, toc.disk_offsets[frame], toc.plain_size(frame))

@@ -81,13 +81,13 @@ class Hinted:
     @staticmethod
     def names_of(_delta: LoadedDelta, _segment: int, plain: bytes) -> Hashes:
         """Return the hints of new blocks."""
-        return hash_blocks(memoryview(plain))
+        return np.asarray(hash_blocks(memoryview(plain)))
 
     def _locate_reference(self, delta: LoadedDelta) -> Located | None:
         return None if delta.hints is None else Located.of(delta.index, delta.hints, self._seeds)
 
     def _first_block(self, frame: int) -> int:
-        return int(self._toc.hint_offsets[frame]) // HINT_BYTES
+        return self._toc.hint_offsets[frame] // HINT_BYTES
 
 
 def _locate(index: SeedIndex, hints: dict[int, Hashes]) -> tuple[dict[int, Numbers], list[int]]:
@@ -115,14 +115,14 @@ def read_hints(toc: Toc, frames: list[int], blobs: BlobReader, progress: Progres
     hints: dict[int, Hashes] = {}
     try:
         for first, stop in hint_ranges(toc, frames):
-            begin, end = int(toc.hint_offsets[frames[first]]), int(toc.hint_offsets[frames[stop - 1] + 1])
+            begin, end = toc.hint_offsets[frames[first]], toc.hint_offsets[frames[stop - 1] + 1]
             with blobs.open_blob(blob, begin, end) as stream:
                 data = _read_from(stream, begin, end)
             values = np.frombuffer(data, "<u8", len(data) // HINT_BYTES)
             for frame in frames[first:stop]:
-                at = (int(toc.hint_offsets[frame]) - begin) // HINT_BYTES
-                own = values[at : at + int(toc.blocks[frame])]
-                if len(own) == int(toc.blocks[frame]):
+                at = (toc.hint_offsets[frame] - begin) // HINT_BYTES
+                own = values[at : at + toc.blocks[frame]]
+                if len(own) == toc.blocks[frame]:
                     hints[frame] = own
     except HauloutError as error:
         progress.note(f"the hints cannot be read ({error}): local blocks are found by whole frames only")

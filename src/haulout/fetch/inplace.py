@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
-
-import numpy as np
 
 from haulout.disk import early_writeback
 from haulout.frames import Piece, Rebuilder, Rebuilding, frames_in_place
+from haulout.local import processors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from haulout.frames import Toc
     from haulout.progress import Progress
 
-_PROCESSORS: Final = len(os.sched_getaffinity(0))
 _SAMPLE: Final = 32
 _LEAST: Final = 16 << 20
 """Plain bytes whose hints (32 KiB) are worth comparing frames in place first."""
@@ -57,11 +54,11 @@ class InPlace:
             StorageError: there is no room for them, or the file cannot be written.
         """
         toc, seed = self._toc, self._seeds[number]
-        size = int(toc.plain_sizes[frames].sum(dtype=np.uint64)) if frames else 0
+        size = toc.plain_bytes(frames)
         sample = frames[:: max(len(frames) // _SAMPLE, 1)]
         if size < _LEAST or 2 * len(frames_in_place(seed.fd, toc, sample)) < len(sample):
             return {}
-        pieces = {frame: Piece(number, int(toc.disk_offsets[frame]), toc.plain_size(frame)) for frame in frames}
+        pieces = {frame: Piece(number, toc.disk_offsets[frame], toc.plain_size(frame)) for frame in frames}
         if self._partial is None:
             with self._progress.task(f"comparing {seed.path.name}", size) as task:
                 return {frame: pieces[frame] for frame in frames_in_place(seed.fd, toc, frames, task)}
@@ -80,7 +77,7 @@ class InPlace:
         with (
             early_writeback(partial.fd),
             self._progress.task(f"reusing {seed.path.name}", size) as task,
-            Rebuilding(rebuilder, _PROCESSORS, task) as rebuilding,
+            Rebuilding(rebuilder, processors(), task) as rebuilding,
         ):
             rebuilding.add(list(pieces), lambda group: [[pieces[frame]] for frame in group])
             wrong = set(rebuilding.finish())

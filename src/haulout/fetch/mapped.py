@@ -125,8 +125,9 @@ class Mapped:
 
     def _part(self, frames: Sequence[int]) -> tuple[list[int], Kinds, Numbers]:
         """Return the number of blocks of each frame, and of all of them the source and the number there."""
-        firsts = (self._toc.hint_offsets[np.asarray(frames, dtype=np.int64)] // HINT_BYTES).astype(np.int64)
-        lengths = self._toc.blocks[np.asarray(frames, dtype=np.int64)].astype(np.int64)
+        wanted = np.asarray(frames, dtype=np.int64)
+        firsts: Numbers = np.asarray(self._toc.hint_offsets)[wanted] // HINT_BYTES
+        lengths: Numbers = np.asarray(self._toc.blocks)[wanted].astype(np.int64)
         return lengths.tolist(), *self._delta.index.tiles.at(spread(firsts, lengths))
 
 
@@ -160,7 +161,7 @@ def _is_right(toc: Toc, frame: int, pieces: Sequence[Piece], seeds: Sequence[int
         plain = read_pieces(pieces, seeds, toc.plain_size(frame))
     except StorageError:
         return False
-    return bool(hashlib.sha256(plain).digest() == toc.sha256[frame].tobytes())
+    return bool(hashlib.sha256(plain).digest() == toc.digest(frame))
 
 
 def _sample(toc: Toc, frames: Sequence[int], delta: LoadedDelta) -> list[int]:
@@ -172,5 +173,5 @@ def _sample(toc: Toc, frames: Sequence[int], delta: LoadedDelta) -> list[int]:
 
 def _blocks_of(toc: Toc, frames: Numbers, delta: LoadedDelta, source: Source) -> Numbers:
     """Return how many blocks of each of ``frames`` the map takes from ``source``."""
-    counts = delta.index.tiles.count(source, (toc.hint_offsets // HINT_BYTES).astype(np.int64))
+    counts = delta.index.tiles.count(source, np.asarray(toc.hint_offsets) // HINT_BYTES)
     return np.diff(counts)[frames]

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
-import numpy as np
-
 from haulout.fetch.background import Aside
 from haulout.fetch.hinted import Hinted, read_hints
 from haulout.fetch.mapped import Mapped
@@ -113,7 +111,7 @@ class Reuse:
         for number in {*chosen, *(piece.seed for piece in whole.values())}:
             seeds[number].settle()
         rest = [frame for frame in wanted if frame not in whole]
-        if rest and searchable_bytes(seeds) > _LEAST_RETURN * _hint_bytes(toc, rest):
+        if rest and searchable_bytes(seeds) > _LEAST_RETURN * toc.hint_bytes(rest):
             deltas.load(rest)
         found: Found | None = Mapped.find(toc, rest, deltas.loaded, seeds, chosen)
         if found is None:
@@ -200,12 +198,8 @@ def _worth_searching(seeds: Sequence[Seed], whole: dict[int, Piece]) -> list[int
 
 def _may_pay(toc: Toc, frames: list[int], seeds: Sequence[Seed], link: Link) -> bool:
     """Whether the seeds hold enough for their blocks to be worth the hints, and the hints are not too many."""
-    hints = _hint_bytes(toc, frames)
+    hints = toc.hint_bytes(frames)
     # The one request that the hints take at least is worth a few small frames.
-    if int(toc.compressed[frames].sum(dtype=np.uint64)) <= link.cost(hints, 1, 1):
+    if toc.blob_bytes(frames) <= link.cost(hints, 1, 1):
         return False
     return hints <= _MOST_HINTS and searchable_bytes(seeds) > _LEAST_RETURN * hints
-
-
-def _hint_bytes(toc: Toc, frames: list[int]) -> int:
-    return int((toc.hint_offsets[np.array(frames) + 1] - toc.hint_offsets[frames]).sum())

@@ -13,10 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from haulout.disk import snapshot
 from haulout.errors import InvalidToc, NotFoundError, StorageError
 from haulout.fetch import cachefile
 from haulout.frames import MAX_TOC_BYTES, Toc
+from haulout.local import snapshot
 from haulout.oci import Digest
 
 if TYPE_CHECKING:

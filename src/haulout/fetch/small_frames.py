@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from haulout.content import read_blob
 from haulout.disk import write_all
 from haulout.errors import HauloutError, StorageError
-from haulout.frames import MAX_CRUMBS_BYTES, read_crumbs
+from haulout.frames import MAX_BUNDLE_BYTES, read_bundle
 from haulout.oci import Descriptor, mediatype
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ def take_crumbs(
     """
     written: set[int] = set()
     try:
-        data = read_blob(blobs, Descriptor(mediatype.CRUMBS, crumbs.digest, crumbs.size), MAX_CRUMBS_BYTES, "crumbs")
+        data = read_blob(blobs, Descriptor(mediatype.CRUMBS, crumbs.digest, crumbs.size), MAX_BUNDLE_BYTES, "crumbs")
         with progress.task("pulling crumbs", sum(toc.plain_size(frame) for frame in wanted)) as task:
-            for frame, plain in read_crumbs(data, toc):
+            for frame, plain in read_bundle(data, toc):
                 if frame in wanted:
-                    write_all(fd, plain, int(toc.disk_offsets[frame]))
+                    write_all(fd, plain, toc.disk_offsets[frame])
                     written.add(frame)
                     task.advance(len(plain))
     except StorageError:

@@ -1,4 +1,7 @@
-"""Chunked disks: blocks, framing, TOC and plan (pure); packing, surveying and applying (I/O)."""
+"""Disks as frames: blocks, framing, tables of contents and plans (pure); packing, surveying and applying (I/O).
+
+Importing it needs no numpy; seeds, deltas and bases do.
+"""
 
 from __future__ import annotations
 
@@ -8,59 +11,44 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.frames.apply import apply
+    from haulout.frames.arrays import Hashes, Kinds, Mask, Numbers, SeedNumbers
     from haulout.frames.base import Base
-    from haulout.frames.blocks import BLOCK, Hashes, Mask, block_count, hash_blocks
+    from haulout.frames.blocks import BLOCK, HINT_BYTES, block_count, hash_blocks
     from haulout.frames.check import has_frames, hash_file, require_disk
-    from haulout.frames.delta import MAX_HINTS_BYTES, MAX_INDEX_BYTES, DeltaIndex
-    from haulout.frames.delta_expand import Located, expand
-    from haulout.frames.delta_make import DEFAULT_LEVEL, make_delta
-    from haulout.frames.delta_map import Kinds, Source
-    from haulout.frames.frame_reuse import FrameSource, Takeover
-    from haulout.frames.framing import Kind
+    from haulout.frames.delta.expand import Located, expand
+    from haulout.frames.delta.index import MAX_HINTS_BYTES, MAX_INDEX_BYTES, DeltaIndex
+    from haulout.frames.delta.make import DEFAULT_LEVEL, make_delta
+    from haulout.frames.delta.map import Source
+    from haulout.frames.delta.runs import spread
+    from haulout.frames.frame_reuse import FrameReuse, FrameSource
     from haulout.frames.pack import Guide, Packed, pack
-    from haulout.frames.plan import HINT_BYTES, Link, Slice, hint_ranges, slices, wanted_frames
+    from haulout.frames.pieces import MISSING, ZEROS, Piece, read_pieces, stored_bytes, stored_parts
+    from haulout.frames.plan import Link, Slice, hint_ranges, slices, wanted_frames
     from haulout.frames.rebuild import Rebuilder, Rebuilding
-    from haulout.frames.runs import spread
-    from haulout.frames.seeds import (
-        MISSING,
-        ZEROS,
-        Blocks,
-        Numbers,
-        Piece,
-        SeedIndex,
-        SeedNumbers,
-        Wanted,
-        join_blocks,
-        join_groups,
-        known_parts,
-        read_pieces,
-        same_frames,
-        scan,
-        stored_bytes,
-        stored_parts,
-    )
-    from haulout.frames.small_frames import MAX_CRUMB, MAX_CRUMBS_BYTES, crumb_frames, read_crumbs
+    from haulout.frames.seeds import Blocks, SeedIndex, Wanted, join_blocks, join_groups, known_parts, same_frames, scan
+    from haulout.frames.small_frames import MAX_BUNDLE_BYTES, MAX_SMALL_FRAME, bundled_frames, read_bundle
     from haulout.frames.survey import frames_in_place, holds, survey
-    from haulout.frames.toc import MAX_TOC_BYTES, Toc, toc_frames
+    from haulout.frames.toc import MAX_TOC_BYTES, FrameFlags, Toc, toc_frames
 
 __all__ = [
     "BLOCK",
     "DEFAULT_LEVEL",
     "HINT_BYTES",
-    "MAX_CRUMB",
-    "MAX_CRUMBS_BYTES",
+    "MAX_BUNDLE_BYTES",
     "MAX_HINTS_BYTES",
     "MAX_INDEX_BYTES",
+    "MAX_SMALL_FRAME",
     "MAX_TOC_BYTES",
     "MISSING",
     "ZEROS",
     "Base",
     "Blocks",
     "DeltaIndex",
+    "FrameFlags",
+    "FrameReuse",
     "FrameSource",
     "Guide",
     "Hashes",
-    "Kind",
     "Kinds",
     "Link",
     "Located",
@@ -74,12 +62,11 @@ __all__ = [
     "SeedNumbers",
     "Slice",
     "Source",
-    "Takeover",
     "Toc",
     "Wanted",
     "apply",
     "block_count",
-    "crumb_frames",
+    "bundled_frames",
     "expand",
     "frames_in_place",
     "has_frames",
@@ -92,7 +79,7 @@ __all__ = [
     "known_parts",
     "make_delta",
     "pack",
-    "read_crumbs",
+    "read_bundle",
     "read_pieces",
     "require_disk",
     "same_frames",
@@ -110,39 +97,23 @@ open_face(
     __name__,
     {
         "apply": ("apply",),
+        "arrays": ("Hashes", "Kinds", "Mask", "Numbers", "SeedNumbers"),
         "base": ("Base",),
-        "blocks": ("BLOCK", "Hashes", "Mask", "block_count", "hash_blocks"),
+        "blocks": ("BLOCK", "HINT_BYTES", "block_count", "hash_blocks"),
         "check": ("has_frames", "hash_file", "require_disk"),
-        "delta": ("DeltaIndex", "MAX_HINTS_BYTES", "MAX_INDEX_BYTES"),
-        "delta_expand": ("Located", "expand"),
-        "delta_make": ("DEFAULT_LEVEL", "make_delta"),
-        "delta_map": ("Kinds", "Source"),
-        "frame_reuse": ("FrameSource", "Takeover"),
-        "framing": ("Kind",),
+        "delta.expand": ("Located", "expand"),
+        "delta.index": ("MAX_HINTS_BYTES", "MAX_INDEX_BYTES", "DeltaIndex"),
+        "delta.make": ("DEFAULT_LEVEL", "make_delta"),
+        "delta.map": ("Source",),
+        "delta.runs": ("spread",),
+        "frame_reuse": ("FrameReuse", "FrameSource"),
         "pack": ("Guide", "Packed", "pack"),
-        "plan": ("HINT_BYTES", "Link", "Slice", "hint_ranges", "slices", "wanted_frames"),
+        "pieces": ("MISSING", "ZEROS", "Piece", "read_pieces", "stored_bytes", "stored_parts"),
+        "plan": ("Link", "Slice", "hint_ranges", "slices", "wanted_frames"),
         "rebuild": ("Rebuilder", "Rebuilding"),
-        "runs": ("spread",),
-        "seeds": (
-            "Blocks",
-            "MISSING",
-            "Numbers",
-            "Piece",
-            "SeedIndex",
-            "SeedNumbers",
-            "Wanted",
-            "ZEROS",
-            "join_blocks",
-            "join_groups",
-            "known_parts",
-            "read_pieces",
-            "same_frames",
-            "scan",
-            "stored_bytes",
-            "stored_parts",
-        ),
-        "small_frames": ("MAX_CRUMB", "MAX_CRUMBS_BYTES", "crumb_frames", "read_crumbs"),
+        "seeds": ("Blocks", "SeedIndex", "Wanted", "join_blocks", "join_groups", "known_parts", "same_frames", "scan"),
+        "small_frames": ("MAX_BUNDLE_BYTES", "MAX_SMALL_FRAME", "bundled_frames", "read_bundle"),
         "survey": ("frames_in_place", "holds", "survey"),
-        "toc": ("MAX_TOC_BYTES", "Toc", "toc_frames"),
+        "toc": ("MAX_TOC_BYTES", "FrameFlags", "Toc", "toc_frames"),
     },
 )

@@ -148,7 +148,7 @@ class _Fetchers:
     def _drain(self, stream: BlobStream, frames: list[int]) -> None:
         position = stream.start
         for frame in frames:
-            start, stop = int(self._toc.blob_offsets[frame]), int(self._toc.blob_offsets[frame + 1])
+            start, stop = self._toc.blob_offsets[frame], self._toc.blob_offsets[frame + 1]
             while position < start:
                 skipped = len(stream.read(min(_SKIP, start - position)))
                 if not skipped:
@@ -164,19 +164,19 @@ class _Fetchers:
                 plain = self._second_chance(frame)
             if self._stop.is_set():
                 return
-            write_all(self._fd, plain, int(self._toc.disk_offsets[frame]))
+            write_all(self._fd, plain, self._toc.disk_offsets[frame])
             self._task.advance(stop - start)
 
     def _decode(self, frame: int, compressed: bytes) -> bytes:
         where = f"frame {frame} of blob {self._blob.digest.short}"
-        return self._decoder.decode(compressed, self._toc.plain_size(frame), self._toc.sha256[frame].tobytes(), where)
+        return self._decoder.decode(compressed, self._toc.plain_size(frame), self._toc.digest(frame), where)
 
     def _second_chance(self, frame: int) -> bytes:
         # A flipped bit on the way is cured by asking again, a mirror's by asking elsewhere; what is wrong at its source
         # stays wrong.
         if isinstance(self._blobs, Distrusting):
             self._blobs.distrust(self._blob)
-        start, stop = int(self._toc.blob_offsets[frame]), int(self._toc.blob_offsets[frame + 1])
+        start, stop = self._toc.blob_offsets[frame], self._toc.blob_offsets[frame + 1]
         with self._blobs.open_blob(self._blob, start, stop) as stream:
             position = stream.start
             while position < start and (skipped := len(stream.read(min(_SKIP, start - position)))):

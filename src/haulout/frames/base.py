@@ -1,4 +1,4 @@
-"""A base: what an earlier disk's table of contents and hints tell about a new one. Pure.
+"""A base: the table of contents and the hints of an earlier disk, by which a new one is cut. Pure.
 
 Everything is looked up in sorted arrays: 16 bytes for each block of the base, nothing for those of the new disk.
 """
@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from haulout.errors import InvalidToc
-from haulout.frames.blocks import ZERO_HINT, Hashes, Mask
-from haulout.frames.framing import Kind
+from haulout.extras import np
+from haulout.frames.blocks import ZERO_HINT
+from haulout.frames.seeds import is_member
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from haulout.frames.arrays import Hashes, Mask
     from haulout.frames.toc import Toc
 
 MIN_KEPT: Final = 16
@@ -31,22 +31,21 @@ class Base:
     Args:
         toc: its table of contents.
         hints: the bytes of its hints blob, verified against the table.
-        crumbs: which frames of the table are crumbs.
+        small: the frames of the table that are in its small-frame bundle.
 
     Raises:
         InvalidToc: there is not one hint for each block of its data frames.
     """
 
-    def __init__(self, toc: Toc, hints: bytes, crumbs: Collection[int] = ()) -> None:
+    def __init__(self, toc: Toc, hints: bytes, small: Collection[int] = ()) -> None:
         if len(hints) != toc.hints.size:
             raise InvalidToc(f"{len(hints)} bytes of hints where the table of contents says {toc.hints.size}")
         self.toc = toc
         self.hints: Hashes = np.frombuffer(hints, "<u8")
-        self._known: Hashes = np.unique(np.append(self.hints, ZERO_HINT))
-        data = np.flatnonzero(toc.kinds == Kind.DATA)
-        self._frames = data
-        self._crumbs = np.isin(data, np.fromiter(crumbs, np.int64, len(crumbs)))
-        self._lengths = toc.blocks[data].astype(np.int64)
+        self._known: Hashes = np.unique(np.append(self.hints, np.uint64(ZERO_HINT)))
+        self._frames = data = np.array(toc.data_frames, np.int64)
+        self._small = np.isin(data, np.fromiter(small, np.int64, len(small)))
+        self._lengths = np.asarray(toc.blocks)[data].astype(np.int64)
         self._starts = np.cumsum(self._lengths) - self._lengths
         kept = np.flatnonzero(self._lengths >= MIN_KEPT)
         first = self.hints[self._starts[kept]]
@@ -59,11 +58,11 @@ class Base:
 
     def knows(self, hashes: Hashes) -> Mask:
         """Return which of these hints the base has; a zero block is always known."""
-        return _member(self._known, hashes)
+        return is_member(self._known, hashes)
 
     def beginnings(self, hashes: Hashes) -> list[int]:
         """Return where, among these, frames of at least ``MIN_KEPT`` blocks may begin."""
-        return np.flatnonzero(_member(self._first, hashes)).tolist()
+        return np.flatnonzero(is_member(self._first, hashes)).tolist()
 
     def frame_at(self, hashes: Hashes, position: int) -> int | None:
         """Return the longest data frame whose blocks lie at ``position``; None where none does."""
@@ -84,19 +83,11 @@ class Base:
         """Blocks of data frame ``number``."""
         return int(self._lengths[number])
 
-    def is_crumb(self, number: int) -> bool:
-        """Whether data frame ``number`` is among the base's crumbs."""
-        return bool(self._crumbs[number])
+    def is_small(self, number: int) -> bool:
+        """Whether data frame ``number`` is in the base's small-frame bundle."""
+        return bool(self._small[number])
 
     def place(self, number: int) -> tuple[int, int]:
         """Where data frame ``number`` begins and ends in the blob."""
         frame = int(self._frames[number])
-        return int(self.toc.blob_offsets[frame]), int(self.toc.blob_offsets[frame + 1])
-
-
-def _member(values: Hashes, hashes: Hashes) -> Mask:
-    if not len(values):
-        return np.zeros(len(hashes), dtype=np.bool_)
-    found = np.searchsorted(values, hashes)
-    mask: Mask = values[np.minimum(found, len(values) - 1)] == hashes
-    return mask
+        return self.toc.blob_offsets[frame], self.toc.blob_offsets[frame + 1]

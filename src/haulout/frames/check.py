@@ -1,4 +1,4 @@
-"""Hashing a finished disk as a whole: what ``sha256sum`` would say, holes included."""
+"""Comparing a disk with what its publisher states, by frames or as a whole."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from haulout.disk import data_extents
 from haulout.errors import DigestMismatch
-from haulout.frames.framing import Kind
 from haulout.oci import Digest, SizedDigest
 
 if TYPE_CHECKING:
@@ -22,7 +19,7 @@ _ZEROS: Final = bytes(_STEP)
 
 
 def hash_file(fd: int, task: Task) -> SizedDigest:
-    """Return SHA-256 and size of the file open at ``fd``; holes are hashed as zeros without being read.
+    """Return SHA-256 and size of the file open at ``fd``, as sha256sum would; holes are hashed without being read.
 
     Args:
         fd: open for reading.
@@ -55,9 +52,9 @@ def hash_file(fd: int, task: Task) -> SizedDigest:
 
 def has_frames(fd: int, toc: Toc) -> bool:
     """Whether all data frames of ``toc`` lie in the file open at ``fd``; ends at the first that does not."""
-    for frame in np.flatnonzero(toc.kinds == Kind.DATA).tolist():
-        plain = os.pread(fd, toc.plain_size(frame), int(toc.disk_offsets[frame]))
-        if hashlib.sha256(plain).digest() != toc.sha256[frame].tobytes():
+    for frame in toc.data_frames:
+        plain = os.pread(fd, toc.plain_size(frame), toc.disk_offsets[frame])
+        if hashlib.sha256(plain).digest() != toc.digest(frame):
             return False
     return True
 

@@ -1,6 +1,6 @@
-"""Taking frames over from a base, compressed as they are: cheaper than compressing, and the same bytes once more.
+"""Frame reuse: frames of a base go into the new blob as they are, which is cheaper than compressing them again.
 
-What a base says proves nothing. A frame is taken over only where it decodes to exactly the bytes at hand.
+What a base says proves nothing. A frame is reused only where it decodes to exactly the bytes at hand.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MOST_WRONG: Final = 8
-"""Frames that may be something else than the base promises, before it is not asked any more."""
+"""Frames that may differ from what the base promises before no more are asked for."""
 
 
 class FrameSource(Protocol):
@@ -31,13 +31,13 @@ class FrameSource(Protocol):
         """Learn that compressing ``size`` plain bytes took ``seconds`` of one thread."""
 
 
-class Takeover:
-    """Takes frames over, and counts them."""
+class FrameReuse:
+    """Reuses frames, and counts them."""
 
     def __init__(self, source: FrameSource, note: Callable[[str], None]) -> None:
         self.source = source
         self.frames = 0
-        """Frames taken over."""
+        """Frames reused."""
         self.bytes = 0
         """Their bytes in the blob."""
         self._note = note
@@ -62,5 +62,5 @@ class Takeover:
                 return frame
             self._wrong += 1
             if self._wrong == _MOST_WRONG:
-                self._note("the base is not what its table of contents says: nothing more is taken over from it")
+                self._note("the base is not what its table of contents says; no more of its frames are reused")
         return None

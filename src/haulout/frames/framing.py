@@ -11,12 +11,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from haulout.frames.blocks import Hashes, Mask
+    from array import array
+    from collections.abc import Iterator, Sequence
 
 WINDOW_BLOCKS: Final = 1024
 """Blocks looked at together (4 MiB). Zero runs are judged within windows at multiples of this, so that the result does
@@ -69,8 +66,8 @@ class Span:
     blocks: int
     base: int | None = None
     """The data frame of the base that holds the same blocks."""
-    is_crumb: bool = False
-    """It is short and holds blocks that the base lacks, or is a crumb of the base still."""
+    is_small: bool = False
+    """It belongs in the small-frame bundle: short, with blocks that the base lacks, or in the base's bundle still."""
 
 
 class Cutter:
@@ -78,16 +75,15 @@ class Cutter:
 
     def __init__(self, framing: Framing) -> None:
         self._framing = framing
-        self._mask = np.uint64(framing.average - 1)
+        self._mask = framing.average - 1
         self._length = 0
 
-    def cut(self, hashes: Hashes) -> list[int]:
+    def cut(self, hints: Sequence[int]) -> list[int]:
         """Take more blocks; returns the lengths of the frames completed, in blocks."""
-        least, most = self._framing.least, self._framing.most
+        least, most, mask = self._framing.least, self._framing.most, self._mask
         lengths: list[int] = []
         position = 0  # blocks of these already counted in self._length, or cut
-        for candidate in np.flatnonzero((hashes & self._mask) == 0):
-            end = int(candidate) + 1
+        for end in [number for number, hint in enumerate(hints, 1) if not hint & mask]:
             while self._length + end - position > most:
                 position += most - self._length
                 lengths.append(most)
@@ -96,7 +92,7 @@ class Cutter:
                 lengths.append(self._length + end - position)
                 self._length = 0
                 position = end
-        self._length += len(hashes) - position
+        self._length += len(hints) - position
         while self._length >= most:
             lengths.append(most)
             self._length -= most
@@ -117,24 +113,28 @@ class Framer:
         self._zeros = 0
         """Blocks of the zero frame that is open; 0 after data, and just after a zero frame of full length."""
 
-    def feed(self, hashes: Hashes, zero: Mask) -> tuple[Mask, list[Span]]:
+    def feed(self, hints: array[int], zero: bytes) -> tuple[bytes, list[Span]]:
         """Take one window (``WINDOW_BLOCKS`` blocks, fewer at the end of the disk).
 
+        Args:
+            hints: of its blocks.
+            zero: for each block 1 where it is all zeros, else 0.
+
         Returns:
-            Which of these blocks go into zero frames, and the spans completed so far, which may lag behind.
+            For each block 1 where it goes into a zero frame, and the spans completed so far, which may lag behind.
         """
-        in_zero = np.zeros(len(zero), dtype=np.bool_)
+        in_zero = bytearray(len(zero))
         spans: list[Span] = []
         for start, stop, is_zero in runs(zero):
             if is_zero and ((start == 0 and self._zeros) or stop - start >= MIN_ZERO_RUN):
-                in_zero[start:stop] = True
+                in_zero[start:stop] = zero[start:stop]
         for start, stop, is_zero in runs(in_zero):
             if is_zero:
                 spans += self._take_zeros(stop - start)
             else:
                 spans += self._end_zeros()
-                spans += self._data(hashes[start:stop])
-        return in_zero, spans
+                spans += self._data(hints[start:stop])
+        return bytes(in_zero), spans
 
     def feed_hole(self, blocks: int) -> list[Span]:
         """Take one whole window of zeros, or the end of the disk."""
@@ -159,21 +159,21 @@ class Framer:
         self._zeros = 0
         return spans
 
-    def _data(self, hashes: Hashes) -> list[Span]:
+    def _data(self, hints: array[int]) -> list[Span]:
         """Take blocks that go into data frames."""
-        return [Span(Kind.DATA, length) for length in self._cutter.cut(hashes)]
+        return [Span(Kind.DATA, length) for length in self._cutter.cut(hints)]
 
     def _end_data(self) -> list[Span]:
         """Complete the data frame that is open, if one is."""
         return [Span(Kind.DATA, length) for length in self._cutter.end()]
 
 
-def runs(mask: Mask) -> Iterator[tuple[int, int, bool]]:
-    """Yield (start, stop, value) of each run of equal values."""
-    if not len(mask):
-        return
-    edges = np.flatnonzero(mask[1:] != mask[:-1]) + 1
+def runs(flags: bytes | bytearray) -> Iterator[tuple[int, int, bool]]:
+    """Yield (start, stop, value) of each run of equal flags, which are 0 or 1."""
     start = 0
-    for edge in [*edges.tolist(), len(mask)]:
-        yield start, edge, bool(mask[start])
-        start = edge
+    while start < len(flags):
+        value = flags[start]
+        stop = flags.find(1 - value, start)
+        stop = len(flags) if stop < 0 else stop
+        yield start, stop, bool(value)
+        start = stop

@@ -1,8 +1,8 @@
 """Guided framing: where a disk is cut when an earlier one, the base, is known. Pure: content and base decide alone.
 
-* A frame of the base whose blocks all lie here, in order, is cut out as it is: it can be taken over compressed.
-* Elsewhere a frame holds either blocks that the base has or blocks that it lacks, so that whoever has the base fetches
-  little else than what is new. Short stretches of known blocks within new ones are not worth two more cuts.
+* A frame of the base whose blocks all lie here, in order, is cut out as it is: it can be reused compressed.
+* Elsewhere a frame holds either blocks that the base has or blocks that it lacks, so that an update from the base
+  fetches little else than what is new. Short stretches of known blocks within new ones are not worth two more cuts.
 * Zero runs are as without a base.
 """
 
@@ -11,17 +11,18 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
+from haulout.extras import np
 from haulout.frames.framing import Cutter, Framer, Framing, Kind, Span, runs
-from haulout.frames.small_frames import MAX_CRUMB
+from haulout.frames.small_frames import MAX_SMALL_FRAME
 
 if TYPE_CHECKING:
+    from array import array
+
+    from haulout.frames.arrays import Hashes
     from haulout.frames.base import Base
-    from haulout.frames.blocks import Hashes
 
 FINE: Final = Framing(least=64, average=64, most=256)
-"""How new blocks are cut, whatever the level: whoever lacks some of them fetches whole frames."""
+"""How new blocks are cut at every level: an update that needs some of them fetches whole frames."""
 
 MAX_GAP: Final = 4
 """Longest stretch of known blocks kept in a frame of new ones (16 KiB)."""
@@ -42,9 +43,9 @@ class GuidedFramer(Framer):
         self._follows = True
         """Whether the first waiting block comes straight behind that one, or at the start of a stretch of data."""
 
-    def _data(self, hashes: Hashes) -> list[Span]:
-        self._waiting.append(hashes)
-        self._held += len(hashes)
+    def _data(self, hints: array[int]) -> list[Span]:
+        self._waiting.append(np.asarray(hints))
+        self._held += len(hints)
         # A place is decided once the longest frame of the base would have been seen whole.
         return self._decide(self._held - self._base.longest) if self._held > 2 * self._base.longest else []
 
@@ -67,7 +68,7 @@ class GuidedFramer(Framer):
                 continue
             spans += self._loose.take(hashes[decided:position])
             spans += self._loose.end()
-            spans.append(Span(Kind.DATA, self._base.length(frame), frame, self._base.is_crumb(frame)))
+            spans.append(Span(Kind.DATA, self._base.length(frame), frame, self._base.is_small(frame)))
             self._next, self._follows = frame + 1, True
             position = decided = position + self._base.length(frame)
         spans += self._loose.take(hashes[decided:position])
@@ -93,14 +94,15 @@ class _Loose:
         self._known = Cutter(framing)
         self._new = Cutter(FINE)
         self._in_new = False
-        self._gap: list[Hashes] = []
+        self._gap: list[list[int]] = []
         """Known blocks behind new ones, as long as there are at most ``MAX_GAP`` of them."""
 
     def take(self, hashes: Hashes) -> list[Span]:
         """Take more blocks; returns the spans completed."""
         spans: list[Span] = []
-        for start, stop, is_known in runs(self._base.knows(hashes)):
-            spans += (self._take_known if is_known else self._take_new)(hashes[start:stop])
+        hints = hashes.tolist()
+        for start, stop, is_known in runs(self._base.knows(hashes).tobytes()):
+            spans += (self._take_known if is_known else self._take_new)(hints[start:stop])
         return spans
 
     def end(self) -> list[Span]:
@@ -108,18 +110,18 @@ class _Loose:
         spans = self._end_new() if self._in_new else []
         return [*spans, *_known(self._known.end())]
 
-    def _take_new(self, hashes: Hashes) -> list[Span]:
+    def _take_new(self, hints: list[int]) -> list[Span]:
         spans = [] if self._in_new else _known(self._known.end())
         self._in_new = True
         for absorbed in self._gap:
             spans += _fresh(self._new.cut(absorbed))
         self._gap = []
-        return [*spans, *_fresh(self._new.cut(hashes))]
+        return [*spans, *_fresh(self._new.cut(hints))]
 
-    def _take_known(self, hashes: Hashes) -> list[Span]:
+    def _take_known(self, hints: list[int]) -> list[Span]:
         if not self._in_new:
-            return _known(self._known.cut(hashes))
-        self._gap.append(hashes)
+            return _known(self._known.cut(hints))
+        self._gap.append(hints)
         return self._end_new() if sum(map(len, self._gap)) > MAX_GAP else []
 
     def _end_new(self) -> list[Span]:
@@ -135,4 +137,4 @@ def _known(lengths: list[int]) -> list[Span]:
 
 
 def _fresh(lengths: list[int]) -> list[Span]:
-    return [Span(Kind.DATA, length, is_crumb=length <= MAX_CRUMB) for length in lengths]
+    return [Span(Kind.DATA, length, is_small=length <= MAX_SMALL_FRAME) for length in lengths]

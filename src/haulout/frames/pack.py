@@ -1,4 +1,4 @@
-"""Packing: one streaming pass from a plain disk to its seekable zstd blob, TOC, hints and crumbs.
+"""Packing: one streaming pass from a plain disk to its seekable zstd blob, TOC, hints and small-frame bundle.
 
 The calling thread reads windows, hashes their blocks and writes frames out in order; a pool compresses; one more thread
 hashes the plain disk. Every queue is bounded, so memory does not grow with the disk.
@@ -8,39 +8,38 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import time
+from array import array
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, BinaryIO, Final, Protocol, Self
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, Self
 
-import numpy as np
-
-from haulout.disk import data_extents, descriptor_name
-from haulout.errors import ContentError, StorageError
-from haulout.frames.blocks import BLOCK, Hashes, block_count, hash_blocks, zero_blocks
+from haulout.disk import data_extents
+from haulout.errors import ContentError
+from haulout.frames.blocks import BLOCK, block_count, hash_blocks, zero_blocks
 from haulout.frames.codec import FrameCompressor, zero_frame
+from haulout.frames.columns import column_bytes, u32_column
 from haulout.frames.framing import WINDOW_BLOCKS, Framer, Framing, Kind, Span
 from haulout.frames.guided import GuidedFramer
 from haulout.frames.seektable import encode_seek_table, seek_table_size
-from haulout.frames.small_frames import CrumbGatherer
+from haulout.frames.small_frames import BundleWriter
 from haulout.frames.toc import Toc
+from haulout.local import ScratchFile, descriptor_name, storage_error
 from haulout.oci import Digest, SizedDigest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from haulout.frames.base import Base
-    from haulout.frames.frame_reuse import Takeover
+    from haulout.frames.frame_reuse import FrameReuse
     from haulout.progress import Task
 
 WINDOW: Final = WINDOW_BLOCKS * BLOCK
 _ZERO_WINDOW: Final = bytes(WINDOW)
 _AHEAD_BLOCKS: Final = 8192
-"""Blocks under way while frames are taken over (32 MiB)."""
+"""Blocks under way while frames are reused (32 MiB)."""
 _AHEAD_FRAMES: Final = 1024
-_HINTS_IN_MEMORY: Final = 8 * 1024 * 1024
 
 
 class Sink(Protocol):
@@ -55,40 +54,36 @@ class Packed:
     """What packing made besides the blob. Close it to release the hints."""
 
     toc: Toc
-    crumbs: bytes
-    """The blob of crumbs; empty where there are none."""
-    _hints: IO[bytes]
+    small_frames: bytes
+    """The small-frame bundle; empty where there are no small frames."""
+    _hints: ScratchFile
 
     def hints(self) -> BinaryIO:
         """Open the hints blob from its start; independent of other readers of it."""
-        self._hints.flush()
-        if isinstance(self._hints, tempfile.SpooledTemporaryFile):
-            self._hints.rollover()
-        stream = os.fdopen(os.open(f"/proc/self/fd/{self._hints.fileno()}", os.O_RDONLY | os.O_CLOEXEC), "rb")
-        stream.seek(0)
-        return stream
+        return self._hints.opened()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._hints.close()
+        self._hints.__exit__(*exc)
 
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """What an earlier disk contributes: it says where to cut, and has frames to take over."""
+    """What an earlier disk contributes: where to cut, and frames to reuse."""
 
     base: Base
-    takeover: Takeover | None = None
-    """None: nothing is taken over."""
+    reuse: FrameReuse | None = None
+    """None: no frames are reused."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
     frame: bytes
     sha256: bytes
-    crumb: bytes | None = None
+    small: bytes | None = None
+    """The plain bytes of a frame for the small-frame bundle."""
 
 
 def pack(fd: int, sink: Sink, *, level: int, jobs: int, task: Task, guide: Guide | None = None) -> Packed:
@@ -104,16 +99,16 @@ def pack(fd: int, sink: Sink, *, level: int, jobs: int, task: Task, guide: Guide
 
     Raises:
         ContentError: the disk is empty, or changed its size while it was read.
-        StorageError: it cannot be read.
+        StorageError: it cannot be read, or the hints cannot be held.
     """
     size = os.fstat(fd).st_size
     if size == 0:
         raise ContentError("the disk is empty", hint="give a disk image with content")
-    hints: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_HINTS_IN_MEMORY)  # noqa: SIM115 - handed to Packed
+    hints = ScratchFile("the hints of the disk", "a five hundredth of the disk")
     try:
         with ThreadPoolExecutor(jobs, "pack") as pool, ThreadPoolExecutor(1, "disk-hash") as hashing:
-            takeover = guide.takeover if guide is not None else None
-            packer = _Packer(sink, hints, FrameCompressor(level), takeover, pool, jobs, task)
+            reuse = guide.reuse if guide is not None else None
+            packer = _Packer(sink, hints, FrameCompressor(level), reuse, pool, jobs, task)
             whole = hashlib.sha256()
             behind: deque[Future[None]] = deque()
             framing = Framing.for_level(level)
@@ -128,9 +123,9 @@ def pack(fd: int, sink: Sink, *, level: int, jobs: int, task: Task, guide: Guide
                 behind.popleft().result()
         toc = packer.finish(SizedDigest(Digest(whole.hexdigest()), size))
     except BaseException:
-        hints.close()
+        hints.__exit__()
         raise
-    return Packed(toc, packer.crumbs.finish(), hints)
+    return Packed(toc, packer.bundle.finish(), hints)
 
 
 class _Packer:
@@ -139,9 +134,9 @@ class _Packer:
     def __init__(
         self,
         sink: Sink,
-        hints: IO[bytes],
+        hints: ScratchFile,
         compressor: FrameCompressor,
-        takeover: Takeover | None,
+        reuse: FrameReuse | None,
         pool: ThreadPoolExecutor,
         jobs: int,
         task: Task,
@@ -149,10 +144,9 @@ class _Packer:
         self._sink = sink
         self._hints = hints
         self._hints_hash = hashlib.sha256()
-        self._hints_size = 0
         self._compressor = compressor
-        self._takeover = takeover
-        self.crumbs = CrumbGatherer(compressor)
+        self._reuse = reuse
+        self.bundle = BundleWriter(compressor)
         self._pool = pool
         self._ahead = 2 * jobs + 2
         self._waiting = 0
@@ -170,9 +164,13 @@ class _Packer:
         if window is _ZERO_WINDOW:
             spans = framer.feed_hole(WINDOW_BLOCKS)
         else:
-            hashes = hash_blocks(view)
-            in_zero, spans = framer.feed(hashes, zero_blocks(view, hashes))
-            self._hint(hashes[~in_zero])
+            hints = hash_blocks(view)
+            in_zero, spans = framer.feed(hints, zero_blocks(view, hints))
+            if any(in_zero):
+                hints = array("Q", [hint for hint, is_zero in zip(hints, in_zero, strict=True) if not is_zero])
+            data = column_bytes(hints)
+            self._hints.append(data)
+            self._hints_hash.update(data)
         for span in spans:
             self._frame(span)
         self._task.advance(len(window))
@@ -184,26 +182,20 @@ class _Packer:
             self._write_oldest()
 
     def finish(self, disk: SizedDigest) -> Toc:
-        compressed = np.array(self._compressed, dtype=np.uint32)
-        blocks = np.array([span.blocks for span in self._spans], dtype=np.uint32)
-        plain = blocks * np.uint32(BLOCK)
-        plain[-1] -= np.uint32(block_count(disk.size) * BLOCK - disk.size)
+        compressed = u32_column(self._compressed)
+        blocks = u32_column(span.blocks for span in self._spans)
+        plain = u32_column(BLOCK * count for count in blocks)
+        plain[-1] -= block_count(disk.size) * BLOCK - disk.size
         self._sink.write(encode_seek_table(compressed, plain))
         return Toc(
             disk,
-            int(compressed.sum(dtype=np.uint64)) + seek_table_size(len(self._spans)),
-            SizedDigest(Digest(self._hints_hash.hexdigest()), self._hints_size),
-            np.frombuffer(bytes(self._sha256), np.uint8).reshape(-1, 32),
+            sum(compressed) + seek_table_size(len(self._spans)),
+            SizedDigest(Digest(self._hints_hash.hexdigest()), self._hints.size),
+            bytes(self._sha256),
             compressed,
             blocks,
-            np.array([span.kind for span in self._spans], dtype=np.uint8),
+            bytes(span.kind for span in self._spans),
         )
-
-    def _hint(self, hashes: Hashes) -> None:
-        data = hashes.tobytes()
-        self._hints.write(data)
-        self._hints_hash.update(data)
-        self._hints_size += len(data)
 
     def _frame(self, span: Span) -> None:
         pieces = list(self._take(span.blocks * BLOCK))
@@ -218,25 +210,25 @@ class _Packer:
             self._write_oldest()
 
     def _is_full(self) -> bool:
-        if self._takeover is None:
+        if self._reuse is None:
             return len(self._under_way) > self._ahead
         # What comes from elsewhere needs time to arrive.
         return self._waiting > _AHEAD_BLOCKS or len(self._under_way) > _AHEAD_FRAMES
 
     def _expect(self, span: Span) -> Callable[[], bytes | None] | None:
-        return None if span.base is None or self._takeover is None else self._takeover.expect(span.base)
+        return None if span.base is None or self._reuse is None else self._reuse.expect(span.base)
 
     def _store(self, span: Span, pieces: list[memoryview], coming: Callable[[], bytes | None] | None) -> _Stored:
         plain: bytes | memoryview = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        taken = None if coming is None or self._takeover is None else self._takeover.take(coming, plain)
+        taken = None if coming is None or self._reuse is None else self._reuse.take(coming, plain)
         frame = taken or self._compress(plain)
-        return _Stored(frame, hashlib.sha256(plain).digest(), bytes(plain) if span.is_crumb else None)
+        return _Stored(frame, hashlib.sha256(plain).digest(), bytes(plain) if span.is_small else None)
 
     def _compress(self, plain: bytes | memoryview) -> bytes:
         begun = time.monotonic()
         frame = self._compressor.compress(plain)
-        if self._takeover is not None:
-            self._takeover.source.compressed(len(plain), time.monotonic() - begun)
+        if self._reuse is not None:
+            self._reuse.source.compressed(len(plain), time.monotonic() - begun)
         return frame
 
     def _write_oldest(self) -> None:
@@ -244,8 +236,8 @@ class _Packer:
         self._waiting -= span.blocks if span.kind is Kind.DATA else 0
         stored = result()
         self._sink.write(stored.frame)
-        if stored.crumb is not None:
-            self.crumbs.add(len(self._spans), stored.crumb)
+        if stored.small is not None:
+            self.bundle.add(len(self._spans), stored.small)
         self._compressed.append(len(stored.frame))
         self._sha256 += stored.sha256
         self._spans.append(span)
@@ -278,14 +270,16 @@ def _windows(fd: int, size: int) -> Iterator[bytes]:
 
 def _read(fd: int, offset: int, amount: int) -> bytes:
     pieces: list[bytes] = []
-    try:
-        while amount:
+    while amount:
+        try:
             piece = os.pread(fd, amount, offset)
-            if not piece:
-                raise ContentError("the disk became shorter while it was read", hint="stop whatever writes to it first")
-            pieces.append(piece)
-            offset += len(piece)
-            amount -= len(piece)
-    except OSError as exc:
-        raise StorageError(descriptor_name(fd), f"cannot be read at byte {offset}: {exc.strerror}") from exc
+        except OSError as error:
+            raise storage_error(descriptor_name(fd), error, doing=f"cannot be read at byte {offset}") from error
+        if not piece:
+            raise ContentError(
+                "the disk became shorter while it was read", hint="stop the program that writes to it, then push again"
+            )
+        pieces.append(piece)
+        offset += len(piece)
+        amount -= len(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)

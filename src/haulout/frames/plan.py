@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import sub
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from haulout.frames.framing import Kind
-
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from collections.abc import Sequence
 
-    from haulout.frames.blocks import Mask
-    from haulout.frames.toc import Toc
+    from haulout.frames.toc import FrameFlags, Toc
 
 SLICE: Final = 8 * 1024 * 1024
 """Blob bytes of one request, about: long enough to hide a round trip, short enough to spread over connections."""
@@ -26,13 +22,10 @@ _LEAST_GAP: Final = 4 * 1024
 _MOST_GAP: Final = 64 * 1024
 _MOST_WASTE: Final = 0.25
 
-HINT_BYTES: Final = 8
-"""Bytes of one block's hint in the hints blob."""
-
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The way to a registry, as measured."""
+    """The connection to a registry, as measured."""
 
     round_trip: float = 0.02
     """Seconds from a request to its answer."""
@@ -58,16 +51,16 @@ class Slice:
     frames: tuple[int, ...]
 
 
-def wanted_frames(toc: Toc, right: Mask) -> list[int]:
+def wanted_frames(toc: Toc, right: FrameFlags) -> list[int]:
     """Return the data frames that are not right yet: zero frames never need the network."""
-    return np.flatnonzero((toc.kinds == Kind.DATA) & ~right).tolist()
+    return [frame for frame in toc.data_frames if not right[frame]]
 
 
 def slices(
     toc: Toc,
     frames: list[int],
     *,
-    verified: Mask | None = None,
+    verified: FrameFlags | None = None,
     slice_bytes: int = SLICE,
     gap: int = _MOST_GAP,
     most_gaps: int = MOST_GAPS,
@@ -82,47 +75,45 @@ def slices(
         gap: unneeded bytes worth reading over rather than asking again, while they are not too many in all.
         most_gaps: gaps left at most; to get there, wider ones are read over as well.
     """
-    if not frames:
-        return []
-    wanted = np.array(frames, dtype=np.int64)
-    starts = toc.blob_offsets[wanted].astype(np.int64)
-    ends = toc.blob_offsets[wanted + 1].astype(np.int64)
-    kept = np.zeros(len(toc), dtype=np.bool_) if verified is None else verified & (toc.kinds == Kind.DATA)
-    before = np.concatenate([[0], np.cumsum(kept)])
-    barriers: Mask = before[wanted[1:]] > before[wanted[:-1]]
-    splits = _splits(starts[1:] - ends[:-1], barriers, int((ends - starts).sum()), gap, most_gaps)
+    starts = [toc.blob_offsets[frame] for frame in frames]
+    ends = [toc.blob_offsets[frame + 1] for frame in frames]
+    kept = bytes(map(min, verified, toc.is_data)) if verified is not None else b""
+    barriers = [kept.find(1, one, other) >= 0 for one, other in pairwise(frames)]
     out: list[Slice] = []
-    for first, last in splits:
+    for first, last in _splits(starts, ends, barriers, gap, most_gaps):
         begin = first
         for frame in range(first, last):
             if frame + 1 == last or ends[frame + 1] - starts[begin] > slice_bytes:
-                out.append(Slice(int(starts[begin]), int(ends[frame]), tuple(frames[begin : frame + 1])))
+                out.append(Slice(starts[begin], ends[frame], tuple(frames[begin : frame + 1])))
                 begin = frame + 1
     return out
 
 
 def hint_ranges(toc: Toc, frames: list[int], *, most: int = 4) -> list[tuple[int, int]]:
     """Return which frames' hints to read together: ``[first, stop)`` positions in ``frames``, at most ``most``."""
-    if not frames:
-        return []
-    wanted = np.array(frames, dtype=np.int64)
-    starts, ends = toc.hint_offsets[wanted].astype(np.int64), toc.hint_offsets[wanted + 1].astype(np.int64)
-    gaps = starts[1:] - ends[:-1]
-    return _splits(gaps, np.zeros(len(gaps), dtype=np.bool_), int((ends - starts).sum()), _MOST_GAP, most - 1)
+    starts = [toc.hint_offsets[frame] for frame in frames]
+    ends = [toc.hint_offsets[frame + 1] for frame in frames]
+    return _splits(starts, ends, [False] * (len(frames) - 1), _MOST_GAP, most - 1)
 
 
-def _splits(gaps: npt.NDArray[np.int64], barriers: Mask, wanted: int, gap: int, most: int) -> list[tuple[int, int]]:
+def _splits(
+    starts: Sequence[int], ends: Sequence[int], barriers: Sequence[bool], gap: int, most: int
+) -> list[tuple[int, int]]:
     """Cut a row of items at its widest gaps, and return the runs between as ``[first, stop)``.
 
-    Gaps of at most ``gap`` bytes are read over, the narrowest first, until they make a quarter of ``wanted``; then, of
+    Gaps of at most ``gap`` bytes are read over, the narrowest first, until they make a quarter of the items; then, of
     those left, the widest ``most`` are kept. ``barriers`` are cut in any case.
     """
-    order = np.argsort(gaps, kind="stable")
-    order = order[~barriers[order]]
-    ascending = gaps[order]
-    read_over = (ascending <= gap) & (np.cumsum(ascending) <= wanted * _MOST_WASTE)
-    read_over |= ascending == 0
-    cuts = order[~read_over]
-    cuts = np.concatenate([cuts[max(len(cuts) - most, 0) :], np.flatnonzero(barriers)])
-    edges = [0, *np.sort(cuts + 1).tolist(), len(gaps) + 1]
-    return list(pairwise(edges))
+    if not starts:
+        return []
+    gaps = list(map(sub, starts[1:], ends))
+    order = sorted((at for at, is_barrier in enumerate(barriers) if not is_barrier), key=gaps.__getitem__)
+    waste = (sum(ends) - sum(starts)) * _MOST_WASTE
+    narrow = total = 0
+    for at in order:
+        total += gaps[at]
+        if gaps[at] and (gaps[at] > gap or total > waste):
+            break
+        narrow += 1
+    cuts = order[max(narrow, len(order) - most) :] + [at for at, is_barrier in enumerate(barriers) if is_barrier]
+    return list(pairwise([0, *(at + 1 for at in sorted(cuts)), len(starts)]))

@@ -12,14 +12,15 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Self
 
-from haulout.disk import clone_range, write_all
+from haulout.disk import write_all
 from haulout.errors import StorageError
-from haulout.frames.seeds import ZEROS, read_pieces
+from haulout.frames.pieces import ZEROS, read_pieces
+from haulout.local import clone_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from haulout.frames.seeds import Piece
+    from haulout.frames.pieces import Piece
     from haulout.frames.toc import Toc
     from haulout.progress import Task
 
@@ -70,18 +71,18 @@ class Rebuilder:
         ) >= _LEAST_SHARED * len(pieces)
 
     def rebuild(self, frame: int, pieces: Sequence[Piece]) -> bool:
-        """Put ``frame`` together from ``pieces``; False where they no longer hold it, and nothing is vouched for.
+        """Put ``frame`` together from ``pieces``; False where they no longer hold it; nothing is written then.
 
         Raises:
             StorageError: the file cannot be written.
         """
-        size, offset = self.toc.plain_size(frame), int(self.toc.disk_offsets[frame])
+        size, offset = self.toc.plain_size(frame), self.toc.disk_offsets[frame]
         try:
             plain = read_pieces(pieces, self._seeds, size)
         except StorageError:
             # A seed that cannot be read holds nothing; whatever is wrong with it is not this pull's business.
             return False
-        if hashlib.sha256(plain).digest() != self.toc.sha256[frame].tobytes():
+        if hashlib.sha256(plain).digest() != self.toc.digest(frame):
             return False
         if self._clone(pieces, size, offset):
             self._count(pieces, cloned=size)

@@ -1,51 +1,29 @@
 """Seeds: finding wanted blocks in local files that may hold them, by their hints.
 
-Any file will do: an older disk, another format of it, another machine's. A scan hashes every stored 4 KiB block and
-keeps only those that are wanted, so memory follows what is missing, not what is searched. What is found is a guess:
-whoever uses it hashes what it made of it.
+A scan hashes every stored 4 KiB block and keeps only those that are wanted, so memory follows what is missing, not what
+is searched. What is found is a guess: what is made of it is hashed.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import numpy.typing as npt
-
-from haulout.disk import Extent, data_extents
-from haulout.errors import StorageError
-from haulout.frames.blocks import BLOCK, ZERO_HINT, Hashes, hash_blocks
-from haulout.frames.framing import Kind
+from haulout.disk import Extent
+from haulout.extras import np
+from haulout.frames.blocks import BLOCK, ZERO_HINT, hash_blocks
+from haulout.frames.pieces import MISSING, ZEROS, Piece, read_seed, stored_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
+    from haulout.frames.arrays import Hashes, Mask, Numbers, SeedNumbers
     from haulout.frames.toc import Toc
     from haulout.progress import Task
 
-Numbers = npt.NDArray[np.int64]
-SeedNumbers = npt.NDArray[np.int16]
-Flags = npt.NDArray[np.bool_]
-
-MISSING: Final = -1
-"""In a :data:`Numbers` array of places: no seed has the block."""
-ZEROS: Final = -2
-"""In a :data:`Numbers` array of places: the block is all zeros, which needs no seed."""
-
 _STEP: Final = 1 << 20
 _EXTENSIONS: Final = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Consecutive bytes of one seed; ``seed`` is its number in the order of scanning, or :data:`ZEROS` for zeros."""
-
-    seed: int
-    offset: int
-    length: int
 
 
 class Wanted:
@@ -65,9 +43,9 @@ class Wanted:
     def __len__(self) -> int:
         return len(self._sorted)
 
-    def among(self, hints: Hashes) -> Flags:
+    def among(self, hints: Hashes) -> Mask:
         """Return which of ``hints`` are wanted."""
-        return _contains(self._sorted, hints)
+        return is_member(self._sorted, hints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +71,7 @@ def scan(fd: int, wanted: Wanted | None, task: Task, parts: Sequence[Extent] | N
     """Hash the stored blocks of a file and keep the wanted ones.
 
     Args:
-        fd: open for reading. It may be written to meanwhile: what is found is verified by whoever uses it.
+        fd: open for reading. It may be written to meanwhile: what is found is verified when it is used.
         wanted: what to keep; None: all that are not zeros, at 16 bytes of memory each.
         task: advanced by the stored bytes read.
         parts: where to look, at block boundaries; None: everywhere.
@@ -106,34 +84,15 @@ def scan(fd: int, wanted: Wanted | None, task: Task, parts: Sequence[Extent] | N
     for extent in stored_parts(fd) if parts is None else parts:
         for start in range(extent.offset, extent.end, _STEP):
             data = read_seed(fd, start, min(_STEP, extent.end - start))
-            hashes = hash_blocks(memoryview(data))
+            hashes: Hashes = np.asarray(hash_blocks(memoryview(data)))
             kept = np.flatnonzero(hashes != ZERO_HINT if wanted is None else wanted.among(hashes))
             if len(kept):
-                hints.append(hashes[kept].astype(np.uint64))
+                hints.append(hashes[kept])
                 numbers.append(kept + start // BLOCK)
             task.advance(len(data))
             if len(data) < min(_STEP, extent.end - start):
                 break
     return Blocks(np.concatenate(hints), np.concatenate(numbers))
-
-
-def read_seed(fd: int, offset: int, length: int) -> bytes:
-    """Read from a seed; fewer bytes where it has become shorter.
-
-    Raises:
-        StorageError: it cannot be read.
-    """
-    try:
-        data = os.pread(fd, length, offset)
-        while data and len(data) < length and (more := os.pread(fd, length - len(data), offset + len(data))):
-            data += more
-    except OSError as error:
-        raise _unreadable(fd, error) from error
-    return data
-
-
-def _unreadable(fd: int, error: OSError) -> StorageError:
-    return StorageError(f"/dev/fd/{fd}", f"cannot be read: {(error.strerror or str(error)).lower()}")
 
 
 class SeedIndex:
@@ -197,12 +156,12 @@ class SeedIndex:
         """Return the reads that give the blocks of ``places``, none of them :data:`MISSING`, in order."""
         return join_blocks(*self.resolve(places))
 
-    def _adjacent(self, first: Numbers, second: Numbers) -> Flags:
+    def _adjacent(self, first: Numbers, second: Numbers) -> Mask:
         """Whether each second place is the block after the first; only places of blocks count, not MISSING or ZEROS."""
         if not len(self._numbers):
             return np.zeros(len(first), dtype=np.bool_)
         one, two = np.maximum(first, 0), np.maximum(second, 0)
-        flags: Flags = (self._numbers[two] == self._numbers[one] + 1) & (self._seeds[two] == self._seeds[one])
+        flags: Mask = (self._numbers[two] == self._numbers[one] + 1) & (self._seeds[two] == self._seeds[one])
         return flags
 
 
@@ -236,68 +195,14 @@ def join_groups(seeds: SeedNumbers, numbers: Numbers, lengths: Sequence[int]) ->
     return [pieces[first:stop] for first, stop in pairwise(np.searchsorted(starts, edges).tolist())]
 
 
-def read_pieces(pieces: Sequence[Piece], seeds: Sequence[int], size: int) -> bytes | bytearray:
-    """Return ``size`` bytes gathered from seeds; zeros stand for what a seed no longer has.
-
-    Args:
-        pieces: in order; the last may reach past ``size``, which ends within a block.
-        seeds: descriptors, by seed number.
-        size: bytes wanted.
-
-    Raises:
-        StorageError: a seed cannot be read.
-    """
-    if len(pieces) == 1 and pieces[0].seed != ZEROS and pieces[0].length >= size:
-        return read_seed(seeds[pieces[0].seed], pieces[0].offset, size).ljust(size, b"\0")
-    data = bytearray(size)
-    with memoryview(data) as view:
-        fill(view, pieces, seeds)
-    return data
-
-
-def fill(view: memoryview, pieces: Iterable[Piece], seeds: Sequence[int]) -> None:
-    """Fill all of ``view`` with what seeds hold; zeros stand for what a seed no longer has, and for what is left.
-
-    Args:
-        view: to be overwritten.
-        pieces: in order; the last may reach past the view, which ends within a block.
-        seeds: descriptors, by seed number.
-
-    Raises:
-        StorageError: a seed cannot be read.
-    """
-    at = 0
-    for piece in pieces:
-        end = min(at + piece.length, len(view))
-        if piece.seed != ZEROS:
-            fd, behind = seeds[piece.seed], piece.offset - at
-            try:
-                while at < end and (read := os.preadv(fd, [view[at:end]], at + behind)):
-                    at += read
-            except OSError as error:
-                raise _unreadable(fd, error) from error
-        view[at:end] = bytes(end - at)
-        at = end
-    view[at:] = bytes(len(view) - at)
-
-
-def stored_parts(fd: int) -> list[Extent]:
-    """Return where a file holds data."""
-    return list(data_extents(fd, os.fstat(fd).st_size))
-
-
-def stored_bytes(fd: int) -> int:
-    """Return how many bytes a scan of all of the file reads."""
-    return sum(part.length for part in stored_parts(fd))
-
-
 def known_parts(known: Toc, toc: Toc, *, shared: bool) -> list[Extent]:
     """Return where on the disk of ``known`` the data frames lie that ``toc`` holds by digest, or those it does not."""
-    frames = np.flatnonzero(known.kinds == Kind.DATA)
-    held = same_frames(known, frames.tolist(), toc) != MISSING
+    frames = known.data_frames
     parts: list[Extent] = []
-    for frame in frames[held == shared].tolist():
-        start, end = int(known.disk_offsets[frame]), int(known.disk_offsets[frame + 1])
+    for frame, place in zip(frames, same_frames(known, frames, toc).tolist(), strict=True):
+        if (place != MISSING) != shared:
+            continue
+        start, end = known.disk_offsets[frame], known.disk_offsets[frame + 1]
         if parts and parts[-1].end == start:
             start = parts.pop().offset
         parts.append(Extent(start, end - start))
@@ -308,25 +213,27 @@ def same_frames(toc: Toc, frames: Sequence[int], known: Toc) -> Numbers:
     """Return, for each of ``frames``, where on the disk of ``known`` a frame of the same digest lies, or MISSING."""
     wanted = np.asarray(frames, dtype=np.int64)
     places = np.full(len(wanted), MISSING, dtype=np.int64)
-    theirs = np.flatnonzero(known.kinds == Kind.DATA)
+    theirs: Numbers = np.array(known.data_frames, np.int64)
     if not len(theirs) or not len(wanted):
         return places
     # The first eight bytes find a digest; the rest is compared where they do.
-    keys = _keys(known, theirs)
-    order = np.argsort(keys)
-    found = order[np.minimum(np.searchsorted(keys[order], _keys(toc, wanted)), len(order) - 1)]
-    same = (known.sha256[theirs[found]] == toc.sha256[wanted]).all(axis=1)
-    places[same] = known.disk_offsets[theirs[found[same]]].astype(np.int64)
+    own, other = _digests(toc)[wanted], _digests(known)[theirs]
+    order = np.argsort(other[:, 0])
+    found = order[np.minimum(np.searchsorted(other[order, 0], own[:, 0]), len(order) - 1)]
+    same = (other[found] == own).all(axis=1)
+    places[same] = np.asarray(known.disk_offsets)[theirs[found[same]]]
     return places
 
 
-def _keys(toc: Toc, frames: Numbers) -> Hashes:
-    return np.ascontiguousarray(toc.sha256[frames][:, :8]).view("<u8").ravel()
+def _digests(toc: Toc) -> Hashes:
+    """Return the digests of all frames, each as a row of four numbers."""
+    return np.frombuffer(toc.sha256, "<u8").reshape(-1, 4)
 
 
-def _contains(ascending: Hashes, values: Hashes) -> Flags:
+def is_member(ascending: Hashes, values: Hashes) -> Mask:
+    """Return which of ``values`` are among the others."""
     if not len(ascending):
         return np.zeros(len(values), dtype=np.bool_)
     found = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
-    flags: Flags = ascending[found] == values
-    return flags
+    mask: Mask = ascending[found] == values
+    return mask

@@ -11,19 +11,17 @@ The descriptor is 0: no checksums, the TOC has better ones.
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import numpy.typing as npt
+from haulout.frames.columns import column_bytes, u32_column
 
-from haulout.errors import InvalidToc
+if TYPE_CHECKING:
+    from array import array
 
 SKIPPABLE_MAGIC: Final = 0x184D2A5E
 SEEKABLE_MAGIC: Final = 0x8F92EAB1
 _HEADER: Final = struct.Struct("<II")
 _FOOTER: Final = struct.Struct("<IBI")
-
-Sizes = npt.NDArray[np.uint32]
 
 
 def seek_table_size(frames: int) -> int:
@@ -31,30 +29,10 @@ def seek_table_size(frames: int) -> int:
     return _HEADER.size + 8 * frames + _FOOTER.size
 
 
-def encode_seek_table(compressed: Sizes, plain: Sizes) -> bytes:
+def encode_seek_table(compressed: array[int], plain: array[int]) -> bytes:
     """Return the whole skippable frame for frames of these sizes in bytes."""
-    entries = np.empty((len(compressed), 2), dtype="<u4")
-    entries[:, 0] = compressed
-    entries[:, 1] = plain
+    entries = u32_column(bytes(8 * len(compressed)))
+    entries[0::2], entries[1::2] = compressed, plain
     following = seek_table_size(len(compressed)) - _HEADER.size
-    return (
-        _HEADER.pack(SKIPPABLE_MAGIC, following) + entries.tobytes() + _FOOTER.pack(len(compressed), 0, SEEKABLE_MAGIC)
-    )
-
-
-def decode_seek_table(data: bytes) -> tuple[Sizes, Sizes]:
-    """Return the compressed and plain sizes of a seek table without checksums.
-
-    Raises:
-        InvalidToc: it is none, or its parts contradict one another.
-    """
-    if len(data) < seek_table_size(0):
-        raise InvalidToc("the seek table is truncated")
-    magic, following = _HEADER.unpack_from(data)
-    frames, descriptor, seekable = _FOOTER.unpack_from(data, len(data) - _FOOTER.size)
-    if magic != SKIPPABLE_MAGIC or seekable != SEEKABLE_MAGIC or descriptor != 0:
-        raise InvalidToc("the blob does not end in a seek table")
-    if len(data) != seek_table_size(frames) or following != len(data) - _HEADER.size:
-        raise InvalidToc("the seek table's size does not fit its number of frames")
-    entries = np.frombuffer(data, dtype="<u4", count=2 * frames, offset=_HEADER.size).reshape(frames, 2)
-    return entries[:, 0].astype(np.uint32), entries[:, 1].astype(np.uint32)
+    footer = _FOOTER.pack(len(compressed), 0, SEEKABLE_MAGIC)
+    return _HEADER.pack(SKIPPABLE_MAGIC, following) + column_bytes(entries) + footer

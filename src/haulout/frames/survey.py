@@ -1,30 +1,31 @@
 """Surveying: which frames of a disk are already right in a local file.
 
-This is how an interrupted pull goes on, and how a present disk is recognised. Nothing is taken on trust: no journal
-says what was written, the bytes do.
+This is how an interrupted pull resumes, and how a present disk is recognised. Nothing is taken on trust: no journal
+records what was written, the bytes are hashed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from bisect import bisect_left, bisect_right
 from concurrent.futures import ThreadPoolExecutor
+from itertools import compress
+from operator import or_
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from haulout.disk import data_extents, is_zero
 from haulout.frames.framing import Kind
+from haulout.local import processors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from haulout.frames.blocks import Mask
-    from haulout.frames.toc import Toc
+    from haulout.frames.toc import FrameFlags, Toc
     from haulout.progress import Task
 
 
-def survey(fd: int, toc: Toc, jobs: int, task: Task) -> Mask:
+def survey(fd: int, toc: Toc, jobs: int, task: Task) -> FrameFlags:
     """Return, for every frame, whether the file open at ``fd`` holds its plain bytes at its place.
 
     Only stored parts of the file are read; a zero frame is right where the file has a hole or stored zeros.
@@ -43,7 +44,7 @@ def holds(fd: int, toc: Toc, jobs: int, task: Task) -> bool:
 
     Arguments as for :func:`survey`.
     """
-    return bool(_Survey(fd, toc, task).run(jobs, to_the_end=False).all())
+    return all(_Survey(fd, toc, task).run(jobs, to_the_end=False))
 
 
 def frames_in_place(fd: int, toc: Toc, frames: Sequence[int], task: Task | None = None) -> list[int]:
@@ -60,14 +61,14 @@ def frames_in_place(fd: int, toc: Toc, frames: Sequence[int], task: Task | None 
     def is_there(frame: int) -> bool:
         length = toc.plain_size(frame)
         try:
-            plain = os.pread(fd, length, int(toc.disk_offsets[frame])) if stored[frame] else b""
+            plain = os.pread(fd, length, toc.disk_offsets[frame]) if stored[frame] else b""
         except OSError:
             return False
         if task is not None:
             task.advance(length)
-        return len(plain) == length and hashlib.sha256(plain).digest() == toc.sha256[frame].tobytes()
+        return len(plain) == length and hashlib.sha256(plain).digest() == toc.digest(frame)
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "compare") as pool:
+    with ThreadPoolExecutor(processors(), "compare") as pool:
         return [frame for frame, same in zip(frames, pool.map(is_there, frames), strict=True) if same]
 
 
@@ -78,13 +79,14 @@ class _Survey:
         self._task = task
         size = min(os.fstat(fd).st_size, toc.disk.size)
         self._stored = _stored_frames(fd, size, toc)
-        self._right: Mask = (toc.kinds == Kind.ZERO) & ~self._stored
         # Beyond the end of the file nothing is right, zeros included: the file has to grow first.
-        self._inside: Mask = toc.disk_offsets[:-1] + toc.plain_sizes <= size
-        self._right &= self._inside
+        self._inside = len(toc) if size == toc.disk.size else bisect_right(toc.disk_offsets, size) - 1
+        self._right = bytearray(len(toc))
+        for frame in range(self._inside):
+            self._right[frame] = toc.kinds[frame] == Kind.ZERO and not self._stored[frame]
 
-    def run(self, jobs: int, *, to_the_end: bool) -> Mask:
-        if not to_the_end and not (self._right | self._stored & self._inside).all():
+    def run(self, jobs: int, *, to_the_end: bool) -> FrameFlags:
+        if not to_the_end and (self._inside < len(self._toc) or not all(map(or_, self._right, self._stored))):
             return self._right
         wrong = False
 
@@ -95,28 +97,28 @@ class _Survey:
                 wrong = wrong or not self._right[frame]
 
         with ThreadPoolExecutor(jobs, "survey") as pool:
-            for _ in pool.map(check, np.flatnonzero(self._stored).tolist()):
+            for _ in pool.map(check, compress(range(len(self._toc)), self._stored)):
                 pass
         return self._right
 
     def _is_right(self, frame: int) -> bool:
         toc = self._toc
-        start, length = int(toc.disk_offsets[frame]), toc.plain_size(frame)
+        start, length = toc.disk_offsets[frame], toc.plain_size(frame)
         if toc.kinds[frame] == Kind.ZERO:
             return _reads_zero(self._fd, start, length)
         plain = os.pread(self._fd, length, start)
-        if len(plain) != length or hashlib.sha256(plain).digest() != toc.sha256[frame].tobytes():
+        if len(plain) != length or hashlib.sha256(plain).digest() != toc.digest(frame):
             return False
         self._task.advance(length)
         return True
 
 
-def _stored_frames(fd: int, size: int, toc: Toc) -> Mask:
-    stored = np.zeros(len(toc), dtype=np.bool_)
+def _stored_frames(fd: int, size: int, toc: Toc) -> FrameFlags:
+    stored = bytearray(len(toc))
     for extent in data_extents(fd, size):
-        first = int(np.searchsorted(toc.disk_offsets, extent.offset, side="right")) - 1
-        last = int(np.searchsorted(toc.disk_offsets, extent.offset + extent.length, side="left"))
-        stored[first:last] = True
+        first = bisect_right(toc.disk_offsets, extent.offset) - 1
+        last = bisect_left(toc.disk_offsets, extent.end)
+        stored[first:last] = b"\1" * (last - first)
     return stored
 
 

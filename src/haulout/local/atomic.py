@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
 PRIVATE: Final = 0o600
@@ -96,3 +96,39 @@ def _fresh(target: Path) -> tuple[int, Path]:
         with suppress(FileExistsError):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             return os.open(fresh, flags, PRIVATE), fresh
+
+
+@contextmanager
+def appearing(target: Path, data: bytes) -> Iterator[Callable[[], None]]:
+    """Prepare a file for its owner alone; calling what is yielded puts it at ``target``, where nothing must be yet.
+
+    Raises:
+        OSError: the file system refuses; from that call FileExistsError, too.
+    """
+    fd, fresh = _nameless(target.parent) or _fresh(target)
+    try:
+        # A disk that fills up takes a part before it refuses.
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+        os.fsync(fd)
+
+        def place() -> None:
+            # A link rather than a rename: it replaces nothing. Only with a descriptor Python follows /proc.
+            os.link(fresh or f"/proc/self/fd/{fd}", target, src_dir_fd=fd if fresh is None else None)
+            sync_folder(target.parent)
+
+        yield place
+    finally:
+        os.close(fd)
+        if fresh is not None:
+            with suppress(OSError):
+                fresh.unlink()
+
+
+def _nameless(folder: Path) -> tuple[int, None] | None:
+    """Open a file that a killed process leaves no trace of, where the file system has such files."""
+    with suppress(OSError):
+        if sys.platform == "linux":
+            return os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, PRIVATE), None
+    return None

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import stat
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from haulout.errors import NotFoundError, StorageError
 from haulout.local.oserrors import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 
 @contextmanager
-def open_regular(path: Path, what: str = "a regular file", *, follow: bool = True) -> Iterator[int]:
+def open_regular(
+    path: Path, what: str = "a regular file", *, follow: bool = True, must_exist: bool = False
+) -> Iterator[int]:
     """Open a file for reading, for as long as the block lasts.
 
     Args:
         path: what to open.
         what: what it has to be, for errors: ``a disk image``.
         follow: whether a symbolic link is followed.
+        must_exist: whether a missing file is a StorageError, too.
 
     Raises:
         NotFoundError: there is no such file.
@@ -35,6 +39,8 @@ def open_regular(path: Path, what: str = "a regular file", *, follow: bool = Tru
             # Not blocking: a pipe of that name must not hold everything up.
             fd = os.open(path, flags)
         except FileNotFoundError:
+            if must_exist:
+                raise
             raise NotFoundError(f"no such file: {path}") from None
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -44,17 +50,38 @@ def open_regular(path: Path, what: str = "a regular file", *, follow: bool = Tru
         os.close(fd)
 
 
-def read_small(path: Path, most: int, what: str = "a regular file") -> bytes:
+def read_small(
+    path: Path, most: int, what: str = "a regular file", *, too_large: Callable[[str], Exception] | None = None
+) -> bytes:
     """Return the content of a file of at most ``most`` bytes; as :func:`open_regular`.
 
-    Raises:
-        StorageError: it is larger, too.
+    Args:
+        path: what to read.
+        most: bytes.
+        what: what it has to be, for errors.
+        too_large: makes the error about a larger file from a reason; None: a StorageError.
     """
     with open_regular(path, what) as fd, storage_errors(path), open(fd, "rb", closefd=False) as file:
         data = file.read(most + 1)
     if len(data) > most:
-        raise StorageError(os.fspath(path), f"it is larger than {most} bytes, the most that is read")
+        reason = f"it is larger than {most} bytes, the most that is read"
+        raise StorageError(os.fspath(path), reason) if too_large is None else too_large(reason)
     return data
+
+
+def read_head(path: Path, most: int) -> bytes:
+    """Return the first ``most`` bytes of a file of any kind, a pipe included; fewer where it ends before.
+
+    Raises:
+        NotFoundError: there is no such file.
+        StorageError: it is a directory, or cannot be read.
+    """
+    with storage_errors(path):
+        try:
+            with path.open("rb") as file:
+                return file.read(most)
+        except FileNotFoundError:
+            raise NotFoundError(f"no such file: {path}") from None
 
 
 class _Positioned(io.RawIOBase):
@@ -95,3 +122,13 @@ def reopen(fd: int) -> BinaryIO:
     On Linux ``/proc/self/fd`` would do; elsewhere such names share the position of the first descriptor.
     """
     return cast("BinaryIO", io.BufferedReader(_Positioned(fd), 1 << 16))
+
+
+def descriptor_name(descriptor: int) -> str:
+    """Return the name under which an open file is shown in messages; never for opening it again."""
+    try:
+        if get_path := getattr(fcntl, "F_GETPATH", None):  # macOS
+            return os.fsdecode(fcntl.fcntl(descriptor, get_path, bytes(1024)).rstrip(b"\0"))
+        return str(Path(f"/proc/self/fd/{descriptor}").readlink())
+    except OSError:
+        return f"file descriptor {descriptor}"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LOG: Final = logging.getLogger(__name__)
+PIPE: Final = subprocess.PIPE
+STDOUT: Final = subprocess.STDOUT
 _GRACE: Final = 5.0
 """Seconds a program has to end after SIGTERM."""
 _POLL: Final = 0.05
@@ -151,6 +153,22 @@ def _signal_group(leader: int, number: signal.Signals) -> None:
         os.killpg(leader, number)
 
 
+def wait(process: subprocess.Popen[bytes], *, seconds: float) -> int:
+    """Wait until a program ends by itself, and return its exit code; -N where signal N ended it.
+
+    Raises:
+        ToolError: it still runs after ``seconds``.
+    """
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        raise ToolError(_name(process), f"did not end within {seconds:.0f} seconds") from None
+
+
+def _name(process: subprocess.Popen[bytes]) -> str:
+    return os.path.basename(str(process.args[0] if isinstance(process.args, (list, tuple)) else process.args))  # noqa: PTH119
+
+
 def wait_until(
     ready: Callable[[], bool], process: subprocess.Popen[bytes], *, seconds: float, what: str, poll: float = _POLL
 ) -> None:
@@ -166,7 +184,7 @@ def wait_until(
     Raises:
         ToolError: the program ended before, or the time is up.
     """
-    name = os.path.basename(str(process.args[0]) if isinstance(process.args, (list, tuple)) else str(process.args))  # noqa: PTH119
+    name = _name(process)
     deadline = time.monotonic() + seconds
     while not ready():
         if process.poll() is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from haulout.errors import InvalidDigest, InvalidManifest
 from haulout.oci import annotations as keys
@@ -22,6 +22,8 @@ MAX_SIZE: Final = 1 << 56
 @dataclass(frozen=True, slots=True)
 class Descriptor:
     """What, how large and under which digest. Foreign ``urls`` are kept when rewriting and never followed."""
+
+    json_members: ClassVar = ("title", "media_type", "digest", "size", "annotations")
 
     media_type: str
     digest: Digest
@@ -55,7 +57,7 @@ class Descriptor:
         digest = _digest(rest.pop("digest", None), path)
         size = rest.pop("size", None)
         if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= MAX_SIZE:
-            raise InvalidManifest("descriptor", f"{str(size)[:40]} is no size", path=f"{path}.size")
+            raise InvalidManifest("descriptor", f"{str(size)[:40]} is not a size", path=f"{path}.size")
         platform = rest.pop("platform", None)
         artifact_type = rest.pop("artifactType", None)
         if artifact_type is not None and not isinstance(artifact_type, str):

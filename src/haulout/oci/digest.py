@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from haulout.errors import InvalidDigest
 
@@ -19,6 +19,8 @@ class Digest:
     Only ``sha256`` is accepted: it is the one algorithm every registry and every peer speaks, and a closed grammar is
     what makes ``hex`` safe as a file name.
     """
+
+    json_members: ClassVar = str
 
     hex: str
 

@@ -1,7 +1,7 @@
 """Strict JSON: what a registry sends is parsed paranoidly, what we send is compact and stable.
 
 Duplicate keys, floats, NaN, deep nesting and trailing data have all been used to make two readers see two documents;
-none of them occurs in an honest manifest.
+none of them occurs in a valid manifest.
 """
 
 from __future__ import annotations

@@ -9,15 +9,15 @@ Grammar (distribution-spec, "Pulling manifests"; the whole string must match)::
     repository = component *("/" component)        component: lowercase letters, digits, "." "_" "__" "-"
     tag        = [A-Za-z0-9_] then up to 127 of [A-Za-z0-9_.-]
 
-The host is never guessed: ``debian:12`` is refused with the name spelled out, because a client that fills in a registry
-has asked somebody else's for your image.
+The host is never guessed: ``debian:12`` is refused, and the error shows the full name, because a client that fills in a
+registry asks a stranger's for your image.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from haulout.errors import InvalidDigest, InvalidReference
 from haulout.oci.digest import Digest
@@ -34,6 +34,8 @@ _TAG_REST = re.compile(r"[A-Za-z0-9_.-]*")
 @dataclass(frozen=True, slots=True)
 class RegistryReference:
     """``host/repository[:tag][@digest]``; at least one of tag and digest, ``latest`` where neither was given."""
+
+    json_members: ClassVar = str
 
     host: str
     """Host and optional port, as typed, lower-cased."""
@@ -61,6 +63,8 @@ class RegistryReference:
 @dataclass(frozen=True, slots=True)
 class LayoutReference:
     """``oci:DIR:TAG``: an OCI image layout on disk (image-spec, image-layout.md)."""
+
+    json_members: ClassVar = str
 
     directory: str
     tag: str | None
@@ -125,7 +129,7 @@ def _parse_registry(text: str, start: int) -> RegistryReference:
     host = body[start:slash]
     found = _HOST.match(host)
     if found is None or found.end() != len(host):
-        raise InvalidReference(text, start + (found.end() if found else 0), f"{host[:80]!r} is no host name")
+        raise InvalidReference(text, start + (found.end() if found else 0), f"{host[:80]!r} is not a host name")
     if "." not in host and ":" not in host and host.lower() != "localhost":
         raise InvalidReference(
             text,
@@ -135,7 +139,7 @@ def _parse_registry(text: str, start: int) -> RegistryReference:
         )
     _, colon, port = host.rpartition(":")
     if colon and not host.endswith("]") and not 0 < int(port) < 65536:
-        raise InvalidReference(text, start + host.rindex(":") + 1, f"{port} is no port")
+        raise InvalidReference(text, start + host.rindex(":") + 1, f"{port} is not a port")
     rest_start = slash + 1
     colon_at = body.find(":", rest_start)
     repository = body[rest_start : colon_at if colon_at >= 0 else len(body)]

@@ -1,4 +1,4 @@
-"""Publishing: what an earlier version contributes to a new one, and how a tag's index changes without a lost entry."""
+"""Publishing: disks and deltas into open stores, and the index behind a tag without losing another's entry."""
 
 from __future__ import annotations
 
@@ -7,27 +7,39 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
-    from haulout.publish.base import Bases, FoundBase
-    from haulout.publish.index import entry_key, publish, read_index
-    from haulout.publish.results import DeltaResult, PushedBase, PushedDisk, PushResult
+    from haulout.publish.base import StoredDisk
+    from haulout.publish.delta import AttachedDelta, DeltaEnd, DeltaMaker
+    from haulout.publish.plan import InspectedDisk, PlannedDisk, inspect_disk, plan_disks, prepare
+    from haulout.publish.push import PreparedDisk, PushOptions, push
+    from haulout.publish.results import DeltaResult, PublishedDelta, PushedBase, PushedDisk, PushResult
 
 __all__ = [
-    "Bases",
+    "AttachedDelta",
+    "DeltaEnd",
+    "DeltaMaker",
     "DeltaResult",
-    "FoundBase",
+    "InspectedDisk",
+    "PlannedDisk",
+    "PreparedDisk",
+    "PublishedDelta",
+    "PushOptions",
     "PushResult",
     "PushedBase",
     "PushedDisk",
-    "entry_key",
-    "publish",
-    "read_index",
+    "StoredDisk",
+    "inspect_disk",
+    "plan_disks",
+    "prepare",
+    "push",
 ]
 
 open_face(
     __name__,
     {
-        "base": ("Bases", "FoundBase"),
-        "index": ("entry_key", "publish", "read_index"),
-        "results": ("DeltaResult", "PushResult", "PushedBase", "PushedDisk"),
+        "base": ("StoredDisk",),
+        "delta": ("AttachedDelta", "DeltaEnd", "DeltaMaker"),
+        "plan": ("InspectedDisk", "PlannedDisk", "inspect_disk", "plan_disks", "prepare"),
+        "push": ("PreparedDisk", "PushOptions", "push"),
+        "results": ("DeltaResult", "PublishedDelta", "PushResult", "PushedBase", "PushedDisk"),
     },
 )

@@ -2,8 +2,9 @@
 
 A layout has a lock. A registry has neither locks nor conditional writes, so publishers help one another: each first
 writes its entry as an *intent* under a tag of its own, then reads, merges and writes the index, and then looks at the
-intents again. It is done only when the index holds every recent intent. Whoever writes the index last has looked at the
-intents afterwards, and every intent that was there by then is in it; every later one has an owner who will write again.
+intents again. It is done only when the index holds every recent intent. The last writer of the index has looked at
+the intents afterwards, and every intent that was there by then is in it; every later one has an owner that will write
+again.
 docs/formats/registry.md gives the tags; docs/adr/0004 the options rejected.
 """
 
@@ -16,15 +17,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from haulout.errors import ConflictError, ContentError, DeniedError, NotFoundError, RegistryError, UsageError
-from haulout.oci import EMPTY, Descriptor, Digest, Index, Manifest, empty_config_manifest, json, mediatype
+from haulout.oci import EMPTY, Descriptor, Digest, Index, Manifest, json, mediatype
 from haulout.oci import annotations as keys
-from haulout.places import put_manifest
+from haulout.publish.manifests import put_artifact, put_manifest
 from haulout.resolve import canonical_type, classify, look_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from haulout.content import Store
+    from haulout.content import Store, StoredManifest
+    from haulout.oci import Architecture
     from haulout.progress import Progress
 
 INTENT_LIFE: Final = timedelta(minutes=10)
@@ -44,6 +46,12 @@ def entry_key(entry: Descriptor) -> Key | None:
         return None
     known = entry.platform.known_architecture
     return entry.platform.os, known.value if known else entry.platform.architecture, canonical_type(disk_type)
+
+
+def entry_of(index: Index, architecture: Architecture, disk_type: str) -> Descriptor | None:
+    """Return the entry of an architecture and disk type, None where there is none."""
+    key = ("linux", architecture.value, canonical_type(disk_type))
+    return next((entry for entry in index.manifests if entry_key(entry) == key), None)
 
 
 def merge(
@@ -73,16 +81,28 @@ def merge(
     return replace(index, manifests=tuple(manifests), media_type=mediatype.OCI_INDEX)
 
 
-def read_index(store: Store, tag: str) -> Index | None:
+@dataclass(frozen=True, slots=True)
+class TaggedIndex:
+    """The index that a tag held when it was read."""
+
+    digest: Digest
+    index: Index
+
+
+def read_index(store: Store, tag: str) -> TaggedIndex | None:
     """Return the index behind ``tag``, or None where there is nothing yet.
 
     Raises:
-        UsageError: the tag holds something that is no index.
+        UsageError: the tag holds something that is not an index.
     """
     try:
-        stored = store.manifest(tag)
+        return tagged_index(store.manifest(tag), tag)
     except NotFoundError:
         return None
+
+
+def tagged_index(stored: StoredManifest, tag: str) -> TaggedIndex:
+    """Parse what was read of ``tag``; raises as :func:`read_index`."""
     parsed = stored.parse(f"tag {tag}")
     if isinstance(parsed, Manifest):
         what = "container image" if parsed.is_container else "artifact"
@@ -91,26 +111,32 @@ def read_index(store: Store, tag: str) -> Index | None:
             hint=f"push to another tag, or make it an index first: podman manifest create "
             f"list docker://REPO:{tag} && podman manifest push --all list docker://REPO:{tag}",
         )
-    return parsed
+    return TaggedIndex(stored.descriptor.digest, parsed)
 
 
-def publish(store: Store, tag: str, entries: Sequence[Descriptor], progress: Progress) -> Digest:
+def publish(
+    store: Store, tag: str, entries: Sequence[Descriptor], progress: Progress, known: TaggedIndex | None = None
+) -> Digest:
     """Add disk ``entries`` to the index behind ``tag``, creating it where there is none.
 
     Args:
         store: their manifests are in it already.
         tag: what people will ask for.
         entries: descriptors with platform and ``disktype``.
-        progress: told where publishers cannot see one another.
+        progress: receives a note where publishers cannot see one another.
+        known: the index as the caller has read it. If all entries are in it, nothing is written: the push counts as
+            done at that moment, and what others wrote later stays.
 
     Returns:
         The digest of the index that holds them all.
 
     Raises:
-        UsageError: the tag holds something that is no index.
+        UsageError: the tag holds something that is not an index.
         ConflictError: other publishers kept changing the index for too long.
     """
     labels = _Labels(store)
+    if known is not None and merge(known.index, entries, labels.key) == known.index:
+        return known.digest
     with store.exclusive() as alone:
         if alone:
             return _write(store, tag, read_index(store, tag), entries, labels)
@@ -123,7 +149,7 @@ class _Labels:
     """Tells the keys of entries, also of those that lost their ``disktype``.
 
     Podman 4 and its buildah drop the annotations of entries they take over into a list of their own. Such an entry is
-    still a disk to whoever looks into its manifest, and it comes first: a new disk beside it would never be found.
+    still a disk to a client that looks into its manifest, and comes first: a new disk beside it would never be found.
     """
 
     def __init__(self, store: Store) -> None:
@@ -153,31 +179,35 @@ class _Intent:
     created: datetime
 
 
-def _write(store: Store, tag: str, index: Index | None, entries: Sequence[Descriptor], labels: _Labels) -> Digest:
-    merged = merge(index, entries, labels.key)
-    data = merged.to_bytes()
-    if index is not None and merged == index:
-        return store.manifest(tag).descriptor.digest
-    return put_manifest(store, data, merged.media_type, tag).digest
+def _write(store: Store, tag: str, now: TaggedIndex | None, entries: Sequence[Descriptor], labels: _Labels) -> Digest:
+    merged = merge(None if now is None else now.index, entries, labels.key)
+    if now is not None and merged == now.index:
+        return now.digest
+    return put_manifest(store, merged.to_bytes(), merged.media_type, tag).digest
 
 
 def _converge(store: Store, tag: str, ours: Sequence[Descriptor], labels: _Labels, progress: Progress) -> Digest:
-    intents = _intents(store, tag, ours, progress)
+    # Our own announcements were written a moment ago: what may have replaced them is seen after the write.
+    intents = _intents(store, tag, ours, progress, but=[_intent_tag(tag, entry) for entry in ours])
     for attempt in range(_ROUNDS):
-        index = read_index(store, tag)
-        digest = _write(store, tag, index, intents, labels)
+        _write(store, tag, read_index(store, tag), intents, labels)
         intents = _intents(store, tag, ours, progress)
         now = read_index(store, tag)
-        if now is not None and merge(now, intents, labels.key) == now:
-            return digest if now == merge(index, intents, labels.key) else store.manifest(tag).descriptor.digest
+        if now is not None and merge(now.index, intents, labels.key) == now.index:
+            return now.digest
         time.sleep(random.uniform(0, min(0.05 * 2**attempt, 2.0)))  # noqa: S311 - jitter, not a secret
     raise ConflictError(
         f"other publishers kept changing the tag {tag}", hint="push again when they are done; nothing is uploaded twice"
     )
 
 
-def _intents(store: Store, tag: str, ours: Sequence[Descriptor], progress: Progress) -> list[Descriptor]:
-    """Return the entries to be in the index: what all publishers have announced lately, ours among them."""
+def _intents(
+    store: Store, tag: str, ours: Sequence[Descriptor], progress: Progress, *, but: Sequence[str] = ()
+) -> list[Descriptor]:
+    """Return the entries to be in the index: what all publishers have announced lately, ours among them.
+
+    Announcements under the tags ``but`` are not read.
+    """
     found: dict[Key | None, Descriptor] = {entry_key(entry): entry for entry in ours}
     oldest = datetime.now(UTC) - INTENT_LIFE
     try:
@@ -186,7 +216,7 @@ def _intents(store: Store, tag: str, ours: Sequence[Descriptor], progress: Progr
         progress.note(f"other publishers of this tag cannot be seen ({exc}): push one at a time")
         names = []
     for name in names:
-        intent = _read_intent(store, name, tag)
+        intent = None if name in but else _read_intent(store, name, tag)
         if intent is not None and intent.created > oldest:
             # For one key the latest announcement counts, also over our own: its owner came after us.
             found[entry_key(intent.entry)] = intent.entry
@@ -194,20 +224,21 @@ def _intents(store: Store, tag: str, ours: Sequence[Descriptor], progress: Progr
 
 
 def _announce(store: Store, tag: str, entry: Descriptor) -> None:
-    manifest = empty_config_manifest(
+    put_artifact(
+        store,
         (EMPTY,),
-        artifact_type=mediatype.INTENT_ARTIFACT,
+        mediatype.INTENT_ARTIFACT,
         annotations={
             keys.CREATED: datetime.now(UTC).isoformat(timespec="microseconds"),
             keys.INTENT_TAG: tag,
             keys.INTENT_ENTRY: json.dumps(entry.to_json()).decode(),
         },
+        tag=_intent_tag(tag, entry),
     )
-    put_manifest(store, manifest.to_bytes(), manifest.media_type, _intent_tag(tag, entry))
 
 
 def _read_intent(store: Store, name: str, tag: str) -> _Intent | None:
-    """Read one intent; whatever else lies under such a tag is none of ours."""
+    """Read one intent; anything else under such a tag is ignored."""
     try:
         manifest = store.manifest(name).parse(f"tag {name}")
         if not isinstance(manifest, Manifest) or manifest.annotations.get(keys.INTENT_TAG) != tag:

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from haulout.documents import Document
 
 if TYPE_CHECKING:
     from haulout.oci import Digest, Reference, SizedDigest
     from haulout.progress import Traffic
 
+_TRAFFIC = ("requests=traffic.requests", "sent=traffic.sent", "received=traffic.received", "seconds")
+
 
 @dataclass(frozen=True, slots=True)
-class PushedBase:
-    """The earlier version that a disk was cut after."""
+class PushedBase(Document):
+    """The earlier version that a disk was cut like."""
 
     reference: Reference
     """Pinned: ``repository@sha256:…``."""
     frames: int
-    """Frames taken over from it, compressed as they were."""
+    """Frames reused from it, compressed as they were."""
     bytes: int
     """Bytes of these frames in the blob."""
 
 
 @dataclass(frozen=True, slots=True)
-class PushedDisk:
+class PushedDisk(Document):
     """One disk entry of the tag, as it stands after the push."""
 
     architecture: str
     disk_type: str
     title: str
+    status: Literal["pushed", "present"]
+    """``present``: the tag held this very disk already and nothing was uploaded for it."""
     manifest: Digest
     blob: SizedDigest
     """The compressed disk."""
@@ -36,14 +42,17 @@ class PushedDisk:
     """The plain disk."""
     toc: SizedDigest
     frames: int
-    status: Literal["pushed", "present"]
-    """``present``: the tag held this very disk already and nothing was uploaded for it."""
     base: PushedBase | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class DeltaResult:
-    """What the making of a delta did."""
+class PublishedDelta(Document):
+    """A delta as it stands beside its new disk."""
+
+    json_members: ClassVar[tuple[str, ...]] = (
+        *("reference", "pinned", "old", "architecture", "disk_type", "status", "delta=manifest", "from=source"),
+        *("disk", "blob", "index", "data", "hints", "new", "segments"),
+    )
 
     reference: Reference
     """The new disk, as asked for."""
@@ -70,19 +79,34 @@ class DeltaResult:
     segments: int
     status: Literal["pushed", "present", "needless"]
     """``present``: one was attached already; ``needless``: the old disk has every block of the new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaResult(PublishedDelta):
+    """What the making of a delta did."""
+
+    json_members: ClassVar[tuple[str, ...]] = (*PublishedDelta.json_members, *_TRAFFIC)
+
     traffic: Traffic
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class PushResult:
+class PushResult(Document):
     """What a push did."""
+
+    json_members: ClassVar[tuple[str, ...]] = ("reference", "pinned", "index", "disks", "deltas", *_TRAFFIC)
 
     reference: Reference
     index: Digest
     """Digest of the index the tag points to now."""
     disks: tuple[PushedDisk, ...]
-    deltas: tuple[DeltaResult, ...]
+    deltas: tuple[PublishedDelta, ...]
     """What was asked for with ``delta_from``, in the order of the disks."""
     traffic: Traffic
     seconds: float
+
+    @property
+    def pinned(self) -> Reference:
+        """The tag's index by digest."""
+        return self.reference.at(self.index)

@@ -1,6 +1,6 @@
 """Where the frames of a base come from: a layout at once, a registry only where that is quicker than compressing.
 
-Frames of a registry are fetched ahead, neighbours together, in parallel single ranges. Nobody waits longer than
+Frames of a registry are fetched ahead, neighbours together, in parallel single ranges. Compression waits no longer than
 compressing would take, and no more are asked for once compressing turns out to be quicker.
 """
 
@@ -58,7 +58,7 @@ class LocalFrames:
                 return stream.read(stop - start)
         except HauloutError as exc:
             if not self._failed:
-                self._note(f"nothing more is taken over from the base: {exc}")
+                self._note(f"no more frames are reused from the base: {exc}")
             self._failed = True
             return None
 
@@ -87,7 +87,7 @@ class RemoteFrames:
         blob: the base's blob.
         base: where its frames are.
         jobs: threads that compress.
-        note: told when it gives up.
+        note: receives the reason when it gives up.
     """
 
     def __init__(self, blobs: BlobReader, blob: Descriptor, base: Base, jobs: int, note: Callable[[str], None]) -> None:
@@ -187,7 +187,7 @@ class RemoteFrames:
 
     def _end(self, reason: str | None) -> None:
         if reason is not None and not self._ended:
-            self._note(f"nothing more is taken over from the base: {reason}")
+            self._note(f"no more frames are reused from the base: {reason}")
         self._ended = True
         self._open = None
         self._waiting.clear()

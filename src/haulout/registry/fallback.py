@@ -45,6 +45,10 @@ def announcement_prefix(subject: Digest) -> str:
     return f"haulout.ref.{subject.hex[:32]}."
 
 
+def _announcement(subject: Digest, referrer: Descriptor) -> str:
+    return announcement_prefix(subject) + referrer.digest.hex[:32]
+
+
 def read(access: Access, subject: Digest, *, is_strict: bool) -> Index | None:
     """Return the list; None where there is none.
 
@@ -88,7 +92,7 @@ def add(access: Access, writing: Lock, subject: Digest, entry: Descriptor, data:
         index = read(access, subject, is_strict=True)
         if index is not None and not _lacks(index, [entry]):
             return
-        manifests.write(access, data, entry.media_type, announcement_prefix(subject) + entry.digest.hex[:32])
+        manifests.write(access, data, entry.media_type, _announcement(subject, entry))
         announced = _Announced(access, subject, entry)
         for _ in range(_TRIES):
             began = time.monotonic()
@@ -133,7 +137,7 @@ class _Announced:
         self._access = access
         self._subject = subject
         self._ours = ours
-        self._known: dict[str, Descriptor | None] = {}
+        self._known: dict[str, Descriptor | None] = {_announcement(subject, ours): ours}
 
     def look(self) -> list[Descriptor]:
         """Return what is announced now, ours first."""

@@ -23,7 +23,7 @@ def choose(
     """Return the first disk that fits, or None.
 
     An entry that states its architecture goes before one that does not. An entry that does not state its type is only
-    chosen where no type is asked for: whoever calls reads its manifest first, to learn more.
+    chosen where no type is asked for: the caller reads its manifest first, to learn more.
 
     Args:
         candidates: in the order of the index.

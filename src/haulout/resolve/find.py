@@ -53,20 +53,23 @@ class Source(ManifestReader, BlobReader, ReferrerLister, Protocol):
     """What resolving needs of a store."""
 
 
-def resolve(store: Source, reference: Reference, query: DiskQuery) -> ResolvedDisk:
+def resolve(
+    store: Source, reference: Reference, query: DiskQuery, *, root: StoredManifest | None = None
+) -> ResolvedDisk:
     """Find the one disk that ``reference`` and ``query`` mean.
 
     Args:
         store: the repository or layout that ``reference`` names.
         reference: where to look; its digest goes before its tag.
         query: which disk.
+        root: what ``reference`` names, where that was read before; None: it is read.
 
     Raises:
         NotFoundError: no such reference; or it is a container image without disks.
         NoMatchingDisk: it holds disks, but none that fits, or several that only the person can choose from.
         ContentError: a manifest is not what it claims to be.
     """
-    return _Resolving(store, reference, query).run()
+    return _Resolving(store, reference, query).run(root)
 
 
 def container_image_error(reference: Reference) -> NotFoundError:
@@ -87,8 +90,8 @@ class _Resolving:
         self._damage: ContentError | None = None
         """The first damaged manifest met while looking around; reported if nothing else does."""
 
-    def run(self) -> ResolvedDisk:
-        root = self._store.manifest(self._reference.digest or self._reference.tag or "latest")
+    def run(self, root: StoredManifest | None) -> ResolvedDisk:
+        root = root or self._store.manifest(self._reference.digest or self._reference.tag or "latest")
         parsed = root.parse(self._name)
         self._read[root.descriptor.digest] = root, parsed
         if isinstance(parsed, Index):

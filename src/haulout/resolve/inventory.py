@@ -1,11 +1,12 @@
-"""The inventory of a reference: the whole tree of what is there, for people, with oddities noted instead of raised."""
+"""The inventory of a reference: the whole tree of what is there; oddities become notes, not errors."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from haulout.content import ManifestReader, ReferrerLister, StoredManifest
+from haulout.documents import Document
 from haulout.errors import ContentError, NotFoundError, SizeMismatch
 from haulout.oci import Architecture, Descriptor, Digest, Index, Manifest, Reference, parse_any
 from haulout.resolve.recognise import Role, architecture_of, classify, look_inside
@@ -29,6 +30,12 @@ class Source(ManifestReader, ReferrerLister, Protocol):
 class Item:
     """One manifest or index of the tree."""
 
+    json_members: ClassVar = (
+        *("role", "manifest=descriptor.digest", "media_type=descriptor.media_type", "platform", "architecture"),
+        *("disk_type", "artifact_type", "size", "annotations", "entry_annotations=descriptor.annotations"),
+        *("layers", "children", "referrers", "notes"),
+    )
+
     descriptor: Descriptor
     """As its parent gives it: with platform and the entry's annotations."""
     role: Role
@@ -47,6 +54,11 @@ class Item:
     """What is odd about it, one line each."""
 
     @property
+    def platform(self) -> dict[str, Any] | None:
+        """The entry's platform, with every field it has."""
+        return None if self.descriptor.platform is None else self.descriptor.platform.to_json()
+
+    @property
     def size(self) -> int:
         """Bytes of the layers; for an index, of all its entries."""
         return sum(layer.size for layer in self.layers) + sum(child.size for child in self.children)
@@ -59,8 +71,11 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Inventory:
+class Inventory(Document):
     """What one reference holds."""
+
+    json_members: ClassVar = ("kind", "reference", "pinned", "shape", "disks=_disk_list", "root")
+    kind: ClassVar = "reference"
 
     reference: Reference
     pinned: Reference
@@ -74,13 +89,25 @@ class Inventory:
         """Every disk in the tree, in its order."""
         return tuple(item for item in self.root.walk() if item.role is Role.DISK)
 
+    @property
+    def _disk_list(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "architecture": disk.architecture,
+                "disk_type": disk.disk_type,
+                "manifest": disk.descriptor.digest,
+                "size": disk.size,
+            }
+            for disk in self.disks
+        ]
+
 
 def inventory(store: Source, reference: Reference) -> Inventory:
     """Read the whole tree of a reference. Only the reference itself must be in order; the rest is noted.
 
     Raises:
         NotFoundError: no such reference.
-        ContentError: what it names is no manifest or index.
+        ContentError: what it names is not a manifest or index.
     """
     root = store.manifest(reference.digest or reference.tag or "latest")
     parsed = root.parse(str(reference))
@@ -105,11 +132,11 @@ class _Walk:
         bare = Item(entry, candidate.role, candidate.architecture, candidate.disk_type, entry.artifact_type)
         self._shown += 1
         if self._shown > MAX_ITEMS or depth == 0 or entry.digest in self._open:
-            return _noted(bare, "not looked into: the tree is too large, too deep or circular")
+            return replace(bare, notes=("not looked into: the tree is too large, too deep or circular",))
         try:
             _, parsed = read or self._fetch(entry)
         except (NotFoundError, ContentError) as exc:
-            return _noted(bare, str(exc))
+            return replace(bare, notes=(str(exc),))
         self._open.add(entry.digest)
         try:
             return self._filled(bare, parsed, depth)
@@ -128,31 +155,16 @@ class _Walk:
         referrers = self._referrers(bare, depth, notes)
         if isinstance(parsed, Index):
             children = tuple(self.item(entry, bare.architecture, depth - 1) for entry in self._some(parsed, notes))
-            return Item(
-                bare.descriptor,
-                Role.INDEX,
-                bare.architecture,
-                bare.disk_type,
-                parsed.artifact_type,
-                parsed.annotations,
-                children=children,
-                referrers=referrers,
-                notes=tuple(notes),
-            )
+            filled = replace(bare, role=Role.INDEX, artifact_type=parsed.artifact_type, children=children)
+            return replace(filled, annotations=parsed.annotations, referrers=referrers, notes=tuple(notes))
         # With the manifest at hand, what the descriptor of a root or a bare entry left open is settled.
         known = look_inside(classify(bare.descriptor, bare.architecture), parsed)
         architecture = known.architecture or next(filter(None, map(architecture_of, parsed.layers)), None)
-        return Item(
-            bare.descriptor,
-            known.role,
-            architecture,
-            known.disk_type,
-            parsed.effective_artifact_type,
-            parsed.annotations,
-            parsed.layers,
-            referrers=referrers,
-            notes=tuple(notes),
+        kind = parsed.effective_artifact_type
+        filled = Item(
+            bare.descriptor, known.role, architecture, known.disk_type, kind, parsed.annotations, parsed.layers
         )
+        return replace(filled, referrers=referrers, notes=tuple(notes))
 
     def _some(self, index: Index, notes: list[str]) -> tuple[Descriptor, ...]:
         room = max(0, MAX_ITEMS - self._shown)
@@ -169,12 +181,6 @@ class _Walk:
         if len(found) > MAX_REFERRERS:
             notes.append(f"{len(found) - MAX_REFERRERS} more referrers are not shown")
         return tuple(self.item(entry, bare.architecture, depth - 1) for entry in found[:MAX_REFERRERS])
-
-
-def _noted(item: Item, note: str) -> Item:
-    return Item(
-        item.descriptor, item.role, item.architecture, item.disk_type, item.artifact_type, notes=(*item.notes, note)
-    )
 
 
 def _shape(root: Item) -> str:

@@ -5,19 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from haulout.disk import DiskFormat, DiskType
+
 if TYPE_CHECKING:
     from haulout.oci import Architecture
 
-DEFAULT_TYPE: Final = "qemu"
+DEFAULT_TYPE: Final = DiskType.QEMU.value
 """What is preferred where no type is asked for: the one this operating system boots."""
 
-_SAME: Final = {
-    "qcow2": "qemu",
-    "raw": "applehv",
-    "libkrun": "applehv",
-    "vhdx": "hyperv",
-    "tar": "wsl",
-}
+_SAME: Final = {name.value: name.disk_type.value for name in DiskFormat} | {"libkrun": DiskType.APPLEHV.value}
 """Values of ``disktype`` that mean one of Podman's: Ironic publishes ``qcow2`` and ``raw``, people ask by format."""
 
 
@@ -29,7 +25,7 @@ def canonical_type(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DiskQuery:
-    """Which disk is wanted. ``None`` leaves the choice open where there is no choice to make."""
+    """Which disk is wanted. ``None`` takes what there is, where there is only one."""
 
     architecture: Architecture | None = None
     """None: whichever, if all disks are of one architecture."""

@@ -1,4 +1,4 @@
-"""Tell disks, containers and attachments apart by what their publishers wrote. Pure; every rule names who writes it so.
+"""Distinguish disks, containers and attachments by what their publishers wrote. Pure; every rule names its source.
 
 Nothing here is trusted beyond choosing what to fetch: the disk itself is inspected after it was verified.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from haulout.disk import DiskFormat
 from haulout.errors import InvalidPlatform
 from haulout.oci import Architecture, Descriptor, Manifest, mediatype
 from haulout.oci import annotations as keys
@@ -44,16 +45,7 @@ class Candidate:
         return "/".join(part for part in (self.architecture, self.disk_type or "unknown type") if part)
 
 
-_EXTENSIONS: Final = {
-    "qcow2": "qemu",
-    "qcow": "qemu",
-    "raw": "applehv",
-    "vhdx": "hyperv",
-    "vhd": "vhd",
-    "vmdk": "vmdk",
-    "iso": "iso",
-    "tar": "wsl",
-}
+_EXTENSIONS: Final = {name.extension: name.disk_type.value for name in DiskFormat} | {"qcow": "qemu", "vhd": "vhd"}
 _COMPRESSIONS: Final = {
     "zst": "zst",
     "zstd": "zst",
@@ -68,7 +60,8 @@ _COMPRESSIONS: Final = {
 _VENDOR_DISK = re.compile(
     # lf-edge/edge-containers, mediatypes.md · KubeVirt VEP 256 · Flight Control and RHACM ("vnd.diskimage.raw.gzip")
     r"application/(?:vnd\.lfedge\.disk(?:\.layer)?(?:\.v\d+)?\+|vnd\.kubevirt\.disk\.|vnd\.diskimage\.|x-)"
-    r"(qcow2?|raw|vhdx?|vmdk|iso|ova)(?:[.+-]?disk)?(?:[.+](zstd?|gz|gzip|xz|bz2))?"
+    # "x-tar" is the type of any archive.
+    rf"({'|'.join(sorted({*_EXTENSIONS, 'ova'} - {'tar'}))})(?:[.+-]?disk)?(?:[.+](zstd?|gz|gzip|xz|bz2))?"
 )
 _ATTACHMENT = re.compile(
     r"sigstore|cosign|notary|in-toto|spdx|cyclonedx|sbom|openvex|csaf|signature|attestation|io\.github\.haulout\."
@@ -192,7 +185,7 @@ def annotated_type(annotations: Mapping[str, str]) -> str | None:
 def compression_of(layer: Descriptor) -> str | None:
     """Return ``zst``, ``gz``, ``xz``, ``bz2``, ``lz4`` or ``zip``; ``none`` for a bare disk; None where nothing says.
 
-    A guess for choosing and showing: whoever decodes looks at the bytes.
+    A guess for choosing and showing: the decoder looks at the bytes.
     """
     form, packed = _extensions(layer.title)
     if packed is not None:

@@ -1,6 +1,6 @@
 """X.509 certificates, as they are read: ``cryptography`` parses them, nothing about them is verified here.
 
-Which certificate vouches for which is decided in :mod:`.chains`, which are revoked in :mod:`.revocation`.
+:mod:`.chains` decides which certificate was issued by which, :mod:`.revocation` which are revoked.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import threading
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -22,11 +21,13 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 
 from haulout.errors import InvalidEvidence
 from haulout.tee import der as asn1
-from haulout.tee.verdict import Refused, Rule
+from haulout.tee.verdict import Refused, Rule, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
+
+    from haulout.tee.inputs import Given
 
 PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
@@ -44,7 +45,7 @@ BROKEN: Final = (
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
-"""What ``cryptography`` raises at bytes that are no certificate; two of these are plain exceptions."""
+"""What ``cryptography`` raises at bytes that are not a certificate; two of these are plain exceptions."""
 _UNDERSTOOD: Final = frozenset({ExtensionOID.KEY_USAGE, ExtensionOID.BASIC_CONSTRAINTS})
 _QUIET = threading.Lock()
 
@@ -59,7 +60,7 @@ class Certificate:
         extensions: the bytes of those extensions that ``cryptography`` does not know, by their object identifier.
         authority: whether it may sign other certificates.
         path_length: how many authorities may stand below it; None: any number.
-        unknown_critical: extensions that forbid its use, because nobody here understands them.
+        unknown_critical: critical extensions that are not understood here, which forbids its use.
     """
 
     der: bytes = field(repr=False)
@@ -98,6 +99,11 @@ def single(name: x509.Name, kind: x509.ObjectIdentifier) -> str:
     return str(found[0].value) if len(found) == 1 else ""
 
 
+def read_files(files: Iterable[Given]) -> list[Certificate]:
+    """Read all certificates of some files; as :func:`read_bundle`."""
+    return [one for file in files for one in read_bundle(file.data, file.name)]
+
+
 def read_bundle(data: bytes, what: str) -> tuple[Certificate, ...]:
     """Read certificates: one in DER, or any number in PEM.
 
@@ -109,11 +115,11 @@ def read_bundle(data: bytes, what: str) -> tuple[Certificate, ...]:
         InvalidEvidence: it is neither, or too much.
     """
     if len(data) > MAX_BUNDLE:
-        raise InvalidEvidence(what, f"{len(data)} bytes; a bundle of certificates has at most {MAX_BUNDLE}")
+        raise InvalidEvidence(what, f"it has {len(data)} bytes; a bundle of certificates has at most {MAX_BUNDLE}")
     if _PEM_BEGIN not in data:
         return (_read_in(what, data),)
     if data.count(_PEM_BEGIN) > MAX_CERTIFICATES:
-        raise InvalidEvidence(what, f"more than {MAX_CERTIFICATES} certificates")
+        raise InvalidEvidence(what, f"it has more than {MAX_CERTIFICATES} certificates")
     try:
         with quietly():
             found = x509.load_pem_x509_certificates(data)
@@ -145,11 +151,9 @@ def read_certificate(der: bytes) -> Certificate:
             subject, issuer = parsed.subject, parsed.issuer
             not_before, not_after = parsed.not_valid_before_utc, parsed.not_valid_after_utc
     except BROKEN as exc:
-        raise InvalidEvidence("certificate", f"it is no X.509 certificate ({first_line(exc)})") from exc
+        raise InvalidEvidence("certificate", f"it is not an X.509 certificate ({first_line(exc)})") from exc
     if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
-        raise InvalidEvidence(
-            "certificate", "it is a certificate for a key that is neither RSA nor of an elliptic curve"
-        )
+        raise InvalidEvidence("certificate", "its key is neither RSA nor of an elliptic curve")
     try:
         with quietly():
             found = list(parsed.extensions)
@@ -179,7 +183,7 @@ def read_certificate(der: bytes) -> Certificate:
 
 
 def require_whole_signature(der: bytes, what: str) -> None:
-    """Refuse a signature that is not a whole number of bytes: what nobody signs must not have two spellings.
+    """Refuse a signature that is not a whole number of bytes: the unsigned part must not have two spellings.
 
     Args:
         der: a certificate or a revocation list.
@@ -188,7 +192,7 @@ def require_whole_signature(der: bytes, what: str) -> None:
     try:
         signature = list(asn1.parse(der).parts())[-1].expect(asn1.BIT_STRING)
     except (asn1.NotDer, IndexError) as exc:
-        raise InvalidEvidence(what, "it is no X.509 object") from exc
+        raise InvalidEvidence(what, "it is not an X.509 object") from exc
     if signature[:1] != b"\0":
         raise Refused(Rule.SIGNATURE_ENCODING, f"the signature of a {what} is not a whole number of bytes")
 
@@ -212,13 +216,8 @@ def require_valid(certificate: Certificate, at: datetime) -> None:
         raise Refused(Rule.CERTIFICATE_VALIDITY, f"the certificate {name!r} expired at {stamp(certificate.not_after)}")
 
 
-def stamp(when: datetime) -> str:
-    """Write a time for people and programs: RFC 3339, in UTC."""
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def first_line(error: Exception) -> str:
-    """Return what ``cryptography`` says of damaged bytes, as a part of a line."""
+    """Return the first line of an error of ``cryptography``, as part of a line."""
     text = str(error).split("\n", 1)[0].strip()
     return text[:120] if text.isprintable() else type(error).__name__
 
@@ -238,7 +237,7 @@ def distinct(certificates: Sequence[Certificate]) -> Iterator[Certificate]:
     """Return certificates without those given twice.
 
     Raises:
-        InvalidEvidence: there are more than anybody needs.
+        InvalidEvidence: there are more than 32.
     """
     found = {one.fingerprint: one for one in certificates}
     if len(found) > MAX_CERTIFICATES:

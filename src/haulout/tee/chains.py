@@ -1,4 +1,4 @@
-"""From a certificate to a root: which one may vouch for which, with which signature, and when."""
+"""From a certificate to a root: which one may sign which, with which signature, and when."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def chain_of(leaf: Certificate, pool: Sequence[Certificate], at: datetime) -> tu
         # An authority that was certified again has two certificates, of which the older may have expired.
         chain.append(next((one for one in signed if one.not_before <= at <= one.not_after), signed[0]))
     if not is_signed_by(chain[-1], chain[-1]):
-        raise Refused(Rule.CHAIN, f"the certificate {chain[-1].common_name!r} does not bear its own signature")
+        raise Refused(Rule.CHAIN, f"the certificate {chain[-1].common_name!r} is not signed by its own key")
     for place, one in enumerate(chain):
         _require_place(one, place)
         require_valid(one, at)
@@ -67,7 +67,7 @@ def _require_place(certificate: Certificate, place: int) -> None:
     if certificate.unknown_critical:
         raise Refused(
             Rule.CERTIFICATE_EXTENSION,
-            f"the certificate {name!r} has a critical extension that is not known, {certificate.unknown_critical[0]}",
+            f"the certificate {name!r} has an unknown critical extension, {certificate.unknown_critical[0]}",
         )
     if place == 0 and certificate.authority:
         raise Refused(
@@ -76,11 +76,11 @@ def _require_place(certificate: Certificate, place: int) -> None:
     if place and not certificate.authority:
         raise Refused(Rule.CERTIFICATE_ROLE, f"the certificate {name!r} must not sign other certificates")
     if place and certificate.path_length is not None and certificate.path_length < place - 1:
-        raise Refused(Rule.CERTIFICATE_ROLE, f"the certificate {name!r} must not stand above so many authorities")
+        raise Refused(Rule.CERTIFICATE_ROLE, f"the certificate {name!r} must not have so many authorities below it")
 
 
 def is_signed_by(child: Certificate, issuer: Certificate) -> bool:
-    """Return whether a certificate bears the signature of another's key."""
+    """Return whether a certificate is signed by another's key."""
     return _signed(child.der, issuer.der)
 
 
@@ -90,7 +90,7 @@ def _signed(child: bytes, issuer: bytes) -> bool:
     certificate, above = read_certificate(child).parsed, read_certificate(issuer).parsed
     key = read_certificate(issuer).key
     try:
-        # Besides the signature, this compares names, and the algorithm told outside of what is signed with that inside.
+        # Besides the signature, this compares names, and the algorithm named outside the signed part with that inside.
         certificate.verify_directly_issued_by(above)
         algorithm = certificate.signature_hash_algorithm
         parameters = certificate.signature_algorithm_parameters

@@ -1,7 +1,7 @@
-"""Nonces: a question that is asked once, answered once, by the one who was asked, and soon.
+"""Nonces: each is given to one session, and answered once, in time. For brokers.
 
-A nonce reaches the evidence by its report data; how it gets there, together with the guest's key, is the protocol's
-affair. Whoever keeps :class:`Nonces` brings the clock and the random bytes along.
+A nonce reaches the evidence in its report data; how it gets there, together with the guest's key, is up to the
+protocol. The caller brings the clock and the random bytes.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 REPORT_DATA: Final = 64
-"""Bytes that a guest can put into evidence, of whichever TEE."""
+"""Bytes that a guest can put into evidence, whatever the TEE."""
 MIN_NONCE: Final = 16
 MAX_PENDING: Final = 100_000
-"""Questions open at once: whoever only asks must not fill the memory."""
+"""Nonces pending at once: requests without answers must not fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One question: the nonce, to whom it was put, and when."""
+    """One nonce: the session that it was given to, and when."""
 
     nonce: bytes = field(repr=False)
     session: str
@@ -33,7 +33,7 @@ class Challenge:
     seconds: int
 
 
-def padded(digest: bytes) -> bytes:
+def as_report_data(digest: bytes) -> bytes:
     """Return report data that holds a digest: zeros behind it.
 
     Raises:
@@ -45,10 +45,10 @@ def padded(digest: bytes) -> bytes:
 
 
 def require_fresh(challenge: Challenge, session: str, at: datetime) -> None:
-    """Refuse an answer of somebody else, or one that comes too late.
+    """Refuse an answer of another session, or one that comes too late.
 
     Raises:
-        Refused: it does not answer this question.
+        Refused: it does not answer this challenge.
     """
     if not hmac.compare_digest(challenge.session.encode(), session.encode()):
         raise Refused(Rule.FRESHNESS, "its nonce was given to another session")
@@ -59,7 +59,7 @@ def require_fresh(challenge: Challenge, session: str, at: datetime) -> None:
 
 
 class Nonces:
-    """The questions that are open. Safe for threads: of two that redeem the same nonce, one is refused."""
+    """The pending nonces. Safe for threads: of two that redeem the same nonce, one is refused."""
 
     def __init__(self, seconds: int) -> None:
         self._seconds = seconds
@@ -67,16 +67,16 @@ class Nonces:
         self._lock = threading.Lock()
 
     def issue(self, nonce: bytes, session: str, at: datetime) -> Challenge:
-        """Put a question.
+        """Record a nonce that is given to a session.
 
         Args:
             nonce: fresh random bytes, at least 16.
-            session: to whom.
+            session: the session.
             at: the time.
 
         Raises:
             ValueError: the nonce is too short, or was issued before.
-            Refused: too many questions are open.
+            Refused: too many nonces are pending.
         """
         if len(nonce) < MIN_NONCE:
             raise ValueError(f"a nonce of {len(nonce)} bytes can be guessed")
@@ -92,10 +92,10 @@ class Nonces:
         return challenge
 
     def redeem(self, nonce: bytes, session: str, at: datetime) -> Challenge:
-        """Take an answer. Whatever becomes of it, the nonce is used up.
+        """Accept the answer to a nonce, which is used up even if the answer is refused.
 
         Raises:
-            Refused: nobody asked, it was answered before, by somebody else, or too late.
+            Refused: the nonce is unknown, used, of another session, or expired.
         """
         with self._lock:
             challenge = self._pending.pop(nonce, None)
@@ -105,7 +105,7 @@ class Nonces:
         return challenge
 
     def _forget(self, at: datetime) -> None:
-        # Those put first expire first: they stand at the front.
+        # The oldest expire first: they are at the front.
         for nonce, challenge in list(self._pending.items()):
             if (at - challenge.issued).total_seconds() <= challenge.seconds:
                 break

@@ -1,4 +1,4 @@
-"""Revocation lists: certificates that their issuers took back."""
+"""Revocation lists: certificates that their issuers revoked."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from haulout.tee.certificates import (
     quietly,
     read_certificate,
     require_whole_signature,
-    stamp,
 )
 from haulout.tee.chains import verifies
-from haulout.tee.verdict import Refused, Rule
+from haulout.tee.verdict import Refused, Rule, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,17 +63,17 @@ def read_revocation_list(data: bytes, what: str) -> RevocationList:
                 parsed=parsed,
             )
     except BROKEN as exc:
-        raise InvalidEvidence(what, f"it is no revocation list ({first_line(exc)})") from exc
+        raise InvalidEvidence(what, f"it is not a revocation list ({first_line(exc)})") from exc
 
 
 def require_not_revoked(chain: Sequence[Certificate], lists: Sequence[RevocationList], at: datetime) -> frozenset[int]:
     """Refuse a chain of which a certificate was revoked.
 
     Returns:
-        the places in the chain (0 is the leaf) that some list speaks about.
+        the places in the chain (0 is the leaf) that some list covers.
 
     Raises:
-        Refused: one was revoked, or a list that speaks about the chain is forged, or not valid at that time.
+        Refused: one was revoked, or a list that covers the chain is forged, or not valid at that time.
     """
     covered: set[int] = set()
     for place, (child, issuer) in enumerate(pairwise(chain)):
@@ -94,7 +93,7 @@ def require_list(listed: RevocationList, issuer: Certificate, at: datetime) -> N
     """Refuse a revocation list that its issuer did not sign, or that is not valid at a time."""
     name = issuer.common_name
     if not _list_signed(listed.der, issuer.der):
-        raise Refused(Rule.COLLATERAL, f"the revocation list of {name!r} does not bear its signature")
+        raise Refused(Rule.COLLATERAL, f"the revocation list of {name!r} is not signed by it")
     if at < listed.this_update:
         raise Refused(
             Rule.COLLATERAL_VALIDITY, f"the revocation list of {name!r} is not valid before {stamp(listed.this_update)}"
@@ -108,7 +107,7 @@ def require_list(listed: RevocationList, issuer: Certificate, at: datetime) -> N
 def _list_signed(der: bytes, issuer: bytes) -> bool:
     parsed = read_revocation_list(der, "revocation list").parsed
     key = read_certificate(issuer).key
-    # Lists do not tell the parameters of RSASSA-PSS; the only ones that are accepted are fixed anyway.
+    # The parameters of RSASSA-PSS cannot be read from lists; the only ones accepted are fixed anyway.
     parameters: object = (
         ec.ECDSA(hashes.SHA256())
         if isinstance(key, ec.EllipticCurvePublicKey)

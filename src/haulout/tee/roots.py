@@ -1,16 +1,15 @@
 """The roots of trust: whose signature at the end of a chain means that evidence is genuine.
 
 Roots are pinned by the SHA-256 of their DER certificate. There is none for Arm CCA: neither Arm nor anybody else
-publishes one, so that a policy has to name the platforms, or the roots of their makers, that it trusts.
+publishes one, so a policy has to name the platforms, or the roots of their makers, that it trusts.
 """
 
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from haulout.tee.verdict import Refused, Rule
+from haulout.tee.verdict import Anchor, Refused, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -18,27 +17,10 @@ if TYPE_CHECKING:
     from haulout.tee.certificates import Certificate
 
 EMULATOR: Final = "Haulout Emulator - not a TEE"
-"""Organisation in the certificates of :mod:`haulout.emulator`, by which a refusal can say what it met."""
+"""Organisation in the certificates of emulated platforms, by which a refusal can name them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """The root that a chain ends in.
-
-    Attributes:
-        name: for people.
-        vendor: whose root it is: ``AMD``, ``Intel``, ``Arm``.
-        product: the only product line it vouches for, or "" for any.
-        fingerprint: SHA-256 of the DER certificate, 64 hexadecimal digits.
-        test: whether it is a root that a test policy added.
-    """
-
-    name: str
-    vendor: str
-    product: str
-    fingerprint: str
-    test: bool = False
-
+EMULATED: Final = "it was made by an emulator: anybody can make such evidence"
 
 PINNED: Final = (
     Anchor("AMD ARK-Milan", "AMD", "Milan", "69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd"),
@@ -49,7 +31,7 @@ PINNED: Final = (
 
 
 def anchor(root: Certificate, vendor: str, *, product: str = "", trusted: Collection[str] = (), test: bool) -> Anchor:
-    """Find out which root a chain ends in.
+    """Return the trusted root that a chain ends in.
 
     Args:
         root: the self-signed certificate at the end; its own signature is verified.
@@ -59,7 +41,7 @@ def anchor(root: Certificate, vendor: str, *, product: str = "", trusted: Collec
         test: whether the policy is marked as one for tests.
 
     Raises:
-        Refused: it is no root that counts.
+        Refused: it is not a trusted root.
     """
     for pinned in PINNED:
         if pinned.vendor == vendor and hmac.compare_digest(pinned.fingerprint, root.fingerprint):
@@ -70,10 +52,10 @@ def anchor(root: Certificate, vendor: str, *, product: str = "", trusted: Collec
     if emulated:
         raise Refused(
             Rule.TEST_ROOT,
-            "it was made by an emulator: anybody can make such evidence",
+            EMULATED,
             hint=f"for tests only, a policy with test = true may name the root {root.fingerprint}",
         )
     raise Refused(
         Rule.ROOT,
-        f"its chain ends in {root.common_name!r} ({root.fingerprint[:16]}…), which is no root of {vendor}",
+        f"its chain ends in {root.common_name!r} ({root.fingerprint[:16]}…), which is not a root of {vendor}",
     )

@@ -1,21 +1,17 @@
 """What a verifier answers: claims that hold, or a refusal that names its rule.
 
-A refusal is no error: it is the answer "no". An error (:class:`~haulout.errors.InvalidEvidence`) says that the bytes
-are no evidence at all, so that there is nothing to answer.
+A refusal is not an error: it is the answer "no". An error (:class:`~haulout.errors.InvalidEvidence`) says that the
+bytes cannot be read, so that there is no answer.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any, ClassVar, Protocol
 
-
-class Kind(StrEnum):
-    """Whose evidence it is."""
-
-    SNP = "snp"
-    TDX = "tdx"
-    CCA = "cca"
+from haulout.documents import Document
 
 
 class Rule(StrEnum):
@@ -84,7 +80,7 @@ class Rule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Document):
     """The answer "no".
 
     Attributes:
@@ -104,3 +100,122 @@ class Refused(Exception):  # noqa: N818  (it carries an answer out of nested che
     def __init__(self, rule: Rule, reason: str, *, hint: str | None = None) -> None:
         super().__init__(reason)
         self.refusal = Refusal(rule, reason, hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """The root that a chain ends in, or a key that is trusted without a chain.
+
+    Attributes:
+        name: for people.
+        vendor: whose root it is: ``AMD``, ``Intel``, ``Arm``.
+        product: the only product line that it is for, or "" for any.
+        fingerprint: SHA-256 of the DER certificate or key, 64 hexadecimal digits.
+        test: whether it is a root that a test policy added.
+        given: whether it is trusted only because the caller gave it.
+    """
+
+    name: str
+    vendor: str
+    product: str
+    fingerprint: str
+    test: bool = False
+    given: bool = False
+
+
+class Statement(Protocol):
+    """What evidence says of itself, true or not."""
+
+    @property
+    def report_data(self) -> bytes:
+        """Return the 64 bytes that the guest chose."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, as docs/json.md shows it."""
+
+
+class Claims(Protocol):
+    """What genuine evidence says, and who signed it."""
+
+    @property
+    def anchor(self) -> Anchor:
+        """Return the root that its chain ends in."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return where it comes from in JSON, as docs/json.md shows it."""
+
+
+ORIGIN = ("root=anchor.name", "root_fingerprint=anchor.fingerprint", "test_root=anchor.test")
+"""Members that the JSON of all claims begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict(Document):
+    """The answer.
+
+    Attributes:
+        kind: name of the kind of TEE.
+        title: what such evidence is called.
+        statement: what the evidence says of itself, true or not.
+        claims: the same, once it is known to be genuine; None where it is not.
+        refusal: why it is not accepted; None where it is.
+        policy: the policy's name; None where only genuineness was verified.
+        at: the time for which it was verified.
+        open: what the policy left open.
+        warning: where there is no policy, what the strictest one would object to first.
+    """
+
+    kind: str
+    title: str
+    statement: Statement
+    claims: Claims | None
+    refusal: Refusal | None
+    policy: str | None
+    at: datetime
+    open: tuple[str, ...] = ()
+    warning: Refusal | None = None
+
+    json_members: ClassVar = (
+        "kind",
+        "verdict=word",
+        "rule=refusal.rule",
+        "reason=refusal.reason",
+        "hint=refusal.hint",
+        "genuine",
+        "policy",
+        "at=stamp",
+        "open",
+        "beware",
+        "origin=claims",
+        "claims=statement",
+    )
+
+    @property
+    def accepted(self) -> bool:
+        """Return whether it may be relied on."""
+        return self.refusal is None
+
+    @property
+    def word(self) -> str:
+        """Return the answer in one word: ``accepted`` or ``refused``."""
+        return "accepted" if self.accepted else "refused"
+
+    @property
+    def genuine(self) -> bool:
+        """Return whether the TEE made it, whatever a policy says."""
+        return self.claims is not None
+
+    @property
+    def stamp(self) -> str:
+        """Return the time for which it was verified, as text."""
+        return stamp(self.at)
+
+    @property
+    def beware(self) -> dict[str, str] | None:
+        """Return the warning as JSON has it."""
+        return None if self.warning is None else {"rule": self.warning.rule, "reason": self.warning.reason}
+
+
+def stamp(when: datetime) -> str:
+    """Write a time for people and programs: RFC 3339, in UTC."""
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

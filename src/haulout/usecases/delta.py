@@ -2,46 +2,44 @@
 
 from __future__ import annotations
 
-import io
-import os
-import stat
 import time
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import fields
+from typing import TYPE_CHECKING
 
-from haulout.errors import ContentError, NotFoundError, StorageError
-from haulout.fetch import OfferedDelta, load_index, offered, storage_errors, workplace
-from haulout.frames import BLOCK, DEFAULT_LEVEL, hash_file, holds, make_delta, require_disk
-from haulout.oci import EMPTY, Architecture, Descriptor, SizedDigest, empty_config_manifest, mediatype
-from haulout.oci import annotations as keys
-from haulout.places import open_store, put_manifest
-from haulout.progress import NullProgress, Traffic
-from haulout.publish import DeltaResult
-from haulout.registry import ConnectionOptions
-from haulout.resolve import DiskQuery, load_toc, resolve
-from haulout.usecases.pull import pull
+from haulout.errors import ContentError, NotFoundError
+from haulout.extras import require
+from haulout.fetch import DiskPull, Wishes, load_index, offered
+from haulout.frames import BLOCK, DEFAULT_LEVEL
+from haulout.local import processors
+from haulout.oci import Architecture
+from haulout.places import Places
+from haulout.progress import NullProgress
+from haulout.publish import AttachedDelta, DeltaEnd, DeltaMaker, DeltaResult, PublishedDelta, StoredDisk
+from haulout.resolve import DiskQuery
+from haulout.usecases.arguments import architecture_of, disk_type_of, path_of, reference_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import os
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from haulout.content import Store
     from haulout.disk import DiskType
-    from haulout.frames import DeltaIndex, Toc
-    from haulout.oci import Reference
+    from haulout.frames import Toc
+    from haulout.oci import Reference, SizedDigest
     from haulout.progress import Progress
-    from haulout.resolve import ResolvedDisk
+    from haulout.registry import ConnectionOptions
+
+_CONNECTIONS = 4
 
 
 def delta(  # noqa: PLR0913 - each is one word of the request
-    old: Reference,
-    new: Reference,
+    old: str | Reference,
+    new: str | Reference,
     *,
-    architecture: Architecture | None = None,
-    disk_type: DiskType | None = None,
-    old_file: Path | None = None,
-    new_file: Path | None = None,
+    architecture: str | Architecture | None = None,
+    disk_type: str | DiskType | None = None,
+    old_file: str | os.PathLike[str] | None = None,
+    new_file: str | os.PathLike[str] | None = None,
     level: int = DEFAULT_LEVEL,
     again: bool = False,
     connections: ConnectionOptions | None = None,
@@ -50,8 +48,8 @@ def delta(  # noqa: PLR0913 - each is one word of the request
 ) -> DeltaResult:
     """Publish what changed from one disk to another, as a referrer of the newer one.
 
-    Whoever holds the old disk, in whatever file, fetches little more than that. Where a delta between these two disks
-    is attached already, nothing is done.
+    A client that has the old disk, in any file, fetches little more than that. Where a delta between these two
+    disks is attached already, nothing is done.
 
     Args:
         old: a reference to the disk that people have; it may be anywhere.
@@ -61,203 +59,68 @@ def delta(  # noqa: PLR0913 - each is one word of the request
         old_file: the plain old disk, if it is here; compared with what ``old`` says. None: it is pulled.
         new_file: the same of the new one.
         level: zstd level, 1 to 22.
-        again: make it anew, even where one is attached.
+        again: make it again, even where one is attached.
         connections: how registries are reached.
-        progress: told of the work.
+        progress: receives the work.
         jobs: segments compressed at a time; None: one for each processor.
 
     Raises:
         HauloutError: see the tree in :mod:`haulout.errors`; nothing is attached then.
     """
     begun = time.monotonic()
-    work = _Delta(
-        DiskQuery(architecture or Architecture.here(), disk_type),
-        level,
-        connections or ConnectionOptions(),
-        progress or NullProgress(),
-        jobs or len(os.sched_getaffinity(0)),
+    require("numpy", extra="deltas")
+    progress = progress or NullProgress()
+    query = DiskQuery(
+        Architecture.here() if architecture is None else architecture_of(architecture),
+        None if disk_type is None else disk_type_of(disk_type),
     )
-    older, newer = work.find(old), work.find(new)
-    made = work.run(older, old_file, newer, new_file, again=again)
-    return made.result(older, newer, work.traffic, time.monotonic() - begun)
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """One of the two disks."""
-
-    found: ResolvedDisk
-    toc: Toc | None
-    disk: SizedDigest | None
-    """None where its publisher does not say; it is hashed then."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    source: SizedDigest
-    target: SizedDigest
-    offer: OfferedDelta | None
-    index: DeltaIndex | None
-    status: Literal["pushed", "present", "needless"]
-
-    def result(self, older: _End, newer: _End, traffic: Traffic, seconds: float) -> DeltaResult:
-        offer, index, found = self.offer, self.index, newer.found
-        return DeltaResult(
-            reference=found.reference,
-            pinned=found.pinned,
-            old=older.found.pinned,
-            architecture=found.architecture,
-            disk_type=found.disk_type,
-            source=self.source,
-            disk=self.target,
-            blob=SizedDigest(found.layer.digest, found.layer.size),
-            manifest=offer.manifest if offer else None,
-            index=SizedDigest(offer.index.digest, offer.index.size) if offer else None,
-            data=SizedDigest(offer.data.digest, offer.data.size) if offer else None,
-            hints=SizedDigest(offer.hints.digest, offer.hints.size) if offer and offer.hints else None,
-            new=index.new_blocks * BLOCK if index else 0,
-            segments=len(index.segments) if index else 0,
-            status=self.status,
-            traffic=traffic,
-            seconds=seconds,
+    files = [None if file is None else path_of(file) for file in (old_file, new_file)]
+    target = reference_of(new)
+    with Places(connections, progress) as places:
+        find = finder(places)
+        older, newer = (
+            DeltaEnd.of(find(each, query), progress, file)
+            for each, file in zip((reference_of(old), target), files, strict=True)
         )
+        maker = DeltaMaker(FetchedForDelta(progress), level=level, jobs=jobs or processors(), progress=progress)
+        made = maker.make(older, newer, lambda: places.open(target, push=True), again=again)
+        published = {field.name: getattr(made, field.name) for field in fields(PublishedDelta)}
+        return DeltaResult(**published, traffic=places.traffic, seconds=time.monotonic() - begun)
 
 
-class _Delta:
-    """The making of one delta."""
+def finder(places: Places) -> Callable[[Reference, DiskQuery], StoredDisk]:
+    """Return what finds a disk in one of the places of a session."""
+    return lambda reference, query: StoredDisk(places.open(reference), places.resolve(reference, query))
 
-    def __init__(
-        self, query: DiskQuery, level: int, connections: ConnectionOptions, progress: Progress, jobs: int
-    ) -> None:
-        self._query = query
-        self._level = level
-        self._connections = connections
+
+class FetchedForDelta:
+    """Fetches what the making of a delta needs: :class:`haulout.publish.DeltaFetching`."""
+
+    def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._jobs = jobs
-        self.traffic = Traffic()
 
-    def find(self, reference: Reference) -> _End:
-        """Find one of the disks, and what is in it."""
-        with self._open(reference) as store:
-            found = resolve(store, reference, self._query)
-            toc = load_toc(store, found, self._progress)
-            return _End(found, toc, toc.disk if toc is not None else found.disk)
-
-    def run(self, older: _End, old_file: Path | None, newer: _End, new_file: Path | None, *, again: bool) -> _Made:
-        """Make the delta, unless it is there, and put it beside the new disk."""
-        found, toc = newer.found, newer.toc
-        if toc is None:
-            raise ContentError(
-                f"{found.pinned} has no table of contents, which a delta needs", hint="publish it with haulout push"
-            )
-        if older.disk is not None and (there := self._there(older.disk, found, toc, again=again)):
-            return there
-        with ExitStack() as stack:
-            old = old_file or self._pulled(stack, older.found, *([new_file] if new_file else []))
-            source = self._checked(old, older)
-            if older.disk is None and (there := self._there(source, found, toc, again=again)):
-                return there
-            new = new_file or self._pulled(stack, found, old)
-            with self._open(found.reference, push=True) as store:
-                return self._push(store, old, new, source, found, toc)
-
-    def _there(self, source: SizedDigest, found: ResolvedDisk, toc: Toc, *, again: bool) -> _Made | None:
-        """Say so where nothing has to be made."""
-        if source == toc.disk:
-            return _Made(source, toc.disk, None, None, "needless")
-        if again:
-            return None
-        with self._open(found.reference) as store:
-            for offer in offered(store, found, toc, known=[source]):
-                if offer.source != source:
-                    continue
-                try:
-                    index = load_index(store, offer, toc)
-                except (ContentError, NotFoundError) as error:
-                    self._progress.note(f"the delta attached already is of no use ({error}): making another")
-                    continue
-                if all(store.has_blob(blob) for blob in (offer.hints, offer.data) if blob is not None):
-                    return _Made(source, toc.disk, offer, index, "present")
-        return None
-
-    def _pulled(self, stack: ExitStack, found: ResolvedDisk, *seeds: Path) -> Path:
-        pulled = pull(
-            found.pinned,
-            architecture=self._query.architecture,
-            output=workplace(stack) / "disk",
-            seeds=seeds,
-            connections=self._connections,
-            progress=self._progress,
+    def pull(self, end: DeltaEnd, target: Path, seeds: Sequence[Path]) -> None:
+        """Pull a disk to ``target``, reusing blocks of ``seeds``."""
+        wishes = Wishes(
+            as_format=None,
+            check_disk=False,
+            seeds=tuple(seeds),
+            find_seeds=True,
+            use_deltas=True,
+            dry_run=False,
+            jobs=_CONNECTIONS,
         )
-        self.traffic += pulled.traffic
-        return pulled.path
+        DiskPull(end.store, end.found, target, wishes, self._progress).run()
 
-    def _checked(self, path: Path, older: _End) -> SizedDigest:
-        """Return the digest of the old disk, once the file at ``path`` is known to be it."""
-        with _opened(path) as fd:
-            if older.toc is not None:
-                with self._progress.task("checking the old disk", older.toc.data_bytes) as task:
-                    if os.fstat(fd).st_size != older.toc.disk.size or not holds(fd, older.toc, self._jobs, task):
-                        raise _another(path, older)
-                return older.toc.disk
-            with self._progress.task("hashing the old disk", os.fstat(fd).st_size) as task:
-                actual = hash_file(fd, task)
-            if older.disk is not None:
-                require_disk(actual, older.disk)
-            return actual
-
-    def _push(self, store: Store, old: Path, new: Path, source: SizedDigest, found: ResolvedDisk, toc: Toc) -> _Made:
-        with _opened(old) as old_fd, _opened(new) as new_fd, store.ingest() as sink:
-            made = make_delta(
-                old_fd, new_fd, source, toc, sink, level=self._level, jobs=self._jobs, progress=self._progress
-            )
-            if made is None:
-                return _Made(source, toc.disk, None, None, "needless")
-            with self._progress.task("uploading the delta", made.index.data_size) as task:
-                data = sink.commit(mediatype.DELTA_DATA, task)
-        encoded = made.index.encode()
-        index, hints = Descriptor.of(mediatype.DELTA_INDEX, encoded), None
-        store.push_blob(index, lambda: io.BytesIO(encoded))
-        # Not every registry takes an empty blob.
-        if made.hints:
-            hints = Descriptor.of(mediatype.DELTA_HINTS, made.hints)
-            store.push_blob(hints, lambda: io.BytesIO(made.hints))
-        store.push_blob(EMPTY, lambda: io.BytesIO(b"{}"))
-        manifest = empty_config_manifest(
-            (index, data) if hints is None else (index, hints, data),
-            artifact_type=mediatype.DELTA_ARTIFACT,
-            subject=found.stored.descriptor.bare(),
-            annotations={keys.DELTA_FROM: str(source)},
-        )
-        attached = {entry.digest for entry in store.referrers(found.digest, mediatype.DELTA_ARTIFACT)}
-        digest = put_manifest(store, manifest.to_bytes(), manifest.media_type).digest
-        status: Literal["pushed", "present"] = "present" if digest in attached else "pushed"
-        return _Made(source, toc.disk, OfferedDelta(digest, source, index, hints, data), made.index, status)
-
-    @contextmanager
-    def _open(self, reference: Reference, *, push: bool = False) -> Iterator[Store]:
-        with open_store(reference, self._connections, self._progress, push=push) as store:
+    def attached(self, end: DeltaEnd, toc: Toc, source: SizedDigest) -> Iterator[AttachedDelta]:
+        """Yield the deltas to a disk that are from ``source``."""
+        for offer in offered(end.store, end.found, toc, known=[source]):
+            if offer.source != source:
+                continue
             try:
-                yield store
-            finally:
-                self.traffic += store.traffic
-
-
-def _another(path: Path, older: _End) -> ContentError:
-    return ContentError(
-        f"{path} is not the disk that {older.found.pinned} holds",
-        hint="name the file as it was pushed or pulled, never booted; or leave it out, and it is pulled",
-    )
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    with storage_errors(path):
-        # Not blocking: a pipe of that name must not hold everything up.
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise StorageError(str(path), "is no file that holds a disk")
-        yield fd
-    finally:
-        os.close(fd)
+                index = load_index(end.store, offer, toc)
+            except (ContentError, NotFoundError) as error:
+                self._progress.note(f"the delta attached already cannot be used ({error}); making another")
+                continue
+            new, segments = index.new_blocks * BLOCK, len(index.segments)
+            yield AttachedDelta(offer.manifest, source, offer.index, offer.hints, offer.data, new, segments)

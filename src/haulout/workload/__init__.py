@@ -1,7 +1,8 @@
 """Images of confidential workloads: from the layers of a container to one encrypted disk, in one pass.
 
-``rootfs`` merges layers, ``ext4`` makes a file system of them, ``verity`` makes every changed block known, ``luks``
-encrypts. None of it needs root, a loop device or a second copy. ``build`` joins them, ``inspection`` takes apart.
+``rootfs`` merges layers, ``ext4`` makes a file system of them, ``verity`` makes every modified block detectable,
+``luks`` encrypts. None of it needs root, a loop device or a second copy. ``build`` joins them, ``inspect`` takes apart.
+A guest imports ``luks``, ``verity`` and ``binding`` alone.
 """
 
 from __future__ import annotations
@@ -11,37 +12,89 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
-    from haulout.workload.binding import Binding
-    from haulout.workload.inspect.findings import Findings, Opened, Outer
-    from haulout.workload.keys import broker_key
-    from haulout.workload.krun import WorkloadConfig
-    from haulout.workload.measurement.expected import expected_measurement
-    from haulout.workload.measurement.launch import LaunchDigest, PageType
+    from haulout.workload.binding import Binding, broker_key
+    from haulout.workload.build.image import BuiltImage, ImageSpec, build_image
+    from haulout.workload.build.registration import (
+        REGISTER_PATH,
+        Registration,
+        check_url,
+        key_url_fits,
+        parse_registration,
+    )
+    from haulout.workload.inspect.findings import Findings, Outer, Unlocked
+    from haulout.workload.inspect.inspection import inspect_disk, inspect_image
+    from haulout.workload.krun import MAX_CPUS, MAX_MEMORY, Tee, WorkloadConfig
+    from haulout.workload.measurement import (
+        GivenMeasurement,
+        KrunGuest,
+        LaunchDigest,
+        Measurement,
+        PageType,
+        SnpGuest,
+        expected_measurement,
+    )
+    from haulout.workload.passphrase import keep_passphrase, new_passphrase, read_passphrase
+    from haulout.workload.policy import policy_for, require_evidence
+    from haulout.workload.source import Image, Root, root_of_folder, root_of_image
 
 __all__ = [
+    "MAX_CPUS",
+    "MAX_MEMORY",
+    "REGISTER_PATH",
     "Binding",
+    "BuiltImage",
     "Findings",
+    "GivenMeasurement",
+    "Image",
+    "ImageSpec",
+    "KrunGuest",
     "LaunchDigest",
-    "Opened",
+    "Measurement",
     "Outer",
     "PageType",
+    "Registration",
+    "Root",
+    "SnpGuest",
+    "Tee",
+    "Unlocked",
     "WorkloadConfig",
     "broker_key",
+    "build_image",
+    "check_url",
     "expected_measurement",
-    "krun",
-    "policy",
-    "secret",
-    "source",
+    "inspect_disk",
+    "inspect_image",
+    "keep_passphrase",
+    "key_url_fits",
+    "new_passphrase",
+    "parse_registration",
+    "policy_for",
+    "read_passphrase",
+    "require_evidence",
+    "root_of_folder",
+    "root_of_image",
 ]
 
 open_face(
     __name__,
     {
-        "binding": ("Binding",),
-        "inspect.findings": ("Findings", "Opened", "Outer"),
-        "keys": ("broker_key",),
-        "krun": ("WorkloadConfig",),
-        "measurement.expected": ("expected_measurement",),
-        "measurement.launch": ("LaunchDigest", "PageType"),
+        "binding": ("Binding", "broker_key"),
+        "build.image": ("BuiltImage", "ImageSpec", "build_image"),
+        "build.registration": ("REGISTER_PATH", "Registration", "check_url", "key_url_fits", "parse_registration"),
+        "inspect.findings": ("Findings", "Outer", "Unlocked"),
+        "inspect.inspection": ("inspect_disk", "inspect_image"),
+        "krun": ("MAX_CPUS", "MAX_MEMORY", "Tee", "WorkloadConfig"),
+        "measurement": (
+            "GivenMeasurement",
+            "KrunGuest",
+            "LaunchDigest",
+            "Measurement",
+            "PageType",
+            "SnpGuest",
+            "expected_measurement",
+        ),
+        "passphrase": ("keep_passphrase", "new_passphrase", "read_passphrase"),
+        "policy": ("policy_for", "require_evidence"),
+        "source": ("Image", "Root", "root_of_folder", "root_of_image"),
     },
 )

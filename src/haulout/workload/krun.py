@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 from haulout.errors import InvalidManifest, InvalidWorkload, UsageError
 from haulout.oci import json
@@ -39,7 +39,10 @@ MAX_KEY_URL: Final = 99
 
 
 class Tee(StrEnum):
-    """A trusted execution environment, as kbs-types names it."""
+    """A trusted execution environment, as kbs-types names it: what a workload is configured for.
+
+    Those that sign evidence are rows of :data:`haulout.tee.KINDS` under the same names; SEV does not.
+    """
 
     SEV = "sev"
     SNP = "snp"
@@ -64,6 +67,16 @@ class WorkloadConfig:
     ram_mib: int
     attestation_url: str
 
+    json_members: ClassVar = ("tee", "workload_id", "cpus", "ram_mib", "attestation_url")
+    """docs/json.md."""
+
+    @classmethod
+    def of(
+        cls, tee: Tee, workload_id: str, cpus: int, ram_mib: int, *, attestation_url: str = "", chain: bool = False
+    ) -> Self:
+        """Return the configuration of a workload; ``chain``: for SEV, whether ``/sev.chain`` is in the image."""
+        return cls(tee, tee_data(tee, chain=chain), workload_id, cpus, ram_mib, attestation_url)
+
     def to_bytes(self) -> bytes:
         """Serialise in mkcw's key order."""
         return json.dumps(
@@ -79,13 +92,13 @@ class WorkloadConfig:
 
     @classmethod
     def parse(cls, data: bytes, what: str) -> Self:
-        """Parse it strictly; members that are not known are left alone, as libkrun leaves them.
+        """Parse it strictly; unknown members are ignored, as libkrun ignores them.
 
         Raises:
-            InvalidWorkload: it is larger than 1 MiB, not JSON, of an unknown TEE, or a member is missing or impossible.
+            InvalidWorkload: it is larger than 1 MiB, not JSON, of an unknown TEE, or a member is missing or invalid.
         """
         if len(data) > MAX_JSON:
-            raise InvalidWorkload("json-size", f"{what} has {len(data)} bytes; at most {MAX_JSON} are read")
+            raise InvalidWorkload("json-size", f"{what} has {len(data)} bytes; at most {MAX_JSON} are accepted")
         try:
             values = json.loads(data, what)
         except InvalidManifest as exc:
@@ -131,7 +144,7 @@ def padding(before: int, document: bytes) -> int:
 def footer(document: bytes) -> bytes:
     """Return the JSON with its trailer."""
     if len(document) > MAX_JSON:
-        raise UsageError(f"the workload's configuration has {len(document)} bytes; at most {MAX_JSON} can be")
+        raise UsageError(f"the workload's configuration has {len(document)} bytes; the limit is {MAX_JSON}")
     return document + MAGIC + len(document).to_bytes(8, "little")
 
 
@@ -150,13 +163,13 @@ def json_size(trailer: bytes, room: int, what: str) -> int:
         raise InvalidWorkload(
             "footer-magic",
             f"{what} has no footer: its last {TRAILER} bytes do not begin with KRUN",
-            hint="it is no disk of a confidential workload, or it was cut off",
+            hint="it is not a disk of a confidential workload, or it was truncated",
         )
     size = int.from_bytes(trailer[len(MAGIC) :], "little")
     if size > room:
-        raise InvalidWorkload("footer-size", f"the footer of {what} announces {size} bytes, and {room} are there")
+        raise InvalidWorkload("footer-size", f"the footer of {what} announces {size} bytes, but there are {room}")
     if size > MAX_JSON:
-        raise InvalidWorkload("json-size", f"the footer of {what} announces {size} bytes; at most {MAX_JSON} are read")
+        raise InvalidWorkload("json-size", f"the footer of {what} announces {size} bytes; the limit is {MAX_JSON}")
     return size
 
 
@@ -168,10 +181,10 @@ def check_before(before: bytes, what: str) -> None:
         what: the disk, for errors.
 
     Raises:
-        InvalidWorkload: there is another footer, behind which somebody put this one, or nothing but zeros.
+        InvalidWorkload: there is another footer, or nothing but zeros.
     """
     if len(before) >= ALIGNMENT and not any(before):
-        raise InvalidWorkload("footer-padding", f"more zeros stand before the footer of {what} than there can be")
+        raise InvalidWorkload("footer-padding", f"there are more zeros before the footer of {what} than padding can be")
     filled = len(before.rstrip(b"\0"))
     # The length of another footer ends in zeros, too.
     for stop in range(filled, min(filled + 8, len(before)) + 1):
@@ -179,20 +192,20 @@ def check_before(before: bytes, what: str) -> None:
         if len(found) == TRAILER and found.startswith(MAGIC):
             raise InvalidWorkload(
                 "footer-twice",
-                f"{what} has two footers: one was put behind another",
-                hint="nobody honest appends a footer; build the image again",
+                f"{what} has two footers: one was appended to another",
+                hint="somebody may have tampered with it; build the image again",
             )
 
 
 def _text(values: dict[str, Any], key: str, what: str) -> str:
     value = values.get(key)
     if not isinstance(value, str):
-        raise InvalidWorkload("json", f"{what} has no string {key!r}")
+        raise InvalidWorkload("json", f"{what}: {key} must be a string")
     return value
 
 
 def _number(values: dict[str, Any], key: str, largest: int, what: str) -> int:
     value = values.get(key)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= largest:
-        raise InvalidWorkload("json", f"{what} has no {key!r} from 1 to {largest}")
+        raise InvalidWorkload("json", f"{what}: {key} must be a number from 1 to {largest}")
     return value

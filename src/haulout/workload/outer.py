@@ -1,6 +1,6 @@
-"""The outer image: what everybody may see. It says nothing of the image inside but what libkrun has to know. Pure.
+"""The outer image: what everybody can see. It reveals of the image inside only what libkrun has to know. Pure.
 
-Taken over from the image inside is nothing at all: no environment, label, annotation, history, or date.
+Nothing is copied from the image inside: no environment, label, annotation, history, or date.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def config(goarch: str, layer: Descriptor, tee: str, created: int, base: dict[st
         layer: ours; its digest is that of the plain archive.
         tee: for people, in the history.
         created: seconds since 1970.
-        base: the configuration of a base image, of which the layers and their history are taken over.
+        base: the configuration of a base image, whose layers and history are copied.
 
     Raises:
         ContentError: the base image's configuration has another form.
@@ -79,13 +79,10 @@ def config(goarch: str, layer: Descriptor, tee: str, created: int, base: dict[st
 def _inherited(base: dict[str, Any] | None) -> tuple[list[Any], list[Any]]:
     if base is None:
         return [], []
-    try:
-        layers = base["rootfs"]["diff_ids"]
-    except (KeyError, TypeError) as exc:
-        raise ContentError("the base image's configuration names no layers") from exc
-    history = base.get("history") or []
+    root, history = base.get("rootfs"), base.get("history") or []
+    layers = root.get("diff_ids") if isinstance(root, dict) else None
     if not isinstance(layers, list) or not isinstance(history, list):
-        raise ContentError("the base image's configuration names no layers")
+        raise ContentError("the base image's configuration does not list its layers")
     return layers, history
 
 
@@ -115,7 +112,7 @@ def parse_config(data: bytes, what: str) -> dict[str, Any]:
     """Parse an image configuration, which may hold numbers that manifests do not.
 
     Raises:
-        ContentError: it is no JSON object.
+        ContentError: it is not a JSON object.
     """
     try:
         return json.loads(data, what)

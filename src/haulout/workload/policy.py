@@ -27,7 +27,7 @@ def policy_for(binding: Binding, tee: Tee, measurement: bytes | None) -> str:
         measurement: the launch measurement, where it is known.
 
     Raises:
-        UsageError: the TEE signs no evidence that could name a workload.
+        UsageError: the TEE does not sign evidence that names a workload.
     """
     require_evidence(tee)
     match tee:
@@ -46,13 +46,13 @@ def policy_for(binding: Binding, tee: Tee, measurement: bytes | None) -> str:
 
 
 def require_evidence(tee: Tee) -> None:
-    """Make sure that a TEE signs evidence that can name a workload.
+    """Require that a TEE signs evidence that names a workload.
 
     Raises:
         UsageError: it does not.
     """
     if tee is Tee.SEV:
-        raise UsageError("evidence of SEV names no workload: there is no policy to write", hint="use --type snp")
+        raise UsageError("evidence of SEV names no workload: cannot write a policy for it", hint="use --type snp")
 
 
 def _list(key: str, value: bytes) -> str:

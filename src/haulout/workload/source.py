@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from haulout.content import VerifiedFile, VerifiedReader, read_blob
 from haulout.errors import ContentError, NotFoundError
+from haulout.local import ScratchFile
 from haulout.oci import Descriptor, Index, Manifest, json, mediatype
+from haulout.oci import annotations as keys
 from haulout.workload import outer, rootfs
-from haulout.workload.scratch import ScratchFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from haulout.content import BlobReader, Store
-    from haulout.oci import Digest
+    from haulout.oci import Digest, Reference
     from haulout.progress import Progress
 
 MAX_CONFIG: Final = 4 << 20
 _READ: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Image:
+    """A container image, in an open store."""
+
+    store: Store
+    reference: Reference
+
+    @property
+    def selector(self) -> str | Digest:
+        """Digest or tag."""
+        return self.reference.digest or self.reference.tag or "latest"
+
+    def __str__(self) -> str:
+        return str(self.reference)
 
 
 @dataclass(frozen=True)
@@ -33,11 +49,11 @@ class Root:
     config: bytes = field(repr=False)
 
 
-def from_folder(folder: Path, goarch: str) -> Root:
+def root_of_folder(folder: Path, goarch: str) -> Root:
     """Take a folder. Its image configuration names the architecture and nothing else.
 
     Raises:
-        InvalidRootfs: something in it cannot be in a root file system.
+        InvalidRootfs: something in it cannot be part of a root file system.
         StorageError: it cannot be read.
     """
     config = {"architecture": goarch, "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": []}}
@@ -45,63 +61,68 @@ def from_folder(folder: Path, goarch: str) -> Root:
 
 
 @contextmanager
-def from_image(store: Store, selector: str | Digest, goarch: str, progress: Progress, *, hold: bool) -> Iterator[Root]:
+def root_of_image(image: Image, goarch: str, progress: Progress, *, hold: bool) -> Iterator[Root]:
     """Take an image; its layers are read twice, and every byte is verified each time.
 
     Args:
-        store: where it is.
-        selector: tag or digest.
+        image: an image, or an index of images.
         goarch: which of the images of an index.
         progress: told of the layers fetched.
         hold: fetch the layers once, as they are, into unlinked files of ``$TMPDIR``: for stores across a network.
 
     Raises:
-        NotFoundError: no such image, or none for the architecture.
-        ContentError: it is no container image, or not what it claims to be.
-        InvalidRootfs: its layers make no root file system.
+        NotFoundError: there is no such image, or none for the architecture.
+        ContentError: it is not a container image, or not what it claims to be.
+        InvalidRootfs: its layers do not make a root file system.
     """
-    manifest = find_image(store, selector, goarch)
-    config = read_blob(store, manifest.config, MAX_CONFIG, "the image's configuration")
-    _require_architecture(config, goarch, str(selector))
-    with ExitStack() as stack:
-        openers = [_opener(store, layer, stack, progress, hold=hold) for layer in manifest.layers]
-        yield Root(rootfs.from_layers(openers), config)
-
-
-def _require_architecture(config: bytes, goarch: str, what: str) -> None:
-    """Refuse an image that the guest cannot run; one that names no architecture is believed, as engines believe it."""
+    manifest = find_image(image, goarch)
+    config = read_blob(image.store, manifest.config, MAX_CONFIG, "the image's configuration")
+    # An image that names no architecture is believed, as engines believe it.
     found = outer.parse_config(config, "the image's configuration").get("architecture")
     if found and found != goarch:
         raise ContentError(
-            f"{what} is for {str(found)[:40]}, and the guest runs {goarch}",
+            f"{image} is for {str(found)[:40]}, but the guest runs {goarch}",
             hint="name an image for it, or another --type: cca is for arm64, the others for amd64",
         )
+    with ExitStack() as stack:
+        openers = [_opener(image.store, layer, stack, progress, hold=hold) for layer in manifest.layers]
+        yield Root(rootfs.from_layers(openers), config)
 
 
-def find_image(store: Store, selector: str | Digest, goarch: str) -> Manifest:
+def find_image(image: Image, *goarchs: str, kind: str = "container image") -> Manifest:
     """Find the container image of an architecture.
+
+    Args:
+        image: an image, or an index of images.
+        goarchs: architectures, as Go names them; the first that an index has is taken.
+        kind: what is looked for, for errors.
 
     Raises:
         NotFoundError: there is none.
-        ContentError: what is there is no container image.
+        ContentError: what is there is not a container image.
     """
-    stored = store.manifest(selector)
+    stored = image.store.manifest(image.selector)
     found = stored.parse(f"manifest {stored.descriptor.digest.short}")
     if isinstance(found, Index):
-        entries = [one for one in found.manifests if _is_for(one, goarch)]
-        if not entries:
-            there = sorted({str(one.platform) for one in found.manifests if one.platform is not None})
-            raise NotFoundError(
-                f"{selector} holds no image for linux/{goarch}",
-                hint=f"there are {', '.join(there[:8])}" if there else None,
-            )
-        stored = store.manifest(entries[0].digest)
+        entry = next((one for goarch in goarchs for one in found.manifests if _is_for(one, goarch)), None)
+        if entry is None:
+            raise _none_for(image, found, goarchs, kind)
+        stored = image.store.manifest(entry.digest)
         found = stored.parse(f"manifest {stored.descriptor.digest.short}")
     if not isinstance(found, Manifest) or not found.is_container:
-        raise ContentError(
-            f"{selector} is no container image", hint="its configuration is of another type; name an image with a root"
-        )
+        if isinstance(found, Manifest) and found.artifact_type == mediatype.DISK_ARTIFACT:
+            raise ContentError(f"{image} is a disk, not a {kind}", hint=f"haulout inspect {image} shows it")
+        raise ContentError(f"{image} is not a container image", hint="name an image with a root file system")
     return found
+
+
+def _none_for(image: Image, index: Index, goarchs: tuple[str, ...], kind: str) -> NotFoundError:
+    if any(keys.DISKTYPE in one.annotations for one in index.manifests):
+        return NotFoundError(f"{image} holds disks, not a {kind}", hint=f"haulout inspect {image} lists them")
+    there = sorted({str(one.platform) for one in index.manifests if one.platform is not None})
+    wanted = " or ".join(f"linux/{goarch}" for goarch in goarchs)
+    hint = f"it holds images for {', '.join(there[:8])}" if there else None
+    return NotFoundError(f"{image} holds no image for {wanted}", hint=hint)
 
 
 def _is_for(entry: Descriptor, goarch: str) -> bool:
@@ -137,7 +158,7 @@ class _Layer(VerifiedFile):
     def __init__(self, store: BlobReader, layer: Descriptor) -> None:
         what = f"layer {layer.digest.short}"
         if layer.media_type == mediatype.OCI_EMPTY:
-            raise ContentError(f"{what} is no layer of a root file system")
+            raise ContentError(f"{what} is not a layer of a root file system")
         super().__init__(VerifiedReader(store.open_blob(layer), layer, what))
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
@@ -147,11 +168,3 @@ class _Layer(VerifiedFile):
                     pass
         finally:
             self.close()
-
-
-def added_file(text: str) -> tuple[str, str]:
-    """Read ``SRC[:DST]``; without DST it gets the path that it has here."""
-    source, colon, target = text.rpartition(":")
-    if not colon or not source:
-        return text, os.path.abspath(text)  # noqa: PTH100 - a name, not a file
-    return source, target

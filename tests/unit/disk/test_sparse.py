@@ -1,7 +1,6 @@
 """Holes: found, made and kept."""
 
 import errno
-import fcntl
 import itertools
 import os
 import random
@@ -9,7 +8,7 @@ import random
 import pytest
 
 from haulout.disk import sparse
-from haulout.disk.sparse import BLOCK, Extent, copy_sparse, data_extents, is_zero, punch_hole
+from haulout.disk.sparse import BLOCK, Extent, data_extents, is_zero, punch_hole
 from haulout.errors import StorageError
 
 MIB = 1 << 20
@@ -120,27 +119,3 @@ def test_zeros_are_told_from_all_else(size):
             data[place] = 1
             assert not is_zero(data)
             assert not is_zero(memoryview(data))
-
-
-@pytest.mark.parametrize("how", ["best", "kernel", "memory"])
-def test_copies_are_equal_and_keep_holes(holey, tmp_path, monkeypatch, how):
-    def refuse(*arguments):
-        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
-
-    if how != "best":
-        monkeypatch.setattr(fcntl, "ioctl", refuse)
-    if how == "memory":
-        monkeypatch.setattr(os, "copy_file_range", refuse)
-    with (tmp_path / "copy").open("w+b") as target:
-        target.write(b"old" * MIB)
-        target.flush()
-        moved = copy_sparse(holey.fileno(), target.fileno())
-        assert os.pread(target.fileno(), 8 * MIB, 0) == os.pread(holey.fileno(), 8 * MIB, 0)
-        assert os.fstat(target.fileno()).st_blocks * 512 < MIB
-    assert moved < 64 * 1024
-
-
-def test_a_full_or_closed_target_is_our_error(holey, tmp_path):
-    (tmp_path / "copy").touch()
-    with (tmp_path / "copy").open("rb") as target, pytest.raises(StorageError):
-        copy_sparse(holey.fileno(), target.fileno())

@@ -8,6 +8,7 @@ import io
 import lzma
 import os
 import subprocess
+import sys
 from contextlib import contextmanager
 
 import pytest
@@ -33,7 +34,7 @@ every_packing = pytest.mark.parametrize("how", PACK)
 def plain(data: bytes, how: str | None, step: int = STEP) -> bytes:
     """Expand ``data``, fed in pieces of ``step``."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("haulout.content.expand.STEP", step)
+        patch.setattr(sys.modules["haulout.content.expand"], "STEP", step)
         return b"".join(expand(io.BytesIO(data), how))
 
 

@@ -13,7 +13,7 @@ import xxhash
 import zstandard
 from tests.support.deltas import delta_between, expanded, laid_out, rebuilt
 
-from haulout.frames.delta import DeltaIndex
+from haulout.frames.delta.index import DeltaIndex
 from haulout.frames.pack import pack
 from haulout.progress import NullProgress
 

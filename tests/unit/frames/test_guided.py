@@ -13,7 +13,7 @@ from haulout.frames.base import MIN_KEPT, Base
 from haulout.frames.blocks import ZERO_HINT
 from haulout.frames.framing import MIN_ZERO_RUN, Framing, Kind, Span
 from haulout.frames.guided import FINE, MAX_GAP
-from haulout.frames.small_frames import MAX_CRUMB
+from haulout.frames.small_frames import MAX_SMALL_FRAME
 
 
 def fresh(spans, base, hashes):
@@ -66,7 +66,7 @@ def test_one_changed_block_costs_one_short_frame():
     changed[4500] = 1
     again, _ = spans_of(changed, base=base)
     new = [span for span, is_new in zip(again, fresh(again, base, changed), strict=True) if is_new]
-    assert new == [Span(Kind.DATA, 1, is_crumb=True)]
+    assert new == [Span(Kind.DATA, 1, is_small=True)]
     assert sum(span.base is not None for span in again) == len(spans) - 1
 
 
@@ -90,19 +90,19 @@ def test_new_blocks_are_cut_finely_whatever_the_level():
     base, _ = framed_base(random_hashes(100))
     spans, _ = spans_of(random_hashes(20_000, 1), base=base, framing=Framing.for_level(19))
     assert max(span.blocks for span in spans) <= FINE.most
-    assert all(span.base is None and not span.is_crumb for span in spans[:-1])
+    assert all(span.base is None and not span.is_small for span in spans[:-1])
 
 
-def test_what_was_a_crumb_of_the_base_is_one_still():
+def test_a_small_frame_of_the_base_stays_in_the_bundle():
     hashes = random_hashes(3000)
     first, _ = framed_base(hashes)
     changed = hashes.copy()
     changed[1500:1503] = [1, 2, 3]
     second, spans = framed_base(changed, base=first)
-    assert [span.blocks for span in spans if span.is_crumb] == [3]
+    assert [span.blocks for span in spans if span.is_small] == [3]
     third, _ = spans_of(changed, base=second)
-    assert [(span.blocks, span.base is not None) for span in third if span.is_crumb] == [(3, True)]
-    assert MAX_CRUMB >= 3
+    assert [(span.blocks, span.base is not None) for span in third if span.is_small] == [(3, True)]
+    assert MAX_SMALL_FRAME >= 3
 
 
 def test_zero_runs_are_as_without_a_base():

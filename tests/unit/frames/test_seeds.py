@@ -17,25 +17,11 @@ from haulout.disk.sparse import Extent
 from haulout.errors import StorageError
 from haulout.frames.blocks import BLOCK, ZERO_HINT, hash_blocks
 from haulout.frames.codec import FrameCompressor
-from haulout.frames.framing import Kind
 from haulout.frames.pack import pack
+from haulout.frames.pieces import MISSING, ZEROS, Piece, fill, read_pieces, stored_parts
 from haulout.frames.plan import Link, hint_ranges, slices
 from haulout.frames.rebuild import Rebuilder, Rebuilding
-from haulout.frames.seeds import (
-    MISSING,
-    ZEROS,
-    Piece,
-    SeedIndex,
-    Wanted,
-    fill,
-    join_blocks,
-    join_groups,
-    known_parts,
-    read_pieces,
-    same_frames,
-    scan,
-    stored_parts,
-)
+from haulout.frames.seeds import SeedIndex, Wanted, join_blocks, join_groups, known_parts, same_frames, scan
 from haulout.progress import NullProgress
 
 TASK = NullProgress().task("", None)
@@ -47,7 +33,7 @@ def block(name: object) -> bytes:
 
 
 def hints(*blocks: bytes):
-    return hash_blocks(memoryview(b"".join(blocks)))
+    return np.asarray(hash_blocks(memoryview(b"".join(blocks))))
 
 
 @contextmanager
@@ -198,15 +184,15 @@ def disk(tmp_path_factory):
 def test_frames_of_a_known_disk_are_found_by_digest(disk, tmp_path):
     _, toc, _, _ = disk
     moved, _, _ = packed(tmp_path / "m", noise("other", 2 * MIB) + bytes(MIB) + noise("one", 3 * MIB))
-    data_frames = np.flatnonzero(toc.kinds == Kind.DATA).tolist()
-    assert (same_frames(toc, data_frames, toc) == toc.disk_offsets[data_frames]).all()
+    data_frames = toc.data_frames
+    assert (same_frames(toc, data_frames, toc) == [toc.disk_offsets[frame] for frame in data_frames]).all()
     places = same_frames(toc, data_frames, moved)
     assert (places != MISSING).any(), "content-defined cuts fall into step again"
     assert (places == MISSING).any()
     for frame, place in zip(data_frames, places.tolist(), strict=True):
         if place != MISSING:
             # What was at 0 lies behind 2 MiB of others and 1 MiB of zeros there.
-            assert place == int(toc.disk_offsets[frame]) + 3 * MIB
+            assert place == toc.disk_offsets[frame] + 3 * MIB
     assert same_frames(toc, [], moved).tolist() == []
 
 
@@ -224,12 +210,12 @@ def test_of_a_known_disk_only_what_the_other_lacks_is_searched(disk, tmp_path):
 
 
 def rebuilt(toc, hint_values, seeds, out, *, spoil=lambda: None):
-    frames = np.flatnonzero(toc.kinds == Kind.DATA).tolist()
+    frames = toc.data_frames
     index = SeedIndex([scan(fd, Wanted(hint_values), TASK) for fd in seeds])
     places = index.locate(hint_values)
 
     def pieces(frames):
-        edges = (toc.hint_offsets // 8).astype(int)
+        edges = np.asarray(toc.hint_offsets) // 8
         return [index.pieces(places[edges[frame] : edges[frame + 1]]) for frame in frames]
 
     spoil()
@@ -269,8 +255,8 @@ def test_a_seed_that_changes_under_us_gives_nothing_wrong(disk, tmp_path):
 
         failed, _ = rebuilt(toc, values, [seed], out, spoil=spoil)
         assert 0 < len(failed) < len(toc)
-        for frame in np.flatnonzero(toc.kinds == Kind.DATA).tolist():
-            start = int(toc.disk_offsets[frame])
+        for frame in toc.data_frames:
+            start = toc.disk_offsets[frame]
             ours = os.pread(out, toc.plain_size(frame), start)
             assert (ours == data[start : start + toc.plain_size(frame)]) == (frame not in failed)
 
@@ -288,7 +274,7 @@ def test_work_that_is_left_begins_nothing_more(disk, tmp_path):
         os.ftruncate(out, toc.disk.size)
         rebuilder = Rebuilder(toc, out)
         rebuilder.add_seed(seed)
-        frames = np.flatnonzero(toc.kinds == Kind.DATA).tolist()
+        frames = toc.data_frames
         with Rebuilding(rebuilder, 2, TASK) as rebuilding:
             for _ in range(8):
                 rebuilding.add(frames, pieces)
@@ -298,13 +284,13 @@ def test_work_that_is_left_begins_nothing_more(disk, tmp_path):
 
 def test_what_came_over_the_network_goes_before_what_waits(disk, tmp_path):
     data, toc, _, _ = disk
-    frames, asked, begun, added = np.flatnonzero(toc.kinds == Kind.DATA).tolist(), [], Event(), Event()
+    frames, asked, begun, added = toc.data_frames, [], Event(), Event()
 
     def pieces(group):
         begun.set()
         assert added.wait(10)
         asked.append(tuple(group))
-        return [[Piece(0, int(toc.disk_offsets[frame]), toc.plain_size(frame))] for frame in group]
+        return [[Piece(0, toc.disk_offsets[frame], toc.plain_size(frame))] for frame in group]
 
     with opened(tmp_path / "a", data) as seed, opened(tmp_path / "out", b"") as out:
         os.ftruncate(out, toc.disk.size)
@@ -326,14 +312,14 @@ def test_what_came_over_the_network_goes_before_what_waits(disk, tmp_path):
 
 def test_slices_cover_what_is_wanted_and_no_more_than_their_gaps(disk):
     _, toc, _, _ = disk
-    frames = np.flatnonzero(toc.kinds == Kind.DATA).tolist()
+    frames = toc.data_frames
     assert slices(toc, []) == []
     whole = slices(toc, frames)
     assert [frame for piece in whole for frame in piece.frames] == frames
     lonely = slices(toc, frames[::2], gap=0)
-    assert sum(piece.stop - piece.start for piece in lonely) == int(toc.compressed[frames[::2]].sum())
-    verified = np.zeros(len(toc), dtype=np.bool_)
-    verified[frames[1]] = True
+    assert sum(piece.stop - piece.start for piece in lonely) == toc.blob_bytes(frames[::2])
+    verified = bytearray(len(toc))
+    verified[frames[1]] = 1
     apart = slices(toc, [frames[0], frames[2]], verified=verified, gap=1 << 40, most_gaps=0)
     assert [piece.frames for piece in apart] == [(frames[0],), (frames[2],)], "what is verified is not fetched again"
     few = slices(toc, frames[::2], gap=0, most_gaps=1)
@@ -345,14 +331,14 @@ def test_slices_cover_what_is_wanted_and_no_more_than_their_gaps(disk):
 @given(st.data())
 def test_any_choice_of_frames_is_sliced_in_order_without_overlap(disk, data):
     _, toc, _, _ = disk
-    every = np.flatnonzero(toc.kinds == Kind.DATA).tolist()
+    every = toc.data_frames
     frames = sorted(data.draw(st.sets(st.sampled_from(every), min_size=1)))
     gap, most, size = (data.draw(st.integers(0, 2 * MIB)) for _ in range(3))
     found = slices(toc, frames, gap=gap, most_gaps=most, slice_bytes=size)
     assert [frame for piece in found for frame in piece.frames] == frames
     offsets = toc.blob_offsets
     for piece, following in zip(found, [*found[1:], None], strict=True):
-        assert (piece.start, piece.stop) == (int(offsets[piece.frames[0]]), int(offsets[piece.frames[-1] + 1]))
+        assert (piece.start, piece.stop) == (offsets[piece.frames[0]], offsets[piece.frames[-1] + 1])
         assert following is None or piece.stop <= following.start
     ranges = hint_ranges(toc, frames)
     assert len(ranges) <= 4
@@ -369,7 +355,7 @@ def test_a_slow_link_reads_over_wider_gaps():
 def test_compressed_sizes_decide_what_counts_as_a_gap(disk):
     _, toc, _, _ = disk
     assert FrameCompressor(1).compress(bytes(BLOCK)) != b""
-    frames = np.flatnonzero(toc.kinds == Kind.DATA).tolist()
+    frames = toc.data_frames
     joined = slices(toc, [frames[0], frames[2]], gap=int(toc.compressed[frames[1]]))
     # A gap as large as what is wanted is waste, however slow the link.
-    assert len(joined) == (1 if toc.compressed[frames[1]] * 4 <= toc.compressed[[frames[0], frames[2]]].sum() else 2)
+    assert len(joined) == (1 if toc.compressed[frames[1]] * 4 <= toc.blob_bytes([frames[0], frames[2]]) else 2)

@@ -33,6 +33,11 @@ from haulout.registry import Registries
 QUIET = NullProgress()
 
 
+def index_of(store, tag: str = "5.0") -> Index | None:
+    read = read_index(store, tag)
+    return None if read is None else read.index
+
+
 def disk(seed: str, architecture: str = "x86_64", disk_type: str = "qemu", os: str = "linux") -> Descriptor:
     digest = Digest.of(seed.encode())
     return Descriptor(
@@ -161,7 +166,7 @@ def test_an_entry_that_lost_its_label_is_still_the_one_to_replace():
     bare, new = stored_disk(store, b"old"), labelled(stored_disk(store, b"new"))
     tag(store, container("c"), bare)
     publish(store, "5.0", [new], QUIET)
-    assert read_index(store, "5.0") == Index((container("c"), new))
+    assert index_of(store) == Index((container("c"), new))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +186,7 @@ def test_an_entry_that_is_another_or_says_nothing_stays(why):
     }[why]()
     tag(store, stranger)
     publish(store, "5.0", [new], QUIET)
-    assert read_index(store, "5.0") == Index((stranger, new))
+    assert index_of(store) == Index((stranger, new))
 
 
 def test_the_manifests_looked_into_are_bounded(monkeypatch):
@@ -258,7 +263,7 @@ def test_what_others_announced_lately_comes_along(store):
     theirs, ours = disk("theirs", "aarch64"), disk("ours")
     announce(store, theirs, age=INTENT_LIFE - timedelta(minutes=1))
     publish(store, "5.0", [ours], QUIET)
-    assert read_index(store, "5.0") == Index((ours, theirs))
+    assert index_of(store) == Index((ours, theirs))
 
 
 @pytest.mark.parametrize(
@@ -277,26 +282,26 @@ def test_what_is_no_announcement_is_passed_over(store, changed):
     theirs = disk("theirs", "aarch64")
     announce(store, theirs, **changed)
     publish(store, "5.0", [disk("ours")], QUIET)
-    assert read_index(store, "5.0") == Index((disk("ours"),))
+    assert index_of(store) == Index((disk("ours"),))
 
 
 def test_an_announcement_that_is_old_asks_for_nothing(store):
     announce(store, disk("theirs", "aarch64"), age=INTENT_LIFE + timedelta(seconds=5))
     publish(store, "5.0", [disk("ours")], QUIET)
-    assert read_index(store, "5.0") == Index((disk("ours"),))
+    assert index_of(store) == Index((disk("ours"),))
 
 
 def test_an_index_under_the_tag_of_an_announcement_is_passed_over(store):
     index = Index(())
     store.push_manifest(index.to_bytes(), index.media_type, intent_tag(disk("x", "aarch64")))
     publish(store, "5.0", [disk("ours")], QUIET)
-    assert read_index(store, "5.0") == Index((disk("ours"),))
+    assert index_of(store) == Index((disk("ours"),))
 
 
 def test_the_longest_tag_is_announced_too(store):
     name = "t" * 128
     publish(store, name, [disk("ours")], QUIET)
-    assert read_index(store, name) == Index((disk("ours"),))
+    assert index_of(store, name) == Index((disk("ours"),))
 
 
 def test_tags_that_may_not_be_listed_are_mentioned(store, registry):
@@ -310,5 +315,5 @@ def test_tags_that_may_not_be_listed_are_mentioned(store, registry):
             notes.append(message)
 
     publish(store, "5.0", [disk("ours")], Told())
-    assert read_index(store, "5.0") == Index((disk("ours"),))
+    assert index_of(store) == Index((disk("ours"),))
     assert "cannot be seen" in notes[0]

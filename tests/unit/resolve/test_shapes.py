@@ -223,7 +223,7 @@ def test_an_index_without_platforms_and_types_is_read_from_its_layers(store, tit
 def test_of_two_files_nothing_marks_as_disks_none_is_guessed(store):
     two = [push(store, empty_config_manifest((blob(name, "a/b"),), artifact_type="x/y")) for name in (b"1", b"2")]
     push(store, Index(tuple(map(entry, two))), "5")
-    assert "it holds no disk at all" in refusal(store)
+    assert "it holds no disk" in refusal(store)
 
 
 def test_an_artifact_type_on_the_entry_is_enough_to_choose_by(store):
@@ -268,7 +268,7 @@ def test_nesting_has_an_end(store):
     for _ in range(8):
         deep = push(store, Index((entry(deep),)))
     push(store, Index((entry(deep),)), "5")
-    assert "it holds no disk at all" in refusal(store)
+    assert "it holds no disk" in refusal(store)
     assert store.manifests < 8
 
 
@@ -460,7 +460,7 @@ def test_containers_beside_disks_are_never_searched_for_disks(store):
 
 def test_an_empty_index_holds_no_disk(store):
     push(store, Index(()), "5")
-    assert refusal(store) == "no x86_64/qemu in quay.io/podman/machine-os:5; it holds no disk at all"
+    assert refusal(store) == "no x86_64/qemu in quay.io/podman/machine-os:5; it holds no disk"
 
 
 def test_a_size_lie_about_the_chosen_manifest_is_an_error(store):

@@ -38,7 +38,7 @@ from haulout.tee.revocation import read_revocation_list
 from haulout.tee.roots import EMULATOR
 from haulout.tee.snp import endorsement as oid
 from haulout.tee.snp.endorsement import Signer
-from haulout.tee.tdx import quote
+from haulout.tee.tdx import parse as quote
 from haulout.tee.tdx.collateral import parse as parse_collateral
 from haulout.tee.verdict import Refused
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support.evidence import AT
 
 from haulout.tee import nonces as nonces_module
-from haulout.tee.nonces import Nonces, padded
+from haulout.tee.nonces import Nonces, as_report_data
 from haulout.tee.verdict import Refused, Rule
 
 NONCE = bytes(range(32))
@@ -99,10 +99,10 @@ def test_who_only_asks_does_not_fill_the_memory(monkeypatch):
 
 @pytest.mark.parametrize("size", [1, 32, 48, 64])
 def test_a_digest_is_padded(size):
-    assert padded(b"\x01" * size) == b"\x01" * size + bytes(64 - size)
+    assert as_report_data(b"\x01" * size) == b"\x01" * size + bytes(64 - size)
 
 
 @pytest.mark.parametrize("size", [0, 65, 128])
 def test_a_digest_is_never_cut(size):
     with pytest.raises(ValueError, match="do not fit"):
-        padded(b"\x01" * size)
+        as_report_data(b"\x01" * size)

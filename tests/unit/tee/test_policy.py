@@ -6,8 +6,9 @@ import pytest
 
 from haulout.errors import InvalidPolicy
 from haulout.tee import parse_policy
-from haulout.tee.policy import MAX_BYTES, Need
-from haulout.tee.snp.report import Product, Tcb
+from haulout.tee.policy import MAX_BYTES
+from haulout.tee.rules import Need
+from haulout.tee.snp.parse import Product, Tcb
 
 HEX = {size: "ab" * size for size in (6, 8, 16, 32, 33, 48, 64)}
 
@@ -84,27 +85,33 @@ def test_every_key_is_read():
     policy = parse_policy(EVERYTHING.encode())
     assert (policy.name, policy.test, policy.roots) == ("everything", True, frozenset({HEX[32]}))
     assert (policy.report_data_required, policy.nonce_seconds) == (True, 60)
-    assert policy.snp is not None
-    assert policy.snp.tcb == {Product.GENOA: Tcb(1, 2, 3, 4), Product.TURIN: Tcb(0, 0, 0, 0, 5)}
-    assert policy.snp.chip_ids == frozenset({b"\xab" * 64, b"\xab" * 8})
-    assert policy.snp.platform_required == ("ecc", "alias-check")
-    assert policy.snp.revocation_lists is Need.REQUIRED
-    assert policy.tdx is not None
-    assert policy.tdx.rtmr[3] == frozenset({b"\xab" * 48})
-    assert policy.cca is not None
-    assert policy.cca.rim == frozenset({b"\xab" * 32, b"\xab" * 64})
+    assert policy.sections["snp"].tcb == {Product.GENOA: Tcb(1, 2, 3, 4), Product.TURIN: Tcb(0, 0, 0, 0, 5)}
+    assert policy.sections["snp"].chip_ids == frozenset({b"\xab" * 64, b"\xab" * 8})
+    assert policy.sections["snp"].platform_required == ("ecc", "alias-check")
+    assert policy.sections["snp"].revocation_lists is Need.REQUIRED
+    assert policy.sections["tdx"].rtmr[3] == frozenset({b"\xab" * 48})
+    assert policy.sections["cca"].rim == frozenset({b"\xab" * 32, b"\xab" * 64})
 
 
 def test_what_is_not_mentioned_is_strict():
     policy = parse_policy(b'schema = 1\n[snp]\nproducts = ["Genoa"]\n[tdx]\n[cca]', "p.toml")
     assert (policy.name, policy.test, policy.roots) == ("p.toml", False, frozenset())
-    assert policy.snp is not None
-    assert policy.tdx is not None
-    assert (policy.snp.versions, policy.snp.signers, policy.snp.vmpl) == ((3, 4, 5), ("vcek",), 0)
-    assert not any((policy.snp.debug, policy.snp.migration, policy.tdx.debug, policy.tdx.migration))
-    assert policy.tdx.tcb_statuses == ("UpToDate",)
-    assert policy.tdx.collateral is Need.REQUIRED
-    assert policy.tdx.sept_ve_disable
+    assert (policy.sections["snp"].versions, policy.sections["snp"].signers, policy.sections["snp"].vmpl) == (
+        (3, 4, 5),
+        ("vcek",),
+        0,
+    )
+    assert not any(
+        (
+            policy.sections["snp"].debug,
+            policy.sections["snp"].migration,
+            policy.sections["tdx"].debug,
+            policy.sections["tdx"].migration,
+        )
+    )
+    assert policy.sections["tdx"].tcb_statuses == ("UpToDate",)
+    assert policy.sections["tdx"].collateral is Need.REQUIRED
+    assert policy.sections["tdx"].sept_ve_disable
 
 
 LINES = [line for line in EVERYTHING.strip().split("\n") if "=" in line]
@@ -117,7 +124,7 @@ def test_every_key_misspelt_is_refused_with_its_place(line):
         parse_policy(EVERYTHING.replace(f"\n{line}\n", f"\n{name[0]}{line}\n", 1).encode())
     if name not in {"schema", "products"}:
         assert caught.value.key.rpartition(".")[2] == name[0] + name
-        assert caught.value.reason == "there is no such key"
+        assert caught.value.reason == "is not a known key"
         assert caught.value.hint is not None
         assert name in caught.value.hint
 

@@ -8,9 +8,9 @@ import pytest
 from tests.support.evidence import given, policy, rule_of, vector
 
 from haulout.tee import verify
-from haulout.tee.snp.report import parse, read_tcb
-from haulout.tee.snp.verify import SnpClaims
-from haulout.tee.tdx.verify import TdxClaims
+from haulout.tee.snp.genuine import SnpClaims
+from haulout.tee.snp.parse import parse, read_tcb
+from haulout.tee.tdx.genuine import TdxClaims
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 STRICT = '[snp]\nproducts = ["Milan"]\nversions = [2, 3]\n[tdx]\n[cca]\n'
@@ -38,15 +38,15 @@ def test_a_genuine_report_is_accepted_with_and_without_a_policy(order):
         assert verdict.claims.anchor.name == "AMD ARK-Milan"
         assert verdict.claims.endorsement.product_name == "Milan-B0"
         # 219 is written with two bytes in the certificate.
-        assert verdict.claims.reported_tcb.parts() == {"bootloader": 4, "tee": 0, "snp": 24, "microcode": 219}
+        assert verdict.claims.reported_tcb.parts == {"bootloader": 4, "tee": 0, "snp": 24, "microcode": 219}
 
 
 def test_a_guest_that_can_be_debugged_is_genuine_and_refused():
     files = ("snp/milan-v2-debug.vcek.der", *CHAIN)
     verdict = judge("snp/milan-v2-debug.report.bin", *files)
     assert verdict.accepted
-    assert verdict.beware is not None
-    assert verdict.beware.rule == "debug"
+    assert verdict.warning is not None
+    assert verdict.warning.rule == "debug"
     assert rule_of(judge("snp/milan-v2-debug.report.bin", *files, table=STRICT)) == "debug"
 
 

@@ -9,9 +9,7 @@ import pytest
 
 from haulout import extras
 from haulout.errors import ContentError, StorageError, ToolError, UsageError
-from haulout.workload.measurement import measure
-from haulout.workload.measurement.launch import LaunchDigest, PageType
-from haulout.workload.measurement.measure import SnpGuest, Vmm, snp_launch_digest
+from haulout.workload.measurement import LaunchDigest, PageType, SnpGuest, Vmm, snp_launch_digest
 
 pytest.importorskip("sevsnpmeasure", reason="sev-snp-measure is not installed")
 
@@ -46,7 +44,7 @@ def firmware(path, *, snp=True):
 
 @pytest.fixture
 def guest(tmp_path):
-    return SnpGuest(firmware(tmp_path / "ovmf.fd"), vcpus=2)
+    return SnpGuest(firmware(tmp_path / "ovmf.fd"))
 
 
 def test_the_pages_of_a_guest_are_measured_in_order(guest):
@@ -68,7 +66,7 @@ def test_the_pages_of_a_guest_are_measured_in_order(guest):
     states = VMSA(SevMode.SEV_SNP, 0x80B004, CPU_SIGS["EPYC-v4"], 1, VMMType.QEMU)
     for page in states.pages(2):
         digest.add(PageType.VMSA, 0xFFFFFFFFF000, page)
-    assert snp_launch_digest(guest) == digest.value
+    assert snp_launch_digest(guest, 2) == digest.value
 
 
 def test_everything_that_is_booted_counts(guest, tmp_path):
@@ -78,21 +76,20 @@ def test_everything_that_is_booted_counts(guest, tmp_path):
     kernel.write_bytes(b"kernel")
     initrd.write_bytes(b"initrd")
     direct = replace(guest, kernel=kernel, initrd=initrd, command_line="console=ttyS0")
-    found = {snp_launch_digest(one) for one in (guest, direct)}
+    found = {snp_launch_digest(guest, 2), snp_launch_digest(direct, 2), snp_launch_digest(direct, 3)}
     for changed in (
         replace(direct, initrd=None),
         replace(direct, command_line="console=ttyS1"),
         replace(direct, kernel=initrd),
-        replace(direct, vcpus=3),
         replace(direct, vcpu_type="EPYC-Milan"),
         replace(direct, guest_features=0x21),
         replace(direct, vmm=Vmm.EC2),
     ):
-        found.add(snp_launch_digest(changed))
+        found.add(snp_launch_digest(changed, 2))
     assert len(found) == 9
     assert all(len(one) == 48 for one in found)
     initrd.write_bytes(b"initrd!")
-    assert snp_launch_digest(direct) not in found
+    assert snp_launch_digest(direct, 2) not in found
 
 
 @pytest.mark.parametrize(
@@ -103,28 +100,29 @@ def test_everything_that_is_booted_counts(guest, tmp_path):
 def test_guests_that_cannot_be(guest, changes):
     from dataclasses import replace
 
+    vcpus = changes.pop("vcpus", 2)
     with pytest.raises(UsageError):
-        snp_launch_digest(replace(guest, **changes))
+        snp_launch_digest(replace(guest, **changes), vcpus)
 
 
 def test_files_that_are_not_there_or_no_firmware(guest, tmp_path):
     from dataclasses import replace
 
     with pytest.raises(StorageError, match="absent"):
-        snp_launch_digest(replace(guest, ovmf=tmp_path / "absent"))
+        snp_launch_digest(replace(guest, ovmf=tmp_path / "absent"), 2)
     for data in (b"", b"x", bytes(4096), b"x" * 8192):
         path = tmp_path / "junk"
         path.write_bytes(data)
-        with pytest.raises(ContentError, match="no firmware for such a guest"):
-            snp_launch_digest(replace(guest, ovmf=path))
+        with pytest.raises(ContentError, match="not firmware for such a guest"):
+            snp_launch_digest(replace(guest, ovmf=path), 2)
     # Without the description of its sections, a direct boot has nowhere to put its hashes.
     plain = firmware(tmp_path / "plain.fd", snp=False)
     with pytest.raises(ContentError):
-        snp_launch_digest(replace(guest, ovmf=plain, kernel=plain))
+        snp_launch_digest(replace(guest, ovmf=plain, kernel=plain), 2)
 
 
 def test_a_package_that_is_missing_is_told_with_the_way_to_it(guest, monkeypatch):
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(ToolError, match="sev-snp-measure") as caught:
-        measure.snp_launch_digest(guest)
+        snp_launch_digest(guest, 2)
     assert caught.value.hint == "install it with: pip install 'haulout[measure]'"

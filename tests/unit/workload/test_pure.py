@@ -8,6 +8,7 @@ import json
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -18,20 +19,18 @@ from tests.support.evidence import AT, BOOT, DATA, cca, snp, tdx
 from tests.support.evidence import given as certificates
 from tests.support.workloads import config
 
-from haulout.emulator.bundle import scene
-from haulout.emulator.store import root_of
+from haulout.emulator import make_bundle
 from haulout.errors import InvalidWorkload, UsageError
-from haulout.http.origin import is_loopback
 from haulout.oci import Digest
-from haulout.tee import parse_policy, verify
+from haulout.tee import KINDS, parse_policy, verify
 from haulout.workload import krun, policy
-from haulout.workload.binding import Binding
-from haulout.workload.build import entrypoint, registration, slop
-from haulout.workload.keys import broker_key
-from haulout.workload.measurement.expected import expected_measurement
+from haulout.workload.binding import Binding, broker_key
+from haulout.workload.build import entrypoint
+from haulout.workload.build.image import size_with
+from haulout.workload.build.registration import Registration, check_url, parse_registration
+from haulout.workload.measurement import GivenMeasurement, KrunGuest, SnpGuest, expected_measurement
 
 BINDING = Binding("web", Digest.of(b"header"), bytes(range(32)), b"s" * 32, 10 << 20)
-NOTHING = dict.fromkeys(("measurement", "firmware_library", "ovmf", "kernel", "initrd", "append"), "")
 
 
 def test_the_json_is_mkcws_to_the_byte():
@@ -77,7 +76,7 @@ def test_impossible_configurations_are_named(changes, rule):
 def test_json_above_1_mib_is_not_read():
     with pytest.raises(InvalidWorkload, match="at most 1048576"):
         krun.WorkloadConfig.parse(b" " * ((1 << 20) + 1), "it")
-    with pytest.raises(InvalidWorkload, match="at most 1048576"):
+    with pytest.raises(InvalidWorkload, match="the limit is 1048576"):
         krun.json_size(b"KRUN" + struct.pack("<Q", (1 << 20) + 1), 1 << 30, "disk")
 
 
@@ -95,13 +94,13 @@ def test_json_above_1_mib_is_not_read():
     ],
 )
 def test_slop(content, wanted, size):
-    assert slop.size_with(content, wanted) == size
+    assert size_with(content, wanted) == size
 
 
 @pytest.mark.parametrize("wanted", ["x", "-1%", "%", "1.5%", "12e3", "10%10MB", "9" * 30, "99999999%+99999999%"])
 def test_slop_that_is_none(wanted):
     with pytest.raises(UsageError):
-        slop.size_with(1 << 30, wanted)
+        size_with(1 << 30, wanted)
 
 
 def test_the_binding_is_canonical_and_its_values_are_its_hashes():
@@ -120,8 +119,8 @@ def test_the_binding_is_canonical_and_its_values_are_its_hashes():
         (lambda v: v | {"version": True}, "version"),
         (lambda v: v | {"type": "x"}, "type"),
         (lambda v: v | {"more": 1}, "members"),
-        (lambda v: v | {"verity": {**v["verity"], "root": "00"}}, "impossible size"),
-        (lambda v: v | {"verity": {**v["verity"], "hash_offset": 0}}, "another type"),
+        (lambda v: v | {"verity": {**v["verity"], "root": "00"}}, "wrong size"),
+        (lambda v: v | {"verity": {**v["verity"], "hash_offset": 0}}, "wrong type"),
         (lambda v: v | {"luks_header": "sha256:0"}, "digest or key"),
         (lambda v: v | {"broker_key": "!"}, "digest or key"),
     ],
@@ -157,7 +156,7 @@ def test_keys_of_brokers():
     with pytest.raises(UsageError, match="private key"):
         broker_key(json.dumps({**json.loads(jwk), "d": "x"}).encode(), "key")
     weak = rsa.generate_private_key(65537, 1024).public_key()
-    with pytest.raises(UsageError, match="no kind"):
+    with pytest.raises(UsageError, match="too weak"):
         broker_key(
             weak.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo), "key"
         )
@@ -170,12 +169,12 @@ def test_what_is_no_key_is_said_so(data):
 
 
 def test_registering_allows_neither_debugging_nor_migration():
-    values = json.loads(registration.document("web", krun.Tee.SNP, b"\1" * 48, b"pass"))
+    values = json.loads(Registration.of("web", krun.Tee.SNP, b"\1" * 48, b"pass").to_bytes())
     assert list(values) == ["workload_id", "launch_measurement", "passphrase", "tee_config"]
     bits = json.loads(values["tee_config"])["flags"]["bits"]
     assert bits == 0b0011
     assert not bits & 0b1100, "MIGRATE_MA and DEBUG"
-    sev = json.loads(registration.document("web", krun.Tee.SEV, b"\1" * 32, b"pass", es=False))
+    sev = json.loads(Registration.of("web", krun.Tee.SEV, b"\1" * 32, b"pass", es=False).to_bytes())
     assert json.loads(sev["tee_config"])["flags"]["bits"] == 59
 
 
@@ -183,7 +182,7 @@ def test_registering_allows_neither_debugging_nor_migration():
     "url", ["https://b.example.com", "https://b.example.com:8443/x/", "http://127.0.0.1:1", "http://[::1]/"]
 )
 def test_urls_a_passphrase_may_go_to(url):
-    assert registration.check_url(url, is_loopback) == url.rstrip("/")
+    assert check_url(url) == url.rstrip("/")
 
 
 @pytest.mark.parametrize(
@@ -203,24 +202,24 @@ def test_urls_a_passphrase_may_go_to(url):
 )
 def test_urls_a_passphrase_may_not_go_to(url):
     with pytest.raises(UsageError):
-        registration.check_url(url, is_loopback)
+        check_url(url)
 
 
 @pytest.mark.parametrize("url", ["https://user:hush@b", "https://:hush@b", "ftp://hush@b:x", "user:hush@b"])
 def test_credentials_in_a_url_are_refused_and_not_repeated(url):
     with pytest.raises(UsageError, match="holds credentials") as caught:
-        registration.check_url(url, is_loopback)
+        check_url(url)
     assert "hush" not in f"{caught.value} {caught.value.hint}"
 
 
 def test_plain_http_elsewhere_only_when_asked():
-    assert registration.check_url("http://b.example.com", is_loopback, plain=True)
+    assert check_url("http://b.example.com", plain=True)
 
 
 @pytest.mark.parametrize("url", ["https://u:s3cret@broker.example.com/", "https://s3cret@[x", "ftp://:s3cret@x"])
 def test_what_a_url_says_of_its_user_is_not_repeated(url):
     with pytest.raises(UsageError, match="holds credentials") as caught:
-        registration.check_url(url, is_loopback)
+        check_url(url)
     assert "s3cret" not in f"{caught.value} {caught.value.hint}"
 
 
@@ -244,18 +243,15 @@ def test_the_entrypoint_of_arm_is_what_an_assembler_makes():
 
 
 def test_measurements_given():
-    assert expected_measurement({**NOTHING, "measurement": "ab" * 48}, krun.Tee.SNP) == b"\xab" * 48
-    assert expected_measurement(NOTHING, krun.Tee.SNP) is None
-    for values, tee in (
-        ({"measurement": "ab" * 32}, krun.Tee.SNP),
-        ({"measurement": "zz" * 48}, krun.Tee.TDX),
-        ({"measurement": "ab" * 48, "ovmf": "x"}, krun.Tee.SNP),
-        ({"kernel": "x"}, krun.Tee.SNP),
-        ({"ovmf": "x"}, krun.Tee.TDX),
-        ({"firmware_library": "x", "tee": "tdx"}, krun.Tee.TDX),
+    assert expected_measurement(GivenMeasurement("ab" * 48), config()) == b"\xab" * 48
+    for how, tee in (
+        (GivenMeasurement("ab" * 32), krun.Tee.SNP),
+        (GivenMeasurement("zz" * 48), krun.Tee.TDX),
+        (SnpGuest(Path("x")), krun.Tee.TDX),
+        (KrunGuest(Path("x")), krun.Tee.TDX),
     ):
         with pytest.raises(UsageError):
-            expected_measurement({**NOTHING, **values}, tee)
+            expected_measurement(how, config(tee=tee))
 
 
 @pytest.mark.parametrize(
@@ -268,8 +264,8 @@ def test_the_policy_accepts_evidence_of_this_workload_and_of_no_other(tee, platf
     other = Binding("other", BINDING.luks_header, BINDING.root, BINDING.salt, BINDING.hash_offset)
     verdicts = []
     for binding in (BINDING, other):
-        made = scene(emulator, BOOT, AT, report_data=DATA, workload=getattr(binding, value))
-        marked = f'schema = 1\ntest = true\nroots = ["{root_of(emulator).fingerprint()}"]\n'
+        made = make_bundle(emulator, BOOT, AT, report_data=DATA, workload=getattr(binding, value))
+        marked = f'schema = 1\ntest = true\nroots = ["{emulator.root.fingerprint()}"]\n'
         text = policy.policy_for(BINDING, tee, None).replace("schema = 1\n", marked)
         judged = verify(
             made.files["evidence.bin"],
@@ -286,3 +282,78 @@ def test_the_policy_accepts_evidence_of_this_workload_and_of_no_other(tee, platf
 def test_sev_has_no_evidence_to_write_a_policy_for():
     with pytest.raises(UsageError, match="names no workload"):
         policy.policy_for(BINDING, krun.Tee.SEV, None)
+
+
+@given(
+    st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=128),
+    st.sampled_from(krun.Tee),
+    st.sampled_from([32, 48, 64]).flatmap(lambda size: st.binary(min_size=size, max_size=size)),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200),
+    st.booleans(),
+)
+def test_a_registration_is_read_as_it_was_written(workload, tee, measurement, passphrase, es):
+    one = Registration.of(workload, tee, measurement, passphrase.encode(), es=es)
+    assert parse_registration(one.to_bytes()) == one
+
+
+def test_a_registration_of_mkcw_is_read():
+    # As buildah writes it: Go's encoder, in the order of its members.
+    tee_config = '{"flags":{"bits":63},"minfw":{"major":1,"minor":51}}'
+    data = {"workload_id": "w", "launch_measurement": "AB" * 48, "tee_config": tee_config, "passphrase": "p"}
+    found = parse_registration(json.dumps(data).encode())
+    assert found == Registration("w", b"\xab" * 48, "p", 63, (1, 51))
+    assert "'p'" not in repr(found)
+
+
+def registered(**changes):
+    config = {"flags": {"bits": 3}, "minfw": {"major": 0, "minor": 0}} | changes.pop("config", {})
+    values = {"workload_id": "w", "launch_measurement": "ab" * 48, "passphrase": "p", "tee_config": json.dumps(config)}
+    return json.dumps(values | changes).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"[]", "not a JSON object"),
+        (b" " * 16385, "at most 16384"),
+        (registered(workload_id=""), "workload_id must be a string of 1 to 256"),
+        (registered(workload_id=1), "workload_id must be"),
+        (registered(passphrase="p" * 4097), "passphrase must be"),
+        (registered(launch_measurement="zz" * 48), "not hexadecimal"),
+        (registered(launch_measurement="ab"), "64, 96 or 128"),
+        (registered(launch_measurement=" ".join(["ab"] * 32)), "64, 96 or 128"),
+        (registered(tee_config="x"), "tee_config is not a JSON object"),
+        (registered(config={"flags": 3}), "flags must be an object"),
+        (registered(config={"flags": {"bits": True}}), "bits must be a number"),
+        (registered(config={"flags": {"bits": 1 << 32}}), "bits must be a number"),
+        (registered(config={"minfw": {"major": 256, "minor": 0}}), "major must be a number from 0 to 255"),
+        (registered(config={"minfw": {"major": 1}}), "minor must be a number"),
+    ],
+)
+def test_registrations_that_are_refused(data, reason):
+    with pytest.raises(InvalidWorkload, match=reason) as refused:
+        parse_registration(data)
+    assert refused.value.rule == "registration"
+
+
+@given(st.one_of(st.binary(max_size=200), st.binary(max_size=80).map(lambda data: b'{"tee_config":"' + data)))
+def test_registrations_of_strangers_raise_declared_errors_alone(data):
+    with pytest.raises(InvalidWorkload):
+        parse_registration(data)
+
+
+def test_tees_and_kinds_of_evidence_have_the_same_names():
+    assert {tee.value for tee in krun.Tee} - {kind.name for kind in KINDS} == {"sev"}
+    assert {kind.name for kind in KINDS} < {tee.value for tee in krun.Tee}
+
+
+@pytest.mark.parametrize("room", ["luks", "verity", "binding"])
+def test_a_guest_loads_these_rooms_and_little_else(room):
+    code = f"import sys, haulout.workload.{room} as room; [getattr(room, name) for name in room.__all__]; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    loaded = {name.split(".", 1)[1] for name in done.stdout.split() if name.startswith("haulout.")}
+    allowed = ("_face", "errors", "extras", "oci", "oci.", "workload", f"workload.{room}")
+    assert {name for name in loaded if not name.startswith(allowed)} == set()
+    assert {name for name in loaded if name.startswith("workload.")} <= {
+        name for name in loaded if name.startswith(f"workload.{room}")
+    }

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.support.workloads import PASSPHRASE, build, container_of, inspected, parts, root_folder
+from tests.support.workloads import PASSPHRASE, build, container_of, inspected, parts, root_folder, stored
 
 from haulout.content.memory import MemoryStore
 from haulout.errors import StorageError
@@ -32,7 +32,7 @@ def no_file_larger_than(size):
 
 def hold_a_layer():
     store = container_of(bytes(1024))
-    with source.from_image(store, "1", "amd64", NullProgress(), hold=True):
+    with source.root_of_image(stored(store), "amd64", NullProgress(), hold=True):
         pass
 
 
@@ -58,7 +58,7 @@ def test_a_disk_whose_end_finds_no_room_is_told(missing):
     files = parts()
     with (
         no_file_larger_than(len(files[krun.DISK_NAME]) - missing),
-        pytest.raises(StorageError, match="cannot hold the disk: file too large"),
+        pytest.raises(StorageError, match="cannot hold the disk: the file is too large"),
     ):
         inspected(files, PASSPHRASE)
 
@@ -70,7 +70,7 @@ def test_hashes_whose_end_finds_no_room_are_told(tmp_path, missing):
     store = MemoryStore()
     with (
         no_file_larger_than(PAGE - missing),
-        pytest.raises(StorageError, match="cannot hold the hashes: file too large"),
+        pytest.raises(StorageError, match="cannot hold the hashes: the file is too large"),
     ):
         build(store, tmp_path / "root")
     assert list(store.tags()) == []
@@ -79,6 +79,6 @@ def test_hashes_whose_end_finds_no_room_are_told(tmp_path, missing):
 def test_nothing_is_left_in_the_temporary_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = len(list(Path("/proc/self/fd").iterdir()))
-    assert inspected(parts(), PASSPHRASE).opened is not None
+    assert inspected(parts(), PASSPHRASE).unlocked is not None
     hold_a_layer()
     assert (list(tmp_path.iterdir()), len(list(Path("/proc/self/fd").iterdir()))) == ([], before)

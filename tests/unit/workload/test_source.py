@@ -8,11 +8,12 @@ import resource
 import tarfile
 
 import pytest
-from tests.support.workloads import container_of
+from tests.support.workloads import container_of, stored
 
 from haulout.errors import DeniedError, RegistryError, StorageError, UnreachableError
 from haulout.progress import NullProgress
-from haulout.workload import secret, source
+from haulout.workload import source
+from haulout.workload.passphrase import keep_passphrase
 
 
 def test_a_layer_that_is_held_in_part_is_no_damaged_layer():
@@ -28,7 +29,7 @@ def test_a_layer_that_is_held_in_part_is_no_damaged_layer():
     try:
         with (
             pytest.raises(StorageError, match="cannot hold a layer"),
-            source.from_image(store, "1", "amd64", NullProgress(), hold=True),
+            source.root_of_image(stored(store), "amd64", NullProgress(), hold=True),
         ):
             pass
     finally:
@@ -51,7 +52,7 @@ def test_a_key_is_taken_away_only_if_nothing_can_be_locked_with_it(tmp_path, fai
     # Where no answer came, the registry may have taken the manifest: its image would be lost without the key.
 
     def fail_behind():
-        with secret.kept(tmp_path / "key", b"pass") as place:
+        with keep_passphrase(tmp_path / "key", b"pass") as place:
             place()
             raise failure
 

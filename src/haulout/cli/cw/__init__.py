@@ -21,12 +21,12 @@ VERBS: Final = {
     verbs=VERBS,
     examples=(
         Example("haulout cw build root oci:secret:3 --passphrase-out secret.key", "encrypt a root file system"),
-        Example("haulout cw inspect oci:secret:3 --passphrase-file secret.key", "check it, inside and out"),
+        Example("haulout cw inspect oci:secret:3 --passphrase-file secret.key", "check all of it"),
     ),
 )
 @options.common
 def command() -> None:
-    """Make images whose disk only a confidential machine may open.
+    """Build and inspect encrypted images for confidential VMs.
 
-    An image like those of "buildah mkcw", bound to its workload besides: docs/confidential.md.
+    The images are those of "buildah mkcw", and also bound to their workload: docs/confidential.md.
     """

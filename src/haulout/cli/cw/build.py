@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +11,19 @@ from haulout.cli import options
 from haulout.cli.cw import params
 from haulout.cli.inspect import subject_of
 from haulout.cli.params import ReferenceParam
+from haulout.cli.terminal import size
 from haulout.cli.tree import Example, Verb
 from haulout.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from haulout.cli.session import Session
     from haulout.oci import Reference
+    from haulout.usecases import BuildRequest, BuiltWorkload
+    from haulout.workload import Measurement
 
-_DEFAULTS = {"tee": "snp", "cpus": 2, "memory": 512, "slop": "25%"}
+_WITHOUT_ES = "sev_no_es"
 
 
 def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> None:  # noqa: ARG001
@@ -39,41 +42,53 @@ def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> N
         ),
     ),
 )
-@click.argument("image", metavar="IMAGE", type=click.Path(readable=False))
+@click.argument("source", metavar="IMAGE", type=click.Path(readable=False))
 @click.argument("dest", metavar="DEST", type=ReferenceParam())
 @click.option(
-    "-t", "--type", "tee", metavar="TEE", type=params.TeeParam(), help="snp (the default), tdx, cca, sev or sev_no_es."
+    "-t",
+    "--type",
+    "tee",
+    metavar="TEE",
+    type=params.TeeParam(),
+    help="TEE of the guest: snp, tdx, cca, sev or sev_no_es.  [default: snp]",
 )
-@click.option("--passphrase-file", metavar="FILE", help="The passphrase of the disk is in FILE; - is standard input.")
-@click.option(
-    "--passphrase-out", metavar="FILE", help="Make a passphrase and keep it in FILE, which must not be there yet."
-)
+@click.option("--passphrase-file", metavar="FILE", help="Read the passphrase from FILE, or - for standard input.")
+@click.option("--passphrase-out", metavar="FILE", help="Make a passphrase and write it to FILE, which must not exist.")
 @click.option("-p", "--passphrase", metavar="TEXT", hidden=True, expose_value=False, callback=_refuse, help="Refused.")
 @click.option(
     "-u",
     "--attestation-url",
     metavar="URL",
-    help="The broker that the guest asks for its passphrase, and that is told of it now.",
+    help="Key broker: the passphrase is registered there now, and the guest asks it for the passphrase.",
 )
 @click.option(
-    "--attestation-plain-http", is_flag=True, help="Tell it the passphrase over plain HTTP, even on another machine."
+    "--attestation-plain-http",
+    is_flag=True,
+    help="Send the passphrase to the broker over plain HTTP, even to another machine.",
 )
-@click.option("--ignore-attestation-errors", is_flag=True, default=None, help="Go on where the broker cannot be told.")
-@click.option("-w", "--workload-id", metavar="ID", type=params.WorkloadParam(), help="By default, 32 random digits.")
-@click.option("-c", "--cpus", metavar="N", type=click.IntRange(1, 255), help="Processors of the guest; 2 by default.")
+@click.option("--ignore-attestation-errors", is_flag=True, default=None, help="Continue if registering fails.")
 @click.option(
-    "-m", "--memory", metavar="MB", type=click.IntRange(1, (1 << 32) - 1), help="Memory of the guest; 512 by default."
+    "-w", "--workload-id", metavar="ID", type=params.WorkloadParam(), help="Workload id.  [default: 32 random digits]"
+)
+@click.option("-c", "--cpus", metavar="N", type=click.IntRange(1, 255), help="Processors of the guest.  [default: 2]")
+@click.option(
+    "-m",
+    "--memory",
+    metavar="MB",
+    type=click.IntRange(1, (1 << 32) - 1),
+    help="Memory of the guest, in MiB.  [default: 512]",
 )
 @click.option(
     "-s",
     "--slop",
     metavar="ROOM",
-    help="Room to leave in the root: N%, sizes such as 100MB, or both with + between; 25% by default.",
+    help="Free space in the root: N%, a size such as 100MB, or several joined by +.  [default: 25%]",
 )
 @click.option(
     "--add-file",
     "added",
     metavar="SRC[:DST]",
+    type=params.AddedFileParam(),
     multiple=True,
     help="Add a file to the root, under its own path if DST is not given. May be repeated.",
 )
@@ -88,34 +103,36 @@ def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> N
 @click.option(
     "--broker-key",
     metavar="FILE",
-    help="Public key of the broker, in PEM or as a JSON Web Key: it becomes a part of the binding.",
+    help="Public key of the broker, in PEM or as a JSON Web Key; it becomes part of the binding.",
 )
 @click.option(
-    "--sev-chain", metavar="FILE", help="Certificate chain of the platform, for SEV: what 'sevctl export -f' writes."
+    "--sev-chain", metavar="FILE", help="Certificate chain of the platform, for SEV: the output of 'sevctl export -f'."
 )
 @click.option(
     "-f",
     "--firmware-library",
     metavar="FILE",
-    help="Measure libkrun's firmware in this library, by the program krunfw_measurement.",
+    help="Measure libkrun's firmware in this library, with the program krunfw_measurement.",
 )
 @click.option("--ovmf", metavar="FILE", help="Measure a guest that boots this firmware, built for SEV-SNP.")
-@click.option("--kernel", metavar="FILE", help="And this kernel.")
-@click.option("--initrd", metavar="FILE", help="And this initrd.")
-@click.option("--append", metavar="TEXT", default="", help="And this command line.")
+@click.option("--kernel", metavar="FILE", help="With --ovmf: the kernel.")
+@click.option("--initrd", metavar="FILE", help="With --ovmf: the initrd.")
+@click.option("--append", metavar="TEXT", default="", help="With --ovmf: the kernel command line.")
 @click.option(
-    "--vcpu-type", metavar="MODEL", default="EPYC-v4", show_default=True, help="Its processors, in QEMU's words."
+    "--vcpu-type",
+    metavar="MODEL",
+    default="EPYC-v4",
+    show_default=True,
+    help="With --ovmf: the processor model, as QEMU names it.",
 )
-@click.option("--measurement", metavar="HEX", help="The launch measurement, where you know it.")
-@click.option(
-    "--policy-out", metavar="FILE", help="Write a policy for 'haulout evidence verify' that names this workload."
-)
+@click.option("--measurement", metavar="HEX", help="The launch measurement, if you know it.")
+@click.option("--policy-out", metavar="FILE", help="Write a policy for 'haulout evidence verify' for this workload.")
 @click.option(
     "--timestamp",
     metavar="SECONDS",
     type=click.IntRange(0, (1 << 32) - 1),
     envvar="SOURCE_DATE_EPOCH",
-    help="Time of creation, in seconds since 1970; by default $SOURCE_DATE_EPOCH, or now.",
+    help="Time of creation, in seconds since 1970.  [default: $SOURCE_DATE_EPOCH, or now]",
 )
 @click.option(
     "--cw",
@@ -123,69 +140,122 @@ def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> N
     metavar="KEY=VALUE,…",
     type=params.KeyValuesParam(),
     default=None,
-    help="The same in the words of 'buildah build --cw'.",
+    help="The same options as keys of 'buildah build --cw'.",
 )
 @options.registry
 @options.common
 @click.pass_obj
-def command(session: Session, /, image: str, dest: Reference, keys: dict[str, Any] | None, **given: Any) -> int:
+def command(session: Session, /, source: str, dest: Reference, keys: dict[str, Any] | None, **given: Any) -> int:
     """Encrypt an image or a folder for a confidential machine.
 
-    IMAGE is oci:DIR:TAG, a registry's reference, or a folder with a root file system. The disk is made and encrypted in
-    one pass, straight into DEST: nothing plain is written anywhere, and no privilege is needed.
+    IMAGE is oci:DIR:TAG, a registry reference, or a folder with a root file system. The disk is made and encrypted in
+    one pass, straight into DEST: nothing unencrypted is written anywhere, and no privilege is needed.
 
-    Whoever is to open the disk needs its passphrase: name a file for it (--passphrase-out), or bring one
-    (--passphrase-file), or name a broker that is told of it (--attestation-url). Never write it on a command line: that
-    is no secret.
+    Opening the disk takes its passphrase. Have one made and written to a file (--passphrase-out), bring your own
+    (--passphrase-file), or name a broker to register it with (--attestation-url). Never write it on a command line,
+    where other processes can read it.
 
-    The image is bound to its workload: evidence of a machine that carries the printed value as HOST_DATA (SEV-SNP),
-    MRCONFIGID (TDX) or personalization value (CCA) speaks for this disk and no other.
+    The image is bound to its workload: only evidence that carries the printed value as HOST_DATA (SEV-SNP), MRCONFIGID
+    (TDX) or personalization value (CCA) proves that a machine runs this disk.
     """
-    from haulout.cli.cw import building  # noqa: PLC0415 - loads the cryptography
+    from haulout.usecases import build_workload  # noqa: PLC0415 - loads the cryptography
 
-    begun = time.monotonic()
-    wanted = merged(given, keys or {})
-    with ExitStack() as stack:
-        progress = stack.enter_context(session.progress())
-        done = building.run(image, subject_of(image), dest, wanted, session, progress)
-    session.result(
-        "cw build",
-        {**building.document(done), "seconds": round(time.monotonic() - begun, 3)},
-        building.lines(done),
-        brief=str(done.pinned),
-    )
+    request = request_of(source, dest, merged(given, keys or {}))
+    with session.progress() as progress:
+        built = build_workload(request, connections=session.connections(), progress=progress)
+    session.result("cw build", built.to_dict(), lines(built), brief=str(built.pinned))
     return 0
 
 
 def merged(given: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
-    """Join options and keys of ``--cw``; what neither says has its default.
+    """Join options and keys of ``--cw``.
 
     Raises:
-        UsageError: both say the same thing.
+        UsageError: a value is given twice.
     """
     for name in keys:
         if given.get(name) is not None:
-            raise UsageError(f"--cw and an option both say {name.replace('_', '-')}", hint="say it once")
-    found = given | keys
-    found |= {name: value for name, value in _DEFAULTS.items() if found.get(name) is None}
-    if not 1 <= found["cpus"] <= 255:
-        raise UsageError(f"a guest with {found['cpus']} processors cannot be; 1 to 255 can")
-    if not 1 <= found["memory"] < 1 << 32:
-        raise UsageError(f"a guest with {found['memory']} MiB of memory cannot be; 1 to {(1 << 32) - 1} can")
-    if found["passphrase_file"] and found["passphrase_out"]:
-        raise UsageError("--passphrase-file brings a passphrase, --passphrase-out makes one", hint="use one of both")
-    if not (found["passphrase_file"] or found["passphrase_out"] or found["attestation_url"]):
-        raise UsageError(
-            "nobody would know the passphrase of the disk",
-            hint="use --passphrase-out FILE, --passphrase-file FILE, or --attestation-url URL",
-        )
-    if found["ignore_attestation_errors"] and not (found["passphrase_file"] or found["passphrase_out"]):
-        raise UsageError(
-            "if the broker is not told, nobody knows the passphrase", hint="use --passphrase-out FILE as well"
-        )
-    return found
+            raise UsageError(f"{name.replace('_', '-')} is given both in --cw and as an option", hint="give it once")
+    return given | keys
 
 
-def file_of(name: str | None) -> Path | None:
-    """Turn an option's value into a path."""
-    return None if name is None else Path(name)
+def request_of(source: str, dest: Reference, given: dict[str, Any]) -> BuildRequest:
+    """Turn what was given into a request; what was not has its default.
+
+    Raises:
+        UsageError: options contradict each other.
+    """
+    from haulout.usecases import Broker, BuildRequest  # noqa: PLC0415
+    from haulout.workload import Tee, read_passphrase  # noqa: PLC0415
+
+    values: dict[str, Any] = {
+        name: given[name]
+        for name in ("workload_id", "cpus", "memory", "slop", "added", "base")
+        if given[name] is not None
+    }
+    values |= {
+        name: Path(given[name])
+        for name in ("passphrase_out", "broker_key", "sev_chain", "policy_out")
+        if given[name] is not None
+    }
+    tee = given["tee"] or Tee.SNP.value
+    if given["attestation_url"]:
+        values["broker"] = Broker(
+            given["attestation_url"],
+            plain_http=given["attestation_plain_http"],
+            optional=bool(given["ignore_attestation_errors"]),
+        )
+    return BuildRequest(
+        source=subject_of(source),
+        target=dest,
+        tee=Tee.SEV if tee == _WITHOUT_ES else Tee(tee),
+        es=tee != _WITHOUT_ES,
+        passphrase=read_passphrase(given["passphrase_file"]) if given["passphrase_file"] else None,
+        measurement=measurement_of(given),
+        created=given["timestamp"],
+        **values,
+    )
+
+
+def measurement_of(given: dict[str, Any]) -> Measurement | None:
+    """Return how the launch measurement is known; None: it is not.
+
+    Raises:
+        UsageError: in several ways, or parts of one are missing.
+    """
+    from haulout.workload import GivenMeasurement, KrunGuest, SnpGuest  # noqa: PLC0415
+
+    ways = [name for name in ("measurement", "firmware_library", "ovmf") if given[name]]
+    if len(ways) > 1:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in ways)
+        raise UsageError(f"{names} cannot be combined: each gives the measurement", hint="use one of them")
+    if given["ovmf"]:
+        kernel, initrd = (Path(given[name]) if given[name] else None for name in ("kernel", "initrd"))
+        return SnpGuest(Path(given["ovmf"]), given["vcpu_type"], kernel, initrd, given["append"])
+    if given["kernel"] or given["initrd"] or given["append"]:
+        raise UsageError("--kernel, --initrd and --append can be used only with --ovmf")
+    if given["firmware_library"]:
+        return KrunGuest(Path(given["firmware_library"]))
+    return GivenMeasurement(given["measurement"]) if given["measurement"] else None
+
+
+def lines(built: BuiltWorkload) -> Iterator[str]:
+    """Write a build for people."""
+    from haulout.cli.cw import report  # noqa: PLC0415 - not needed for --json
+
+    disk = built.image.disk
+    yield f"built {built.reference} for {built.config.tee.upper()}"
+    yield (
+        f"  disk            {size(disk.size)}: {size(disk.content_size)} of files "
+        f"in an ext4 of {size(disk.file_system_size)}"
+    )
+    yield from report.binding_lines(built.image.binding)
+    if built.measurement is not None:
+        yield f"  measurement     {built.measurement.hex()}"
+    if built.registered:
+        yield f"  passphrase      registered with {built.config.attestation_url}"
+    if built.passphrase_file:
+        yield f"  passphrase      {built.passphrase_file}: keep it, and keep it secret"
+    if built.policy:
+        yield f"  policy          {built.policy}"
+    yield str(built.pinned)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from haulout.cli.params import StringParam
@@ -11,7 +13,6 @@ from haulout.errors import UsageError
 if TYPE_CHECKING:
     import click
 
-TEES: Final = ("snp", "tdx", "cca", "sev", "sev_no_es")
 KEYS: Final = {
     "type": "tee",
     "attestation_url": "attestation_url",
@@ -31,15 +32,18 @@ _YES, _NO = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
 
 
 class TeeParam(StringParam):
-    """A TEE in mkcw's words, in any case; ``sev_no_es`` is SEV of which the guest's registers stay readable."""
+    """A TEE as mkcw names it, in any case; ``sev_no_es`` is SEV that does not encrypt the guest's registers."""
 
     name = "tee"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
         """Parse it."""
+        from haulout.workload import Tee  # noqa: PLC0415
+
+        known = (*Tee, "sev_no_es")
         text = str(value).strip().lower().replace("-", "_")
-        if text not in TEES:
-            raise UsageError(f"unknown TEE {str(value)[:40]!r}", hint=f"known: {', '.join(TEES)}")
+        if text not in known:
+            raise UsageError(f"unknown TEE {str(value)[:40]!r}", hint=f"known: {', '.join(known)}")
         return text
 
 
@@ -54,9 +58,22 @@ class WorkloadParam(StringParam):
         # As a part of a URL, . and .. name another place.
         if not _WORKLOAD.fullmatch(text) or text in {".", ".."}:
             raise UsageError(
-                f"{text[:60]!r} is no workload id", hint="1 to 128 letters, digits and . _ ~ : @ + = - make one"
+                f"{text[:60]!r} is not a workload id", hint="use 1 to 128 letters, digits and . _ ~ : @ + = -"
             )
         return text
+
+
+class AddedFileParam(StringParam):
+    """``SRC[:DST]``; without DST the file gets the path that it has here."""
+
+    name = "src[:dst]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Path, str]:  # noqa: ARG002
+        """Parse it."""
+        source, colon, target = str(value).rpartition(":")
+        if not colon or not source:
+            return Path(value), os.path.abspath(value)  # noqa: PTH100 - a name, not a file
+        return Path(source), target
 
 
 class KeyValuesParam(StringParam):
@@ -79,11 +96,11 @@ class KeyValuesParam(StringParam):
                 refuse_passphrase("passphrase= in --cw", "passphrase_file=FILE")
             if key not in KEYS or not equals:
                 raise UsageError(
-                    f"--cw knows no {key[:40]!r}" if key not in KEYS else f"--cw {key} needs a value",
-                    hint=f"KEY=VALUE with commas between; keys: {', '.join(KEYS)}",
+                    f"--cw: unknown key {key[:40]!r}" if key not in KEYS else f"--cw: {key} needs a value",
+                    hint=f"write KEY=VALUE,…; keys: {', '.join(KEYS)}",
                 )
             if KEYS[key] in found:
-                raise UsageError(f"--cw has {key} twice")
+                raise UsageError(f"--cw: {key} is given twice")
             found[KEYS[key]] = _value(key, text)
         return found
 
@@ -107,10 +124,10 @@ def _value(key: str, text: str) -> Any:
         return WorkloadParam().convert(text, None, None)
     if key in _NUMBERS:
         if not text.isascii() or not text.isdigit() or len(text) > 10 or int(text) < 1:
-            raise UsageError(f"--cw {key}={text[:20]} is no number from 1")
+            raise UsageError(f"--cw: {key} must be a number from 1 (got {text[:20]})")
         return int(text)
     if key == "ignore_attestation_errors":
         if text.lower() not in _YES | _NO:
-            raise UsageError(f"--cw {key}={text[:20]} is neither true nor false")
+            raise UsageError(f"--cw: {key} must be true or false (got {text[:20]})")
         return text.lower() in _YES
     return text

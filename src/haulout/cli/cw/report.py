@@ -1,43 +1,24 @@
-"""What ``haulout cw`` shows: bindings, what was built, and what an inspection found."""
+"""What ``haulout cw`` shows people: bindings, and what an inspection found."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from haulout.cli.terminal import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from haulout.workload import Binding, Findings, Opened, Outer, WorkloadConfig
-    from haulout.workload.luks import Header
+    from haulout.workload import Binding, Findings, Outer, Unlocked
 
 _VERITY = {
-    "verified": "dm-verity: every block is what the binding's root vouches for",
-    "unbound": "dm-verity: there are hashes, but nothing vouches for their root",
+    "verified": "dm-verity: every block matches the binding's root hash",
+    "unbound": "dm-verity: there are hashes, but no trusted root hash",
     "failed": "dm-verity: FAILED",
     "absent": "dm-verity: no hashes",
 }
-
-
-def binding_document(binding: Binding | None) -> dict[str, Any] | None:
-    """Return the JSON of a binding and of the three values that name it."""
-    if binding is None:
-        return None
-    key = binding.broker_key
-    return {
-        "digest": str(binding.digest),
-        "workload_id": binding.workload_id,
-        "broker_key": None if key is None else base64.b64encode(key).decode(),
-        "luks_header": str(binding.luks_header),
-        "verity": {"root": binding.root.hex(), "salt": binding.salt.hex(), "hash_offset": binding.hash_offset},
-        "host_data": binding.host_data.hex(),
-        "mrconfigid": binding.mrconfigid.hex(),
-        "personalization": binding.personalization.hex(),
-    }
 
 
 def binding_lines(binding: Binding) -> Iterator[str]:
@@ -53,44 +34,6 @@ def binding_lines(binding: Binding) -> Iterator[str]:
     yield f"    personalization (CCA) {binding.personalization.hex()}"
 
 
-def config_document(config: WorkloadConfig | None) -> dict[str, Any] | None:
-    """Return the JSON of what libkrun reads."""
-    if config is None:
-        return None
-    return {
-        "tee": str(config.tee),
-        "workload_id": config.workload_id,
-        "cpus": config.cpus,
-        "ram_mib": config.ram_mib,
-        "attestation_url": config.attestation_url,
-    }
-
-
-def document(subject: str, found: Findings) -> dict[str, Any]:
-    """Return the JSON of an inspection."""
-    outer = found.outer
-    return {
-        "subject": subject,
-        "image": None
-        if outer is None
-        else {
-            "manifest": str(outer.manifest),
-            "architecture": outer.architecture,
-            "created": outer.created,
-            "entries": [{"name": one.name, "mode": f"{one.mode:04o}", "size": one.size} for one in outer.members],
-            "leaks": list(outer.leaks),
-        },
-        "config": config_document(found.config),
-        "disk": None
-        if found.disk_size is None
-        else {"size": found.disk_size, "payload_size": found.payload_size, "luks": _luks(found.luks)},
-        "binding": binding_document(found.binding),
-        "measurement": found.measurement,
-        "opened": _opened(found.opened),
-        "broken": [{"rule": str(one.rule), "reason": one.reason} for one in found.broken],
-    }
-
-
 def lines(subject: str, found: Findings) -> Iterator[str]:
     """Write an inspection for people."""
     config = found.config
@@ -100,28 +43,28 @@ def lines(subject: str, found: Findings) -> Iterator[str]:
     if config is not None:
         yield f"  workload id     {config.workload_id}"
         yield f"  machine         {config.cpus} CPUs, {config.ram_mib} MiB"
-        yield f"  broker          {config.attestation_url or '(none: the passphrase comes another way)'}"
+        yield f"  broker          {config.attestation_url or '(none)'}"
     if found.outer is not None:
         yield from _outer_lines(found.outer)
     yield from _disk_lines(found)
     if found.binding is not None:
         yield from binding_lines(found.binding)
     else:
-        yield "  binding         none: evidence of any workload may be shown for this one"
+        yield "  binding         none: evidence does not prove which workload runs"
     if found.measurement:
         yield f"  measurement     {found.measurement}"
-    if found.opened is not None:
-        yield from _opened_lines(found.opened)
+    if found.unlocked is not None:
+        yield from _unlocked_lines(found.unlocked)
     yield from (f"  BROKEN: {each.reason} [{each.rule}]" for each in found.broken)
     if not found.broken:
         yield "  no rule is broken"
 
 
 def _outer_lines(outer: Outer) -> Iterator[str]:
-    yield f"  outer image     {outer.architecture}, created {outer.created or 'at no time told'}, {outer.manifest}"
+    yield f"  outer image     {outer.architecture}, created {outer.created or '(unknown)'}, {outer.manifest}"
     for one in outer.members:
         yield f"    {stat.filemode(one.mode)[1:]}  {size(one.size):>10}  {one.name}"
-    yield f"  leaks           {', '.join(outer.leaks) or 'nothing of the image inside'}"
+    yield f"  leaks           {', '.join(outer.leaks) or 'nothing'}"
 
 
 def _disk_lines(found: Findings) -> Iterator[str]:
@@ -137,36 +80,10 @@ def _disk_lines(found: Findings) -> Iterator[str]:
         yield f"    header        {luks.digest}"
 
 
-def _luks(header: Header | None) -> dict[str, Any] | None:
-    if header is None:
-        return None
-    return {
-        "uuid": str(header.uuid),
-        "cipher": "aes-xts-plain64",
-        "hash": header.hash_name,
-        "key_bits": header.key_bytes * 8,
-        "payload_offset": header.payload_start,
-        "slots": [number for number, slot in enumerate(header.slots) if slot.active],
-        "header_digest": str(header.digest),
-    }
-
-
-def _opened(opened: Opened | None) -> dict[str, Any] | None:
-    if opened is None:
-        return None
-    return {
-        "file_system_size": opened.file_system_size,
-        "verity": opened.verity,
-        "architecture": opened.architecture,
-        "entrypoint": list(opened.entrypoint),
-        "command": list(opened.command),
-    }
-
-
-def _opened_lines(opened: Opened) -> Iterator[str]:
-    if opened.file_system_size is not None:
-        yield f"  opened          ext4, {size(opened.file_system_size)}"
-    yield f"    {_VERITY[opened.verity]}"
-    if opened.architecture is not None:
-        words = " ".join((*opened.entrypoint, *opened.command))
-        yield f"    inside        {opened.architecture}: {words or 'no command'}"
+def _unlocked_lines(unlocked: Unlocked) -> Iterator[str]:
+    if unlocked.file_system_size is not None:
+        yield f"  unlocked        ext4, {size(unlocked.file_system_size)}"
+    yield f"    {_VERITY[unlocked.verity]}"
+    if unlocked.architecture is not None:
+        words = " ".join((*unlocked.entrypoint, *unlocked.command))
+        yield f"    inside        {unlocked.architecture}: {words or 'no command'}"

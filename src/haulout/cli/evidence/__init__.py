@@ -1,4 +1,4 @@
-"""``haulout evidence``: what a trusted execution environment signed about itself."""
+"""``haulout evidence``: what a trusted execution environment signed about a guest."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ VERBS: Final = {
     examples=(
         Example("haulout evidence emulate cca lab", "make evidence without the hardware"),
         Example(
-            "haulout evidence verify lab/evidence.bin --cert lab/certificates.pem --policy lab/policy.toml", "check it"
+            "haulout evidence verify lab/evidence.bin --cert lab/certificates.pem --policy lab/policy.toml", "verify it"
         ),
     ),
 )
 @options.common
 def command() -> None:
-    """Judge what a confidential machine says of itself.
+    """Verify attestation evidence (SEV-SNP, TDX, Arm CCA).
 
-    Its processor signs that: AMD SEV-SNP, Intel TDX, Arm CCA. Nothing is fetched: certificates and collateral are files
-    at hand.
+    Evidence is what the processor signs about a confidential VM. Nothing is fetched: certificates and collateral are
+    local files.
     """

@@ -2,55 +2,52 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from haulout.cli import options
-from haulout.cli.evidence.params import BytesParam, read_file
+from haulout.cli.evidence.params import BytesParam
 from haulout.cli.tree import Example, Verb
-from haulout.errors import UsageError
 
 if TYPE_CHECKING:
     from haulout.cli.session import Session
-
-_LARGEST_BOOT = 1 << 30
 
 
 @click.command(
     "emulate",
     cls=Verb,
     examples=(
-        Example("haulout evidence emulate cca lab --boot disk.raw", "make a token of a realm that booted a file"),
+        Example("haulout evidence emulate cca lab --boot disk.raw", "make a CCA token of a realm that booted a file"),
         Example(
             "haulout evidence verify lab/evidence.bin --cert lab/certificates.pem --policy lab/policy.toml",
-            "and judge it by the policy made with it",
+            "and verify it with the policy made with it",
         ),
     ),
 )
-@click.argument("kind", metavar="snp|tdx|cca", type=click.Choice(["snp", "tdx", "cca"]))
+@click.argument("kind", metavar="TEE")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--boot",
     metavar="FILE",
     multiple=True,
     type=click.Path(),
-    help="A file that the guest boots: firmware, kernel, initrd. May be repeated; the order counts.",
+    help="A file that the guest boots: firmware, kernel, initrd. May be repeated; the order matters.",
 )
-@click.option("--command-line", metavar="TEXT", default="", help="The kernel's command line, which is measured, too.")
+@click.option("--command-line", metavar="TEXT", default="", help="The kernel's command line, which is also measured.")
 @click.option(
     "--report-data",
     metavar="HEX",
     type=BytesParam(64),
-    help="The 64 bytes that the guest was asked to carry; by default zeros.",
+    default="00" * 64,
+    help="The 64 bytes that the guest was asked to carry. [default: zeros]",
 )
 @click.option(
     "--workload",
     metavar="HEX",
     type=BytesParam(32, 48, 64),
-    help="What binds the workload: HOST_DATA (32 bytes), MRCONFIGID (48) or personalization value (64).",
+    help="The value that binds the workload: HOST_DATA (32 bytes), MRCONFIGID (48) or personalization value (64).",
 )
 @options.common
 @click.pass_obj
@@ -60,42 +57,26 @@ def command(
     folder: Path,
     boot: tuple[str, ...],
     command_line: str,
-    report_data: bytes | None,
+    report_data: bytes,
     workload: bytes | None,
 ) -> int:
     """Make evidence without the hardware, for tests.
 
-    DIR gets evidence.bin, certificates.pem (or, for TDX, collateral.json), and policy.toml, which accepts this evidence
-    and no other. The keys are kept in DIR: the same platform signs next time. No policy accepts it unless it is marked
-    as one for tests and names this platform's root.
+    TEE is snp, tdx or cca. DIR gets evidence.bin, certificates.pem (or, for TDX, collateral.json), and policy.toml,
+    which accepts this evidence and no other. The keys are kept in DIR, so the same platform signs next time. Only a
+    policy that is marked as one for tests and names this platform's root accepts such evidence.
     """
-    from haulout import emulator  # noqa: PLC0415 - loads the cryptography
-    from haulout.emulator import (  # noqa: PLC0415
-        BINDING,
-        scene,
-        store,
-    )
-    from haulout.tee import Kind  # noqa: PLC0415
+    from haulout.emulator import emulate  # noqa: PLC0415 - loads the cryptography
 
-    which = Kind(kind)
-    if workload is not None and len(workload) != BINDING[which]:
-        raise UsageError(f"--workload of {which} has {2 * BINDING[which]} hexadecimal digits, not {2 * len(workload)}")
-    now = datetime.now(UTC)
-    booted = emulator.Boot(tuple(read_file(name, _LARGEST_BOOT) for name in boot), command_line)
-    platform = store.open_or_make(folder, which, now)
-    made = scene(platform, booted, now, report_data=report_data or bytes(64), workload=workload)
-    for name, data in made.files.items():
-        store.keep(folder, name, data)
-    paths = {name.partition(".")[0]: str(folder / name) for name in made.files}
-    root = store.root_of(platform).fingerprint()
+    made = emulate(kind, folder, boot=boot, command_line=command_line, report_data=report_data, workload=workload)
     session.result(
         "evidence emulate",
-        {"kind": kind, "root_fingerprint": root, "measurement": made.measurement.hex(), "files": paths},
+        made.to_dict(),
         (
             f"{folder}: evidence of an emulated {kind} platform, for tests only",
             f"  measurement  {made.measurement.hex()}",
-            f"  root         {root}",
-            *(f"  {name:<12} {path}" for name, path in paths.items()),
+            f"  root         {made.root_fingerprint}",
+            *(f"  {name:<12} {path}" for name, path in made.files.items()),
         ),
         brief="",
     )

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haulout.cli.params import StringParam
-from haulout.errors import InvalidEvidence, NotFoundError, UsageError
+from haulout.errors import UsageError
 
 if TYPE_CHECKING:
     import click
 
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
-_LARGEST = 4 << 20
-"""Bytes of a file read; nothing that is verified is larger."""
 
 
 class TimeParam(StringParam):
@@ -49,20 +46,3 @@ class BytesParam(StringParam):
             digits = " or ".join(str(2 * size) for size in self._sizes)
             raise UsageError(f"{text[:20]!r} is not {digits} hexadecimal digits")
         return bytes.fromhex(text)
-
-
-def read_file(name: str, limit: int = _LARGEST) -> bytes:
-    """Read a whole file.
-
-    Raises:
-        NotFoundError: there is none.
-        InvalidEvidence: it is larger than anything that is verified.
-    """
-    try:
-        with Path(name).open("rb") as stream:
-            data = stream.read(limit + 1)
-    except FileNotFoundError as exc:
-        raise NotFoundError(f"no such file: {name}") from exc
-    if len(data) > limit:
-        raise InvalidEvidence(name, f"it is larger than {limit} bytes")
-    return data

@@ -1,21 +1,24 @@
-"""``haulout evidence verify``: is it genuine, and is it what a policy demands?"""
+"""``haulout evidence verify``: is it genuine, and does it satisfy a policy?"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from haulout.cli import options
-from haulout.cli.evidence.params import BytesParam, TimeParam, read_file
+from haulout.cli.evidence.params import BytesParam, TimeParam
 from haulout.cli.tree import Example, Verb
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
     from haulout.cli.session import Session
+    from haulout.usecases import EvidenceResult
 
 _NO = 1
-"""Exit code of an honest "no": the evidence is refused."""
+"""Exit code where the evidence is refused."""
 
 
 @click.command(
@@ -23,13 +26,13 @@ _NO = 1
     cls=Verb,
     examples=(
         Example(
-            "haulout evidence verify lab/tee.bin --cert lab/certificates.pem --policy lab/policy.toml",
-            "check evidence against a policy",
+            "haulout evidence verify lab/evidence.bin --cert lab/certificates.pem --policy lab/policy.toml",
+            "verify evidence against a policy",
         ),
         Example(
-            "haulout evidence verify lab/tee.bin --cert lab/certificates.pem --policy lab/policy.toml "
+            "haulout evidence verify lab/evidence.bin --cert lab/certificates.pem --policy lab/policy.toml "
             "--at 2030-01-31 --json",
-            "the same for another day, for programs",
+            "the same for another day, as JSON",
         ),
     ),
 )
@@ -54,14 +57,14 @@ _NO = 1
     "--policy",
     metavar="FILE",
     type=click.Path(),
-    help="What the evidence has to say (docs/tee.md); without it, only whether it is genuine is judged.",
+    help="What the evidence has to say (docs/evidence.md). Without it, only genuineness is verified.",
 )
-@click.option("--at", metavar="TIME", type=TimeParam(), help="Judge for this time instead of now.")
+@click.option("--at", metavar="TIME", type=TimeParam(), help="Verify for this time instead of now.")
 @click.option(
     "--report-data",
     metavar="HEX",
     type=BytesParam(64),
-    help="The 64 bytes that the evidence was asked to carry, which prove that it was made for you, now.",
+    help="The 64 bytes that the guest was asked to carry: proof that the evidence is fresh, and for you.",
 )
 @options.common
 @click.pass_obj
@@ -74,32 +77,71 @@ def command(
     at: datetime | None,
     report_data: bytes | None,
 ) -> int:
-    """Judge evidence: genuine, and what a policy demands?
+    """Verify evidence: is it genuine, and does it satisfy a policy?
 
-    It is a report of SEV-SNP, a quote of TDX or a token of Arm CCA; which of these, is seen by itself.
+    FILE is an SEV-SNP report, a TDX quote or an Arm CCA token. The type is detected automatically.
 
-    Without a policy only its genuineness is judged: signature, chain, a pinned root, and that all of it is valid at the
-    time. Genuine evidence may well be that of an attacker's machine, or allow debugging: a policy says what you want.
+    Without a policy only genuineness is verified: signature, chain, a pinned root, and that all of it is valid at the
+    time. Genuine evidence may still come from an attacker's machine, or allow debugging: a policy says what you accept.
 
-    Exit status is 0 where it is accepted, 1 where it is refused, with the rule it breaks, 3 or more where it cannot be
-    read.
+    Exit status is 0 if it is accepted, 1 if it is refused, with the rule it breaks, 3 or more if it cannot be read.
     """
-    from haulout import tee  # noqa: PLC0415 - loads the cryptography
-    from haulout.cli.evidence import report  # noqa: PLC0415
+    from haulout.usecases import verify_evidence  # noqa: PLC0415 - loads the cryptography
 
-    read_policy = None if policy is None else tee.parse_policy(read_file(policy), policy)
-    verdict = tee.verify(
-        read_file(file),
-        at=at or datetime.now(UTC),
-        certificates=[tee.Given(name, read_file(name)) for name in certificates],
-        collateral=[tee.Given(name, read_file(name)) for name in collateral],
-        policy=read_policy,
-        report_data=report_data,
+    result = verify_evidence(
+        file, policy=policy, certificates=certificates, collateral=collateral, nonce=report_data, at=at
     )
+    refusal = result.verdict.refusal
     session.result(
         "evidence verify",
-        report.document(file, verdict),
-        report.lines(file, verdict),
-        brief="accepted" if verdict.accepted else f"refused: {verdict.refusal.rule}" if verdict.refusal else "",
+        result.to_dict(),
+        _lines(result),
+        brief="accepted" if refusal is None else f"refused: {refusal.rule}",
     )
-    return 0 if verdict.accepted else _NO
+    return 0 if result.accepted else _NO
+
+
+def _lines(result: EvidenceResult) -> Iterator[str]:
+    verdict = result.verdict
+    refusal, claims = verdict.refusal, verdict.claims
+    if refusal is None:
+        against = "genuine (no policy was given)" if verdict.policy is None else f"by the policy {verdict.policy}"
+        yield f"{result.path}: {verdict.title}: accepted, {against}"
+    else:
+        yield f"{result.path}: {verdict.title}: REFUSED: {refusal.reason} [{refusal.rule}]"
+        if refusal.hint:
+            yield f"  hint: {refusal.hint}"
+    if verdict.warning is not None:
+        yield f"  warning: the default policy would reject it: {verdict.warning.reason} [{verdict.warning.rule}]"
+    if claims is not None and claims.anchor.given:
+        yield "  warning: its key is trusted only because you gave it: do not take it from where the evidence is from"
+    if verdict.open:
+        yield f"  left open by the policy: {', '.join(verdict.open)}"
+    if claims is None:
+        yield "  claims (NOT verified):"
+    else:
+        yield from _spelled(claims.to_dict())
+    yield from _spelled(_brief(verdict.statement.to_dict()))
+
+
+def _spelled(values: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
+        if value is not None and value not in ([], {}, ""):
+            yield f"  {name.replace('_', ' '):<20} {_plain(value)}"
+
+
+def _brief(claims: dict[str, Any]) -> dict[str, Any]:
+    """Shorten the components of firmware, of which there are many, to type and measurement."""
+    components = claims.get("components", [])
+    return claims | {"components": [f"{one['type']} {one['measurement'][:16]}…" for one in components]}
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        parts = (f"{name.replace('_', ' ')} {_plain(part)}" for name, part in value.items() if part is not None)
+        return ", ".join(parts)
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    return str(value)

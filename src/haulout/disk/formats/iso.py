@@ -5,8 +5,9 @@ Source: ECMA-119, and the El Torito specification for the boot record.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from haulout.disk.format import Format
 from haulout.disk.info import Damaged, Danger, FileSystem, Finding
 from haulout.disk.types import DiskFormat
 
@@ -63,3 +64,10 @@ def _both(field: bytes) -> int:
     if little != int.from_bytes(field[half:], "big"):
         raise Damaged("a number in its volume descriptor differs between the two byte orders", rule="contradiction")
     return little
+
+
+FORMAT: Final = Format(
+    DiskFormat.ISO,
+    probe,
+    "iso9660",
+)

@@ -11,8 +11,9 @@ import struct
 import sys
 from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from haulout.disk.format import Format
 from haulout.disk.info import Damaged, Danger, Finding
 from haulout.disk.sparse import is_zero
 from haulout.disk.types import DiskFormat
@@ -205,11 +206,11 @@ def _extensions(image: Image, header: Header) -> list[Danger]:
         position += 8
         if length > end - position:
             raise Damaged("a header extension reaches past its cluster")
-        # An empty extension of these kinds does nothing, but no honest writer makes one.
+        # An empty extension of these kinds does nothing, but no writer makes one.
         if kind in _EXTENSIONS and _EXTENSIONS[kind] not in dangers:
             dangers.append(_EXTENSIONS[kind])
         position += -(-length // 8) * 8
-    raise Damaged("it has more header extensions than any honest file")
+    raise Damaged("it has more header extensions than any valid file")
 
 
 def _check_tables(image: Image, header: Header) -> None:
@@ -246,7 +247,7 @@ def _walk(image: Image, header: Header) -> tuple[bool, list[Danger]]:
     l1 = _words(image.exact(header.l1_offset, header.l1_entries * 8, "L1 table"))
     tables = [entry & _OFFSET for entry in l1 if entry & _OFFSET]
     if len(tables) * header.cluster > MAX_L2_BYTES:
-        raise Damaged("its tables are larger than any honest disk needs", rule="oversized-tables")
+        raise Damaged("its tables are larger than any valid disk needs", rule="oversized-tables")
     if len(set(tables)) != len(tables):
         raise Damaged("two places of its L1 table lead to the same L2 table", rule="shared-clusters")
     step = header.l2_entry_size // 8
@@ -277,3 +278,13 @@ def _words(data: bytes) -> array[int]:
     if sys.byteorder == "little":
         words.byteswap()
     return words
+
+
+FORMAT: Final = Format(
+    DiskFormat.QCOW2,
+    probe,
+    "qcow2",
+    # Version 3, not compressed: zstd around it compresses better, and equal data stays equal bytes, which compressed
+    # clusters would hide.
+    qemu_options="compat=1.1,cluster_size=65536,lazy_refcounts=off,preallocation=off",
+)

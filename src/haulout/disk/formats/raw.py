@@ -6,9 +6,10 @@ decides.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from haulout.disk.filesystems import recognise
+from haulout.disk.format import Format
 from haulout.disk.info import Damaged, Danger, Finding
 from haulout.disk.partitions import read_table
 from haulout.disk.types import DiskFormat
@@ -45,3 +46,11 @@ def probe(image: Image) -> Finding | None:
         reason = f"its {system.name} file system claims {system.size} bytes, the file has {image.size}"
         dangers = (Danger("truncated", reason, "is the file complete?"),)
     return Finding(system.name, DiskFormat.RAW, image.size, file_system=system, dangers=dangers)
+
+
+FORMAT: Final = Format(
+    DiskFormat.RAW,
+    probe,
+    "raw",
+    qemu_options="preallocation=off",
+)

@@ -6,8 +6,9 @@ Source: POSIX.1-2017, ``pax``, "ustar Interchange Format"; GNU tar's manual for 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from haulout.disk.format import Format
 from haulout.disk.info import Damaged, Danger, Finding
 from haulout.disk.types import DiskFormat
 
@@ -50,3 +51,10 @@ def _number(field: bytes) -> int | None:
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     return _octal(field)
+
+
+FORMAT: Final = Format(
+    DiskFormat.TAR,
+    probe,
+    "tar",
+)

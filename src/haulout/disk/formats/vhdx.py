@@ -11,8 +11,9 @@ import struct
 import uuid
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from haulout.disk.format import Format
 from haulout.disk.info import Damaged, Danger, Finding
 from haulout.disk.types import DiskFormat
 
@@ -217,3 +218,12 @@ def crc32c(data: bytes) -> int:
     for byte in data:
         crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
     return crc ^ 0xFFFF_FFFF
+
+
+FORMAT: Final = Format(
+    DiskFormat.VHDX,
+    probe,
+    "vhdx",
+    # Every version of Hyper-V opens it, and it stays small.
+    qemu_options="subformat=dynamic",
+)

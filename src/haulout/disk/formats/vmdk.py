@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from haulout.disk.format import Format
 from haulout.disk.info import Damaged, Danger, Finding
 from haulout.disk.types import DiskFormat
 
@@ -126,7 +127,7 @@ def _footer(image: Image, header: _Header) -> list[Danger]:
     footer = _parse(tail[_SECTOR : _SECTOR + _HEADER.size])
     same = ("version", "flags", "capacity", "grain", "descriptor_offset", "descriptor_sectors", "entries_per_table")
     if any(getattr(footer, name) != getattr(header, name) for name in same) or footer.compression != header.compression:
-        return [Danger("contradiction", "its header and its footer tell different things")]
+        return [Danger("contradiction", "its header and its footer differ")]
     _check(image, footer)
     if footer.directory == _AT_END:
         raise Damaged("its footer does not say where the grain directory is")
@@ -178,3 +179,13 @@ def _judge_key(key: str, seen: dict[str, str]) -> list[Danger]:
     if folded in seen:
         return [Danger("contradiction", f"its descriptor sets {key[:40]!r} twice")]
     return []
+
+
+FORMAT: Final = Format(
+    DiskFormat.VMDK,
+    probe,
+    "vmdk",
+    # VMware Workstation and Fusion, VirtualBox and QEMU run it as it is, and ESX imports it (``vmkfstools -i``).
+    # streamOptimized is for OVA files: compressed, so zstd could not, and read-only for most programs.
+    qemu_options="subformat=monolithicSparse,adapter_type=lsilogic",
+)

@@ -1,1 +1,3 @@
-"""Arm CCA: attestation tokens of a realm and of the platform below it."""
+"""Arm CCA: its token, whether it is genuine, and what a policy can require of it."""
+
+__all__ = ["keys", "parse"]

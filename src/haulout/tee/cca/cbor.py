@@ -20,21 +20,21 @@ def loads(data: bytes, what: str) -> Any:
     """Read one value.
 
     Raises:
-        InvalidEvidence: it is not CBOR, not written in the one way, or of types that no token has.
+        InvalidEvidence: it is not CBOR, not in the shortest form, or of types that no token has.
     """
     try:
         value = cbor2.loads(data, max_depth=MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False)
     except (cbor2.CBORError, ValueError, TypeError, ArithmeticError, LookupError, MemoryError, RecursionError) as exc:
-        # Decoders of single tags let through what they stumble over.
-        raise InvalidEvidence(what, "it is not CBOR, or ambiguous CBOR") from exc
+        # Decoders of single tags raise whatever they meet.
+        raise InvalidEvidence(what, "it is not CBOR, or is ambiguous") from exc
     plain = _plain(value, what)
     if cbor2.dumps(plain) != data:
-        raise InvalidEvidence(what, "it is CBOR that is not written in the shortest way, or goes on behind its end")
+        raise InvalidEvidence(what, "it is not CBOR in the shortest form, or has bytes behind its end")
     return plain
 
 
 def _plain(value: Any, what: str) -> Any:
-    """Return a value of plain types alone: numbers, bytes, text, lists, maps, tags."""
+    """Return a value of plain types only: numbers, bytes, text, lists, maps, tags."""
     if isinstance(value, bool):
         raise InvalidEvidence(what, "it has a value of a type that no token has")
     if isinstance(value, int | bytes | str):

@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from haulout.tee.allow import require_allowed
+from haulout.tee.cca.parse import SECURED, Profile
+from haulout.tee.rules import Allowed, Four, read_four, require_allowed
 from haulout.tee.verdict import Refused, Rule
 
 if TYPE_CHECKING:
-    from haulout.tee.cca.verify import CcaClaims
-    from haulout.tee.policy import CcaPolicy
-
-_LIFECYCLES: Final = {
-    0x00: "unknown",
-    0x10: "assembly and test",
-    0x20: "platform provisioning",
-    0x30: "secured",
-    0x40: "debug of what is not the platform",
-    0x50: "recoverable debug of the platform",
-    0x60: "decommissioned",
-}
-"""States of a platform by the upper byte of its lifecycle (draft-ffm-rats-cca-token, section 4.5.5)."""
-_SECURED: Final = 0x30
+    from haulout.local import Table
+    from haulout.tee.cca.genuine import CcaClaims
 
 
-def lifecycle(value: int) -> str:
-    """Name the state of a platform."""
-    return _LIFECYCLES.get(value >> 8, "undefined")
+@dataclass(frozen=True, slots=True)
+class CcaPolicy:
+    """What an Arm CCA token has to say; ``roots`` and ``platform_keys`` are trusted besides those of the policy."""
+
+    roots: frozenset[str] = frozenset()
+    platform_keys: Allowed = None
+    profiles: tuple[Profile, ...] = tuple(Profile)
+    instances: Allowed = None
+    implementations: Allowed = None
+    rim: Allowed = None
+    rem: Four = (None, None, None, None)
+    personalization: Allowed = None
 
 
-def require(claims: CcaClaims, policy: CcaPolicy) -> None:
+def read_policy(table: Table) -> CcaPolicy:
+    """Read the section ``[cca]``.
+
+    Raises:
+        InvalidPolicy: a key has an impossible value.
+    """
+    sizes = (32, 48, 64)
+    return CcaPolicy(
+        roots=frozenset(one.hex() for one in table.digests("roots", (32,)) or ()),
+        platform_keys=table.digests("platform-keys", (32,)),
+        profiles=table.choices("profiles", Profile, tuple(Profile)),
+        instances=table.digests("instances", (33,)),
+        implementations=table.digests("implementations", (32,)),
+        rim=table.digests("rim", sizes),
+        rem=read_four(table, "rem", sizes),
+        personalization=table.digests("personalization", (64,)),
+    )
+
+
+def require(claims: CcaClaims, policy: CcaPolicy) -> tuple[str, ...]:
     """Refuse a genuine token that a policy does not allow.
+
+    Returns:
+        what the policy leaves open, and a reader might think was verified.
 
     Raises:
         Refused: the first rule that is broken.
@@ -38,10 +59,9 @@ def require(claims: CcaClaims, policy: CcaPolicy) -> None:
     platform, realm = claims.token.platform, claims.token.realm
     if claims.profile not in policy.profiles:
         raise Refused(Rule.PROFILE, f"its profile {claims.profile} is not one that the policy lists")
-    if platform.lifecycle >> 8 != _SECURED:
-        raise Refused(
-            Rule.LIFECYCLE, f"its platform is not secured: {lifecycle(platform.lifecycle)} ({platform.lifecycle:#06x})"
-        )
+    if platform.lifecycle >> 8 != SECURED:
+        state = f"{platform.state} ({platform.lifecycle:#06x})"
+        raise Refused(Rule.LIFECYCLE, f"its platform is not secured: its state is {state}")
     require_allowed(Rule.INSTANCE, "its platform", platform.instance, policy.instances)
     require_allowed(Rule.IMPLEMENTATION, "its implementation", platform.implementation, policy.implementations)
     require_allowed(Rule.MEASUREMENT, "its realm's initial measurement", realm.rim, policy.rim)
@@ -53,10 +73,6 @@ def require(claims: CcaClaims, policy: CcaPolicy) -> None:
         realm.personalization,
         policy.personalization,
     )
-
-
-def open_questions(policy: CcaPolicy) -> tuple[str, ...]:
-    """Name what a policy leaves open, and a reader might think was judged."""
     candidates = {"implementations": policy.implementations, "rim": policy.rim}
     candidates |= {f"rem{number}": allowed for number, allowed in enumerate(policy.rem)}
     candidates |= {"personalization": policy.personalization}

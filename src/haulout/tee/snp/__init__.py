@@ -1,1 +1,15 @@
-"""AMD SEV-SNP: attestation reports of version 2 to 5, from Milan, Genoa and Turin processors."""
+"""AMD SEV-SNP: its report, whether it is genuine, and what a policy can require of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from haulout._face import open_face
+
+if TYPE_CHECKING:
+    from haulout.tee.snp.endorsement import Signer
+    from haulout.tee.snp.parse import SIGNED, SIZE, Product, Tcb
+
+__all__ = ["SIGNED", "SIZE", "Product", "Signer", "Tcb", "endorsement"]
+
+open_face(__name__, {"endorsement": ("Signer",), "parse": ("SIGNED", "SIZE", "Product", "Tcb")})

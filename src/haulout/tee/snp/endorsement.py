@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from haulout.tee import der
-from haulout.tee.snp.report import Product, Tcb
+from haulout.tee.snp.parse import Product, Tcb
 from haulout.tee.verdict import Refused, Rule
 
 if TYPE_CHECKING:
@@ -60,13 +60,14 @@ def read(certificate: Certificate, signer: Signer) -> Endorsement:
     """Read the extensions of a VCEK's or VLEK's certificate.
 
     Raises:
-        Refused: one is missing or malformed, or belongs to the other sort of certificate.
+        Refused: one is missing or malformed, or belongs to the other type of certificate.
     """
     extensions = certificate.extensions
     foreign = CSP_ID if signer is Signer.VCEK else HARDWARE_ID
     if foreign in extensions:
         raise Refused(
-            Rule.CERTIFICATE_ROLE, f"its certificate has the extension {foreign}, which belongs to another sort"
+            Rule.CERTIFICATE_ROLE,
+            f"its certificate has the extension {foreign}, which belongs to another type",
         )
     name = _value(extensions, PRODUCT_NAME).text
     try:
@@ -75,9 +76,9 @@ def read(certificate: Certificate, signer: Signer) -> Endorsement:
         raise _malformed(PRODUCT_NAME, exc) from exc
     product = next((one for one in Product if product_name.split("-")[0] == one), None)
     if product is None:
-        raise Refused(Rule.PRODUCT, f"its certificate is for {product_name!r}, a product that is not known")
+        raise Refused(Rule.PRODUCT, f"its certificate is for {product_name!r}, an unknown product")
     if _number(extensions, STRUCT_VERSION) > 1:
-        raise Refused(Rule.CERTIFICATE_EXTENSION, "its certificate has extensions of a version that is not known")
+        raise Refused(Rule.CERTIFICATE_EXTENSION, "its certificate has extensions of an unknown version")
     if (FMC in extensions) is not (product is Product.TURIN):
         raise Refused(Rule.CERTIFICATE_EXTENSION, f"a certificate for {product} has, or lacks, the extension {FMC}")
     return Endorsement(

@@ -2,24 +2,105 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
 
-from haulout.tee.allow import require_allowed
+from haulout.tee.rules import Allowed, Need, require_allowed
 from haulout.tee.snp.endorsement import Signer
-from haulout.tee.snp.report import PLATFORM_BITS
+from haulout.tee.snp.parse import PLATFORM_BITS, VERSIONS, Product, Tcb
 from haulout.tee.verdict import Refused, Rule
 
 if TYPE_CHECKING:
-    from haulout.tee.policy import SnpPolicy
-    from haulout.tee.snp.report import Product, SnpReport
-    from haulout.tee.snp.verify import SnpClaims
+    from collections.abc import Mapping
+
+    from haulout.local import Table
+    from haulout.tee.snp.genuine import SnpClaims
+    from haulout.tee.snp.parse import SnpReport
 
 _NO_MIGRATION_AGENT = b"\xff" * 32
 """REPORT_ID_MA of a guest without a migration agent."""
 
 
-def require(claims: SnpClaims, policy: SnpPolicy) -> None:
+PlatformBit = StrEnum("PlatformBit", {name.upper().replace("-", "_"): name for name in PLATFORM_BITS})  # type: ignore[misc]
+
+
+@dataclass(frozen=True, slots=True)
+class SnpPolicy:
+    """What an SEV-SNP report has to say."""
+
+    products: tuple[Product, ...]
+    versions: tuple[int, ...] = VERSIONS[1:]
+    signers: tuple[Signer, ...] = (Signer.VCEK,)
+    csp_ids: tuple[str, ...] = ()
+    chip_ids: Allowed = None
+    measurements: Allowed = None
+    host_data: Allowed = None
+    family_ids: Allowed = None
+    image_ids: Allowed = None
+    id_keys: Allowed = None
+    author_keys: Allowed = None
+    vmpl: int = 0
+    guest_svn: int = 0
+    debug: bool = False
+    migration: bool = False
+    smt: bool = True
+    single_socket: bool = False
+    platform_required: tuple[str, ...] = ()
+    mitigations: int = 0
+    revocation_lists: Need = Need.OPTIONAL
+    tcb: Mapping[Product, Tcb] = field(default_factory=dict)
+
+
+STRICT: Final = SnpPolicy(products=tuple(Product), versions=VERSIONS)
+
+
+def read_policy(table: Table) -> SnpPolicy:
+    """Read the section ``[snp]``.
+
+    Raises:
+        InvalidPolicy: a key is missing, or has an impossible value.
+    """
+    tcb = table.table("tcb")
+    floors = {product: _floor(tcb.table(product), product) for product in Product if tcb.has(product)}
+    tcb.end(*Product)
+    return SnpPolicy(
+        products=table.choices("products", Product, None),
+        versions=table.numbers("versions", VERSIONS, VERSIONS[1:]),
+        signers=table.choices("signers", Signer, (Signer.VCEK,)),
+        csp_ids=() if table.listed("csp-ids") is None else table.texts("csp-ids"),
+        chip_ids=table.digests("chip-ids", (8, 64)),
+        measurements=table.digests("measurements", (48,)),
+        host_data=table.digests("host-data", (32,)),
+        family_ids=table.digests("family-ids", (16,)),
+        image_ids=table.digests("image-ids", (16,)),
+        id_keys=table.digests("id-keys", (48,)),
+        author_keys=table.digests("author-keys", (48,)),
+        vmpl=table.number("vmpl", 0, 3),
+        guest_svn=table.number("guest-svn", 0, 0xFFFF_FFFF),
+        debug=table.flag("debug", default=False),
+        migration=table.flag("migration", default=False),
+        smt=table.flag("smt", default=True),
+        single_socket=table.flag("single-socket", default=False),
+        platform_required=tuple(str(one) for one in table.choices("platform-required", PlatformBit, ())),
+        mitigations=table.number("mitigations", 0, (1 << 64) - 1),
+        revocation_lists=table.choice("revocation-lists", Need.OPTIONAL),
+        tcb=floors,
+    )
+
+
+def _floor(table: Table, product: Product) -> Tcb:
+    parts = ("bootloader", "tee", "snp", "microcode", *(("fmc",) if product is Product.TURIN else ()))
+    found = Tcb(**{name: table.number(name, 0, 255) for name in parts})
+    table.end()
+    return found
+
+
+def require(claims: SnpClaims, policy: SnpPolicy) -> tuple[str, ...]:
     """Refuse a genuine report that a policy does not allow.
+
+    Returns:
+        what the policy leaves open, and a reader might think was verified.
 
     Raises:
         Refused: the first rule that is broken.
@@ -28,7 +109,7 @@ def require(claims: SnpClaims, policy: SnpPolicy) -> None:
     _require_origin(claims, policy)
     _require_guest_policy(report, policy)
     if report.vmpl > policy.vmpl:
-        raise Refused(Rule.VMPL, f"it was asked for at VMPL {report.vmpl}; at most {policy.vmpl} is allowed")
+        raise Refused(Rule.VMPL, f"it was requested at VMPL {report.vmpl}; the policy allows at most {policy.vmpl}")
     _require_tcb(claims, policy)
     _require_platform(report, policy)
     for rule, what, value, allowed in (
@@ -40,22 +121,18 @@ def require(claims: SnpClaims, policy: SnpPolicy) -> None:
     ):
         require_allowed(rule, what, value, allowed)
     if policy.author_keys is not None:
-        if not report.author_key:
-            raise Refused(Rule.AUTHOR_KEY, "no author's key vouches for it")
-        require_allowed(Rule.AUTHOR_KEY, "its author's key", report.author_key_digest, policy.author_keys)
+        if report.author_key is None:
+            raise Refused(Rule.AUTHOR_KEY, "no author's key signed its ID block")
+        require_allowed(Rule.AUTHOR_KEY, "its author's key", report.author_key, policy.author_keys)
     if report.guest_svn < policy.guest_svn:
         raise Refused(
-            Rule.GUEST_SVN, f"its guest has version {report.guest_svn}; at least {policy.guest_svn} is wanted"
+            Rule.GUEST_SVN, f"its guest has version {report.guest_svn}; the policy requires at least {policy.guest_svn}"
         )
-
-
-def open_questions(policy: SnpPolicy, product: Product) -> tuple[str, ...]:
-    """Name what a policy leaves open, and a reader might think was judged."""
     candidates = {
         "measurements": policy.measurements,
         "host-data": policy.host_data,
         "chip-ids": policy.chip_ids,
-        "tcb": policy.tcb.get(product),
+        "tcb": policy.tcb.get(claims.product),
     }
     return tuple(name for name, value in candidates.items() if value is None)
 
@@ -65,9 +142,7 @@ def _require_origin(claims: SnpClaims, policy: SnpPolicy) -> None:
     if claims.product not in policy.products:
         raise Refused(Rule.PRODUCT_NOT_ALLOWED, f"it comes from {claims.product}, which the policy does not list")
     if report.version not in policy.versions:
-        raise Refused(
-            Rule.VERSION_NOT_ALLOWED, f"it is a report of version {report.version}, which the policy does not list"
-        )
+        raise Refused(Rule.VERSION_NOT_ALLOWED, f"its report version {report.version} is not one that the policy lists")
     if endorsement.signer not in policy.signers:
         raise Refused(
             Rule.SIGNER_NOT_ALLOWED, f"it was signed by a {endorsement.signer.upper()}, which the policy does not list"
@@ -78,13 +153,13 @@ def _require_origin(claims: SnpClaims, policy: SnpPolicy) -> None:
         )
     if policy.chip_ids is not None:
         if not any(report.chip_id):
-            raise Refused(Rule.CHIP_NOT_ALLOWED, "it hides which chip made it, but the policy lists chips")
+            raise Refused(Rule.CHIP_NOT_ALLOWED, "it hides its chip, but the policy lists chips")
         padded = frozenset(one.ljust(64, b"\0") for one in policy.chip_ids)
         require_allowed(Rule.CHIP_NOT_ALLOWED, "its chip", report.chip_id, padded)
     if policy.revocation_lists == "required" and not claims.revocation_checked:
         raise Refused(
             Rule.REVOCATION_LIST,
-            "the policy wants revocation lists for its whole chain, and not all were given",
+            "the policy requires revocation lists for its whole chain, and not all were given",
             hint="add AMD's list with --collateral",
         )
 
@@ -94,16 +169,16 @@ def _require_guest_policy(report: SnpReport, policy: SnpPolicy) -> None:
     if guest.debug and not policy.debug:
         raise Refused(Rule.DEBUG, "its guest policy allows debugging: the host can read the guest's memory")
     if not guest.must_be_one or guest.reserved:
-        raise Refused(Rule.GUEST_POLICY, "its guest policy has reserved bits as no firmware accepts them")
+        raise Refused(Rule.GUEST_POLICY, "its guest policy has impossible reserved bits")
     if not policy.migration:
         if guest.migration_agent:
-            raise Refused(Rule.MIGRATION, "its guest policy allows a migration agent to take it elsewhere")
+            raise Refused(Rule.MIGRATION, "its guest policy allows a migration agent to move it to another host")
         if report.report_id_ma != _NO_MIGRATION_AGENT:
             raise Refused(Rule.MIGRATION, "it has a migration agent")
     if not policy.smt and (guest.smt or report.platform_info >> PLATFORM_BITS["smt"] & 1):
-        raise Refused(Rule.SMT, "hyper-threading is allowed by its guest policy, or on at its platform")
+        raise Refused(Rule.SMT, "its guest policy allows hyper-threading, or its platform has it on")
     if policy.single_socket and not guest.single_socket:
-        raise Refused(Rule.GUEST_POLICY, "its guest policy does not keep it on a single socket")
+        raise Refused(Rule.GUEST_POLICY, "its guest policy does not require a single socket")
 
 
 def _require_tcb(claims: SnpClaims, policy: SnpPolicy) -> None:
@@ -119,18 +194,18 @@ def _require_tcb(claims: SnpClaims, policy: SnpPolicy) -> None:
         return
     for name, tcb in (("reported", reported), ("committed", committed), ("launch", claims.launch_tcb)):
         if below := tcb.below(floor):
-            parts = ", ".join(f"{part} {tcb.parts()[part]} < {floor.parts()[part]}" for part in below)
+            parts = ", ".join(f"{part} {tcb.parts[part]} < {floor.parts[part]}" for part in below)
             raise Refused(Rule.TCB_FLOOR, f"its {name} TCB is too old: {parts}", hint="update the host's firmware")
 
 
 def _require_platform(report: SnpReport, policy: SnpPolicy) -> None:
-    missing = [name for name in policy.platform_required if name not in report.platform()]
+    missing = [name for name in policy.platform_required if name not in report.platform]
     if missing:
         raise Refused(Rule.PLATFORM_INFO, f"its platform lacks {', '.join(missing)}")
     if policy.mitigations:
-        for when, vector in (("launch", report.launch_mitigations), ("now", report.current_mitigations)):
+        for when, vector in (("at launch", report.launch_mitigations), ("now", report.current_mitigations)):
             absent = policy.mitigations & ~(vector or 0)
             if absent:
                 raise Refused(
-                    Rule.MITIGATION, f"mitigations that the policy wants are not in place at {when}: {absent:#x}"
+                    Rule.MITIGATION, f"mitigations that the policy requires are missing ({when}): {absent:#x}"
                 )

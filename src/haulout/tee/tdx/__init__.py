@@ -1,1 +1,3 @@
-"""Intel TDX: quotes of version 4 and 5, and Intel's collateral about the platforms that make them."""
+"""Intel TDX: its quote, Intel's collateral, whether they are genuine, and what a policy can require of them."""
+
+__all__ = ["parse", "pck"]

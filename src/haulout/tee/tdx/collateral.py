@@ -1,6 +1,6 @@
-"""Intel's collateral: what has to be known today about a platform that made a quote.
+"""Intel's collateral: what Intel publishes about the state of platforms that make quotes.
 
-One JSON file holds it, under the names that verifiers of quotes share: ``tcb_info``, ``tcb_info_signature``,
+One JSON file holds it, under the names that other verifiers of quotes use, too: ``tcb_info``, ``tcb_info_signature``,
 ``tcb_info_issuer_chain``, the same for ``qe_identity``, ``root_ca_crl`` and ``pck_crl`` in hexadecimal (or base64), and
 ``pck_crl_issuer_chain``. The two documents are strings, because it is their bytes that are signed.
 """
@@ -14,19 +14,17 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from haulout.errors import InvalidEvidence, InvalidManifest
 from haulout.oci import loads
 from haulout.tee import certificates as x509
 from haulout.tee.chains import chain_of
 from haulout.tee.revocation import RevocationList, read_revocation_list, require_not_revoked
-from haulout.tee.roots import Anchor, anchor
+from haulout.tee.roots import anchor
+from haulout.tee.signatures import P256, big_endian, is_on, is_signed
 from haulout.tee.tdx import documents
-from haulout.tee.verdict import Refused, Rule
+from haulout.tee.verdict import Anchor, Refused, Rule, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +36,7 @@ _HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
 
 @dataclass(frozen=True, slots=True)
 class Collateral:
-    """Collateral as it was read; nothing about it is verified."""
+    """Collateral as it was parsed; nothing about it is verified."""
 
     tcb_info: documents.TcbInfo
     tcb_info_bytes: bytes = field(repr=False)
@@ -51,11 +49,6 @@ class Collateral:
     root_list: RevocationList
     pck_list: RevocationList
     pck_list_chain: tuple[x509.Certificate, ...] = field(repr=False)
-
-
-def is_collateral(data: bytes) -> bool:
-    """Return whether a file is collateral rather than a revocation list."""
-    return data.lstrip(b" \t\r\n")[:1] == b"{"
 
 
 @lru_cache(maxsize=64)
@@ -98,7 +91,7 @@ def require(
         test: whether the policy is one for tests.
 
     Raises:
-        Refused: it does not count.
+        Refused: it cannot be relied on.
     """
     lists = (collateral.root_list, collateral.pck_list)
     covered = require_not_revoked(chain, lists, at)
@@ -123,40 +116,33 @@ def require(
         if not require_not_revoked(path, lists, at):
             raise Refused(Rule.COLLATERAL, f"the collateral has no revocation list for the signer of the {what}")
         if not verifies(signers[0].key, signature, content):
-            raise Refused(Rule.COLLATERAL, f"the {what} does not bear the signature of {SIGNER!r}")
+            raise Refused(Rule.COLLATERAL, f"the {what} is not signed by {SIGNER!r}")
     _require_current("TCB info", collateral.tcb_info.issued, collateral.tcb_info.next_update, at)
     _require_current("QE identity", collateral.qe_identity.issued, collateral.qe_identity.next_update, at)
 
 
 def _require_current(what: str, issued: datetime, until: datetime, at: datetime) -> None:
     if at < issued:
-        raise Refused(Rule.COLLATERAL_VALIDITY, f"the {what} is not valid before {x509.stamp(issued)}")
+        raise Refused(Rule.COLLATERAL_VALIDITY, f"the {what} is not valid before {stamp(issued)}")
     if at > until:
-        raise Refused(
-            Rule.COLLATERAL_VALIDITY, f"the {what} expired at {x509.stamp(until)}", hint="fetch new collateral"
-        )
+        raise Refused(Rule.COLLATERAL_VALIDITY, f"the {what} expired at {stamp(until)}", hint="fetch new collateral")
 
 
 def verifies(key: x509.PublicKey, signature: bytes, signed: bytes) -> bool:
     """Return whether 64 bytes are the ECDSA signature of a key of P-256, with SHA-256."""
-    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1" or len(signature) != 64:
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not is_on(key, P256) or len(signature) != 64:
         return False
-    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
-    try:
-        key.verify(encode_dss_signature(r, s), signed, ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
-        return False
-    return True
+    return is_signed(key, big_endian(signature), signed)
 
 
 def _text(values: dict[str, Any], name: str, what: str) -> bytes:
     value = values.get(name)
     if not isinstance(value, str):
-        raise InvalidEvidence(what, f"{name} is missing, or no string")
+        raise InvalidEvidence(what, f"{name} is missing, or not a string")
     try:
         return value.encode()
     except UnicodeEncodeError as exc:
-        raise InvalidEvidence(what, f"{name} is no text") from exc
+        raise InvalidEvidence(what, f"{name} is not text") from exc
 
 
 def _binary(values: dict[str, Any], name: str, what: str, *, size: int | None = None) -> bytes:
@@ -166,7 +152,7 @@ def _binary(values: dict[str, Any], name: str, what: str, *, size: int | None = 
     except (binascii.Error, ValueError) as exc:
         raise InvalidEvidence(what, f"{name} is neither hexadecimal nor base64") from exc
     if size is not None and len(found) != size:
-        raise InvalidEvidence(what, f"{name} has {len(found)} bytes, where {size} are expected")
+        raise InvalidEvidence(what, f"{name} has {len(found)} bytes; {size} are expected")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The certificate of the key that vouches for quoting enclaves: PCK, of one platform at one TCB.
+"""The certificate of the key that signs reports of quoting enclaves: PCK, of one platform at one TCB.
 
 Source: Intel, SGX PCK Certificate and Certificate Revocation List Profile Specification, section 2.4.
 """
@@ -63,9 +63,9 @@ def read(certificate: Certificate) -> Platform:
         raise Refused(
             Rule.CERTIFICATE_EXTENSION, f"its platform's certificate has a malformed extension: {exc}"
         ) from exc
-    # The same, as the processor has it.
+    # The same versions, as the processor reports them.
     if again != bytes(platform.components):
-        raise Refused(Rule.CERTIFICATE_EXTENSION, "its platform's certificate contradicts itself about its TCB")
+        raise Refused(Rule.CERTIFICATE_EXTENSION, "its platform's certificate has two different TCBs")
     return platform
 
 

@@ -2,56 +2,97 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from haulout.tee.allow import require_allowed
+from haulout.tee.rules import Allowed, Four, Need, read_four, require_allowed
+from haulout.tee.tdx.documents import TcbStatus
+from haulout.tee.tdx.parse import ATTRIBUTE_BITS
 from haulout.tee.verdict import Refused, Rule
 
 if TYPE_CHECKING:
-    from haulout.tee.policy import TdxPolicy
-    from haulout.tee.tdx.verify import TdxClaims
+    from haulout.local import Table
+    from haulout.tee.tdx.genuine import TdxClaims
 
-ATTRIBUTE_BITS: Final = {
-    "debug": 0,
-    "lass": 27,
-    "sept-ve-disable": 28,
-    "migratable": 29,
-    "pks": 30,
-    "key-locker": 31,
-    "perfmon": 63,
-}
-"""Names of the bits of TDATTRIBUTES (Intel, TDX Module ABI Specification)."""
 _KNOWN_BITS: Final = sum(1 << bit for bit in ATTRIBUTE_BITS.values())
 _XFAM_ALWAYS: Final = 0b11
 """x87 and SSE state, which every guest has."""
 
 
-def attributes(bits: int) -> tuple[str, ...]:
-    """Name the attributes of a trust domain that are set."""
-    return tuple(name for name, bit in ATTRIBUTE_BITS.items() if bits >> bit & 1)
+@dataclass(frozen=True, slots=True)
+class TdxPolicy:
+    """What a TDX quote has to say."""
+
+    collateral: Need = Need.REQUIRED
+    tcb_statuses: tuple[TcbStatus, ...] = (TcbStatus.UP_TO_DATE,)
+    evaluation_number: int = 0
+    platforms: Allowed = None
+    debug: bool = False
+    migration: bool = False
+    sept_ve_disable: bool = True
+    modules: Allowed = None
+    mrtd: Allowed = None
+    rtmr: Four = (None, None, None, None)
+    mrconfigid: Allowed = None
+    mrowner: Allowed = None
+    mrownerconfig: Allowed = None
+    service_td: Allowed = None
 
 
-def require(claims: TdxClaims, policy: TdxPolicy) -> None:
+STRICT: Final = TdxPolicy(collateral=Need.OPTIONAL)
+
+
+def read_policy(table: Table) -> TdxPolicy:
+    """Read the section ``[tdx]``.
+
+    Raises:
+        InvalidPolicy: a key has an impossible value.
+    """
+    found = TdxPolicy(
+        collateral=table.choice("collateral", Need.REQUIRED),
+        tcb_statuses=table.choices("tcb-statuses", TcbStatus, (TcbStatus.UP_TO_DATE,)),
+        evaluation_number=table.number("evaluation-number", 0, 0xFFFF_FFFF),
+        platforms=table.digests("platforms", (6,)),
+        debug=table.flag("debug", default=False),
+        migration=table.flag("migration", default=False),
+        sept_ve_disable=table.flag("sept-ve-disable", default=True),
+        modules=table.digests("modules", (48,)),
+        mrtd=table.digests("mrtd", (48,)),
+        rtmr=read_four(table, "rtmr", (48,)),
+        mrconfigid=table.digests("mrconfigid", (48,)),
+        mrowner=table.digests("mrowner", (48,)),
+        mrownerconfig=table.digests("mrownerconfig", (48,)),
+        service_td=table.digests("service-td", (48,)),
+    )
+    if TcbStatus.REVOKED in found.tcb_statuses:
+        raise table.wrong("tcb-statuses", "a revoked TCB is never accepted")
+    return found
+
+
+def require(claims: TdxClaims, policy: TdxPolicy) -> tuple[str, ...]:
     """Refuse a genuine quote that a policy does not allow.
+
+    Returns:
+        what the policy leaves open, and a reader might think was verified.
 
     Raises:
         Refused: the first rule that is broken.
     """
     body = claims.quote.body
-    named = attributes(body.td_attributes)
+    named = body.attributes
     if "debug" in named and not policy.debug:
         raise Refused(Rule.DEBUG, "it can be debugged: the host can read its memory")
     if body.td_attributes & ~_KNOWN_BITS:
         raise Refused(Rule.TD_ATTRIBUTES, f"it has reserved attributes, {body.td_attributes & ~_KNOWN_BITS:#x}")
     if "migratable" in named and not policy.migration:
-        raise Refused(Rule.MIGRATION, "it may be moved to another platform")
+        raise Refused(Rule.MIGRATION, "it can be migrated to another platform")
     if "sept-ve-disable" not in named and policy.sept_ve_disable:
         raise Refused(
-            Rule.TD_ATTRIBUTES, "SEPT_VE_DISABLE is not set: the host can surprise its kernel by taking memory away"
+            Rule.TD_ATTRIBUTES, "SEPT_VE_DISABLE is not set: the host can inject exceptions by removing memory"
         )
     if body.xfam & _XFAM_ALWAYS != _XFAM_ALWAYS:
         raise Refused(Rule.XFAM, f"its XFAM {body.xfam:#x} lacks bits that are always set")
-    require_allowed(Rule.CHIP_NOT_ALLOWED, "its sort of platform", claims.platform.fmspc, policy.platforms)
+    require_allowed(Rule.CHIP_NOT_ALLOWED, "its type of platform (FMSPC)", claims.platform.fmspc, policy.platforms)
     _require_tcb(claims, policy)
     require_allowed(Rule.TDX_MODULE, "its TDX module", body.mrseam, policy.modules)
     require_allowed(Rule.MEASUREMENT, "its MRTD", body.mrtd, policy.mrtd)
@@ -62,12 +103,8 @@ def require(claims: TdxClaims, policy: TdxPolicy) -> None:
     require_allowed(Rule.OWNER, "its MROWNERCONFIG", body.mrownerconfig, policy.mrownerconfig)
     if policy.service_td is not None:
         if body.mrservicetd is None:
-            raise Refused(Rule.OWNER, "it does not tell of service TDs, but the policy lists them")
+            raise Refused(Rule.OWNER, "it does not name service TDs, but the policy lists them")
         require_allowed(Rule.OWNER, "its service TDs", body.mrservicetd, policy.service_td)
-
-
-def open_questions(policy: TdxPolicy) -> tuple[str, ...]:
-    """Name what a policy leaves open, and a reader might think was judged."""
     candidates: dict[str, object] = {"mrtd": policy.mrtd}
     candidates |= {f"rtmr{number}": allowed for number, allowed in enumerate(policy.rtmr)}
     candidates |= {"mrconfigid": policy.mrconfigid}
@@ -77,25 +114,25 @@ def open_questions(policy: TdxPolicy) -> tuple[str, ...]:
 
 
 def _require_tcb(claims: TdxClaims, policy: TdxPolicy) -> None:
-    judged = claims.tcb
-    if judged is None:
+    rating = claims.tcb
+    if rating is None:
         if policy.collateral == "required":
             raise Refused(
                 Rule.TCB_STATUS,
-                "there is no collateral, by which to judge its platform",
+                "no collateral was given, and the policy requires it to rate the platform",
                 hint="add Intel's collateral with --collateral",
             )
         return
-    if judged.status not in policy.tcb_statuses:
-        known = f" ({', '.join(judged.advisories[:4])}{', …' if len(judged.advisories) > 4 else ''})"
+    if rating.status not in policy.tcb_statuses:
+        known = f" ({', '.join(rating.advisories[:4])}{', …' if len(rating.advisories) > 4 else ''})"
         raise Refused(
             Rule.TCB_STATUS,
-            f"Intel judges its platform {judged.status}{known if judged.advisories else ''}",
+            f"Intel rates its platform {rating.status}{known if rating.advisories else ''}",
             hint="update the host's firmware and microcode",
         )
-    if judged.evaluation_number < policy.evaluation_number:
+    if rating.evaluation_number < policy.evaluation_number:
         raise Refused(
             Rule.EVALUATION_NUMBER,
-            f"the collateral has the evaluation number {judged.evaluation_number}; at least "
-            f"{policy.evaluation_number} is wanted: it may be rolled back",
+            f"the collateral has the evaluation number {rating.evaluation_number}; the policy requires at least "
+            f"{policy.evaluation_number}: the collateral may be rolled back",
         )

@@ -1,4 +1,4 @@
-"""How Intel judges the state of a platform: which level it has reached, and what the worst of its parts makes of it.
+"""How Intel rates the state of a platform: the level that it has reached, and the worst of its parts.
 
 Source: Intel, PCS API version 4, "Get TCB Info": the enumerated steps that determine the TCB status. A level holds
 where every component is at least as new; levels are listed from the newest.
@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from haulout.tee.policy import TcbStatus
-from haulout.tee.tdx.documents import FIRST_MODULE
+from haulout.tee.tdx.documents import FIRST_MODULE, TcbStatus
 from haulout.tee.verdict import Refused, Rule
 
 if TYPE_CHECKING:
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
         TcbLevel,
         VersionLevel,
     )
+    from haulout.tee.tdx.parse import QeReport, TdReport
     from haulout.tee.tdx.pck import Platform
-    from haulout.tee.tdx.quote import QeReport, TdReport
 
 _OUT_OF_DATE: Final = {
     TcbStatus.UP_TO_DATE: TcbStatus.OUT_OF_DATE,
@@ -36,15 +35,15 @@ _OUT_OF_DATE: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class TcbJudgement:
-    """Intel's judgement.
+class TcbRating:
+    """Intel's rating of a platform.
 
     Attributes:
         status: of the whole.
         platform, module, qe: of its parts; None for the first TDX module, which has no status.
         date: when the platform's level was up to date, as RFC 3339.
-        advisories: what is known against it.
-        evaluation_number: of the documents by which it was judged, the smaller of both.
+        advisories: known weaknesses, by Intel's names.
+        evaluation_number: of the documents, the smaller of both.
     """
 
     status: TcbStatus
@@ -56,16 +55,16 @@ class TcbJudgement:
     evaluation_number: int
 
 
-def judge(body: TdReport, qe: QeReport, platform: Platform, info: TcbInfo, identity: QeIdentity) -> TcbJudgement:
-    """Judge a quote's TCB by documents that are verified.
+def rate(body: TdReport, qe: QeReport, platform: Platform, info: TcbInfo, identity: QeIdentity) -> TcbRating:
+    """Rate a quote's TCB by documents that are verified.
 
     Raises:
-        Refused: they are about another sort of platform, no level is reached, or something is not what it has to be.
+        Refused: they are about another type of platform, it reaches no level, or something else differs.
     """
     if info.fmspc != platform.fmspc or info.pce_id != platform.pce_id:
         raise Refused(
             Rule.PLATFORM,
-            f"the TCB info is for platforms {info.fmspc.hex()}, but this is one of {platform.fmspc.hex()}",
+            f"the TCB info is for FMSPC {info.fmspc.hex()}, but this platform has {platform.fmspc.hex()}",
             hint="fetch the collateral for this platform",
         )
     module = _module(body, info)
@@ -78,9 +77,9 @@ def judge(body: TdReport, qe: QeReport, platform: Platform, info: TcbInfo, ident
         if part is not None:
             status = worse(status, part.status)
     if status is TcbStatus.REVOKED:
-        raise Refused(Rule.TCB_REVOKED, "Intel revoked the TCB that it has")
+        raise Refused(Rule.TCB_REVOKED, "Intel revoked its TCB")
     known = {*own.advisories, *qe_level.advisories, *(() if module_level is None else module_level.advisories)}
-    return TcbJudgement(
+    return TcbRating(
         status=status,
         platform=own.status,
         module=None if module_level is None else module_level.status,
@@ -107,15 +106,15 @@ def _module(body: TdReport, info: TcbInfo) -> ModuleIdentity:
     wanted = f"TDX_{version:02X}" if version else FIRST_MODULE
     module = next((one for one in info.modules if one.id.upper() == wanted), None)
     if module is None:
-        raise Refused(Rule.TDX_MODULE, f"Intel's TCB info knows no TDX module {wanted}")
+        raise Refused(Rule.TDX_MODULE, f"Intel's TCB info does not list the TDX module {wanted}")
     masked = bytes(value & mask for value, mask in zip(body.seam_attributes, module.mask, strict=True))
     if body.mrsignerseam != module.mrsigner or masked != module.attributes:
-        raise Refused(Rule.TDX_MODULE, "its TDX module is not signed as Intel's are, or has other attributes")
+        raise Refused(Rule.TDX_MODULE, "its TDX module is not signed by Intel, or has other attributes than Intel's")
     return module
 
 
 def _level(body: TdReport, platform: Platform, info: TcbInfo) -> TcbLevel:
-    # From the second module on, the first two bytes are the module's version, which is judged by its own levels.
+    # From the second module on, the first two bytes are the module's version, which has levels of its own.
     begin = 2 if body.tee_tcb_svn[1] else 0
     for level in info.levels:
         if (
@@ -124,7 +123,7 @@ def _level(body: TdReport, platform: Platform, info: TcbInfo) -> TcbLevel:
             and _reached(body.tee_tcb_svn[begin:], level.tdx_components[begin:])
         ):
             return level
-    raise Refused(Rule.TCB_LEVEL, "it has reached no TCB level that Intel knows")
+    raise Refused(Rule.TCB_LEVEL, "its TCB is below every level that Intel lists")
 
 
 def _reached(own: Sequence[int], wanted: Sequence[int]) -> bool:
@@ -134,7 +133,7 @@ def _reached(own: Sequence[int], wanted: Sequence[int]) -> bool:
 def _version(own: int, levels: Sequence[VersionLevel], what: str) -> VersionLevel:
     found = next((one for one in levels if own >= one.isv_svn), None)
     if found is None:
-        raise Refused(Rule.TCB_LEVEL, f"its {what} has version {own}, older than any that Intel knows")
+        raise Refused(Rule.TCB_LEVEL, f"its {what} has version {own}, older than any that Intel lists")
     return found
 
 

@@ -1,1 +1,1 @@
-"""Making an image: the disk in one pass, the layer around it, and telling the broker."""
+"""Building an image: the disk in one pass, the layer around it, and the registration with a broker."""

@@ -1,8 +1,8 @@
 """The disk in one pass: plain blocks come in, are hashed for dm-verity and encrypted, and go out in order.
 
-Plain bytes are in memory alone. Hashing, encrypting and writing overlap; in memory are a few chunks. The tree of hashes
-lies behind the data, and waits for its turn in an unlinked temporary file, encrypted for its place already: hashes tell
-which blocks are in the data.
+Plain bytes exist only in memory. Hashing, encrypting and writing overlap; a few chunks are in memory at a time. The
+tree of hashes lies behind the data, and waits in an unlinked temporary file, already encrypted for its place: hashes
+reveal which blocks are in the data.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from haulout.workload import krun
-from haulout.workload import luks
-from haulout.workload import verity
-from haulout.workload.binding import Binding
-from haulout.workload.scratch import ScratchFile
+from haulout.local import ScratchFile
 from haulout.oci import Digest
+from haulout.workload import krun, luks, verity
+from haulout.workload.binding import Binding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -77,7 +75,7 @@ class Disk:
         """
         sink.write(self.volume.header)
         first_of_hashes = self.file_system_size // luks.SECTOR
-        with ScratchFile("the hashes", "them, 8 MiB for each GiB of the file system") as aside:
+        with ScratchFile("the hashes", "8 MiB for each GiB of the file system") as aside:
 
             def put(offset: int, block: bytes) -> None:
                 """Keep a block of the tree, encrypted for its place."""
@@ -112,7 +110,7 @@ class Disk:
         assert sector * luks.SECTOR == self.file_system_size, "a file system of another size than planned"
 
     def binding(self, hashes: verity.Hashes, workload_id: str, broker_key: bytes | None) -> Binding:
-        """Say which workload this disk is."""
+        """Return the binding that names this disk."""
         header = Digest(self.volume.header_digest.hex)
         return Binding(workload_id, header, hashes.root, self.salt, self.file_system_size, broker_key)
 

@@ -1,4 +1,4 @@
-"""The entrypoint of the outer image: whoever runs it outside of a TEE reads one sentence, and exit status 1.
+"""The entrypoint of the outer image: run outside of a TEE, it prints one sentence and exits with status 1.
 
 A static ELF of a few hundred bytes, assembled here from the processor's manual: write(1, text), exit(1).
 """

@@ -81,11 +81,6 @@ class Plan:
         """Bytes of the journal; 0 for none, in file systems below 8 MiB."""
         return self.layout.journal_blocks * BLOCK
 
-    @property
-    def free_size(self) -> int:
-        """Bytes that files may still take, at least."""
-        return max(0, self.layout.geometry.blocks - self.layout.end) * BLOCK
-
 
 def plan(tree: Tree, *, size: int | None, uuid: UUID, now: int) -> Plan:
     """Decide where everything lies.
@@ -102,7 +97,7 @@ def plan(tree: Tree, *, size: int | None, uuid: UUID, now: int) -> Plan:
         UsageError: a size ext4 cannot have.
     """
     if size is not None and (size <= 0 or size % BLOCK or size // BLOCK >= _BLOCKS_MAX):
-        raise UsageError(f"{size} bytes is no size for a file system: it takes a multiple of {BLOCK}, below 16 TiB")
+        raise UsageError(f"the size must be a multiple of {BLOCK} below 16 TiB (got {size})")
     survey = Survey(tree, now)
     if size is None:
         layout = _least(survey)
@@ -134,7 +129,7 @@ def _least(survey: Survey) -> Layout:
     least = (groups - 1) * GROUP + geometry.copy_blocks + _LAST_GROUP_MIN if groups > 1 else 0
     blocks = max(layout.end, least)
     if blocks >= _BLOCKS_MAX:
-        raise UsageError("the content is too large: file systems end below 16 TiB here")
+        raise UsageError("the content is too large for an ext4 of less than 16 TiB")
     return replace(layout, geometry=Geometry(blocks, geometry.inodes_per_group))
 
 

@@ -21,7 +21,7 @@ LOST_AND_FOUND: Final = 11
 
 _NAME: Final = b"lost+found"
 _LOST_BLOCKS: Final = 4
-"""Blocks for what e2fsck finds, as mke2fs leaves: in need, none can be had."""
+"""Blocks for what e2fsck finds, as many as mke2fs leaves: e2fsck may be unable to allocate more."""
 
 _LINKS_MAX: Final = 65000
 _FILE_MAX: Final = (1 << 32) * BLOCK - BLOCK
@@ -39,7 +39,7 @@ class Survey:
         if lost is None:
             lost = Directory(mode=0o700, mtime=now * 10**9)
         elif not isinstance(lost, Directory):
-            raise InvalidRootfs("the tree", _NAME, "kind", "e2fsck's directory is something else there")
+            raise InvalidRootfs("the tree", _NAME, "kind", "lost+found must be a directory")
         self.root = tree.root.with_child(_NAME, lost)
         self.nodes: list[Node] = [lost]
         self.links = array("I", [2])
@@ -60,7 +60,7 @@ class Survey:
         for index, count in enumerate(self.links):
             if count > _LINKS_MAX and not isinstance(self.nodes[index], Directory):
                 raise InvalidRootfs(
-                    "the tree", "", "hardlink", f"a file with {count} names; ext4 has {_LINKS_MAX} at most"
+                    "the tree", "", "hardlink", f"a file with {count} names; ext4 allows at most {_LINKS_MAX}"
                 )
 
     def number(self, node: Node) -> int:
@@ -111,14 +111,14 @@ class Survey:
         self._extended(node, path)
         if isinstance(node, File):
             if node.size > _FILE_MAX:
-                raise InvalidRootfs("the tree", path, "size", f"a file of {node.size} bytes; ext4 ends at 16 TiB")
+                raise InvalidRootfs("the tree", path, "size", f"a file of {node.size} bytes; the limit is 16 TiB")
             if node.stored:
                 self.files.append(node)
         elif isinstance(node, Symlink):
             if len(node.target) >= _FAST_SYMLINK:
                 self.symlinks.append(node)
         elif isinstance(node, Device) and not (0 <= node.major < _MAJOR_MAX and 0 <= node.minor < _MINOR_MAX):
-            raise InvalidRootfs("the tree", path, "device", f"Linux has no device {node.major}:{node.minor}")
+            raise InvalidRootfs("the tree", path, "device", f"{node.major}:{node.minor} is not a valid device number")
 
     def _extended(self, node: Node, path: bytes) -> None:
         if node.xattrs and split(node.xattrs, path)[1]:

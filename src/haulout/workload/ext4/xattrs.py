@@ -50,7 +50,7 @@ def split(xattrs: Mapping[bytes, bytes], path: bytes) -> tuple[list[Attribute], 
     """Return what goes behind the inode, and what into a block.
 
     Raises:
-        InvalidRootfs: a name ext4 has no prefix for, an ACL that is none, or more than fits into a block.
+        InvalidRootfs: a name ext4 has no prefix for, an invalid ACL, or more than fits into a block.
     """
     if not xattrs:
         return [], []
@@ -78,13 +78,13 @@ def _attribute(name: bytes, value: bytes, path: bytes) -> Attribute:
         if name.startswith(prefix) and len(name) > len(prefix):
             return Attribute(index, name[len(prefix) :], value)
     shown = name.decode("utf-8", "backslashreplace")[:80]
-    raise InvalidRootfs("the tree", path, "attributes", f"ext4 has no extended attributes like {shown!r}")
+    raise InvalidRootfs("the tree", path, "attributes", f"ext4 cannot hold the extended attribute {shown!r}")
 
 
 def _acl(value: bytes, path: bytes) -> bytes:
     """Rewrite an ACL from its form in the system call (version 2) to the one on the disk (version 1)."""
     if len(value) < 4 or len(value) % 8 != 4 or value[:4] != b"\2\0\0\0":
-        raise InvalidRootfs("the tree", path, "attributes", "an access control list that is none")
+        raise InvalidRootfs("the tree", path, "attributes", "an access control list that is not valid")
     stored = [b"\1\0\0\0"]
     for start in range(4, len(value), 8):
         tag = int.from_bytes(value[start : start + 2], "little")

@@ -1,1 +1,1 @@
-"""Inspecting an image, whoever made it: what everybody can see, and what the passphrase shows."""
+"""Inspecting an image, of any origin: what everybody can see, and what the passphrase reveals."""

@@ -1,6 +1,6 @@
-"""Reads one small file from the root directory of an ext4: enough to see what is in a disk that was opened.
+"""Reads one small file from the root directory of an ext4: enough to see what is in an unlocked disk.
 
-Source: Linux, Documentation/filesystems/ext4. Everything that is read is bounded; nothing is believed.
+Source: Linux, Documentation/filesystems/ext4. Everything that is read is bounded; nothing is trusted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MAX_FILE: Final = 4 << 20
 _MAX_NODES: Final = 4096
 """Blocks of extents read for one file: four times what 64 MiB in single blocks of 1 KiB take."""
 _MAX_POSITION: Final = 1 << 62
-"""In bytes: no file is so long, and beyond it none can be asked."""
+"""In bytes: no file is so long, and no system call takes more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def read_superblock(file: BinaryIO) -> FileSystem:
     file.seek(_SUPERBLOCK)
     data = file.read(1024)
     if len(data) < 1024 or int.from_bytes(data[56:58], "little") != _MAGIC:
-        raise _bad("there is no ext4 in it")
+        raise _bad("it holds no ext4")
     low, first, shift = struct.unpack_from("<I12xII", data, 4)[0], *struct.unpack_from("<II", data, 20)
     per_group = int.from_bytes(data[40:44], "little")
     inode_size = int.from_bytes(data[88:90], "little") or 128
@@ -82,7 +82,7 @@ def read_file(file: BinaryIO, system: FileSystem, name: str) -> bytes | None:
         if found == wanted:
             inode = _inode(file, system, number)
             if int.from_bytes(inode[:2], "little") >> 12 != 0o10:
-                raise _bad(f"/{name} is no regular file")
+                raise _bad(f"/{name} is not a regular file")
             return _content(file, system, inode, _MAX_FILE)
     return None
 
@@ -97,16 +97,16 @@ def _inode(file: BinaryIO, system: FileSystem, number: int) -> bytes:
         table |= int.from_bytes(descriptor[0x28:0x2C], "little") << 32
     inode = _read(file, table * system.block + index * system.inode_size, system.inode_size)
     if len(inode) < system.inode_size:
-        raise _bad(f"inode {number} lies behind its end")
+        raise _bad(f"inode {number} lies beyond its end")
     return inode
 
 
 def _content(file: BinaryIO, system: FileSystem, inode: bytes, limit: int) -> bytes:
     size = int.from_bytes(inode[4:8], "little") | int.from_bytes(inode[108:112], "little") << 32
     if size > limit:
-        raise _bad(f"something in it has {size} bytes; at most {limit} are read")
+        raise _bad(f"a file has {size} bytes; at most {limit} are accepted")
     if not int.from_bytes(inode[32:36], "little") & _EXTENTS:
-        raise _bad("it has files without extents, which are not read")
+        raise _bad("a file without extents, which is not supported")
     out = bytearray(size)
     end = 0
     for logical, count, physical in _extents(file, system, inode[40:100], _MAX_DEPTH, iter(range(_MAX_NODES))):
@@ -119,7 +119,7 @@ def _content(file: BinaryIO, system: FileSystem, inode: bytes, limit: int) -> by
             continue
         data = _read(file, physical * system.block, amount)
         if len(data) != amount:
-            raise _bad("a file lies behind its end")
+            raise _bad("a file lies beyond its end")
         out[start : start + amount] = data
     return bytes(out)
 
@@ -139,17 +139,17 @@ def _extents(
             continue
         _, child_low, child_high = struct.unpack_from("<IIH", node, 12 + number * 12)
         if next(budget, None) is None:
-            raise _bad("its extents take more blocks than they can")
+            raise _bad("its extents take too many blocks")
         block = _read(file, (child_high << 32 | child_low) * system.block, system.block)
         if len(block) < system.block:
-            raise _bad("its extents lie behind its end")
+            raise _bad("its extents lie beyond its end")
         yield from _extents(file, system, block, below - 1, budget)
 
 
 def _read(file: BinaryIO, position: int, amount: int) -> bytes:
     """Read bytes, fewer at the end."""
     if position > _MAX_POSITION:
-        raise _bad("a part of it lies behind its end")
+        raise _bad("a part of it lies beyond its end")
     file.seek(position)
     return file.read(amount)
 
@@ -168,4 +168,4 @@ def _names(data: bytes, block: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _bad(reason: str) -> InvalidWorkload:
-    return InvalidWorkload("ext4", f"the opened disk cannot be read: {reason}")
+    return InvalidWorkload("ext4", f"the unlocked disk cannot be read: {reason}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from haulout.documents import Document
 from haulout.errors import (
     InvalidRootfs,
     InvalidWorkload,
@@ -37,39 +38,50 @@ class Broken:
 class Member:
     """An entry of the outer image."""
 
+    json_members: ClassVar = ("name", "mode=octal_mode", "size")
+
     name: str
     mode: int
     size: int
+
+    @property
+    def octal_mode(self) -> str:
+        """Permissions in four octal digits."""
+        return f"{self.mode:04o}"
 
 
 @dataclass
 class Outer:
     """What everybody can see of an image."""
 
+    json_members: ClassVar = ("manifest", "architecture", "created", "entries=members", "leaks")
+
     manifest: Digest
     architecture: str = ""
     created: str | None = None
     members: tuple[Member, ...] = ()
     leaks: tuple[str, ...] = ()
-    """What the configuration says of the image inside, or may: ``environment (2)``."""
+    """What the configuration may reveal of the image inside: ``environment (2)``."""
 
 
 @dataclass
-class Opened:
-    """What the passphrase showed."""
+class Unlocked:
+    """What the passphrase revealed."""
 
     file_system_size: int | None = None
     verity: str = "absent"
-    """``verified`` against the binding's root; ``unbound``: hashes are there, but nobody vouches for their root;
-    ``failed``; ``absent``."""
+    """``verified`` against the binding's root; ``unbound``: there are hashes, but no trusted root; ``failed``;
+    ``absent``."""
     architecture: str | None = None
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
 
 
 @dataclass
-class Findings:
-    """Everything that was found out; collected while the inspection goes on."""
+class Findings(Document):
+    """Everything that was found; collected while the inspection goes on."""
+
+    json_members = ("image=outer", "config", "disk", "binding", "measurement", "opened=unlocked", "broken")
 
     outer: Outer | None = None
     config: WorkloadConfig | None = None
@@ -79,8 +91,24 @@ class Findings:
     luks: Header | None = None
     binding: Binding | None = None
     measurement: str | None = None
-    opened: Opened | None = None
+    unlocked: Unlocked | None = None
     broken: list[Broken] = field(default_factory=list)
+
+    @property
+    def disk(self) -> dict[str, Any] | None:
+        """The disk as docs/json.md shows it."""
+        if self.disk_size is None:
+            return None
+        luks = self.luks and {
+            "uuid": str(self.luks.uuid),
+            "cipher": "aes-xts-plain64",
+            "hash": self.luks.hash_name,
+            "key_bits": self.luks.key_bytes * 8,
+            "payload_offset": self.luks.payload_start,
+            "slots": [number for number, slot in enumerate(self.luks.slots) if slot.active],
+            "header_digest": str(self.luks.digest),
+        }
+        return {"size": self.disk_size, "payload_size": self.payload_size, "luks": luks}
 
     def breaks(self, rule: str, reason: str) -> None:
         """Note a broken rule."""
@@ -91,7 +119,7 @@ class Findings:
         """Note what a check raises as a broken rule, and go on behind the block.
 
         Args:
-            prefix: goes before the names of rules of LUKS and dm-verity.
+            prefix: of the names of rules of LUKS and dm-verity.
         """
         try:
             yield

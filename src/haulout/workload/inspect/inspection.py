@@ -8,23 +8,23 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from haulout.content import read_blob
-from haulout.errors import ContentError, NotFoundError, StorageError
+from haulout.errors import ContentError, NotFoundError
+from haulout.local import ScratchFile, storage_errors
 from haulout.workload import binding as bindings
 from haulout.workload import krun, outer, rootfs
 from haulout.workload.inspect.findings import Findings, Member, Outer
-from haulout.workload.inspect.locked import check_closed
-from haulout.workload.inspect.unlocked import check_opened
-from haulout.workload.scratch import ScratchFile
+from haulout.workload.inspect.locked import check_locked
+from haulout.workload.inspect.unlocked import check_unlocked
 from haulout.workload.source import MAX_CONFIG, find_image, layer_opener
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from haulout.content import Store
-    from haulout.oci import Digest, Manifest
+    from haulout.oci import Manifest
     from haulout.progress import Progress
     from haulout.workload.rootfs import Tree
+    from haulout.workload.source import Image
 
 _HEAD: Final = 17 << 20
 """Bytes kept of the beginning of a disk: no LUKS header that is accepted is longer."""
@@ -36,49 +36,49 @@ _MEMBERS: Final = 64
 
 
 def inspect_disk(path: Path, passphrase: bytes | None, progress: Progress) -> Findings:
-    """Look at a disk by itself.
+    """Inspect a disk by itself.
 
     Raises:
         NotFoundError: there is no such file.
         StorageError: it cannot be read.
-        ContentError: it is no such disk at all.
+        ContentError: it is not a disk of a confidential workload.
         WrongPassphrase: it does not open the disk.
     """
-    try:
-        with path.open("rb") as file:
-            findings = Findings()
-            check_closed(file, path.name, findings)
+    findings = Findings()
+    with storage_errors(path):
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            raise NotFoundError(f"no such file: {path}") from None
+        with file:
+            check_locked(file, path.name, findings)
             if {"luks-missing", "footer-magic"} <= {one.rule for one in findings.broken}:
                 raise ContentError(
-                    f"{path} is no disk of a confidential workload: it has neither a LUKS header nor a footer",
-                    hint="name a disk.img, or an image as oci:DIR:TAG or by its registry",
+                    f"{path} is not a disk of a confidential workload: it has neither a LUKS header nor a footer",
+                    hint="name a disk.img, or an image: oci:DIR:TAG or HOST/NAME:TAG",
                 )
             if passphrase is not None:
-                check_opened(file, passphrase, findings, progress)
-            return findings
-    except FileNotFoundError as exc:
-        raise NotFoundError(f"no such file: {path}") from exc
-    except OSError as exc:
-        raise StorageError(str(path), (exc.strerror or "it cannot be read").lower()) from exc
+                check_unlocked(file, passphrase, findings, progress)
+    return findings
 
 
-def inspect_image(store: Store, selector: str | Digest, passphrase: bytes | None, progress: Progress) -> Findings:
-    """Look at an image; every byte of its layers is read, and verified.
+def inspect_image(image: Image, passphrase: bytes | None, progress: Progress) -> Findings:
+    """Inspect an image; every byte of its layers is read and verified.
 
     Raises:
         NotFoundError: there is no such image.
-        ContentError: it is no image of a confidential workload at all, or damaged.
+        ContentError: it is not an image of a confidential workload, or damaged.
         WrongPassphrase: it does not open the disk.
     """
-    manifest = _find(store, selector)
-    data = read_blob(store, manifest.config, MAX_CONFIG, "the image's configuration")
-    tree = rootfs.from_layers([layer_opener(store, layer) for layer in manifest.layers])
+    manifest = find_image(image, "amd64", "arm64", kind="confidential image")
+    data = read_blob(image.store, manifest.config, MAX_CONFIG, "the image's configuration")
+    tree = rootfs.from_layers([layer_opener(image.store, layer) for layer in manifest.layers])
     if not isinstance(tree.find(krun.DISK_NAME), rootfs.File) and tree.find(krun.CONFIG_NAME) is None:
         raise ContentError(
-            f"{selector} is no image of a confidential workload: {krun.DISK_NAME} and {krun.CONFIG_NAME} are not in it",
-            hint="haulout cw build makes one of it",
+            f"{image} is not a confidential image: it holds neither {krun.DISK_NAME} nor {krun.CONFIG_NAME}",
+            hint=f"haulout cw build {image} DEST makes one of it",
         )
-    findings = Findings(outer=_outer(store, selector, data, tree))
+    findings = Findings(outer=_outer(image, data, tree))
     with ExitStack() as stack:
         small, disk = _contents(tree, stack, progress, whole=passphrase is not None)
         beside = small.get(krun.CONFIG_NAME)
@@ -88,22 +88,15 @@ def inspect_image(store: Store, selector: str | Digest, passphrase: bytes | None
         if disk is None:
             findings.breaks("disk-missing", f"there is no {krun.DISK_NAME} in the image")
             return findings
-        check_closed(disk, krun.DISK_NAME, findings, beside)
+        check_locked(disk, krun.DISK_NAME, findings, beside)
         if passphrase is not None:
-            check_opened(disk, passphrase, findings, progress)
+            check_unlocked(disk, passphrase, findings, progress)
     return findings
 
 
-def _find(store: Store, selector: str | Digest) -> Manifest:
-    try:
-        return find_image(store, selector, "amd64")
-    except NotFoundError:
-        return find_image(store, selector, "arm64")
-
-
-def _outer(store: Store, selector: str | Digest, data: bytes, tree: Tree) -> Outer:
+def _outer(image: Image, data: bytes, tree: Tree) -> Outer:
     values = outer.parse_config(data, "the image's configuration")
-    found = Outer(store.manifest(selector).descriptor.digest)
+    found = Outer(image.store.manifest(image.selector).descriptor.digest)
     found.architecture = str(values.get("architecture", ""))[:40]
     created = values.get("created")
     found.created = created[:40] if isinstance(created, str) else None
@@ -118,7 +111,7 @@ def _outer(store: Store, selector: str | Digest, data: bytes, tree: Tree) -> Out
 
 
 def _leaks(values: dict[str, Any]) -> list[str]:
-    """Name what the outer configuration may have from the image inside."""
+    """List what the outer configuration may have from the image inside."""
     config = values.get("config")
     inside = config if isinstance(config, dict) else {}
     found = [
@@ -145,13 +138,13 @@ def _bindings(findings: Findings, beside: bytes | None, manifest: Manifest) -> N
     with findings.judging():
         findings.binding = bindings.Binding.parse(data)
     if beside is not None and noted is not None and noted.encode() != beside:
-        findings.breaks("binding-differs", f"{bindings.NAME} says something else than the manifest's annotation")
+        findings.breaks("binding-differs", f"{bindings.NAME} differs from the annotation of the manifest")
 
 
 def _contents(
     tree: Tree, stack: ExitStack, progress: Progress, *, whole: bool
 ) -> tuple[dict[str, bytes], BinaryIO | None]:
-    """Read what is looked at in one pass: small files, and of the disk its ends, or all of it into an unlinked file."""
+    """Read what is inspected in one pass: small files, and of the disk its ends, or all of it into an unlinked file."""
     wanted = [
         (name, node)
         for name in (*sorted(_SMALL), krun.DISK_NAME)
@@ -196,7 +189,7 @@ class _Spool:
 
 
 class _Ends(io.RawIOBase):
-    """A disk of which only both ends are at hand; between them are zeros, which nobody asks for."""
+    """A disk of which only both ends are kept; between them are zeros, which no check reads."""
 
     def __init__(self, size: int) -> None:
         super().__init__()

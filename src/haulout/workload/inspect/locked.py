@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from haulout.workload.inspect.findings import Findings
 
 
-def check_closed(file: BinaryIO, what: str, findings: Findings, beside: bytes | None = None) -> None:
+def check_locked(file: BinaryIO, what: str, findings: Findings, beside: bytes | None = None) -> None:
     """Check a disk and note what is found.
 
     Args:
@@ -26,7 +26,7 @@ def check_closed(file: BinaryIO, what: str, findings: Findings, beside: bytes | 
     findings.disk_size = size
     document = None
     if size % krun.ALIGNMENT:
-        findings.breaks("disk-size", f"{what} has {size} bytes, which is no multiple of {krun.ALIGNMENT}")
+        findings.breaks("disk-size", f"{what} has {size} bytes, which is not a multiple of {krun.ALIGNMENT}")
     with findings.judging():
         document = _footer(file, size, what, findings)
     with findings.judging("luks-"):
@@ -60,7 +60,7 @@ def _configs(document: bytes | None, beside: bytes | None, what: str, findings: 
         with findings.judging():
             findings.config = krun.WorkloadConfig.parse(beside, krun.CONFIG_NAME)
         if document is not None and beside != document and (inside is None or inside != findings.config):
-            findings.breaks("json-differs", f"{krun.CONFIG_NAME} says something else than the footer of {what}")
+            findings.breaks("json-differs", f"{krun.CONFIG_NAME} differs from the footer of {what}")
     findings.config = findings.config or inside
 
 
@@ -71,11 +71,10 @@ def _bound(findings: Findings, what: str) -> None:
     if findings.luks is not None and findings.luks.digest != binding.luks_header:
         findings.breaks(
             "binding-header",
-            f"the LUKS header of {what} is not the one that the binding names: it was exchanged, or is another build's",
+            f"the LUKS header of {what} does not match the binding: it was replaced, or is from another build",
         )
     if findings.config is not None and findings.config.workload_id != binding.workload_id:
         findings.breaks(
             "binding-workload",
-            f"the binding is of workload {binding.workload_id[:80]}, "
-            f"and the disk says it is {findings.config.workload_id[:80]}",
+            f"the binding names workload {binding.workload_id[:80]}, the disk names {findings.config.workload_id[:80]}",
         )

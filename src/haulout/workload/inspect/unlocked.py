@@ -1,4 +1,4 @@
-"""Checks of a disk that is open: the file system, its hashes, and the configuration of the image inside."""
+"""Checks of a disk that is unlocked: the file system, its hashes, and the configuration of the image inside."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from haulout.errors import InvalidManifest, InvalidWorkload, RefusedVerity
 from haulout.oci import json
 from haulout.workload import krun, luks, verity
 from haulout.workload.inspect import ext4_file
-from haulout.workload.inspect.findings import Opened
+from haulout.workload.inspect.findings import Unlocked
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from haulout.workload.inspect.findings import Findings
 
 
-def check_opened(file: BinaryIO, passphrase: bytes, findings: Findings, progress: Progress) -> None:
-    """Open a disk whose closed parts were checked, and note what is found.
+def check_unlocked(file: BinaryIO, passphrase: bytes, findings: Findings, progress: Progress) -> None:
+    """Unlock a disk after :func:`check_locked`, and note what is found.
 
     Raises:
         WrongPassphrase: it does not open it.
@@ -29,7 +29,7 @@ def check_opened(file: BinaryIO, passphrase: bytes, findings: Findings, progress
         return
     volume = luks.open_volume(file, passphrase)
     payload = io.BufferedReader(luks.Payload(file, volume, findings.payload_size // luks.SECTOR * luks.SECTOR), 1 << 20)
-    found = findings.opened = Opened()
+    found = findings.unlocked = Unlocked()
     plain = cast("BinaryIO", payload)
     system: ext4_file.FileSystem | None = None
     with findings.judging():
@@ -42,7 +42,7 @@ def check_opened(file: BinaryIO, passphrase: bytes, findings: Findings, progress
             _inner(ext4_file.read_file(plain, system, krun.INNER_CONFIG), found)
 
 
-def _check_hashes(plain: BinaryIO, findings: Findings, found: Opened) -> None:
+def _check_hashes(plain: BinaryIO, findings: Findings, found: Unlocked) -> None:
     binding = findings.binding
     if binding is None:
         size = found.file_system_size
@@ -56,18 +56,18 @@ def _check_hashes(plain: BinaryIO, findings: Findings, found: Opened) -> None:
     if found.file_system_size is not None and found.file_system_size != binding.hash_offset:
         findings.breaks(
             "binding-size",
-            f"the file system has {found.file_system_size} bytes, and its hashes begin at byte {binding.hash_offset}",
+            f"the file system has {found.file_system_size} bytes, but the binding says {binding.hash_offset}",
         )
     found.verity = "failed"
     with findings.judging("verity-"):
         superblock = verity.read_superblock(plain, binding.hash_offset)
         if superblock.salt != binding.salt or superblock.data_blocks * verity.BLOCK != binding.hash_offset:
-            raise InvalidWorkload("binding-verity", "the superblock of dm-verity is not the one that the binding names")
+            raise InvalidWorkload("binding-verity", "the superblock of dm-verity does not match the binding")
         verity.check(plain, binding.hash_offset, binding.root)
         found.verity = "verified"
 
 
-def _inner(data: bytes | None, found: Opened) -> None:
+def _inner(data: bytes | None, found: Unlocked) -> None:
     if data is None:
         raise InvalidWorkload("inner-config", f"there is no /{krun.INNER_CONFIG} in the encrypted root")
     try:

@@ -1,7 +1,7 @@
 """LUKS version 1 in user space: the disks that ``buildah mkcw`` writes, cryptsetup opens and QEMU reads.
 
-Source: LUKS1 On-Disk Format Specification, version 1.2.3. It needs the package ``cryptography``. What is accepted and
-what is refused: docs/formats/luks.md.
+Source: LUKS1 On-Disk Format Specification, version 1.2.3. It needs the package ``cryptography``. docs/formats/luks.md
+lists what is accepted and what is refused.
 """
 
 from haulout.extras import require

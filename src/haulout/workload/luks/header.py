@@ -1,7 +1,7 @@
 """The header of LUKS version 1: its layout, and the rules by which one from elsewhere is accepted.
 
-A header is believed by nobody before its digest is compared: whoever can write to the disk can write it. It is read
-strictly, therefore, and what an attacker could choose (ciphers, geometry, work) is bounded before any of it is used.
+A header is not trusted before its digest is compared: anybody who can write to the disk can write it. So it is read
+strictly, and what an attacker could choose (ciphers, geometry, work) is bounded before any of it is used.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ PHDR_BYTES: Final = _FIXED.size + SLOTS * _SLOT.size
 
 
 class Rule(StrEnum):
-    """What a header is refused by."""
+    """Rules by which a header is refused."""
 
     TRUNCATED = "truncated"
     VERSION = "version"
@@ -167,7 +167,7 @@ def read_header(file: BinaryIO) -> Header:
 
     Raises:
         NotLuks: there is none.
-        RefusedLuks: there is one, and a rule against it.
+        RefusedLuks: it breaks a rule.
     """
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
@@ -184,7 +184,7 @@ def read_header(file: BinaryIO) -> Header:
     for offset in SECOND_OFFSETS:
         file.seek(offset)
         if file.read(len(SECOND_MAGIC)) == SECOND_MAGIC:
-            _refuse(Rule.SECOND_HEADER, f"a second header of LUKS2 lies in wait at byte {offset}")
+            _refuse(Rule.SECOND_HEADER, f"there is a second header of LUKS2 at byte {offset}")
     file.seek(0)
     raw = file.read(header.payload_start)
     if len(raw) != header.payload_start:
@@ -197,14 +197,14 @@ def _parse(data: bytes) -> Header:
         _refuse(Rule.TRUNCATED, f"its header ends after {len(data)} of {PHDR_BYTES} bytes")
     _, version, cipher, mode, hash_spec, payload, key_bytes, digest, salt, iterations, uuid = _FIXED.unpack_from(data)
     if version != 1:
-        _refuse(Rule.VERSION, f"it is of version {version}, and only version 1 is accepted")
+        _refuse(Rule.VERSION, f"it has version {version}; only version 1 is accepted")
     if (_text(cipher), _text(mode)) != ("aes", "xts-plain64"):
-        _refuse(Rule.CIPHER, f"its cipher is {_shown(cipher)}-{_shown(mode)}, and only aes-xts-plain64 is accepted")
+        _refuse(Rule.CIPHER, f"its cipher is {_shown(cipher)}-{_shown(mode)}; only aes-xts-plain64 is accepted")
     hash_name = _text(hash_spec)
     if hash_name not in HASHES:
-        _refuse(Rule.HASH, f"its hash is {_shown(hash_spec)}, and only {' and '.join(HASHES)} are accepted")
+        _refuse(Rule.HASH, f"its hash is {_shown(hash_spec)}; only {' and '.join(HASHES)} are accepted")
     if key_bytes not in KEY_SIZES:
-        _refuse(Rule.KEY_SIZE, f"its key has {key_bytes} bytes; 32 or 64 are accepted")
+        _refuse(Rule.KEY_SIZE, f"its key has {key_bytes} bytes; only 32 and 64 are accepted")
     header = Header(
         hash_name=hash_name,
         key_bytes=key_bytes,
@@ -223,22 +223,25 @@ def _parse(data: bytes) -> Header:
 def _slot(data: bytes, number: int) -> KeySlot:
     state, iterations, salt, offset, stripes = _SLOT.unpack_from(data, _FIXED.size + number * _SLOT.size)
     if state not in {ACTIVE, INACTIVE}:
-        _refuse(Rule.SLOT_STATE, f"slot {number} is neither in use nor free")
+        _refuse(Rule.SLOT_STATE, f"slot {number} is marked neither as used nor as free")
     if stripes != STRIPES:
-        _refuse(Rule.STRIPES, f"slot {number} has {stripes} stripes, and every program makes {STRIPES}")
+        _refuse(Rule.STRIPES, f"slot {number} has {stripes} stripes; only {STRIPES} are accepted")
     return KeySlot(state == ACTIVE, iterations, salt, offset, stripes)
 
 
 def _check_work(header: Header) -> None:
     if not any(slot.active for slot in header.slots):
-        _refuse(Rule.NO_SLOT, "no slot is in use, so that no passphrase opens it")
+        _refuse(Rule.NO_SLOT, "no slot is in use, so no passphrase opens it")
     counts = [header.key_iterations, *(slot.iterations for slot in header.slots if slot.active)]
     if min(counts) < MIN_ITERATIONS:
-        _refuse(Rule.ITERATIONS, f"passphrases or its key are hashed {min(counts)} times, less than {MIN_ITERATIONS}")
+        _refuse(
+            Rule.ITERATIONS,
+            f"passphrases or the key are hashed {min(counts)} times; {MIN_ITERATIONS} is the least",
+        )
     if header.work() > MAX_WORK:
         _refuse(
             Rule.WORK,
-            f"trying a passphrase takes {header.work()} hash runs, and {MAX_WORK} are the limit",
+            f"trying a passphrase takes {header.work()} hash runs; the limit is {MAX_WORK}",
             hint="cryptsetup luksChangeKey --pbkdf-force-iterations makes a slot that takes fewer",
         )
 
@@ -248,7 +251,7 @@ def _check_geometry(header: Header) -> None:
     if not header.payload_start <= MAX_HEADER or not header.payload_offset:
         _refuse(
             Rule.PAYLOAD_OFFSET,
-            f"its payload begins at byte {header.payload_start}; 1 to {MAX_HEADER} is accepted",
+            f"its payload begins at byte {header.payload_start}; it must be between 1 and {MAX_HEADER}",
         )
     areas = [(0, PHDR_BYTES, "the header")]
     for number, slot in enumerate(header.slots):
@@ -275,9 +278,9 @@ def _uuid(field: bytes) -> UUID:
     try:
         uuid = UUID(text)
     except ValueError:
-        _refuse(Rule.UUID, "its UUID is none")
+        _refuse(Rule.UUID, "its UUID is not a UUID")
     if str(uuid) != text.lower():
-        _refuse(Rule.UUID, "its UUID is not written as UUIDs are")
+        _refuse(Rule.UUID, "its UUID is not in the usual form")
     return uuid
 
 

@@ -21,7 +21,7 @@ _AT_ONCE: Final = 1 << 20
 class Payload(io.RawIOBase):
     """Decrypts what is read, and nothing else. Read-only, seekable, for one thread.
 
-    Closing it leaves the file open. Whoever reads little at a time puts an ``io.BufferedReader`` in front.
+    Closing it leaves the file open. For small reads, put an ``io.BufferedReader`` in front.
 
     Args:
         file: the volume's, from its header on.
@@ -45,7 +45,7 @@ class Payload(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:  # noqa: D102
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         if base + offset < 0:
-            raise ValueError(f"there is no byte {base + offset}")
+            raise ValueError(f"cannot seek to byte {base + offset}")
         self._position = base + offset
         return self._position
 

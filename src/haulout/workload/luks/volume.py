@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _HASH: Final = "sha256"
 _KEY_BYTES: Final = 64
 _KEY_ITERATIONS: Final = 4000
-"""As buildah's mkcw has it. The master key is random: guessing it is hopeless without any."""
+"""As in buildah's mkcw. The master key is random, so more would not make it harder to guess."""
 _MAX_ITERATIONS: Final = (MAX_WORK - _KEY_ITERATIONS) // 2
 _PROBE: Final = 1 << 14
 
@@ -91,17 +91,17 @@ def create(
         uuid: random by default.
 
     Raises:
-        UsageError: a value that cannot be.
+        UsageError: a value is out of range.
     """
     if not passphrase:
         raise UsageError("an empty passphrase protects nothing")
     if iterations is None:
         iterations = _iterations_in(iteration_ms)
     elif not MIN_ITERATIONS <= iterations <= _MAX_ITERATIONS:
-        raise UsageError(f"{iterations} iterations cannot be; {MIN_ITERATIONS} to {_MAX_ITERATIONS} can")
+        raise UsageError(f"iterations must be between {MIN_ITERATIONS} and {_MAX_ITERATIONS} (got {iterations})")
     key = secrets.token_bytes(_KEY_BYTES) if master_key is None else master_key
     if len(key) != _KEY_BYTES or _is_weak(key):
-        raise UsageError(f"a master key has {_KEY_BYTES} bytes and two different halves")
+        raise UsageError(f"a master key must have {_KEY_BYTES} bytes and two different halves")
     step = -(-material_bytes(_KEY_BYTES) // ALIGNMENT) * ALIGNMENT
     slots = tuple(
         KeySlot(
@@ -134,7 +134,7 @@ def open_volume(file: BinaryIO, passphrase: bytes) -> Volume:
 
     Raises:
         NotLuks: there is none.
-        RefusedLuks: there is one, and a rule against it.
+        RefusedLuks: it breaks a rule.
         WrongPassphrase: it opens no slot.
     """
     header = read_header(file)
@@ -148,7 +148,7 @@ def open_volume(file: BinaryIO, passphrase: bytes) -> Volume:
         digest = hashlib.pbkdf2_hmac(header.hash_name, key, header.key_salt, header.key_iterations, DIGEST_BYTES)
         if hmac.compare_digest(digest, header.key_digest):
             if _is_weak(key):
-                raise RefusedLuks(Rule.WEAK_KEY, "the halves of its key are alike, which makes XTS reveal patterns")
+                raise RefusedLuks(Rule.WEAK_KEY, "both halves of its key are equal, which makes XTS reveal patterns")
             return Volume(header, Xts(key))
     raise WrongPassphrase
 
@@ -165,7 +165,7 @@ def _iterations_in(milliseconds: int) -> int:
         begin = time.perf_counter()
         hashlib.pbkdf2_hmac(_HASH, b"passphrase", bytes(32), count, _KEY_BYTES)
         took = time.perf_counter() - begin
-        # Shorter than this a clock and a busy neighbour say too much.
+        # In less time than this, the clock and other processes distort the result.
         if took >= 0.05 or count >= _MAX_ITERATIONS:
             return max(MIN_ITERATIONS, min(_MAX_ITERATIONS, int(count * milliseconds / 1000 / took)))
         count *= 4

@@ -59,7 +59,7 @@ class Xts:
 
     def __init__(self, key: bytes) -> None:
         if len(key) not in {32, 64}:
-            raise ValueError(f"a key of {len(key)} bytes; AES-XTS has 32 or 64")
+            raise ValueError(f"a key of AES-XTS must have 32 or 64 bytes (got {len(key)})")
         half = len(key) // 2
         # XTS is built of single blocks; the tweaks hide what ECB would show.
         self._data = Cipher(algorithms.AES(key[:half]), modes.ECB())  # noqa: S305
@@ -79,7 +79,7 @@ class Xts:
         if size % SECTOR:
             raise ValueError(f"{size} bytes are not whole sectors of {SECTOR}")
         if first < 0 or first + size // SECTOR > 1 << 64:
-            raise ValueError(f"there is no sector {first}, or none after it")
+            raise ValueError(f"sectors are out of range: {size // SECTOR} from {first} on")
         if not size:
             return b""
         source: Words = np.frombuffer(memoryview(data), _LITTLE)

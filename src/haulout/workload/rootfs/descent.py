@@ -1,4 +1,4 @@
-"""Directories below a folder, opened step by step: whoever owns them cannot lead a reader out with a symlink.
+"""Directories below a folder, opened step by step: no symlink can lead a reader out of the folder.
 
 No path is ever resolved by the system, for a part of it may be another one by the time it is. A directory is opened by
 its name in the one above it, never through a symlink, and has to be the one that was listed. However long a path is, it
@@ -59,7 +59,7 @@ class Place:
             place = place.above
 
 
-class Replaced(Exception):  # noqa: N818 - it names a finding, and never leaves this room
+class Replaced(Exception):  # noqa: N818 - it names a finding, and never leaves this package
     """Something else is by now where ``place`` was."""
 
     def __init__(self, place: Place) -> None:

@@ -1,7 +1,7 @@
-"""A folder as a tree. Nothing is followed out of it: symlinks stay data, and what is read must be what was seen.
+"""A folder as a tree. Nothing is followed out of it: symlinks stay data, and what is read must be what was listed.
 
-Each thing is opened by its name in a directory held open, and all that is noted of it is asked of what was opened: so
-nothing else can be noted in its place, however names are moved about meanwhile.
+Each entry is opened by its name in a directory held open, and described by what was opened: however names are moved
+meanwhile, nothing else is described in its place. It takes Linux: O_PATH, /proc and extended attributes.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from haulout.errors import InvalidRootfs, StorageError
+from haulout.errors import InvalidRootfs, StorageError, UsageError
+from haulout.local import storage_error, storage_errors
 from haulout.workload.rootfs.descent import Descent, Place, Replaced
 from haulout.workload.rootfs.limits import PATH_MAX, Limits
-from haulout.workload.rootfs.nodes import Device, Directory, Fifo, File, Node, Segments, Socket, Symlink
-from haulout.workload.rootfs.sources import Held, Reader
-from haulout.workload.rootfs.tree import Tree
+from haulout.workload.rootfs.nodes import Attributes, Device, Directory, Fifo, File, Node, Segments, Socket, Symlink
+from haulout.workload.rootfs.tree import Held, Reader, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_HOLD: Final = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
+_O_PATH: Final = getattr(os, "O_PATH", 0)
+_HOLD: Final = _O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
 """Opens anything, devices and symlinks too, without touching it."""
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -43,7 +44,10 @@ def from_folder(
     Raises:
         InvalidRootfs: something in it is refused, or changed meanwhile.
         StorageError: it cannot be read.
+        UsageError: this system is not Linux.
     """
+    if not _O_PATH:
+        raise UsageError("a folder can be read as a root file system only on Linux", hint="name an image: oci:DIR:TAG")
     source = FolderSource(os.fsencode(path))
     return Tree(_Walk(source, owner, limits or Limits()).run(), (Held(), source))
 
@@ -64,7 +68,7 @@ class _Walk:
             try:
                 root = self._directory(descent.enter(top), info)
             except OSError as exc:
-                raise self._source.told(exc, top) from exc
+                raise self._source.failed(exc, top) from exc
             pending = [(top, root)]
             while pending:
                 place, directory = pending.pop()
@@ -72,12 +76,12 @@ class _Walk:
                     at = descent.enter(place)
                     names = self._names(at, place)
                 except (OSError, Replaced) as exc:
-                    raise self._source.told(exc, place) from exc
+                    raise self._source.failed(exc, place) from exc
                 for name in names:
                     try:
                         node, info = self._look(at, place, name)
                     except OSError as exc:
-                        raise self._source.told(exc, place, name) from exc
+                        raise self._source.failed(exc, place, name) from exc
                     directory.children[name] = node
                     if isinstance(node, Directory):
                         pending.append((place.below(name, info), node))
@@ -106,8 +110,12 @@ class _Walk:
         return sorted(names)
 
     def _directory(self, fd: int, info: os.stat_result) -> Directory:
+        return Directory(**self._attributes(fd, info))
+
+    def _attributes(self, fd: int, info: os.stat_result) -> Attributes:
         uid, gid = self._owner or (info.st_uid, info.st_gid)
-        return Directory(mode=info.st_mode & 0o7777, uid=uid, gid=gid, mtime=info.st_mtime_ns, xattrs=_xattrs(fd))
+        mode = 0o777 if stat.S_ISLNK(info.st_mode) else info.st_mode & 0o7777
+        return {"mode": mode, "uid": uid, "gid": gid, "mtime": info.st_mtime_ns, "xattrs": _xattrs(fd)}
 
     def _node(self, fd: int, info: os.stat_result, place: Place, name: bytes) -> Node:
         if stat.S_ISDIR(info.st_mode):
@@ -121,39 +129,24 @@ class _Walk:
         return node
 
     def _leaf(self, fd: int, info: os.stat_result, place: Place, name: bytes) -> Node:
-        mode, mtime = info.st_mode & 0o7777, info.st_mtime_ns
-        uid, gid = self._owner or (info.st_uid, info.st_gid)
-        xattrs = _xattrs(fd)
+        attributes = self._attributes(fd, info)
         if stat.S_ISREG(info.st_mode):
             offset, segments = self._source.add(fd, info, place, name)
-            return File(
-                mode=mode,
-                uid=uid,
-                gid=gid,
-                mtime=mtime,
-                xattrs=xattrs,
-                size=info.st_size,
-                source=1,
-                offset=offset,
-                segments=segments,
-            )
+            return File(**attributes, size=info.st_size, source=1, offset=offset, segments=segments)
         if stat.S_ISLNK(info.st_mode):
-            return Symlink(mode=0o777, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs, target=os.readlink(b"", dir_fd=fd))
+            return Symlink(**attributes, target=os.readlink(b"", dir_fd=fd))
         if stat.S_ISCHR(info.st_mode) or stat.S_ISBLK(info.st_mode):
             major, minor = os.major(info.st_rdev), os.minor(info.st_rdev)
-            is_block = stat.S_ISBLK(info.st_mode)
-            return Device(
-                mode=mode, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs, is_block=is_block, major=major, minor=minor
-            )
+            return Device(**attributes, is_block=stat.S_ISBLK(info.st_mode), major=major, minor=minor)
         if stat.S_ISFIFO(info.st_mode):
-            return Fifo(mode=mode, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs)
+            return Fifo(**attributes)
         if stat.S_ISSOCK(info.st_mode):
-            return Socket(mode=mode, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs)
+            return Socket(**attributes)
         raise self._source.refused(place, name, "kind", "a file of an unknown kind")
 
 
 def _itself(fd: int) -> str:
-    """Return the path of what is open, be it a symlink: what only has a call for paths is asked that way."""
+    """Return the path of what is open, even a symlink, for calls that take only paths."""
     return f"/proc/self/fd/{fd}"
 
 
@@ -184,12 +177,10 @@ class FolderSource:
         """Open the folder.
 
         Raises:
-            StorageError: it is none, or cannot be opened.
+            StorageError: it is not a folder, or cannot be opened.
         """
-        try:
+        with storage_errors(self.name):
             return Descent(self.folder)
-        except OSError as exc:
-            raise StorageError(self.name, exc.strerror or str(exc)) from exc
 
     def begin(self, info: os.stat_result) -> Place:
         """Note which folder it is."""
@@ -208,12 +199,12 @@ class FolderSource:
         """Make the error that names a path inside."""
         return InvalidRootfs(self.name, place.path(name), rule, reason)
 
-    def told(self, exc: OSError | Replaced, place: Place, name: bytes | None = None) -> InvalidRootfs | StorageError:
-        """Make the error that tells what went wrong with a directory, or with ``name`` in it."""
+    def failed(self, exc: OSError | Replaced, place: Place, name: bytes | None = None) -> InvalidRootfs | StorageError:
+        """Make the error for what went wrong with a directory, or with ``name`` in it."""
         if isinstance(exc, Replaced):
             return self.refused(exc.place, None, "changed", "it was replaced while it was read")
         path = b"/".join([self.folder.rstrip(b"/"), place.path(name)])
-        return StorageError(os.fsdecode(path), exc.strerror or str(exc))
+        return storage_error(os.fsdecode(path), exc)
 
     @contextmanager
     def reader(self) -> Iterator[Reader]:
@@ -223,7 +214,7 @@ class FolderSource:
                 try:
                     descent.require_top(self._top)
                 except Replaced as exc:
-                    raise self.told(exc, self._top) from exc
+                    raise self.failed(exc, self._top) from exc
             reader = _FolderReader(self, self._files, descent)
             try:
                 yield reader
@@ -271,7 +262,7 @@ class _FolderReader:
         try:
             self._fd = os.open(name, _READ, dir_fd=self._descent.enter(place))
         except (OSError, Replaced) as exc:
-            raise self._source.told(exc, place, name) from exc
+            raise self._source.failed(exc, place, name) from exc
         self._compare()
         self._segments = None if segments is None else list(reversed(segments))
 
@@ -289,7 +280,7 @@ class _FolderReader:
                 try:
                     amount = os.readv(self._fd, [part])
                 except OSError as exc:
-                    raise self._source.told(exc, *self._at) from exc
+                    raise self._source.failed(exc, *self._at) from exc
                 if not amount:
                     raise self._changed()
                 part = part[amount:]
@@ -304,7 +295,7 @@ class _FolderReader:
         try:
             now = os.fstat(self._fd)
         except OSError as exc:
-            raise self._source.told(exc, *self._at) from exc
+            raise self._source.failed(exc, *self._at) from exc
         if [now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns] != self._seen:
             raise self._changed()
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from haulout.errors import InvalidRootfs
 from haulout.workload.rootfs.limits import Limits
 from haulout.workload.rootfs.merge import Merge
-from haulout.workload.rootfs.sources import Held, Reader
 from haulout.workload.rootfs.streams import Stream, open_stream
 from haulout.workload.rootfs.tarball import entries
-from haulout.workload.rootfs.tree import Tree
+from haulout.workload.rootfs.tree import Held, Reader, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,13 +22,13 @@ def from_layers(layers: Sequence[Opener], *, names: Sequence[str] | None = None,
     """Merge layers, lowest first.
 
     Args:
-        layers: each opens its tar stream at the beginning (plain, gzip or zstd), as often as it is asked. Whoever
-            opens it also verifies its digest; a plain tar that says it is seekable is not read through for its headers.
+        layers: each opens its tar stream at the beginning (plain, gzip or zstd), as often as it is asked. It
+            also verifies the digest; a plain tar that says it is seekable is not read through for its headers.
         names: what errors call the layers; by default ``layer 1`` and so on.
-        limits: against archives made to hurt.
+        limits: against hostile archives.
 
     Raises:
-        InvalidRootfs: a layer is damaged, an entry refused, a limit exceeded; it names layer, entry and rule.
+        InvalidRootfs: a layer is damaged, an entry is refused, or a limit exceeded; it names layer, entry and rule.
     """
     limits = limits or Limits()
     if len(layers) > limits.layers:

@@ -15,7 +15,7 @@ from haulout.workload.rootfs.nodes import Directory, Node, Symlink
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from haulout.workload.rootfs.names import Path
+    from haulout.workload.rootfs.limits import Path
 
     Visit = Callable[[Directory, bytes, Node | None], Node | None]
 
@@ -58,7 +58,7 @@ class Merge:
         """
         if not entry.path:
             if not isinstance(entry.node, Directory):
-                raise self._refused(entry, "kind", "the root is no directory")
+                raise self._refused(entry, "kind", "the root is not a directory")
             _take_attributes(self.root, entry.node)
             return
         if any(part.startswith(WHITEOUT) for part in entry.path):
@@ -86,7 +86,7 @@ class Merge:
         link = entry.link
         node = find_parent(self.root, link, self._source).children.get(link[-1]) if link else None
         if node is None:
-            raise self._refused(entry, "hardlink", "a hard link to a file that is not there")
+            raise self._refused(entry, "hardlink", "a hard link to a file that does not exist")
         if isinstance(node, Directory):
             raise self._refused(entry, "hardlink", "a hard link to a directory")
         return node
@@ -99,12 +99,12 @@ class Merge:
                 self._prune(directory)
             return
         if any(part.startswith(_META) for part in entry.path):
-            return  # AUFS kept its books under such names; no engine takes them for files.
+            return  # AUFS kept its metadata under such names; no engine takes them for files.
         if any(part.startswith(WHITEOUT) for part in entry.path[:-1]):
             raise self._refused(entry, "whiteout", "an entry inside a whiteout")
         hidden = name.removeprefix(WHITEOUT)
         if hidden in {b"", b".", b".."}:
-            raise self._refused(entry, "whiteout", "a whiteout of no name")
+            raise self._refused(entry, "whiteout", "a whiteout without a name")
         parent = self._existing(entry.path[:-1])
         there = parent.children.get(hidden) if parent is not None else None
         if parent is None or there is None:
@@ -115,7 +115,7 @@ class Merge:
             self._prune(there)
 
     def _existing(self, path: Path) -> Directory | None:
-        """Find a directory that whiteouts are about; None where there is none, so nothing to hide."""
+        """Find a directory that whiteouts apply to; None: there is nothing to hide."""
         try:
             return find_parent(self.root, (*path, b""), self._source)
         except InvalidRootfs:
@@ -174,6 +174,6 @@ def find_parent(root: Directory, path: Path, source: str, visit: Visit | None = 
         elif isinstance(node, Directory):
             stack.append(node)
         else:
-            reason = "its directory is not there" if node is None else "a part of its path is no directory"
+            reason = "its directory does not exist" if node is None else "a part of its path is not a directory"
             raise InvalidRootfs(source, refused, "parent", reason)
     return stack[-1]

@@ -1,18 +1,28 @@
 """What a root file system is made of. A file with several names (hard links) is one node in several directories.
 
-A tree, once made, is not changed: whoever needs another one copies the directories on the way.
+A tree, once made, is not changed: another one gets copies of the directories on the way.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Segments = tuple[tuple[int, int], ...]
 """(offset in the file, bytes) of the parts of a sparse file that are stored; ascending, the rest is zeros."""
+
+
+class Attributes(TypedDict):
+    """What a node of any kind is made with."""
+
+    mode: int
+    uid: int
+    gid: int
+    mtime: int
+    xattrs: Mapping[bytes, bytes]
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -59,7 +69,7 @@ class File(Node):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Symlink(Node):
-    """A symbolic link. Its target is data: whoever boots the tree follows it, nobody here."""
+    """A symbolic link. Its target is data, and never followed here."""
 
     target: bytes
 
@@ -80,4 +90,4 @@ class Fifo(Node):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Socket(Node):
-    """A socket somebody left behind; only a folder can hold one."""
+    """A socket that was left behind; only a folder can hold one."""

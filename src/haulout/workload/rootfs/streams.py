@@ -1,4 +1,4 @@
-"""A layer as one stream of plain bytes: whatever it is compressed with, bounded, its damage told in our words."""
+"""A layer as one stream of plain bytes: decompressed, bounded, its damage reported as our own errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _READ: Final = frozenset({None, "gz", "zst"})
 
 
 class _Counted:
-    """The compressed bytes, counted; the first ones are looked at before the rest is read."""
+    """The compressed bytes, counted; the first ones are kept to recognise the compression."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -75,10 +75,10 @@ class _Plain(io.RawIOBase):
     def _judge(self) -> None:
         limits = self._limits
         if self._count > limits.plain_bytes:
-            raise InvalidRootfs(self._name, "", "bomb", f"more than {limits.plain_bytes} bytes come out of it")
+            raise InvalidRootfs(self._name, "", "bomb", f"it decompresses to more than {limits.plain_bytes} bytes")
         if self._compressed and self._count > max(limits.ratio_from, self._source.count * limits.ratio):
             raise InvalidRootfs(
-                self._name, "", "bomb", f"{self._count} bytes come out of {self._source.count}, and more would"
+                self._name, "", "bomb", f"{self._source.count} bytes decompress to {self._count} bytes and more"
             )
 
 
@@ -116,7 +116,7 @@ class Stream:
         """Go forward to ``position``.
 
         Raises:
-            InvalidRootfs: the stream ends before; one that can seek tells only by the next read.
+            InvalidRootfs: the stream ends before; one that can seek raises at the next read.
         """
         if position < self.position:
             raise InvalidRootfs(self._name, "", "damaged", "an entry with a negative size")
@@ -127,7 +127,7 @@ class Stream:
             self.fill(memoryview(self._scratch)[: position - self.position])
 
     def drain(self) -> None:
-        """Read to the end, so that a checksum there is looked at."""
+        """Read to the end, so that a checksum there is verified."""
         while self.read(_BUFFER):
             pass
 
@@ -138,7 +138,7 @@ class Stream:
 
 @contextmanager
 def open_stream(opener: Opener, name: str, limits: Limits) -> Iterator[Stream]:
-    """Open a layer and tell its compression by its first bytes: gzip, zstd or none.
+    """Open a layer; its compression (gzip, zstd or none) is recognised by its first bytes.
 
     Raises:
         InvalidRootfs: another compression; while reading: damage, or a bomb.
@@ -150,7 +150,7 @@ def open_stream(opener: Opener, name: str, limits: Limits) -> Iterator[Stream]:
         except ContentError as exc:
             raise InvalidRootfs(name, "", "compression", str(exc)) from exc
         if compression not in _READ:
-            raise InvalidRootfs(name, "", "compression", f"layers compressed with {compression} are not read")
+            raise InvalidRootfs(name, "", "compression", f"layers compressed with {compression} are not supported")
         if compression is None and file.seekable():
             start = file.seek(-len(source.head), io.SEEK_CUR)
             yield Stream(file, name, seek_from=start)

@@ -13,10 +13,9 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final, cast
 
 from haulout.errors import InvalidRootfs
-from haulout.workload.rootfs.limits import NAME_MAX, PATH_MAX
+from haulout.workload.rootfs.limits import NAME_MAX, PATH_MAX, split
 from haulout.workload.rootfs.merge import Entry
-from haulout.workload.rootfs.names import split
-from haulout.workload.rootfs.nodes import Device, Directory, Fifo, File, Node, Segments, Symlink
+from haulout.workload.rootfs.nodes import Attributes, Device, Directory, Fifo, File, Node, Segments, Symlink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 _BLOCK: Final = 512
 _XATTR: Final = "SCHILY.xattr."
 _ID_MAX: Final = (1 << 32) - 2
-"""The last id is -1, which means nobody to chown."""
+"""The last id is -1, which chown takes for no change."""
 _SIZE_MAX: Final = (1 << 63) - 1
 _GLOBAL_MAX: Final = 64
 """Records of global PAX headers, each of which is copied to every entry."""
@@ -90,15 +89,15 @@ def entries(stream: Stream, source: int, name: str, limits: Limits) -> Iterator[
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             break
         except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
-            raise InvalidRootfs(name, "", "truncated", "it has no end-of-archive mark") from None
+            raise InvalidRootfs(name, "", "truncated", "it has no end-of-archive marker") from None
         except _PARSING as exc:
             where = f"before byte {stream.position}"
-            raise InvalidRootfs(name, "", "damaged", f"no tar header {where}: {_first_line(exc)}") from exc
+            raise InvalidRootfs(name, "", "damaged", f"not a tar header {where}: {_first_line(exc)}") from exc
         if len(archive.pax_headers) > _GLOBAL_MAX:
             raise InvalidRootfs(name, "", "bomb", f"more than {_GLOBAL_MAX} records of global headers")
         yield _entry(member, source, name)
     if stream.read(_BLOCK).strip(b"\0"):
-        raise InvalidRootfs(name, "", "damaged", f"no second end mark after byte {stream.position - _BLOCK}")
+        raise InvalidRootfs(name, "", "damaged", f"no second end marker after byte {stream.position - _BLOCK}")
     stream.drain()
 
 
@@ -143,42 +142,27 @@ def _entry(member: tarfile.TarInfo, source: int, name: str) -> Entry:
 
 
 def _node(member: tarfile.TarInfo, source: int, name: str, raw: bytes) -> Node:
-    mode, uid, gid = member.mode & 0o7777, member.uid, member.gid
-    mtime = _mtime(member, name, raw)
-    xattrs = _xattrs(member, name, raw)
+    attributes: Attributes = {
+        "mode": 0o777 if member.issym() else member.mode & 0o7777,
+        "uid": member.uid,
+        "gid": member.gid,
+        "mtime": _mtime(member, name, raw),
+        "xattrs": _xattrs(member, name, raw),
+    }
     if member.isreg():
         segments = _segments(member, name, raw)
-        return File(
-            mode=mode,
-            uid=uid,
-            gid=gid,
-            mtime=mtime,
-            xattrs=xattrs,
-            size=member.size,
-            source=source,
-            offset=member.offset_data,
-            segments=segments,
-        )
+        return File(**attributes, size=member.size, source=source, offset=member.offset_data, segments=segments)
     if member.isdir():
-        return Directory(mode=mode, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs)
+        return Directory(**attributes)
     if member.issym():
         target = _raw(member.linkname)
         if not target or b"\0" in target or len(target) > PATH_MAX:
-            raise InvalidRootfs(name, raw, "symlink", "a symlink to nothing, or to no name Linux allows")
-        return Symlink(mode=0o777, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs, target=target)
+            raise InvalidRootfs(name, raw, "symlink", "the target of a symlink is empty, too long, or has a NUL byte")
+        return Symlink(**attributes, target=target)
     if member.ischr() or member.isblk():
-        return Device(
-            mode=mode,
-            uid=uid,
-            gid=gid,
-            mtime=mtime,
-            xattrs=xattrs,
-            is_block=member.isblk(),
-            major=member.devmajor,
-            minor=member.devminor,
-        )
+        return Device(**attributes, is_block=member.isblk(), major=member.devmajor, minor=member.devminor)
     if member.isfifo():
-        return Fifo(mode=mode, uid=uid, gid=gid, mtime=mtime, xattrs=xattrs)
+        return Fifo(**attributes)
     raise InvalidRootfs(name, raw, "kind", f"an entry of the unknown kind {member.type!r}")
 
 
@@ -191,7 +175,7 @@ def _mtime(member: tarfile.TarInfo, name: str, raw: bytes) -> int:
         seconds = Decimal(text)
         if seconds.is_finite() and abs(seconds) < 1 << 40:
             return int((seconds * 10**9).to_integral_value(rounding="ROUND_FLOOR"))
-    raise InvalidRootfs(name, raw, "attributes", "its time is no number of seconds")
+    raise InvalidRootfs(name, raw, "attributes", "its time is not a number of seconds")
 
 
 def _xattrs(member: tarfile.TarInfo, name: str, raw: bytes) -> dict[bytes, bytes]:
@@ -200,7 +184,7 @@ def _xattrs(member: tarfile.TarInfo, name: str, raw: bytes) -> dict[bytes, bytes
         if keyword.startswith(_XATTR):
             key = _raw(keyword[len(_XATTR) :])
             if not key or b"\0" in key or len(key) > NAME_MAX:
-                raise InvalidRootfs(name, raw, "attributes", "an extended attribute without a proper name")
+                raise InvalidRootfs(name, raw, "attributes", "an extended attribute without a valid name")
             xattrs[key] = _raw(value)
     return xattrs
 

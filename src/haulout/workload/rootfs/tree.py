@@ -1,19 +1,74 @@
-"""The merged tree, and reading its files in the order they lie in."""
+"""The merged tree, and reading its files again: in ascending order of their offsets, once."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from haulout.errors import InvalidRootfs
+from haulout.workload.rootfs.limits import split
 from haulout.workload.rootfs.merge import find_parent
-from haulout.workload.rootfs.names import split
 from haulout.workload.rootfs.nodes import Directory, File, Node
-from haulout.workload.rootfs.sources import Held, Reader, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+
+class Reader(Protocol):
+    """One pass over a source."""
+
+    def begin(self, offset: int) -> None:
+        """Go to the file at ``offset``, which is not before the last one."""
+
+    def fill(self, view: memoryview) -> None:
+        """Read the next bytes into the whole of ``view``.
+
+        Raises:
+            InvalidRootfs: there are not so many, or they are not what was there in the first pass.
+        """
+
+
+class Source(Protocol):
+    """Holds the bytes of files; each source defines what its offsets mean."""
+
+    @property
+    def name(self) -> str:
+        """Such as ``layer 2``."""
+
+    def reader(self) -> AbstractContextManager[Reader]:
+        """Begin a pass."""
+
+
+class Held:
+    """Small files, held in memory; an offset is an index."""
+
+    def __init__(self, files: tuple[bytes, ...] = ()) -> None:
+        self.files = files
+
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+        return "memory"
+
+    @contextmanager
+    def reader(self) -> Iterator[Reader]:
+        """Begin a pass."""
+        yield _HeldReader(self.files)
+
+
+class _HeldReader:
+    def __init__(self, files: tuple[bytes, ...]) -> None:
+        self._files = files
+        self._rest = memoryview(b"")
+
+    def begin(self, offset: int) -> None:
+        self._rest = memoryview(self._files[offset])
+
+    def fill(self, view: memoryview) -> None:
+        view[:] = self._rest[: len(view)]
+        self._rest = self._rest[len(view) :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +95,7 @@ class Tree:
         """Return what ``path`` stands for, following symlinks on the way but not at its end; None for nothing.
 
         Raises:
-            InvalidRootfs: no path, such as one with ``..``.
+            InvalidRootfs: the path is not valid, such as one with ``..``.
         """
         raw = path.encode("utf-8", "surrogateescape") if isinstance(path, str) else path
         parts = split(raw.lstrip(b"/"), "the path asked for")
@@ -67,7 +122,7 @@ class Tree:
         mtime: int = 0,
         xattrs: Mapping[bytes, bytes] | None = None,
     ) -> Tree:
-        """Return a tree with one small file more, or in place of what was there; directories it lacks are made.
+        """Return a tree with one more small file, or in place of what was there; missing directories are made.
 
         Args:
             path: from the root; symlinks to directories on the way are followed, inside the tree.
@@ -79,7 +134,7 @@ class Tree:
             xattrs: name with its prefix to value.
 
         Raises:
-            InvalidRootfs: the path is none, or leads through something that is no directory.
+            InvalidRootfs: the path is not valid, or leads through something that is not a directory.
         """
         raw = path.encode("utf-8", "surrogateescape") if isinstance(path, str) else path
         held = self.sources[0]

@@ -1,4 +1,4 @@
-"""dm-verity: a tree of hashes by which the kernel finds out every block that is not what it was.
+"""dm-verity: a tree of hashes by which the kernel detects every modified block.
 
 Source: Linux, Documentation/admin-guide/device-mapper/verity.rst, and the superblock of ``veritysetup``. Format 1,
 SHA-256, blocks of 4096 bytes for data and for hashes.

@@ -23,12 +23,12 @@ def check(file: BinaryIO, hash_offset: int, root: bytes) -> None:
         root: 32 bytes, from somewhere that is trusted.
 
     Raises:
-        RefusedVerity: the superblock is none, of another kind, or does not fit the file.
+        RefusedVerity: the superblock is missing, of another kind, or does not fit the file.
         VerityMismatch: names the first block at fault.
     """
     superblock = read_superblock(file, hash_offset)
     if len(root) != HASH:
-        raise RefusedVerity("root", f"a root hash has {HASH} bytes, not {len(root)}")
+        raise RefusedVerity("root", f"a root hash must have {HASH} bytes (got {len(root)})")
     walk = _Walk(file, hash_offset, superblock.data_blocks, superblock.salt)
     number = 0
     for hashes in walk.leaves(root):
@@ -43,7 +43,7 @@ def check(file: BinaryIO, hash_offset: int, root: bytes) -> None:
 
 
 class _Walk:
-    """Goes through the tree from the root down and from left to right, and believes no block before its hash."""
+    """Goes through the tree from the root down and from left to right, and trusts no block before its hash."""
 
     def __init__(self, file: BinaryIO, hash_offset: int, data_blocks: int, salt: bytes) -> None:
         self._file = file

@@ -23,7 +23,7 @@ _LAYOUT: Final = struct.Struct("<8sII16s32sIIQH6x256s168x")
 
 
 class Rule(StrEnum):
-    """What a superblock is refused by."""
+    """Rules by which a superblock is refused."""
 
     TRUNCATED = "truncated"
     SIGNATURE = "signature"
@@ -60,25 +60,25 @@ class Superblock:
         """Read the 512 bytes of one.
 
         Raises:
-            RefusedVerity: it is none, or of another kind.
+            RefusedVerity: it is not a superblock, or of another kind.
         """
         if len(data) < _LAYOUT.size:
-            raise RefusedVerity(Rule.TRUNCATED, f"their superblock ends after {len(data)} of {_LAYOUT.size} bytes")
+            raise RefusedVerity(Rule.TRUNCATED, f"the superblock ends after {len(data)} of {_LAYOUT.size} bytes")
         signature, version, kind, uuid, algorithm, data_size, hash_size, blocks, salt_size, salt = _LAYOUT.unpack_from(
             data
         )
         if signature != _SIGNATURE:
-            raise RefusedVerity(Rule.SIGNATURE, "there is no superblock of dm-verity")
+            raise RefusedVerity(Rule.SIGNATURE, "there is no dm-verity superblock")
         if (version, kind) != (1, 1):
-            raise RefusedVerity(Rule.VERSION, f"version {version} and type {kind} are not 1 and 1")
+            raise RefusedVerity(Rule.VERSION, f"version {version}, type {kind}; only version 1, type 1 is accepted")
         if algorithm.rstrip(b"\0") != b"sha256":
-            raise RefusedVerity(Rule.ALGORITHM, "they are not made with sha256")
+            raise RefusedVerity(Rule.ALGORITHM, "its algorithm is not sha256")
         if (data_size, hash_size) != (BLOCK, BLOCK):
-            raise RefusedVerity(Rule.BLOCK_SIZE, f"blocks of {data_size} and {hash_size} bytes are not of {BLOCK}")
+            raise RefusedVerity(Rule.BLOCK_SIZE, f"blocks of {data_size} and {hash_size} bytes, not {BLOCK}")
         if salt_size > MAX_SALT:
-            raise RefusedVerity(Rule.SALT, f"a salt of {salt_size} bytes does not fit")
+            raise RefusedVerity(Rule.SALT, f"a salt of {salt_size} bytes; at most {MAX_SALT} fit")
         if not blocks:
-            raise RefusedVerity(Rule.DATA_BLOCKS, "there are no data")
+            raise RefusedVerity(Rule.DATA_BLOCKS, "it has no data blocks")
         return cls(UUID(bytes=uuid), blocks, salt[:salt_size])
 
 
@@ -104,15 +104,15 @@ def read_superblock(file: BinaryIO, hash_offset: int) -> Superblock:
     """Read the superblock at ``hash_offset``, in bytes, of a file whose data begin at its first byte.
 
     Raises:
-        RefusedVerity: it is none, of another kind, or does not fit the file.
+        RefusedVerity: it is not a superblock, of another kind, or does not fit the file.
     """
     size = file.seek(0, io.SEEK_END)
     if hash_offset % BLOCK:
-        raise RefusedVerity(Rule.BLOCK_SIZE, f"byte {hash_offset}, at which they are to begin, is within a block")
+        raise RefusedVerity(Rule.BLOCK_SIZE, f"byte {hash_offset}, where they begin, is not at the start of a block")
     file.seek(hash_offset)
     found = Superblock.parse(file.read(_LAYOUT.size))
     if found.data_blocks * BLOCK > hash_offset:
-        raise RefusedVerity(Rule.DATA_BLOCKS, f"{found.data_blocks} blocks of data do not fit before them")
+        raise RefusedVerity(Rule.DATA_BLOCKS, f"{found.data_blocks} blocks of data do not fit before the hashes")
     if hash_offset + size_for(found.data_blocks) > size:
-        raise RefusedVerity(Rule.TRUNCATED, f"the file ends after {size} bytes, before the hashes do")
+        raise RefusedVerity(Rule.TRUNCATED, f"the file ends after {size} bytes, within the hashes")
     return found

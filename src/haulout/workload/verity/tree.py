@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Hashes:
-    """What vouches for the data.
+    """The hashes of some data.
 
     Attributes:
         root: 32 bytes.
@@ -37,8 +37,8 @@ class Tree:
     Args:
         data_blocks: how many blocks will be fed; this says where each block of the tree lies, the top level first.
         salt: up to 256 bytes.
-        put: takes each block of the tree when it is complete, with its offset in the tree, in bytes. Whoever reads
-            these blocks can tell which blocks are in the data.
+        put: takes each block of the tree when it is complete, with its offset in the tree, in bytes. These blocks
+            reveal which blocks are in the data.
         uuid: of the superblock; random by default.
     """
 
@@ -46,7 +46,7 @@ class Tree:
         self, data_blocks: int, salt: bytes, put: Callable[[int, bytes], None], uuid: UUID | None = None
     ) -> None:
         if len(salt) > MAX_SALT:
-            raise ValueError(f"a salt of {len(salt)} bytes; up to {MAX_SALT} fit")
+            raise ValueError(f"a salt of {len(salt)} bytes; at most {MAX_SALT} fit")
         if data_blocks < 1:
             raise ValueError("there are no data to hash")
         sizes = level_sizes(data_blocks)
@@ -73,7 +73,7 @@ class Tree:
         self._add(0, self._hash(view))
 
     def finish(self) -> Hashes:
-        """Put what is left of each level, and return what vouches for all of it."""
+        """Put what is left of each level, and return the hashes of all data."""
         if self._fed != self._data_blocks:
             raise ValueError(f"{self._fed} blocks came where {self._data_blocks} were announced")
         for level, left in enumerate(self._open):

@@ -17,9 +17,9 @@ from haulout.emulator import authorities
 from haulout.emulator.cca import CcaState, encode_key, sign
 from haulout.errors import InvalidEvidence
 from haulout.tee import verify
-from haulout.tee.cca import token
-from haulout.tee.cca.verify import EMULATED, CcaClaims
-from haulout.tee.policy import Profile
+from haulout.tee.cca import parse as token
+from haulout.tee.cca.genuine import CcaClaims
+from haulout.tee.cca.parse import EMULATED, Profile
 
 
 def judge(state=None, table="", *, data=None, certificates=None, made: Any = None, **more: Any):
@@ -296,7 +296,7 @@ def test_a_claim_twice():
     payload = platform.value[2]
     more = bytes([payload[0] + 1]) + payload[1:] + cbor2.dumps(token.LIFECYCLE) + cbor2.dumps(0x3000)
     signed = cbor2.dumps(cbor2.CBORTag(18, [platform.value[0], {}, more, platform.value[3]]))
-    with pytest.raises(InvalidEvidence, match="not CBOR, or ambiguous"):
+    with pytest.raises(InvalidEvidence, match="not CBOR, or is ambiguous"):
         judge(data=joined(parts() | {token.PLATFORM: signed}))
 
 

@@ -13,10 +13,10 @@ from haulout.emulator import authorities, der
 from haulout.emulator.snp import DEFAULT_POLICY, SnpState, encode, endorse, sign
 from haulout.errors import InvalidEvidence
 from haulout.tee import verify
-from haulout.tee.curves import P384_ORDER
+from haulout.tee.signatures import P384_ORDER
 from haulout.tee.snp import endorsement as oid
 from haulout.tee.snp.endorsement import Signer
-from haulout.tee.snp.report import Product, Tcb
+from haulout.tee.snp.parse import Product, Tcb
 
 ALL = [(product, signer, version) for product in Product for signer in Signer for version in (2, 3, 4, 5)]
 ANY_VERSION = 'versions = [2, 3, 4, 5]\nsigners = ["vcek", "vlek"]\n'
@@ -48,7 +48,7 @@ def test_01_another_length(length):
 
 def test_01_next_to_nothing():
     for few in (1, 2, 3):
-        with pytest.raises(InvalidEvidence, match="nothing that is known"):
+        with pytest.raises(InvalidEvidence, match="its format is not known"):
             judge(report()[:few])
     with pytest.raises(InvalidEvidence, match="empty"):
         judge(b"")

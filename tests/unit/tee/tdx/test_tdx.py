@@ -28,8 +28,9 @@ from haulout.emulator.tdx import (
 from haulout.errors import InvalidEvidence
 from haulout.tee import verify
 from haulout.tee.der import parse as parse_der
-from haulout.tee.policy import TcbStatus
-from haulout.tee.tdx import pck, quote
+from haulout.tee.tdx import parse as quote
+from haulout.tee.tdx import pck
+from haulout.tee.tdx.documents import TcbStatus
 from haulout.tee.tdx.tcb import worse
 
 LAYOUTS = [(4, quote.TYPE_TD10), (5, quote.TYPE_TD10), (5, quote.TYPE_TD15)]
@@ -579,7 +580,7 @@ def test_collateral_belongs_to_one_quote():
         verify(tdx().quote(DATA, BOOT), at=AT, collateral=files)
     with pytest.raises(InvalidEvidence, match="no collateral"):
         verify(cca().token(DATA, BOOT), at=AT, collateral=files[:1])
-    with pytest.raises(InvalidEvidence, match="no revocation list"):
+    with pytest.raises(InvalidEvidence, match="not a revocation list"):
         verify(snp().report(DATA, BOOT), at=AT, collateral=files[:1])
 
 

@@ -21,6 +21,7 @@ from tests.support.workloads import (
     rewritten,
     root_folder,
     rules,
+    stored,
     the_binding,
     unpacked,
     with_footer,
@@ -52,8 +53,8 @@ def patched(offset, data):
 def test_what_was_built_breaks_no_rule_and_opens():
     found = inspected(parts(), PASSPHRASE)
     assert rules(found) == []
-    assert found.opened is not None
-    assert (found.opened.verity, found.opened.architecture) == ("verified", "amd64")
+    assert found.unlocked is not None
+    assert (found.unlocked.verity, found.unlocked.architecture) == ("verified", "amd64")
     assert found.binding == the_binding()
     assert found.outer is not None
     assert found.outer.leaks == ()
@@ -88,7 +89,7 @@ def test_a_changed_header_is_not_the_one_of_the_binding():
     # A salt of a slot not in use: the disk still opens, and an attacker may have put another key there.
     found = inspected(patched(SLOT_0 + 48 + 8, b"\1" * 32), PASSPHRASE)
     assert rules(found) == ["binding-header"]
-    assert found.opened is not None
+    assert found.unlocked is not None
 
 
 def test_a_rolled_back_disk_is_not_the_one_of_the_binding(tmp_path):
@@ -97,8 +98,8 @@ def test_a_rolled_back_disk_is_not_the_one_of_the_binding(tmp_path):
     older = unpacked(store, build(store, root_folder(tmp_path / "older")))
     found = inspected(disk(older[DISK]), PASSPHRASE)
     assert "binding-header" in rules(found)
-    assert found.opened is not None
-    assert found.opened.verity == "failed"
+    assert found.unlocked is not None
+    assert found.unlocked.verity == "failed"
 
 
 def test_a_rolled_back_block_fails_even_under_the_same_header():
@@ -184,8 +185,8 @@ def test_without_its_binding_a_disk_is_told_to_be_unbound():
     found = inspected({name: data for name, data in parts().items() if name != BINDING}, PASSPHRASE)
     assert rules(found) == []
     assert found.binding is None
-    assert found.opened is not None
-    assert found.opened.verity == "unbound"
+    assert found.unlocked is not None
+    assert found.unlocked.verity == "unbound"
 
 
 def test_a_disk_alone_is_inspected_too(tmp_path):
@@ -219,7 +220,7 @@ def test_what_the_outer_configuration_leaks_is_named():
 
 
 def test_another_image_is_said_to_be_none():
-    with pytest.raises(ContentError, match="is no image of a confidential workload"):
+    with pytest.raises(ContentError, match="is not a confidential image"):
         inspected({"bin/sh": b"x"})
 
 
@@ -330,24 +331,24 @@ HOSTILE_EXT4 = {
 @pytest.mark.timeout(20)
 def test_a_file_system_made_to_hurt_is_refused_at_once(name):
     file = HOSTILE_EXT4[name]
-    with pytest.raises(InvalidWorkload, match=r"its extents|behind its end"):
+    with pytest.raises(InvalidWorkload, match=r"its extents|beyond its end"):
         ext4_file.read_file(file, ext4_file.read_superblock(file), "x")
 
 
 def test_an_index_is_followed_to_its_image():
     store = image(parts())
-    stored = store.manifest("1")
+    manifest = store.manifest("1").descriptor
     from haulout.oci import Index, Platform
 
     entry = Descriptor(
-        stored.descriptor.media_type,
-        stored.descriptor.digest,
-        stored.descriptor.size,
+        manifest.media_type,
+        manifest.digest,
+        manifest.size,
         platform=Platform("amd64", "linux"),
     )
     index = Index((entry,))
     store.push_manifest(index.to_bytes(), index.media_type, "all")
-    assert rules(inspection.inspect_image(store, "all", None, NullProgress())) == []
+    assert rules(inspection.inspect_image(stored(store, "oci:it:all"), None, NullProgress())) == []
 
 
 def test_reading_an_archive_of_a_disk_needs_no_memory_for_it():

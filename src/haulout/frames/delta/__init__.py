@@ -1,0 +1,1 @@
+"""Deltas: making, reading and expanding what leads from one plain disk to another. All of it needs numpy."""

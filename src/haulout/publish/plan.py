@@ -1,0 +1,104 @@
+"""Which disks a push publishes: planned from what inspection says about the files (pure), then converted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from haulout.disk import convert, inspect, require_safe, uncompress
+from haulout.errors import UsageError
+from haulout.local import large_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from haulout.disk import DiskFormat, DiskInfo, DiskType
+    from haulout.oci import Architecture
+    from haulout.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedDisk:
+    """A disk file that is safe to publish."""
+
+    path: Path
+    architecture: Architecture
+    disk_type: DiskType
+    info: DiskInfo
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDisk:
+    """A disk to publish."""
+
+    source: Path
+    source_format: DiskFormat
+    architecture: Architecture
+    disk_type: DiskType
+    is_made: bool = False
+    """Whether it is made from the source: in another format, or without the compression inside."""
+
+
+def inspect_disk(path: Path, architecture: Architecture, disk_type: DiskType | None) -> InspectedDisk:
+    """Inspect a file.
+
+    Args:
+        path: the file.
+        architecture: whose disk it is.
+        disk_type: which hypervisor's; None: what the file says.
+
+    Raises:
+        UnsafeDiskError: it must not be published, or is of another format than its type.
+        HauloutError: it cannot be read.
+    """
+    info = require_safe(inspect(path), None if disk_type is None else disk_type.disk_format)
+    return InspectedDisk(path, architecture, disk_type or info.disk_type, info)
+
+
+def plan_disks(inspected: Sequence[InspectedDisk], also: Sequence[DiskType]) -> list[PlannedDisk]:
+    """Return each disk, followed by those to make from it.
+
+    Args:
+        inspected: the files given.
+        also: further disk types to make from each.
+
+    Raises:
+        UsageError: there is none, or two would be the same entry of the tag.
+    """
+    if not inspected:
+        raise UsageError("no disk to push", hint="name at least one disk image")
+    planned: list[PlannedDisk] = []
+    for disk in inspected:
+        first = PlannedDisk(disk.path, disk.info.format, disk.architecture, disk.disk_type, disk.info.compressed)
+        others = (each for each in dict.fromkeys(also) if each is not disk.disk_type)
+        made = (PlannedDisk(disk.path, disk.info.format, disk.architecture, each, is_made=True) for each in others)
+        planned += (first, *made)
+    seen: set[tuple[Architecture, DiskType]] = set()
+    for each in planned:
+        if (each.architecture, each.disk_type) in seen:
+            raise UsageError(
+                f"two disks for {each.architecture}/{each.disk_type}; a tag holds one",
+                hint="give each its own with --disk ARCH/TYPE=FILE",
+            )
+        seen.add((each.architecture, each.disk_type))
+    return planned
+
+
+def prepare(disk: PlannedDisk, stack: ExitStack, progress: Progress) -> Path:
+    """Return the file to publish: the source itself, or one that ``stack`` removes.
+
+    Raises:
+        HauloutError: it cannot be converted.
+    """
+    if not disk.is_made:
+        return disk.source
+    target_format = disk.disk_type.disk_format
+    made = large_folder(stack) / f"disk.{target_format.extension}"
+    if target_format is disk.source_format:
+        progress.note(f"{disk.source} is compressed internally; publishing an uncompressed copy keeps updates small")
+        uncompress(disk.source, made, progress=progress)
+    else:
+        convert(disk.source, disk.source_format, made, target_format, progress=progress)
+    return made

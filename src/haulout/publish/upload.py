@@ -1,0 +1,202 @@
+"""One disk of a push: compressed and uploaded, unless the tag holds it already."""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from haulout.content import read_blob
+from haulout.errors import ContentError, NotFoundError
+from haulout.frames import MAX_TOC_BYTES, FrameReuse, Guide, Packed, Toc, has_frames, hash_file, pack, toc_frames
+from haulout.local import open_regular, storage_errors
+from haulout.oci import Descriptor, Manifest, Platform, SizedDigest, mediatype
+from haulout.oci import annotations as keys
+from haulout.publish.index import entry_of
+from haulout.publish.manifests import put_artifact
+from haulout.publish.results import PushedBase, PushedDisk
+from haulout.resolve import title_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from haulout.content import Store
+    from haulout.disk import DiskType
+    from haulout.oci import Architecture, Index, Reference
+    from haulout.progress import Progress
+    from haulout.publish.base import Bases, FoundBase
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedDisk:
+    """A disk that the store holds."""
+
+    report: PushedDisk
+    entry: Descriptor
+    """What the tag's index is to hold."""
+    toc: Toc
+
+
+class DiskUploader:
+    """Puts disks into one store.
+
+    Args:
+        store: open for writing.
+        reference: what the store is open for.
+        index: what the tag holds at the beginning.
+        bases: finds earlier versions; None: there are to be none.
+        name: first part of the titles.
+        level: zstd level.
+        jobs: frames compressed at a time.
+        progress: receives the work.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        reference: Reference,
+        index: Index | None,
+        bases: Bases | None,
+        *,
+        name: str,
+        level: int,
+        jobs: int,
+        progress: Progress,
+    ) -> None:
+        self._store = store
+        self._reference = reference
+        self._index = index
+        self._bases = bases
+        self._name = name
+        self._level = level
+        self._jobs = jobs
+        self._progress = progress
+
+    def put(self, path: Path, architecture: Architecture, disk_type: DiskType) -> UploadedDisk:
+        """Put the disk in a file into the store.
+
+        Raises:
+            HauloutError: see the tree in :mod:`haulout.errors`.
+        """
+        title = title_for(self._name, architecture, disk_type)
+        with open_regular(path) as fd, storage_errors(path):
+            entry = None if self._index is None else entry_of(self._index, architecture, disk_type)
+            present = None if entry is None else self._present(fd, entry, title, disk_type)
+            if entry is not None and present is not None:
+                manifest, toc = present
+                return UploadedDisk(_report(architecture, disk_type, "present", entry, manifest), entry, toc)
+            size = os.fstat(fd).st_size
+            found = None if self._bases is None else self._bases.find(architecture, disk_type, size)
+            described, manifest, toc, base = self._upload(fd, path, title, disk_type, found)
+        platform = Platform(architecture.value, "linux")
+        entry = replace(described.bare(), annotations={keys.DISKTYPE: str(disk_type)}, platform=platform)
+        return UploadedDisk(_report(architecture, disk_type, "pushed", entry, manifest, base), entry, toc)
+
+    def _present(self, fd: int, entry: Descriptor, title: str, disk_type: DiskType) -> tuple[Manifest, Toc] | None:
+        """Return manifest and table of an entry, if it is the disk open at ``fd`` under this title."""
+        try:
+            manifest = self._store.manifest(entry.digest).parse(f"manifest {entry.digest.short}")
+            if not isinstance(manifest, Manifest) or len(manifest.layers) != 1 or manifest.layers[0].title != title:
+                return None
+            stated = SizedDigest.parse(manifest.annotations.get(keys.DISK, ""), keys.DISK)
+            blob = SizedDigest.parse(manifest.annotations.get(keys.TOC, ""), keys.TOC)
+            size = os.fstat(fd).st_size
+            if stated.size != size or not self._store.has_blob(manifest.layers[0]):
+                return None
+            described = Descriptor(mediatype.TOC, blob.digest, blob.size)
+            toc = Toc.decode(read_blob(self._store, described, MAX_TOC_BYTES, "table of contents"))
+            # Hashing a whole disk is the most expensive part of a push: most others differ in their first frame.
+            if not has_frames(fd, toc):
+                return None
+            with self._progress.task(f"comparing {disk_type}", size) as task:
+                return (manifest, toc) if hash_file(fd, task) == stated else None
+        except (ContentError, NotFoundError):
+            return None
+
+    def _upload(
+        self, fd: int, path: Path, title: str, disk_type: DiskType, found: FoundBase | None
+    ) -> tuple[Descriptor, Manifest, Toc, PushedBase | None]:
+        with self._store.ingest() as sink, ExitStack() as stack:
+            guide = None if found is None else self._guide(found, stack)
+            before = os.fstat(fd)
+            with self._progress.task(f"compressing {disk_type}", before.st_size) as task:
+                packed = pack(fd, sink, level=self._level, jobs=self._jobs, task=task, guide=guide)
+            with packed, self._progress.task(f"uploading {disk_type}", packed.toc.blob_size) as task:
+                _require_unchanged(path, before, os.fstat(fd))
+                near = None if found is None else found.mounts_into(self._reference)
+                blob = sink.commit(mediatype.ZSTD, task, mount_from=near)
+                tables = self._put_tables(packed, near)
+        annotations = {
+            keys.TOC: _sized(tables[0]),
+            keys.DISK: str(packed.toc.disk),
+            **({keys.CRUMBS: _sized(tables[2])} if packed.small_frames else {}),
+            keys.LEVEL: str(self._level),
+        }
+        layers = (replace(blob, annotations={keys.TITLE: title}),)
+        described, manifest = put_artifact(self._store, layers, mediatype.DISK_ARTIFACT, annotations=annotations)
+        put_artifact(self._store, tables, mediatype.TOC_ARTIFACT, subject=described.bare())
+        base = None
+        if found is not None and guide is not None:
+            taken = guide.reuse
+            base = PushedBase(found.pinned, taken.frames if taken else 0, taken.bytes if taken else 0)
+        return described, manifest, packed.toc, base
+
+    def _guide(self, found: FoundBase, stack: ExitStack) -> Guide:
+        level = found.level()
+        if level is not None and level < self._level:
+            # A higher level is asked for to get smaller frames, not those of the base.
+            return Guide(found.base)
+        frames = stack.enter_context(found.frames(self._jobs, self._progress))
+        return Guide(found.base, FrameReuse(frames, self._progress.note))
+
+    def _put_tables(self, packed: Packed, near: str | None) -> tuple[Descriptor, ...]:
+        """Store what goes with the blob: table of contents, hints, and the bundle of small frames if there is one."""
+        toc, crumbs, hints = packed.toc.encode(), packed.small_frames, packed.toc.hints
+        tables = [
+            (Descriptor.of(mediatype.TOC, toc, annotations={keys.TITLE: "disk.toc"}), lambda: io.BytesIO(toc)),
+            (Descriptor(mediatype.HINTS, hints.digest, hints.size, {keys.TITLE: "disk.hints"}), packed.hints),
+        ]
+        if crumbs:
+            described = Descriptor.of(mediatype.CRUMBS, crumbs, annotations={keys.TITLE: "disk.crumbs"})
+            tables.append((described, lambda: io.BytesIO(crumbs)))
+        for each, source in tables:
+            self._store.push_blob(each, source, mount_from=near)
+        return tuple(each for each, _ in tables)
+
+
+def _report(
+    architecture: Architecture,
+    disk_type: DiskType,
+    status: Literal["pushed", "present"],
+    entry: Descriptor,
+    manifest: Manifest,
+    base: PushedBase | None = None,
+) -> PushedDisk:
+    blob = manifest.layers[0]
+    toc = SizedDigest.parse(manifest.annotations[keys.TOC], keys.TOC)
+    return PushedDisk(
+        architecture=architecture.value,
+        disk_type=disk_type.value,
+        title=blob.title or "",
+        status=status,
+        manifest=entry.digest,
+        blob=SizedDigest(blob.digest, blob.size),
+        disk=SizedDigest.parse(manifest.annotations[keys.DISK], keys.DISK),
+        toc=toc,
+        frames=toc_frames(toc.size),
+        base=base,
+    )
+
+
+def _sized(blob: Descriptor) -> str:
+    return str(SizedDigest(blob.digest, blob.size))
+
+
+def _require_unchanged(path: Path, before: os.stat_result, after: os.stat_result) -> None:
+    if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+        raise ContentError(
+            f"{path} was written to while it was read: half of it may be old, half new",
+            hint="stop the machine that uses it, or push a copy",
+        )

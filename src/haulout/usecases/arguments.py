@@ -1,0 +1,69 @@
+"""Arguments of the verbs: what may be given as text or as a value becomes the value, once, at the door."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from haulout.disk import DiskType
+from haulout.errors import UsageError
+from haulout.oci import Architecture, LayoutReference, RegistryReference, parse_reference
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+
+    from haulout.oci import Reference
+
+
+def reference_of(value: str | Reference) -> Reference:
+    """Parse a reference that is given as text.
+
+    Raises:
+        InvalidReference: it is not a reference.
+        UsageError: it is neither text nor a reference.
+    """
+    if isinstance(value, str):
+        return parse_reference(value)
+    if not isinstance(value, RegistryReference | LayoutReference):
+        raise UsageError(f"a reference is text or a parsed reference, not {type(value).__name__}")
+    return value
+
+
+def path_of(value: str | os.PathLike[str]) -> Path:
+    """Return a path that may be given as text.
+
+    Raises:
+        UsageError: it is neither text nor a path.
+    """
+    try:
+        return Path(value)
+    except TypeError:
+        raise UsageError(f"a path is text or path-like, not {type(value).__name__}") from None
+
+
+def paths_of(values: Iterable[str | os.PathLike[str]]) -> tuple[Path, ...]:
+    """Return several paths; one text alone counts as one path, not as its letters.
+
+    Raises:
+        UsageError: one is neither text nor a path.
+    """
+    return (path_of(values),) if isinstance(values, str) else tuple(path_of(value) for value in values)
+
+
+def architecture_of(value: str | Architecture) -> Architecture:
+    """Parse an architecture that is given as text, under the kernel's name or Go's (``aarch64``, ``arm64``).
+
+    Raises:
+        InvalidPlatform: there is no such architecture; it lists the known ones.
+    """
+    return Architecture.parse(value)
+
+
+def disk_type_of(value: str | DiskType) -> DiskType:
+    """Parse a disk type that is given as text, also by the name of its format (``qemu``, ``qcow2``).
+
+    Raises:
+        InvalidPlatform: there is no such disk type; it lists the known ones.
+    """
+    return DiskType.parse(value)

@@ -1,1 +1,0 @@
-"""The launch measurement a workload is expected to have."""
