@@ -65,6 +65,7 @@ def registry(function: Callable[..., Any]) -> Callable[..., Any]:
                 callback=_into_session,
                 help="Trust the certificates in this PEM file, besides the system's.",
             ),
+            _flag("--debug-http", "debug_http", "Log each HTTP request on standard error; secrets are left out."),
         )
     ):
         function = option(function)

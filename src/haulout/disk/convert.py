@@ -99,17 +99,6 @@ def uncompress(
     return convert(source, own, target, own, progress=progress, max_virtual_size=max_virtual_size)
 
 
-def to_raw(
-    source: Source,
-    target: str | os.PathLike[str],
-    *,
-    progress: Progress | None = None,
-    max_virtual_size: int | None = None,
-) -> DiskInfo:
-    """Write a disk of any convertible format as a sparse raw file; raises as :func:`convert`."""
-    return convert(source, None, target, DiskFormat.RAW, progress=progress, max_virtual_size=max_virtual_size)
-
-
 def _run(image: Image, info: DiskInfo, made: Path, target_format: DiskFormat, progress: Progress) -> None:
     size = info.virtual_size
     limits = qemu_img.Limits(

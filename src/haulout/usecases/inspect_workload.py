@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haulout.errors import UsageError
-from haulout.http import ConnectionOptions
 from haulout.places import open_store
 from haulout.progress import NullProgress
+from haulout.registry import ConnectionOptions
 from haulout.workload import Image, inspect_disk, inspect_image
 
 if TYPE_CHECKING:
