@@ -21,9 +21,9 @@ from tests.support.simulators.registry import Response, SimulatedRegistry
 from haulout.content.layout import LayoutStore
 from haulout.frames.small_frames import read_bundle
 from haulout.frames.toc import Toc
-from haulout.http import ConnectionOptions
 from haulout.oci import Architecture, Descriptor, Digest, Index, Manifest, SizedDigest, mediatype, parse_reference
 from haulout.oci import annotations as keys
+from haulout.registry import ConnectionOptions
 from haulout.usecases.pull import pull
 from haulout.usecases.push import DiskSource, push
 

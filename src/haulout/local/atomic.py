@@ -24,7 +24,7 @@ def umask() -> int:
             for line in status:
                 if line.startswith("Umask:"):
                     return int(line.split()[1], 8)
-    # Elsewhere a fresh file tells it.
+    # Elsewhere a fresh file shows it.
     with tempfile.TemporaryDirectory(prefix="haulout-") as folder:
         fd = os.open(Path(folder, "new"), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:

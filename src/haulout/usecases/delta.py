@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from haulout.disk import DiskType
     from haulout.frames import Toc
-    from haulout.http import ConnectionOptions
     from haulout.oci import Reference, SizedDigest
     from haulout.progress import Progress
+    from haulout.registry import ConnectionOptions
 
 _CONNECTIONS = 4
 
