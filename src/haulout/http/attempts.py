@@ -82,7 +82,7 @@ class Attempts:
         """Wait after a broken connection to ``host``.
 
         Raises:
-            UnreachableError, RegistryError: there is no point in trying again.
+            UnreachableError, RegistryError: another attempt would not help.
         """
         self._failures += 1
         allowed = min(self._allowed, REFUSED_ATTEMPTS) if is_refusal(error) else self._allowed
@@ -95,7 +95,7 @@ class Attempts:
         """Wait after an answer that may be better next time.
 
         Raises:
-            HauloutError: what the answer means, where it will not be.
+            HauloutError: what the answer means, where another attempt would not help.
         """
         self._failures += 1
         wait = wait_before_next(

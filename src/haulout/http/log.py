@@ -1,7 +1,7 @@
 """The request log: one line for each request to the logger ``haulout.http``, and one for each of its headers.
 
-Bodies are never logged. Of URLs and headers only what is known to be harmless is shown; all else is blanked, so that
-nobody has to know every name that a signature, token or cookie may go by. (urllib3 logs whole URLs to its own logger,
+Bodies are never logged. Of URLs and headers only what is known to be harmless is shown; all else is blanked,
+since the names of signatures, tokens and cookies cannot all be known. (urllib3 logs whole URLs to its own logger,
 ``urllib3.connectionpool``: leave that one off.)
 """
 
@@ -59,7 +59,7 @@ class Exchange:
 
     @classmethod
     def begin(cls, method: str, url: str, attempt: int, headers: Mapping[str, str]) -> Exchange | None:
-        """Begin to measure a request; None where nobody reads the log."""
+        """Begin to measure a request; None where the log is off."""
         return cls(f"{method} {shown_url(url)}", attempt, headers) if LOG.isEnabledFor(logging.DEBUG) else None
 
     def failed(self, error: BaseException) -> None:

@@ -166,8 +166,8 @@ class Reply:
                 if limit.expired or self._is_too_slow:
                     raise TimeoutError("the transfer is too slow") from None
                 raise
-            # What did come is good; the next read finds the connection shut.
-            self._is_too_slow = limit.expired
+        # What did come is good; the next read finds the connection shut. Only now can the limit no longer expire.
+        self._is_too_slow = limit.expired
         self._meter.add(received=len(data))
         if self._log is not None:
             self._log.received += len(data)

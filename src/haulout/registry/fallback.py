@@ -1,10 +1,10 @@
 """Keeps the list of referrers where a registry does not (distribution-spec, "Referrers Tag Schema").
 
-The list is an index under one tag, read, changed and written by each client that attaches something; the specification
-has no conditional write. Publishers therefore announce what they attach before they read the list: its manifest gets a
-tag of its own, :func:`announcement_prefix`. Each client that has written the list looks at the announcements afterwards
-and writes again while one is missing in it. So a writer that was stalled between its read and its write, for however
-long, puts back what its late write took out (docs/adr/0010).
+The list is an index under one tag. Each publisher that attaches something reads, changes and writes it; the
+specification has no conditional write. Publishers therefore announce what they attach before they read the list: its
+manifest gets a tag of its own, :func:`announcement_prefix`. After a publisher has written the list, it looks at the
+announcements and writes again while one is missing in the list. So a writer that was stalled between its read and its
+write, for however long, puts back what its late write took out (docs/adr/0010).
 
 What remains: a writer that dies after such a late write and before it has looked leaves the others' entries out, until
 the next referrer of this subject is attached, or one of theirs again. Tools that announce nothing (oras, regctl) may
@@ -36,12 +36,12 @@ _MAX_ANNOUNCED: Final = 256
 
 
 def fallback_tag(subject: Digest) -> str:
-    """The tag under which referrers are kept where the API is missing."""
+    """Return the tag under which referrers are kept where the API is missing."""
     return f"sha256-{subject.hex}"
 
 
 def announcement_prefix(subject: Digest) -> str:
-    """How the tags begin that announce referrers of ``subject``; 32 digits of the referrer's digest follow."""
+    """Return how the tags begin that announce referrers of ``subject``; 32 digits of the referrer's digest follow."""
     return f"haulout.ref.{subject.hex[:32]}."
 
 
@@ -55,10 +55,10 @@ def read(access: Access, subject: Digest, *, is_strict: bool) -> Index | None:
     Args:
         access: where.
         subject: whose referrers.
-        is_strict: whether something else under the tag is an error, as it is for a client that wants to write it.
+        is_strict: whether something else under the tag is an error, as it is before the list is written.
 
     Raises:
-        InvalidManifest: the tag holds no index, and ``is_strict``; or a broken one.
+        InvalidManifest: the tag holds something else than an index, and ``is_strict``; or a broken one.
     """
     try:
         stored = manifests.read(access, fallback_tag(subject))
@@ -153,7 +153,7 @@ class _Announced:
         return [self._ours, *(entry for digest, entry in found.items() if digest != self._ours.digest)]
 
     def _read(self, name: str) -> Descriptor | None:
-        """Read one announcement; whatever else lies under such a tag is none of ours."""
+        """Read one announcement; None for anything else under such a tag."""
         try:
             stored = manifests.read(self._access, name)
             document = stored.parse(manifests.describe(self._access, name))

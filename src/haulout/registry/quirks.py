@@ -1,4 +1,4 @@
-"""What particular registries are known to do and to bear; tables, since no API says so."""
+"""Quirks and limits of particular registries, as tables: no API announces them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class UploadLimits:
     chunk: int = 8 * MIB
     """Size of a PATCH, where blobs must be sent in pieces."""
     largest_blob: int | None = None
-    """Blobs above this are known to be refused; the user sees this only once that has happened."""
+    """Blobs above this are known to be refused; shown to the user once that has happened."""
 
 
 _LIMITS: Final = (

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from tests.support.simulators.registry import Response, ScriptedServer
 
 from haulout.errors import DeniedError, HauloutError, NotFoundError, RegistryError, UnreachableError
-from haulout.http import Client, HttpOptions
+from haulout.http import Client, HttpOptions, Meter, Origin, Reply, Targets, TlsProfile
+from haulout.http.deadlines import Limit
 
 FAST = HttpOptions(attempts=2, stall_seconds=1.0, connect_seconds=2.0)
 ENVIRONMENT = {"HOME": "/nonexistent"}
@@ -162,8 +165,6 @@ def test_credentials_do_not_follow_a_redirect_to_another_origin(client):
 
 
 def test_a_redirect_away_from_tls_or_into_the_machine_is_refused(client):
-    from haulout.http import Origin, Targets, TlsProfile
-
     targets = Targets(lambda _: TlsProfile())
     public = Origin("https", "8.8.8.8", 443)
     for there in (Origin("http", "8.8.4.4", 80), Origin("https", "127.0.0.1", 443), Origin("https", "10.0.0.1", 443)):
@@ -179,3 +180,34 @@ def test_nothing_listens(client):
     with pytest.raises(UnreachableError, match="nothing listens"):
         client.post_json(url, b"{}", what="x")
     assert time.monotonic() - began < 10
+
+
+def test_a_limit_that_expires_as_its_read_ends_is_remembered():
+    class Body:
+        status, headers, length_remaining = 200, {}, None
+        is_shut = False
+
+        def read(self, amount, decode_content):
+            if self.is_shut:
+                raise ConnectionResetError("shut")
+            return b"x" * amount
+
+        def shutdown(self):
+            self.is_shut = True
+
+    class Late:
+        """Shuts the connection when the block has ended, as a watching thread may."""
+
+        @contextmanager
+        def limit(self, seconds, stop):
+            limit = Limit(0.0, stop)
+            yield limit
+            limit.expired = True
+            stop()
+
+    late: Any = Late()
+    body: Any = Body()
+    reply = Reply(body, "http://h/", meter=Meter(), deadlines=late, stall_seconds=1.0, log=None)
+    assert reply.read(3) == b"xxx"
+    with pytest.raises(TimeoutError, match="too slow"):
+        reply.read(3)
