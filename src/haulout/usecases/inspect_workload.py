@@ -30,7 +30,7 @@ def inspect_workload(
         subject: an image, or a disk by itself.
         passphrase: of the disk; None: only what everybody can see is checked.
         connections: how registries are reached.
-        progress: told of the work.
+        progress: where progress is reported.
 
     Raises:
         NotFoundError: there is no such image or file.
