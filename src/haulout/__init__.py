@@ -11,7 +11,7 @@ PosixPath('machine.raw')
 'pulled'
 
 References and paths are text or values; results are frozen dataclasses, and their ``to_dict()`` is the documented JSON
-of ``--json``. Every failure is a :class:`HauloutError`. docs/library.md tells more: progress, cancelling, threads.
+of ``--json``. Every failure is a :class:`HauloutError`. docs/library.md describes progress, cancelling and threads.
 
 Everything named in ``__all__`` is public and stable; it is imported on first use (PEP 562), so ``import haulout`` costs
 next to nothing.

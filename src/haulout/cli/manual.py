@@ -158,7 +158,7 @@ def exit_codes() -> list[tuple[str, str]]:
         ("1", "The check completed; the answer is no."),
         *own,
         (str(BUG), "A bug in haulout; please report it."),
-        ("128+N", "Ended by signal N: 130 by Ctrl-C, 143 by SIGTERM. The same command continues where it stopped."),
+        ("128+N", "Ended by signal N: 130 by Ctrl-C, 143 by SIGTERM. Run the same command again to continue."),
     ]
 
 

@@ -1,4 +1,4 @@
-"""One run of the command line: what its options say, and the only two ways out: the result and the story."""
+"""One run of the command line: the common options, and how results are printed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Session:
 
     @classmethod
     def foreseen(cls, arguments: list[str], environment: Mapping[str, str]) -> Session:
-        """Read from raw arguments what decides how a failure is told, for arguments that do not parse at all."""
+        """Read from raw arguments how to report a failure, for arguments that do not parse."""
         before = arguments[: arguments.index("--")] if "--" in arguments else arguments
         pairs = pairwise(before)
         json_lines = "--progress=json" in before or ("--progress", "json") in pairs
@@ -51,7 +51,7 @@ class Session:
 
     def progress(self) -> AbstractContextManager[Progress]:
         """Return the progress to work under; leaving the block clears the bars."""
-        from haulout.cli.progress import Mode, choose  # noqa: PLC0415 - not needed to print a result or an error
+        from haulout.cli.reporters import Mode, choose  # noqa: PLC0415 - not needed to print a result or an error
 
         return choose(Mode(self.progress_mode), sys.stderr, quiet=self.quiet, terminal=os.environ.get("TERM"))
 

@@ -20,7 +20,7 @@ class UploadLimits:
     chunk: int = 8 * MIB
     """Size of a PATCH, where blobs must be sent in pieces."""
     largest_blob: int | None = None
-    """Blobs above this are known to be refused; the user is only told once that has happened."""
+    """Blobs above this are known to be refused; the user sees this only once that has happened."""
 
 
 _LIMITS: Final = (

@@ -157,7 +157,7 @@ def build_workload(
     Args:
         request: what to build.
         connections: how registries and the broker are reached.
-        progress: where progress is reported.
+        progress: receives the progress of the work.
 
     Raises:
         HauloutError: see the tree in :mod:`haulout.errors`; until the last step the tag is as it was.

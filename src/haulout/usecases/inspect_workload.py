@@ -30,7 +30,7 @@ def inspect_workload(
         subject: an image, or a disk by itself.
         passphrase: of the disk; None: only what everybody can see is checked.
         connections: how registries are reached.
-        progress: where progress is reported.
+        progress: receives the progress of the work.
 
     Raises:
         NotFoundError: there is no such image or file.

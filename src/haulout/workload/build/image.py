@@ -103,7 +103,7 @@ def build_image(  # noqa: PLR0913 - each is one word of the request
         passphrase: of the disk.
         store: where the image goes. The disk is written straight into it; plain bytes are written nowhere.
         tag: its name there.
-        progress: where progress is reported.
+        progress: receives the progress of the work.
         before: called with the binding when everything but the tag is there: by its end, the passphrase is kept.
         base: an image whose layers go below ours.
         iteration_ms: how long trying a passphrase takes.
