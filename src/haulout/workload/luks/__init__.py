@@ -1,7 +1,7 @@
 """LUKS version 1 in user space: the disks that ``buildah mkcw`` writes, cryptsetup opens and QEMU reads.
 
-Source: LUKS1 On-Disk Format Specification, version 1.2.3. It needs the packages ``cryptography`` and ``numpy``. docs/formats/luks.md
-lists what is accepted and what is refused.
+Source: LUKS1 On-Disk Format Specification, version 1.2.3. It needs the packages ``cryptography`` and ``numpy``.
+docs/formats/luks.md lists what is accepted and what is refused.
 """
 
 from haulout.extras import require
