@@ -4,7 +4,11 @@
 source, and yields the file system from its first byte to its last. The same tree, UUID and time give the same bytes.
 """
 
-from haulout.workload.ext4.plan import Plan, plan
-from haulout.workload.ext4.stream import stream
+from haulout.extras import require
+
+require("numpy")
+
+from haulout.workload.ext4.plan import Plan, plan  # noqa: E402
+from haulout.workload.ext4.stream import stream  # noqa: E402
 
 __all__ = ["Plan", "plan", "stream"]

@@ -1,12 +1,12 @@
 """LUKS version 1 in user space: the disks that ``buildah mkcw`` writes, cryptsetup opens and QEMU reads.
 
-Source: LUKS1 On-Disk Format Specification, version 1.2.3. It needs the package ``cryptography``. docs/formats/luks.md
-lists what is accepted and what is refused.
+Source: LUKS1 On-Disk Format Specification, version 1.2.3. It needs the packages ``cryptography`` and ``numpy``.
+docs/formats/luks.md lists what is accepted and what is refused.
 """
 
 from haulout.extras import require
 
-require("cryptography")
+require("cryptography", "numpy")
 
 from haulout.errors import NotLuks, RefusedLuks, WrongPassphrase  # noqa: E402
 from haulout.workload.luks.header import HEADER_BYTES, Header, KeySlot, Rule, read_header  # noqa: E402

@@ -148,7 +148,7 @@ def find_parent(root: Directory, path: Path, source: str, visit: Visit | None = 
         visit: is shown each step and returns what to take it for; by default what is there.
 
     Raises:
-        InvalidRootfs: a part on the way is missing, is no directory, or is one symlink of too many.
+        InvalidRootfs: a part on the way is missing or not a directory, or there are too many symlinks.
     """
     refused = b"/".join(path)
     stack = [root]
