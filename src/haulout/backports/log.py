@@ -222,17 +222,14 @@ def _kind(context: _Context, commit: Commit, origin: Origin | None) -> Kind:
         brought = context.repository.is_ancestor
         side = [parent for parent in commit.parents[1:] if brought(parent, context.main.tip)]
         return Kind.MAINLINE if side else Kind.MERGE
-    if reverted(commit.message) and origin is None:
-        inside = {one.oid for one in context.lines}
-        return Kind.REVERT if _reverted_in(commit, inside) else Kind.OWN
+    undone = reverted(commit.message)
+    if undone and origin is None:
+        inside = any(same_commit(one, other.oid) for one in undone for other in context.lines)
+        return Kind.REVERT if inside else Kind.OWN
     if origin is not None:
         return Kind.PICK
     files = context.files.get(commit.oid, ())
     return Kind.UPKEEP if files and all(stale_names.is_upkeep(path) for path in files) else Kind.OWN
-
-
-def _reverted_in(commit: Commit, oids: set[str]) -> bool:
-    return any(same_commit(one, oid) for one in reverted(commit.message) for oid in oids)
 
 
 def _origin_flags(origin: Origin, main: Branch) -> list[str]:

@@ -103,8 +103,10 @@ class Commit(Document):
 
 
 @dataclass(frozen=True, slots=True)
-class Fix:
+class Fix(Document):
     """A fix asked about: its commits in order, and its record where it has one."""
+
+    json_members = ("fix=name", "id", "aliases", "title", "commits=oids")
 
     name: str
     """As asked: a commit, a series ``A..B``, or the id of a record."""
@@ -166,15 +168,7 @@ class Cell(Document):
 class Column(Document):
     """One fix over all branches."""
 
-    json_members = (
-        "fix=fix.name",
-        "id=fix.id",
-        "aliases=fix.aliases",
-        "title=fix.title",
-        "commits=fix.oids",
-        "backports=known",
-        "branches=cells",
-    )
+    json_members = ("*fix", "backports=known", "branches=cells")
 
     fix: Fix
     cells: tuple[Cell, ...]
