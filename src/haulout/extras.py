@@ -1,7 +1,7 @@
 """The optional packages, asked for in one place so that their absence is reported in one way.
 
-:data:`np` stands for numpy until something is asked of it: any module may import it, and a command that does not need it
-does not load it.
+:data:`np` stands for numpy until something is asked of it: any module may import it, and a command that does not
+compute with it neither loads nor needs it.
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ from tests.support.simulators.registry import SimulatedRegistry
 
 from haulout.content import LayoutStore
 from haulout.errors import NotFoundError
-from haulout.http import ConnectionOptions
 from haulout.oci import Architecture, Index, mediatype, parse_reference
 from haulout.places import Places, open_store
 from haulout.progress import NullProgress
+from haulout.registry import ConnectionOptions
 from haulout.resolve import DiskQuery
 
 

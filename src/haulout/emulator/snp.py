@@ -139,7 +139,7 @@ class SnpEmulator:
         Args:
             report_data: the 64 bytes that the guest chooses.
             boot: what the guest booted.
-            state: what else the report says.
+            state: what else the report states.
             signer: the key that signs it.
         """
         body = encode(self, report_data, boot.snp(), state or SnpState(), signer)

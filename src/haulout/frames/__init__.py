@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from haulout.frames.arrays import Hashes, Kinds, Mask, Numbers, SeedNumbers
     from haulout.frames.base import Base
     from haulout.frames.blocks import BLOCK, HINT_BYTES, block_count, hash_blocks
-    from haulout.frames.check import has_frames, hash_file, require_disk
+    from haulout.frames.check import hash_file, require_disk
     from haulout.frames.delta.expand import Located, expand
     from haulout.frames.delta.index import MAX_HINTS_BYTES, MAX_INDEX_BYTES, DeltaIndex
     from haulout.frames.delta.make import DEFAULT_LEVEL, make_delta
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from haulout.frames.rebuild import Rebuilder, Rebuilding
     from haulout.frames.seeds import Blocks, SeedIndex, Wanted, join_blocks, join_groups, known_parts, same_frames, scan
     from haulout.frames.small_frames import MAX_BUNDLE_BYTES, MAX_SMALL_FRAME, bundled_frames, read_bundle
-    from haulout.frames.survey import frames_in_place, holds, survey
+    from haulout.frames.survey import frames_in_place, has_frames, holds, survey
     from haulout.frames.toc import MAX_TOC_BYTES, FrameFlags, Toc, toc_frames
 
 __all__ = [
@@ -100,7 +100,7 @@ open_face(
         "arrays": ("Hashes", "Kinds", "Mask", "Numbers", "SeedNumbers"),
         "base": ("Base",),
         "blocks": ("BLOCK", "HINT_BYTES", "block_count", "hash_blocks"),
-        "check": ("has_frames", "hash_file", "require_disk"),
+        "check": ("hash_file", "require_disk"),
         "delta.expand": ("Located", "expand"),
         "delta.index": ("MAX_HINTS_BYTES", "MAX_INDEX_BYTES", "DeltaIndex"),
         "delta.make": ("DEFAULT_LEVEL", "make_delta"),
@@ -113,7 +113,7 @@ open_face(
         "rebuild": ("Rebuilder", "Rebuilding"),
         "seeds": ("Blocks", "SeedIndex", "Wanted", "join_blocks", "join_groups", "known_parts", "same_frames", "scan"),
         "small_frames": ("MAX_BUNDLE_BYTES", "MAX_SMALL_FRAME", "bundled_frames", "read_bundle"),
-        "survey": ("frames_in_place", "holds", "survey"),
+        "survey": ("frames_in_place", "has_frames", "holds", "survey"),
         "toc": ("MAX_TOC_BYTES", "FrameFlags", "Toc", "toc_frames"),
     },
 )

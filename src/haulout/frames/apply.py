@@ -149,13 +149,8 @@ class _Fetchers:
         position = stream.start
         for frame in frames:
             start, stop = self._toc.blob_offsets[frame], self._toc.blob_offsets[frame + 1]
-            while position < start:
-                skipped = len(stream.read(min(_SKIP, start - position)))
-                if not skipped:
-                    break
-                position += skipped
-            compressed = stream.read(stop - start)
-            position += len(compressed)
+            compressed = read_part(stream, position, start, stop)
+            position = stop
             if self._stop.is_set():
                 return
             try:
@@ -178,10 +173,14 @@ class _Fetchers:
             self._blobs.distrust(self._blob)
         start, stop = self._toc.blob_offsets[frame], self._toc.blob_offsets[frame + 1]
         with self._blobs.open_blob(self._blob, start, stop) as stream:
-            position = stream.start
-            while position < start and (skipped := len(stream.read(min(_SKIP, start - position)))):
-                position += skipped
-            return self._decode(frame, stream.read(stop - start))
+            return self._decode(frame, read_part(stream, stream.start, start, stop))
+
+
+def read_part(stream: BlobStream, position: int, start: int, stop: int) -> bytes:
+    """Return bytes ``[start, stop)`` of a blob whose stream is at ``position``; fewer where it ends early."""
+    while position < start and (skipped := len(stream.read(min(_SKIP, start - position)))):
+        position += skipped
+    return stream.read(stop - start)
 
 
 def _is_whole(stream: BlobStream, piece: Slice) -> bool:

@@ -1,4 +1,4 @@
-"""Comparing a disk with what its publisher states, by frames or as a whole."""
+"""Hashing a finished disk as a whole, and comparing it with what its publisher states."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from haulout.errors import DigestMismatch
 from haulout.oci import Digest, SizedDigest
 
 if TYPE_CHECKING:
-    from haulout.frames.toc import Toc
     from haulout.progress import Task
 
 _STEP: Final = 1 << 20
@@ -48,15 +47,6 @@ def hash_file(fd: int, task: Task) -> SizedDigest:
             task.advance(len(piece))
     zeros(size)
     return SizedDigest(Digest(digest.hexdigest()), size)
-
-
-def has_frames(fd: int, toc: Toc) -> bool:
-    """Whether all data frames of ``toc`` lie in the file open at ``fd``; ends at the first that does not."""
-    for frame in toc.data_frames:
-        plain = os.pread(fd, toc.plain_size(frame), toc.disk_offsets[frame])
-        if hashlib.sha256(plain).digest() != toc.digest(frame):
-            return False
-    return True
 
 
 def require_disk(actual: SizedDigest, stated: SizedDigest) -> None:

@@ -45,12 +45,8 @@ class FrameReuse:
         self._lock = threading.Lock()
         self._wrong = 0
 
-    def expect(self, number: int) -> Callable[[], bytes | None]:
-        """Announce that data frame ``number`` of the base will be wanted; :meth:`take` takes what is returned."""
-        return self.source.expect(number)
-
     def take(self, coming: Callable[[], bytes | None], plain: bytes | memoryview) -> bytes | None:
-        """Return the frame that was expected, if it holds exactly ``plain``."""
+        """Return the frame that ``source`` was told to expect, if it holds exactly ``plain``."""
         frame = coming() if self._wrong < _MOST_WRONG else None
         if frame is None:
             return None

@@ -216,7 +216,7 @@ class _Packer:
         return self._waiting > _AHEAD_BLOCKS or len(self._under_way) > _AHEAD_FRAMES
 
     def _expect(self, span: Span) -> Callable[[], bytes | None] | None:
-        return None if span.base is None or self._reuse is None else self._reuse.expect(span.base)
+        return None if span.base is None or self._reuse is None else self._reuse.source.expect(span.base)
 
     def _store(self, span: Span, pieces: list[memoryview], coming: Callable[[], bytes | None] | None) -> _Stored:
         plain: bytes | memoryview = pieces[0] if len(pieces) == 1 else b"".join(pieces)

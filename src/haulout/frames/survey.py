@@ -47,6 +47,11 @@ def holds(fd: int, toc: Toc, jobs: int, task: Task) -> bool:
     return all(_Survey(fd, toc, task).run(jobs, to_the_end=False))
 
 
+def has_frames(fd: int, toc: Toc) -> bool:
+    """Return whether the file open at ``fd`` holds all data frames of ``toc``; ends at the first that is missing."""
+    return all(_holds_frame(fd, toc, frame) for frame in toc.data_frames)
+
+
 def frames_in_place(fd: int, toc: Toc, frames: Sequence[int], task: Task | None = None) -> list[int]:
     """Return which data ``frames`` lie at their own place in the file open at ``fd``; none where it cannot be read.
 
@@ -59,14 +64,13 @@ def frames_in_place(fd: int, toc: Toc, frames: Sequence[int], task: Task | None 
     stored = _stored_frames(fd, min(os.fstat(fd).st_size, toc.disk.size), toc)
 
     def is_there(frame: int) -> bool:
-        length = toc.plain_size(frame)
         try:
-            plain = os.pread(fd, length, toc.disk_offsets[frame]) if stored[frame] else b""
+            found = bool(stored[frame]) and _holds_frame(fd, toc, frame)
         except OSError:
             return False
         if task is not None:
-            task.advance(length)
-        return len(plain) == length and hashlib.sha256(plain).digest() == toc.digest(frame)
+            task.advance(toc.plain_size(frame))
+        return found
 
     with ThreadPoolExecutor(processors(), "compare") as pool:
         return [frame for frame, same in zip(frames, pool.map(is_there, frames), strict=True) if same]
@@ -103,14 +107,17 @@ class _Survey:
 
     def _is_right(self, frame: int) -> bool:
         toc = self._toc
-        start, length = toc.disk_offsets[frame], toc.plain_size(frame)
         if toc.kinds[frame] == Kind.ZERO:
-            return _reads_zero(self._fd, start, length)
-        plain = os.pread(self._fd, length, start)
-        if len(plain) != length or hashlib.sha256(plain).digest() != toc.digest(frame):
+            return _reads_zero(self._fd, toc.disk_offsets[frame], toc.plain_size(frame))
+        if not _holds_frame(self._fd, toc, frame):
             return False
-        self._task.advance(length)
+        self._task.advance(toc.plain_size(frame))
         return True
+
+
+def _holds_frame(fd: int, toc: Toc, frame: int) -> bool:
+    plain = os.pread(fd, toc.plain_size(frame), toc.disk_offsets[frame])
+    return hashlib.sha256(plain).digest() == toc.digest(frame)
 
 
 def _stored_frames(fd: int, size: int, toc: Toc) -> FrameFlags:

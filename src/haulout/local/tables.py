@@ -187,7 +187,7 @@ class Table:
         value = self.take(name)
         if value is None:
             return None
-        # An empty list would allow nothing; whoever writes it may have meant anything.
+        # An empty list would allow nothing, while its author may have meant anything.
         if not isinstance(value, list) or not value:
             raise self.wrong(name, "expected a list that is not empty", hint="leave the key out to allow anything")
         if len(value) > LONGEST_LIST:

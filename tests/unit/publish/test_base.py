@@ -11,7 +11,7 @@ from tests.support.base_tables import packed_disk
 
 from haulout.errors import NotFoundError
 from haulout.frames.base import Base
-from haulout.frames.check import has_frames
+from haulout.frames.survey import has_frames
 from haulout.oci import Descriptor
 from haulout.publish.speeds import PROBE_BYTES, PROBES, Speeds
 from haulout.publish.stored_frames import LocalFrames, RemoteFrames

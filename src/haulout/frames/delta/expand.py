@@ -19,6 +19,7 @@ import zstandard
 from haulout.disk import write_all
 from haulout.errors import ContentError, InvalidDelta, NotFoundError, StorageError
 from haulout.extras import np
+from haulout.frames.apply import read_part
 from haulout.frames.blocks import BLOCK
 from haulout.frames.delta.index import MAX_SEGMENT_BLOCKS
 from haulout.frames.pieces import MISSING, ZEROS, fill
@@ -26,17 +27,15 @@ from haulout.frames.pieces import MISSING, ZEROS, fill
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from haulout.content import BlobReader, BlobStream
+    from haulout.content import BlobReader
     from haulout.frames.arrays import Hashes, Numbers
-    from haulout.frames.delta.index import DeltaIndex, Segment
+    from haulout.frames.delta.index import DeltaIndex
     from haulout.frames.pieces import Piece
     from haulout.frames.seeds import SeedIndex
     from haulout.oci import Descriptor
     from haulout.progress import Task
 
-_SKIP: Final = 1 << 20
 _MAX_WINDOW: Final = MAX_SEGMENT_BLOCKS * BLOCK
-
 
 MOST_MISSING: Final = 0.01
 """Share of a segment's reference that may be missing. Without a hundredth of it, lost in runs as a booted machine does,
@@ -176,7 +175,7 @@ def _frames(
             position = stream.start
             for number in run:
                 segment = index.segments[number]
-                frame = _read(stream, segment, position)
+                frame = read_part(stream, position, segment.start, segment.stop)
                 position = segment.stop
                 yield number, frame
 
@@ -200,9 +199,3 @@ def decode_segment(frame: bytes, reference: bytes | memoryview, blocks: int) -> 
     if len(plain) != size:
         raise InvalidDelta("a segment of the delta ends early")
     return plain
-
-
-def _read(stream: BlobStream, segment: Segment, position: int) -> bytes:
-    while position < segment.start and (skipped := len(stream.read(min(_SKIP, segment.start - position)))):
-        position += skipped
-    return stream.read(segment.stop - segment.start)

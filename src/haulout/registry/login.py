@@ -1,25 +1,23 @@
-"""Remembers and forgets credentials where podman, skopeo and docker will find them too."""
+"""Stores and removes credentials where podman, skopeo and docker find them too."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import tempfile
-import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from haulout.errors import ConflictError, DeniedError, StorageError
-from haulout.http import FOREIGN, ConnectionOptions, Credentials, Meter, Request, Transport
-from haulout.local import home_of
+from haulout.errors import DeniedError
+from haulout.http import Meter, Request, Transport
+from haulout.local import PRIVATE, home_of, locked, replacing, storage_errors
+from haulout.registry.access import Access
 from haulout.registry.auth import helpers
 from haulout.registry.auth.credentials import auth_paths, encode_entry, read_auth_file, server_key
-from haulout.registry.host import RepositoryHost, SchemeMemory, settings_for, take_answer
+from haulout.registry.host import HostMemory, RepositoryHost, settings_for
+from haulout.registry.options import ConnectionOptions, Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 _LOCK_SECONDS: Final = 10.0
 
@@ -32,18 +30,18 @@ def login(
     options: ConnectionOptions | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Verify credentials with a registry, then keep them.
+    """Verify credentials with a registry, then store them.
 
     They go to the helper configured for the host, else into ``$REGISTRY_AUTH_FILE``,
-    ``$XDG_RUNTIME_DIR/containers/auth.json`` or ``~/.config/containers/auth.json``, readable by the user alone; other
+    ``$XDG_RUNTIME_DIR/containers/auth.json`` or ``~/.config/containers/auth.json``, readable by the user only; other
     entries stay, and a crash leaves the old file.
 
     Returns:
-        Where they are kept, for people.
+        Where they are stored, for people.
 
     Raises:
-        DeniedError: the registry refuses them; nothing is kept.
-        UnreachableError, RegistryError: it could not be asked.
+        DeniedError: the registry refuses them; nothing is stored.
+        UnreachableError, RegistryError: it does not answer.
         StorageError: the file cannot be written.
         ToolError: the helper fails.
     """
@@ -64,10 +62,10 @@ def login(
 
 
 def logout(host: str, *, environment: Mapping[str, str] | None = None) -> bool:
-    """Forget what :func:`login` kept for a host, wherever it is.
+    """Remove what :func:`login` stored for a host, wherever it is.
 
     Returns:
-        Whether there was anything to forget.
+        Whether there was anything to remove.
 
     Raises:
         StorageError: a file cannot be written.
@@ -94,22 +92,13 @@ def logout(host: str, *, environment: Mapping[str, str] | None = None) -> bool:
 def _verify(host: str, credentials: Credentials, options: ConnectionOptions, environment: Mapping[str, str]) -> None:
     transport = Transport(options, environment)
     try:
-        settings = settings_for(host, transport, plain_http=options.plain_http, insecure=options.insecure)
-        asker = RepositoryHost(settings, transport, SchemeMemory(), lambda: credentials, lambda _: None)
-        patience = asker.patience(f"login to {host}")
-        while True:
-            try:
-                reply = asker.exchange(Request("GET", "/v2/"), Meter())
-            except FOREIGN as error:
-                patience.after(error, host)
-                continue
-            if reply.status == 200:
-                reply.close()
-                return
-            answer = take_answer(reply)
-            if answer.status in {401, 403}:
+        settings = settings_for(host, environment, options, plain_http=options.plain_http, insecure=options.insecure)
+        party = RepositoryHost(settings, transport, HostMemory(), lambda: credentials, lambda _: None)
+        access = Access(party, "", Meter(), frozenset())
+        accept = frozenset({200, 401, 403})
+        with access.send(Request("GET", "/v2/"), what=f"login to {host}", accept=accept) as reply:
+            if reply.status != 200:
                 raise DeniedError(f"{host} refuses user name and password", hint="nothing has been changed")
-            patience.after_answer(answer, host)
     finally:
         transport.close()
 
@@ -140,45 +129,15 @@ def _path(environment: Mapping[str, str]) -> Path:
 
 def _rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Change a file so that readers see the old one or the new one, and no two changes are lost in each other."""
-    try:
+    with storage_errors(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Through a symbolic link, as dotfile managers use them.
         target = path.resolve()
-        with _alone(target):
+        with locked(target.parent, seconds=_LOCK_SECONDS, busy=f"{target} is being changed by another program"):
             file = read_auth_file(path)
             document = dict(file.document) if file is not None else {}
             if "auths" in document:
                 document["auths"] = dict(document["auths"])
             change(document)
-            fd, name = tempfile.mkstemp(prefix=".auth-", dir=target.parent)
-            try:
-                with os.fdopen(fd, "w", encoding="utf-8") as stream:
-                    # mkstemp has made it 0600.
-                    json.dump(document, stream, indent="\t")
-                    stream.write("\n")
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                Path(name).replace(target)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
-    except OSError as exc:
-        raise StorageError(os.fspath(path), exc.strerror or "cannot be written") from exc
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    fd = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    deadline = time.monotonic() + _LOCK_SECONDS
-    try:
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as exc:
-                if time.monotonic() > deadline:
-                    raise ConflictError(f"{target} is being changed by another program") from exc
-                time.sleep(0.02)
-        yield
-    finally:
-        os.close(fd)
+            with replacing(target, mode=PRIVATE) as stream:
+                stream.write(json.dumps(document, indent="\t").encode() + b"\n")

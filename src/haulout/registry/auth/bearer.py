@@ -1,24 +1,30 @@
-"""The Bearer token flow (distribution, "Token Authentication Specification" and "OAuth2 Token Authentication").
+"""Bearer tokens (distribution, "Token Authentication Specification" and "OAuth2 Token Authentication").
 
-Pure: builds the request and reads the answer. ``authorizer`` sends it.
+Pure, but for the clock: builds the request for a token and reads the answer, which the caller sends and receives.
 """
 
 from __future__ import annotations
 
-import base64
 import json
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from haulout.errors import DeniedError, RegistryError
 from haulout.http import Origin, Request, is_local
+from haulout.registry.auth.basic import basic
+from haulout.registry.auth.scheme import Scheme
+from haulout.registry.errcode import failure
 
 if TYPE_CHECKING:
-    from haulout.http import Credentials
-    from haulout.registry.auth.challenge import Challenge
+    from collections.abc import Generator
 
-MAX_BODY: Final = 1024 * 1024
+    from haulout.http import Answer
+    from haulout.registry.auth.challenge import Challenge
+    from haulout.registry.auth.scheme import Flow, Party
+    from haulout.registry.options import Credentials
+
 SHORTEST_LIFE: Final = 60
 """Seconds a token lives at least: the specification's floor for clients, and its default."""
 _LONGEST_LIFE: Final = 24 * 3600
@@ -34,13 +40,60 @@ class Token:
     expires: float
 
     def is_fresh(self, now: float) -> bool:
-        """Whether it may still be sent."""
+        """Return whether it may still be sent."""
         return now < self.expires - _MARGIN
 
 
-def basic(credentials: Credentials) -> str:
-    """Make the Authorization header of RFC 7617."""
-    return "Basic " + base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
+class Bearer(Scheme):
+    """Sends a token, which the realm of the challenge gives for the scopes of a request."""
+
+    name: Final = "bearer"
+
+    def __init__(self, party: Party) -> None:
+        super().__init__(party)
+        self._challenge: Challenge | None = None
+        self._wider: frozenset[str] = frozenset()
+        self._tokens: dict[frozenset[str], Token] = {}
+
+    @classmethod
+    def can_answer(cls, challenge: Challenge) -> bool:
+        """Return whether it is a Bearer challenge with a realm."""
+        return super().can_answer(challenge) and bool(challenge.parameters.get("realm"))
+
+    def authorize(self, scopes: frozenset[str]) -> Flow:
+        """Make the header; a token near its end is replaced first."""
+        wanted = scopes | self._wider
+        held = self._tokens.get(wanted)
+        if held is None or not held.is_fresh(time.monotonic()):
+            held = self._tokens[wanted] = yield from self._fetch(wanted)
+        return f"Bearer {held.value}"
+
+    def take_up(self, challenge: Challenge, scopes: frozenset[str], refused: str | None) -> bool:
+        """Ask for the scopes of the challenge from here on, or give up the token that was refused."""
+        self._challenge = challenge
+        wanted = scopes | self._wider
+        if not challenge.scopes <= wanted and (challenge.is_insufficient_scope or refused is None):
+            # The registry knows better what it takes.
+            self._wider |= challenge.scopes
+            return True
+        held = self._tokens.get(wanted)
+        if held is not None and refused == f"Bearer {held.value}":
+            del self._tokens[wanted]
+        return True
+
+    def _fetch(self, scopes: frozenset[str]) -> Generator[Request, Answer, Token]:
+        challenge, party = self._challenge, self.party
+        assert challenge is not None
+        realm = check_realm(challenge.parameters["realm"], party.origin())
+        credentials = party.credentials()
+        began = time.monotonic()
+        answer = yield token_request(challenge, scopes, credentials, party.user_agent)
+        if answer.status == 200:
+            return parse_token(answer.body, realm, began)
+        if answer.status in {400, 401, 403}:
+            reason = "refuses these credentials" if credentials else "gives no token without credentials"
+            raise DeniedError(f"{realm.netloc} {reason} ({answer.status})", hint=f"haulout login {party.name}")
+        raise failure(answer, f"a token for {party.name}", realm.netloc)
 
 
 def check_realm(realm: str, registry: Origin) -> Origin:
@@ -52,7 +105,7 @@ def check_realm(realm: str, registry: Origin) -> Origin:
     try:
         origin = Origin.of(realm)
     except RegistryError as exc:
-        raise DeniedError(f"{registry.netloc} asks for a token from something that is no web address") from exc
+        raise DeniedError(f"{registry.netloc} names a token service that is not a web address") from exc
     if origin.scheme != "https" and (registry.scheme != "http" or origin.host != registry.host):
         raise DeniedError(
             f"{registry.netloc} asks for a token from {origin}, which is not https; no credentials are sent there"
