@@ -59,11 +59,7 @@ def snp(product: Product = Product.GENOA) -> SnpEmulator:
 
 @cache
 def _snp(product: Product) -> SnpEmulator:
-    root, below, provider = rsa_keys()
-    ark = authorities.issue(f"ARK-{product}", root, AT, authority=True)
-    ask = authorities.issue(f"SEV-{product}", below, AT, issuer=ark, authority=True, path_length=0)
-    asvk = authorities.issue(f"SEV-VLEK-{product}", provider, AT, issuer=ark, authority=True, path_length=0)
-    return SnpEmulator.below(product, AT, ark, ask, asvk)
+    return SnpEmulator.make(AT, product=product, keys=rsa_keys())
 
 
 @cache

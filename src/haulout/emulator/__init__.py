@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from haulout.emulator.cca import CcaEmulator
     from haulout.emulator.emulate import EmulatedEvidence, emulate
     from haulout.emulator.snp import SnpEmulator
-    from haulout.emulator.store import PLATFORMS, keep
+    from haulout.emulator.store import PLATFORMS
     from haulout.emulator.tdx import TdxEmulator
 
 from haulout.extras import require
@@ -32,7 +32,6 @@ __all__ = [
     "SnpEmulator",
     "TdxEmulator",
     "emulate",
-    "keep",
     "make_bundle",
 ]
 
@@ -44,7 +43,7 @@ open_face(
         "cca": ("CcaEmulator",),
         "emulate": ("EmulatedEvidence", "emulate"),
         "snp": ("SnpEmulator",),
-        "store": ("PLATFORMS", "keep"),
+        "store": ("PLATFORMS",),
         "tdx": ("TdxEmulator",),
     },
 )

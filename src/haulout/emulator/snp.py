@@ -17,7 +17,7 @@ from haulout.tee.snp import SIGNED, SIZE, Product, Signer, Tcb
 from haulout.tee.snp import endorsement as oid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from haulout.emulator.authorities import Authority
@@ -82,33 +82,28 @@ class SnpEmulator:
         return self.ark
 
     @classmethod
-    def make(cls, at: datetime, *, product: Product = Product.GENOA, tcb: Tcb | None = None) -> SnpEmulator:
-        """Make a processor, with keys of its own. Three RSA keys take some seconds."""
-        ark = authorities.issue(f"ARK-{product}", authorities.rsa_key(), at, authority=True)
-        ask = authorities.issue(f"SEV-{product}", authorities.rsa_key(), at, issuer=ark, authority=True, path_length=0)
-        asvk = authorities.issue(
-            f"SEV-VLEK-{product}", authorities.rsa_key(), at, issuer=ark, authority=True, path_length=0
-        )
-        return cls.below(product, at, ark, ask, asvk, tcb=tcb)
-
-    @classmethod
-    def below(
-        cls,
-        product: Product,
-        at: datetime,
-        ark: Authority,
-        ask: Authority,
-        asvk: Authority,
-        *,
-        tcb: Tcb | None = None,
+    def make(
+        cls, at: datetime, *, product: Product = Product.GENOA, keys: Sequence[authorities.Key] | None = None
     ) -> SnpEmulator:
-        """Make a processor below existing authorities."""
+        """Make a processor.
+
+        Args:
+            at: when its certificates are issued.
+            product: the product line.
+            keys: RSA keys of ARK, ASK and ASVK; None: new ones, which take some seconds.
+        """
+        root, *below = keys or [authorities.rsa_key() for _ in range(3)]
+        ark = authorities.issue(f"ARK-{product}", root, at, authority=True)
+        ask, asvk = (
+            authorities.issue(f"{name}-{product}", key, at, issuer=ark, authority=True, path_length=0)
+            for name, key in zip(("SEV", "SEV-VLEK"), below, strict=True)
+        )
         chip = os.urandom(8).ljust(64, b"\0") if product is Product.TURIN else os.urandom(64)
         # Microcode from 128 on is where careless readers of DER integers go wrong.
-        level = tcb or Tcb(4, 0, 24, 219, 1 if product is Product.TURIN else None)
-        vcek = endorse(Signer.VCEK, product, level, ask, at, chip_id=chip)
-        vlek = endorse(Signer.VLEK, product, level, asvk, at, chip_id=chip)
-        return cls(product, chip, level, ark, ask, asvk, vcek, vlek)
+        tcb = Tcb(4, 0, 24, 219, 1 if product is Product.TURIN else None)
+        vcek = endorse(Signer.VCEK, product, tcb, ask, at, chip_id=chip)
+        vlek = endorse(Signer.VLEK, product, tcb, asvk, at, chip_id=chip)
+        return cls(product, chip, tcb, ark, ask, asvk, vcek, vlek)
 
     @classmethod
     def load(cls, values: Mapping[str, Any]) -> SnpEmulator:
@@ -137,13 +132,7 @@ class SnpEmulator:
         return self.vcek.pem() + self.ask.pem() + self.ark.pem()
 
     def report(
-        self,
-        report_data: bytes,
-        boot: Boot,
-        state: SnpState | None = None,
-        *,
-        signer: Signer = Signer.VCEK,
-        measurement: bytes | None = None,
+        self, report_data: bytes, boot: Boot, state: SnpState | None = None, *, signer: Signer = Signer.VCEK
     ) -> bytes:
         """Sign a report.
 
@@ -151,12 +140,9 @@ class SnpEmulator:
             report_data: the 64 bytes that the guest chooses.
             boot: what the guest booted.
             state: what else the report states.
-            signer: whose key signs it.
-            measurement: instead of that of ``boot``.
+            signer: the key that signs it.
         """
-        body = encode(
-            self, report_data, boot.snp() if measurement is None else measurement, state or SnpState(), signer
-        )
+        body = encode(self, report_data, boot.snp(), state or SnpState(), signer)
         own = self.vcek if signer is Signer.VCEK else self.vlek
         return sign(body, own.signing_key)
 

@@ -11,7 +11,6 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from haulout.errors import InvalidFile
-from haulout.local.files import read_small
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -261,6 +260,8 @@ def read_text(path: Path) -> str:
         StorageError: it is not a regular file, is larger than :data:`LARGEST`, or cannot be read.
         InvalidFile: it is not UTF-8.
     """
+    from haulout.local.files import read_small  # noqa: PLC0415 - pure rooms read tables, and load nothing that opens files
+
     raw = read_small(path, LARGEST)
     try:
         return raw.decode("utf-8")

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BOOLEAN: Final = 0x01
 INTEGER: Final = 0x02
 BIT_STRING: Final = 0x03
 OCTET_STRING: Final = 0x04
@@ -49,13 +48,6 @@ class Value:
         if not content or content[0] & 0x80 or (len(content) > 1 and not content[0] and not content[1] & 0x80):
             raise NotDer("an integer that is empty, negative or padded")
         return int.from_bytes(content, "big")
-
-    def boolean(self) -> bool:
-        """Return a truth value."""
-        content = self.expect(BOOLEAN)
-        if content not in {b"\x00", b"\xff"}:
-            raise NotDer("a boolean that is neither true nor false")
-        return content == b"\xff"
 
     def text(self) -> str:
         """Return an ASCII string."""

@@ -73,8 +73,6 @@ class GuestPolicy:
     json_members: ClassVar = ("bits=shown", "debug", "migration_agent", "smt", "single_socket")
 
     shown = property(lambda self: f"{self.bits:#x}")
-    abi_minor = property(lambda self: self.bits & 0xFF)
-    abi_major = property(lambda self: self.bits >> 8 & 0xFF)
     smt = property(lambda self: bool(self.bits >> 16 & 1))
     must_be_one = property(lambda self: bool(self.bits >> 17 & 1))
     migration_agent = property(lambda self: bool(self.bits >> 18 & 1))

@@ -40,16 +40,12 @@ class TcbRating:
 
     Attributes:
         status: of the whole.
-        platform, module, qe: of its parts; None for the first TDX module, which has no status.
         date: when the platform's level was up to date, as RFC 3339.
         advisories: known weaknesses, by Intel's names.
         evaluation_number: of the documents, the smaller of both.
     """
 
     status: TcbStatus
-    platform: TcbStatus
-    module: TcbStatus | None
-    qe: TcbStatus
     date: str
     advisories: tuple[str, ...]
     evaluation_number: int
@@ -70,20 +66,16 @@ def rate(body: TdReport, qe: QeReport, platform: Platform, info: TcbInfo, identi
     module = _module(body, info)
     own = _level(body, platform, info)
     _require_qe(qe, identity)
-    qe_level = _version(qe.isv_svn, identity.levels, "quoting enclave")
-    module_level = _version(body.tee_tcb_svn[0], module.levels, "TDX module") if module.levels else None
+    parts = [_version(body.tee_tcb_svn[0], module.levels, "TDX module")] if module.levels else []
+    parts.append(_version(qe.isv_svn, identity.levels, "quoting enclave"))
     status = own.status
-    for part in (module_level, qe_level):
-        if part is not None:
-            status = worse(status, part.status)
+    for part in parts:
+        status = worse(status, part.status)
     if status is TcbStatus.REVOKED:
         raise Refused(Rule.TCB_REVOKED, "Intel revoked its TCB")
-    known = {*own.advisories, *qe_level.advisories, *(() if module_level is None else module_level.advisories)}
+    known = {*own.advisories, *(name for part in parts for name in part.advisories)}
     return TcbRating(
         status=status,
-        platform=own.status,
-        module=None if module_level is None else module_level.status,
-        qe=qe_level.status,
         date=own.date.strftime("%Y-%m-%dT%H:%M:%SZ"),
         advisories=tuple(sorted(known)),
         evaluation_number=min(info.evaluation_number, identity.evaluation_number),
