@@ -11,7 +11,8 @@ demo: $(VENV)/ready packages
 	@$(BIN)/python demo/demo.py
 
 test: $(VENV)/ready packages
-	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal $(ARGS)
+	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal $(if $(COVERAGE),--cov --cov-report=json:build/coverage.json) $(ARGS)
+	$(if $(COVERAGE),@$(BIN)/python -m tools.check_coverage build/coverage.json)
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -23,11 +23,11 @@ from haulout.frames.base import Base
 from haulout.frames.blocks import BLOCK
 from haulout.frames.small_frames import bundled_frames
 from haulout.frames.toc import Toc
-from haulout.http import ConnectionOptions
 from haulout.oci import Architecture, Descriptor, SizedDigest, mediatype
 from haulout.oci import annotations as keys
 from haulout.places import open_store
 from haulout.progress import NullProgress
+from haulout.registry import ConnectionOptions
 
 MOST_REQUESTS = 280
 """Ranges of the blob; the rest of 300 are manifests, tables and crumbs."""

@@ -11,7 +11,7 @@ PosixPath('machine.raw')
 'pulled'
 
 References and paths are text or values; results are frozen dataclasses, and their ``to_dict()`` is the documented JSON
-of ``--json``. Every failure is a :class:`HauloutError`. docs/library.md tells more: progress, cancelling, threads.
+of ``--json``. Every failure is a :class:`HauloutError`. docs/library.md describes progress, cancelling and threads.
 
 Everything named in ``__all__`` is public and stable; it is imported on first use (PEP 562), so ``import haulout`` costs
 next to nothing.
@@ -60,7 +60,6 @@ if TYPE_CHECKING:
         WrongPassphrase,
     )
     from haulout.fetch import Moved, PullResult, SeedUse
-    from haulout.http import ConnectionOptions, Credentials
     from haulout.oci import (
         Architecture,
         Digest,
@@ -72,6 +71,7 @@ if TYPE_CHECKING:
     )
     from haulout.progress import NullProgress, Progress, Task, Traffic
     from haulout.publish import DeltaResult, PublishedDelta, PushedBase, PushedDisk, PushResult
+    from haulout.registry import ConnectionOptions, Credentials
     from haulout.resolve import Inventory, Item, ResolvedDisk, Role, Shape
     from haulout.usecases import DiskSource, delta, inventory, pull, push, resolve
 
@@ -203,10 +203,6 @@ open_face(
             "PullResult",
             "SeedUse",
         ),
-        "http": (
-            "ConnectionOptions",
-            "Credentials",
-        ),
         "oci": (
             "Architecture",
             "Digest",
@@ -229,6 +225,7 @@ open_face(
             "PushedBase",
             "PushedDisk",
         ),
+        "registry": ("ConnectionOptions", "Credentials"),
         "resolve": (
             "Inventory",
             "Item",

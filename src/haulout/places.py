@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from haulout.content import Store, StoredManifest
-    from haulout.http import ConnectionOptions
     from haulout.oci import Reference
     from haulout.progress import Progress
+    from haulout.registry import ConnectionOptions
     from haulout.resolve import DiskQuery, ResolvedDisk
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from haulout.cli.bars import Bars
 from haulout.cli.meter import Meter
-from haulout.cli.progress import JsonLines, Mode, NotesOnly, PlainLines, Silence, choose, figures
+from haulout.cli.progress import JsonLines, NotesOnly, PlainLines, Silence, figures
+from haulout.cli.reporters import Mode, choose
 
 
 class Clock:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.support.libraries import Lab
 
-from haulout.backports.pick import Outcome, abort, pick
-from haulout.backports.status import Options, status
+from haulout.backports.model import Outcome
+from haulout.backports.pick import abort_pick, pick
+from haulout.backports.status import status
 
 NOTES = "".join(f"line {number}\n" for number in range(20))
 FOUND = {Outcome.PICKED: "missing, applies", Outcome.CONFLICT: "missing, conflicts", Outcome.PRESENT: "present"}
@@ -30,11 +31,11 @@ def library(place, attributes: str, *, near: bool = True) -> tuple[Lab, str]:
 
 def agree(lab: Lab, fix: str) -> tuple[str, str]:
     """Return the state that both verbs find, and the evidence."""
-    (column,) = status(lab.path, [fix], Options(branches=("old",))).columns
+    (column,) = status(lab.path, [fix], branches=("old",)).columns
     (cell,) = column.cells
     done = pick(lab.path, "old", [fix])
     if done.outcome is Outcome.CONFLICT:
-        abort(lab.path, "old")
+        abort_pick(lab.path, "old")
     assert FOUND[done.outcome] == cell.state
     return str(cell.state), "; ".join(one.text for one in cell.evidence)
 
@@ -96,7 +97,7 @@ def test_two_files_of_one_name(tmp_path):
 def test_a_driver_of_the_users_is_named_and_not_run(tmp_path):
     lab, fix = library(tmp_path / "lab", "*.go merge=mine\n")
     lab.git("config", "merge.mine.driver", f"touch {tmp_path}/ran")
-    (column,) = status(lab.path, [fix], Options(branches=("old",))).columns
+    (column,) = status(lab.path, [fix], branches=("old",)).columns
     (cell,) = column.cells
     assert any(
         one.signal == "attribute" and "the merge driver mine on docs/NOTES.go" in one.text for one in cell.evidence

@@ -190,25 +190,25 @@ def test_what_no_record_lists(lab, tmp_path):
     pick(lab, one)
     book = tmp_path / "backports.toml"
     book.write_text("")
-    found = log(lab.path, "crio-1.31", book=book)
-    assert found.lines[0].flags == ("no fix record lists it",)
+    found = log(lab.path, "crio-1.31", ledger=book)
+    assert found.lines[0].flags == ("it is in no fix record",)
     (tmp_path / "fixes").mkdir()
     (tmp_path / "fixes/F.toml").write_text(f'id = "F"\ncommits = ["{one}", "{two}"]\n')
-    found = log(lab.path, "crio-1.31", book=book)
+    found = log(lab.path, "crio-1.31", ledger=book)
     assert (found.lines[0].records, found.lines[0].flags) == (("F",), ())
-    assert found.flags == (f"F is picked in part: {two[:12]} missing",)
+    assert found.flags == (f"F is only partly picked: {two[:12]} missing",)
 
 
 def test_the_ledger_says_where_it_began(lab, tmp_path):
     book = tmp_path / "backports.toml"
     entry = '[[branch]]\nlibrary = "lib"\nname = "crio-1.31"\nbase = "v1.0.0"\nbase-commit = "{}"\nconsumer = "crio"\n'
     book.write_text(entry.format(lab.git("rev-parse", "v1.0.0")))
-    assert log(lab.path, "crio-1.31", book=book).clean
+    assert log(lab.path, "crio-1.31", ledger=book).clean
     book.write_text(entry.format("d" * 40))
-    assert "v1.0.0 was dddddddddddd" in log(lab.path, "crio-1.31", book=book).flags[0]
+    assert "v1.0.0 was dddddddddddd" in log(lab.path, "crio-1.31", ledger=book).flags[0]
     book.write_text(entry.format("").replace("v1.0.0", "v9"))
     with pytest.raises(NotFoundError, match="no tag 'v9'"):
-        log(lab.path, "crio-1.31", book=book)
+        log(lab.path, "crio-1.31", ledger=book)
 
 
 def test_files_that_still_name_another_branch(lab):
@@ -313,7 +313,7 @@ def test_two_upstream_commits_made_one(lab, message, adapted):
     assert line.origin is not None
     assert (str(line.kind), line.origin.squashed, line.origin.equal) == ("pick", (one, two), not adapted)
     assert found.clean, found
-    assert f"from {one[:12]} and {two[:12]}, made one" in "\n".join(lines(found))
+    assert f"from {one[:12]} and {two[:12]}, squashed" in "\n".join(lines(found))
 
 
 def test_a_part_of_a_commit_with_another_is_not_called_both(lab):

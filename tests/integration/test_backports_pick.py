@@ -15,15 +15,25 @@ from pathlib import Path
 import pytest
 from tests.support.libraries import ANNA, CVE, FILE, SUBJECT, Lab, security, source
 
-from haulout.backports import ledger, records, toml
+from haulout.backports import records, toml
 from haulout.backports.branch import branch
 from haulout.backports.fixes import fixes
+from haulout.backports.ledger import load_ledger
 from haulout.backports.log import log
+from haulout.backports.model import Outcome
 from haulout.backports.naming import Consumer
-from haulout.backports.pick import Outcome, abort, go_on, pick
-from haulout.backports.proposal import proposal
-from haulout.backports.status import Options, status
-from haulout.errors import ConflictError, ContentError, HauloutError, NotFoundError, StorageError, UsageError
+from haulout.backports.pick import abort_pick, pick, resume_pick
+from haulout.backports.status import status
+from haulout.backports.suggestions import proposal
+from haulout.errors import (
+    ConflictError,
+    ContentError,
+    HauloutError,
+    InvalidFile,
+    NotFoundError,
+    StorageError,
+    UsageError,
+)
 
 CRIO = Consumer.parse("crio-1.31")
 
@@ -70,10 +80,10 @@ def leftovers(lab: Lab) -> list[str]:
 
 class TestBranch:
     def test_a_branch_begins_at_the_tag_and_is_entered(self, common, book):
-        done = branch(common.lab.path, "v0.53.0", CRIO, book=book)
+        done = branch(common.lab.path, "v0.53.0", CRIO, ledger=book)
         assert done.status == "created"
         assert common.lab.git("rev-parse", "crio-1.31") == common.lab.git("rev-parse", "v0.53.0")
-        (kept,) = ledger.load(book).branches
+        (kept,) = load_ledger(book).branches
         assert (kept.library, kept.base, kept.consumer, kept.consumer_version, kept.consumer_branch) == (
             "example.com/library/common",
             "v0.53.0",
@@ -83,58 +93,60 @@ class TestBranch:
         )
         assert kept.base_commit == common.lab.git("rev-parse", "v0.53.0^{commit}")
         text = book.read_bytes()
-        again = branch(common.lab.path, "v0.53.0", CRIO, book=book)
+        again = branch(common.lab.path, "v0.53.0", CRIO, ledger=book)
         assert (again.status, again.recorded, book.read_bytes()) == ("present", False, text)
 
     def test_a_release_branch_that_serves_the_line_is_named(self, common, book):
         before = common.lab.git("for-each-ref"), book.read_text()
-        done = branch(common.lab.path, "v0.59.0", CRIO, book=book)
+        done = branch(common.lab.path, "v0.59.0", CRIO, ledger=book)
         assert (done.status, done.instead) == ("refused", "v0.59")
         assert (common.lab.git("for-each-ref"), book.read_text()) == before
 
     def test_a_branch_for_rhel_goes_beside_the_release_branch(self, common, book):
         rhel = Consumer.parse("podman-5.8", rhel=True)
-        assert branch(common.lab.path, "v0.59.0", rhel, book=book).kept.name == "podman-5.8-rhel"
+        assert branch(common.lab.path, "v0.59.0", rhel, ledger=book).entry.name == "podman-5.8-rhel"
         common.lab.git("branch", "v0.60-rhel", "v0.60.0")
         assert (
-            branch(common.lab.path, "v0.60.0", Consumer.parse("podman-5.9", rhel=True), book=book).instead
+            branch(common.lab.path, "v0.60.0", Consumer.parse("podman-5.9", rhel=True), ledger=book).instead
             == "v0.60-rhel"
         )
 
     def test_a_name_that_is_taken_at_another_base(self, common, book):
-        done = branch(common.lab.path, "v0.53.0", Consumer.parse("crio-1.26"), book=book)
+        done = branch(common.lab.path, "v0.53.0", Consumer.parse("crio-1.26"), ledger=book)
         assert done.status == "refused"
-        assert done.reason == "crio-1.26 exists already, based on v0.52.0, not on v0.53.0"
-        assert branch(common.lab.path, "v0.52.0", Consumer.parse("crio-1.26"), book=book).status == "present"
+        assert done.reason == "crio-1.26 already exists, based on v0.52.0, not on v0.53.0"
+        assert branch(common.lab.path, "v0.52.0", Consumer.parse("crio-1.26"), ledger=book).status == "present"
 
     def test_a_name_that_another_remote_or_the_ledger_has(self, common, book, tmp_path):
         clone = Lab(tmp_path / "clone")
         subprocess.run(["git", "clone", "-q", common.lab.path, clone.path], check=True)
-        assert branch(clone.path, "v0.53.0", Consumer.parse("crio-1.26"), book=book).instead == "origin/crio-1.26"
-        assert branch(clone.path, "v0.59.0", CRIO, book=book).instead == "v0.59"
-        branch(common.lab.path, "v0.53.0", CRIO, book=book)
-        assert "the ledger has crio-1.31 at v0.53.0" in str(branch(clone.path, "v0.52.0", CRIO, book=book).reason)
+        assert branch(clone.path, "v0.53.0", Consumer.parse("crio-1.26"), ledger=book).instead == "origin/crio-1.26"
+        assert branch(clone.path, "v0.59.0", CRIO, ledger=book).instead == "v0.59"
+        branch(common.lab.path, "v0.53.0", CRIO, ledger=book)
+        assert "the ledger already has crio-1.31 at v0.53.0" in str(
+            branch(clone.path, "v0.52.0", CRIO, ledger=book).reason
+        )
 
     def test_no_such_tag_and_a_broken_ledger(self, common, book):
         with pytest.raises(NotFoundError) as caught:
-            branch(common.lab.path, "v0.53.1", CRIO, book=book)
+            branch(common.lab.path, "v0.53.1", CRIO, ledger=book)
         assert "v0.53.0" in str(caught.value.hint)
         book.write_text("[[branch]]\nx\n")
-        with pytest.raises(ContentError):
-            branch(common.lab.path, "v0.53.0", CRIO, book=book)
+        with pytest.raises(InvalidFile):
+            branch(common.lab.path, "v0.53.0", CRIO, ledger=book)
         assert common.lab.git("branch", "--list", "crio-1.31") == ""
 
     def test_several_consumers_may_share_a_tag(self, common, book):
         for name in ("crio-1.31", "podman-5.1"):
-            assert branch(common.lab.path, "v0.53.0", Consumer.parse(name), book=book).status == "created"
-        assert [kept.name for kept in ledger.load(book).of("common")] == ["crio-1.31", "podman-5.1"]
+            assert branch(common.lab.path, "v0.53.0", Consumer.parse(name), ledger=book).status == "created"
+        assert [kept.name for kept in load_ledger(book).of("common")] == ["crio-1.31", "podman-5.1"]
 
 
 class TestPick:
     def test_a_pick_is_one_commit_with_its_author_and_source(self, common, book):
         lab = common.lab
         before = lab.git("rev-parse", "v0.59")
-        done = pick(lab.path, "v0.59", [common.fix], book=book)
+        done = pick(lab.path, "v0.59", [common.fix], ledger=book)
         assert (done.outcome, done.before, done.after) == (Outcome.PICKED, before, lab.git("rev-parse", "v0.59"))
         assert lab.git("rev-parse", "v0.59^") == before
         assert lab.git("show", "-s", "--format=%an <%ae> %at", "v0.59") == lab.git(
@@ -149,7 +161,7 @@ class TestPick:
         assert (record.id, record.commits, record.backports[0].commits) == (CVE, (common.fix,), (done.after,))
 
     def test_what_is_there_is_passed_over(self, common, book):
-        done = pick(common.lab.path, "v0.60", [common.fix], book=book)
+        done = pick(common.lab.path, "v0.60", [common.fix], ledger=book)
         assert (done.outcome, done.present, done.before) == (Outcome.PRESENT, (common.fix,), done.after)
         assert leftovers(common.lab) == []
         assert records.load_all(book) == ()
@@ -162,7 +174,7 @@ class TestPick:
         lab.switch("v0.59")
         lab.commit("Have it", {"step1.go": "x\n"})
         lab.switch("main")
-        done = pick(lab.path, "v0.59", [f"{start}..main"], book=book)
+        done = pick(lab.path, "v0.59", [f"{start}..main"], ledger=book)
         assert [one.subject for one in done.picked] == ["Step 0", "Step 2", "Step 3"]
         assert done.present == (lab.git("rev-parse", "main~2"),)
         assert lab.git("log", "--format=%s", "-3", "v0.59").splitlines() == ["Step 3", "Step 2", "Step 0"]
@@ -176,7 +188,7 @@ class TestPick:
         subprocess.run(["git", "init", "-q", "--bare", bare], check=True)
         lab.git("remote", "add", "origin", str(bare))
         lab.git("push", "-q", "origin", "--all")
-        done = pick(lab.path, "v0.59", [common.fix], book=book)
+        done = pick(lab.path, "v0.59", [common.fix], ledger=book)
         sent = proposal(done)
         assert (sent.base, sent.head) == ("v0.59", f"backport-{CVE}-to-v0.59")
         assert sent.title == f"[v0.59] {SUBJECT}"
@@ -203,10 +215,10 @@ class TestPick:
         assert lab.git("rev-parse", "v0.59") == before
         assert lab.git("rev-parse", "fix-v0.59^") == before
         assert (done.target, proposal(done).base, proposal(done).head) == ("fix-v0.59", "v0.59", "fix-v0.59")
-        with pytest.raises(ConflictError, match="exists already"):
+        with pytest.raises(ConflictError, match="already exists"):
             pick(lab.path, "v0.59", [common.fix], topic="fix-v0.59")
         for wrong in ("-x", "a..b", "a b", "x.lock", "@{-1}"):
-            with pytest.raises(UsageError, match="not a name for a branch"):
+            with pytest.raises(UsageError, match="not a branch name"):
                 pick(lab.path, "v0.59", [common.fix], topic=wrong)
 
     def test_a_branch_that_only_the_remote_has(self, common, tmp_path):
@@ -254,7 +266,7 @@ class TestPick:
         lab.git("config", "user.useConfigOnly", "true")
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-        with pytest.raises(UsageError, match="does not know who commits") as caught:
+        with pytest.raises(UsageError, match="no committer is set") as caught:
             pick(lab.path, "v0.59", [common.fix])
         assert "user.email" in str(caught.value.hint)
         assert leftovers(lab) == []
@@ -262,9 +274,11 @@ class TestPick:
     def test_a_pick_of_a_backport_is_known_as_the_fix(self, common, book):
         """What was picked from another branch is told from there to upstream."""
         lab = common.lab
-        pick(lab.path, "v0.59", [common.fix], book=book)
-        pick(lab.path, "crio-1.24", [common.oldest], book=book)
-        (line,) = [line for line in log(lab.path, "crio-1.24", book=book, base="v0.52.0").lines if line.kind == "pick"]
+        pick(lab.path, "v0.59", [common.fix], ledger=book)
+        pick(lab.path, "crio-1.24", [common.oldest], ledger=book)
+        (line,) = [
+            line for line in log(lab.path, "crio-1.24", ledger=book, base="v0.52.0").lines if line.kind == "pick"
+        ]
         assert line.origin is not None
         assert (line.origin.oid, line.origin.via, line.origin.upstream) == (common.fix, common.oldest, True)
 
@@ -292,8 +306,8 @@ class TestPick:
 
 
 def conflicting(common, book):
-    """Pick upstream's form onto a branch where only a backport of it applies."""
-    return pick(common.lab.path, "crio-1.24", [common.fix], book=book)
+    """Pick upstream's variant onto a branch where only a backport of it applies."""
+    return pick(common.lab.path, "crio-1.24", [common.fix], ledger=book)
 
 
 class TestConflict:
@@ -309,21 +323,21 @@ class TestConflict:
         assert "locked haulout backport pick onto refs/heads/crio-1.24" in common.lab.git(
             "worktree", "list", "--porcelain"
         )
-        assert abort(common.lab.path, "crio-1.24").outcome is Outcome.ABORTED
+        assert abort_pick(common.lab.path, "crio-1.24").outcome is Outcome.ABORTED
         assert common.lab.git("rev-parse", "crio-1.24") == before
         assert leftovers(common.lab) == []
-        other = pick(common.lab.path, "crio-1.24", [done.stop.instead[0].oid], book=book)
+        other = pick(common.lab.path, "crio-1.24", [done.stop.instead[0].oid], ledger=book)
         assert other.outcome is Outcome.PICKED
 
     def test_resolved_it_goes_on(self, common, book):
         lab = common.lab
-        after = lab.commit("Later", {"later.go": "x\n"})
-        done = pick(lab.path, "crio-1.24", [common.fix, after], book=book)
+        after = lab.commit("FollowUp", {"later.go": "x\n"})
+        done = pick(lab.path, "crio-1.24", [common.fix, after], ledger=book)
         assert done.stop is not None
         place = Lab(done.stop.worktree, lab.clock)
         place.write(FILE, source(52, safe=True))
         place.git("add", FILE)
-        done = go_on(lab.path, "crio-1.24", book=book)
+        done = resume_pick(lab.path, "crio-1.24", ledger=book)
         assert done.outcome is Outcome.PICKED
         assert [one.source for one in done.picked] == [common.fix, after]
         message = lab.git("show", "-s", "--format=%B", "crio-1.24^")
@@ -331,7 +345,7 @@ class TestConflict:
         assert "onflict" not in message
         assert lab.git("show", "-s", "--format=%an", "crio-1.24^") == ANNA[0]
         assert leftovers(lab) == []
-        assert status(lab.path, [common.fix], Options(branches=("crio-1.24",))).complete
+        assert status(lab.path, [common.fix], branches=("crio-1.24",)).complete
         assert {record.id for record in records.load_all(book)} == {CVE}
 
     def test_markers_never_become_a_commit(self, common, book):
@@ -340,17 +354,17 @@ class TestConflict:
         place = Lab(done.stop.worktree)
         assert "<<<<<<<" in (place.path / FILE).read_text()
         with pytest.raises(ConflictError, match="still in conflict"):
-            go_on(common.lab.path, "crio-1.24")
+            resume_pick(common.lab.path, "crio-1.24")
         place.git("add", FILE)
         with pytest.raises(ConflictError, match=f"conflict markers in {FILE}"):
-            go_on(common.lab.path, "crio-1.24")
+            resume_pick(common.lab.path, "crio-1.24")
         # Not even where somebody commits them with git itself.
         place.git(
             "-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "core.editor=true", "cherry-pick", "--continue"
         )
         with pytest.raises(ConflictError, match="conflict markers in"):
-            go_on(common.lab.path, "crio-1.24")
-        abort(common.lab.path, "crio-1.24")
+            resume_pick(common.lab.path, "crio-1.24")
+        abort_pick(common.lab.path, "crio-1.24")
         for ref in common.lab.git("for-each-ref", "--format=%(refname)", "refs/heads").split():
             assert common.lab.git("grep", "-l", "^<<<<<<< ", ref, "--", check=False) == ""
         assert leftovers(common.lab) == []
@@ -368,25 +382,25 @@ class TestConflict:
         place.git("add", FILE)
         place.write(FILE, source(52, safe=True, tail="// more"))
         with pytest.raises(ConflictError, match="changed and not staged"):
-            go_on(common.lab.path, "crio-1.24")
-        abort(common.lab.path, "crio-1.24")
+            resume_pick(common.lab.path, "crio-1.24")
+        abort_pick(common.lab.path, "crio-1.24")
 
     def test_resolved_to_nothing_it_was_there(self, common, book):
         done = conflicting(common, book)
         assert done.stop is not None
         place = Lab(done.stop.worktree)
         place.git("checkout", "HEAD", "--", FILE)
-        done = go_on(common.lab.path, "crio-1.24", book=book)
+        done = resume_pick(common.lab.path, "crio-1.24", ledger=book)
         assert (done.outcome, done.present) == (Outcome.PRESENT, (common.fix,))
         assert leftovers(common.lab) == []
 
     def test_one_at_a_time(self, common, book):
         conflicting(common, book)
-        with pytest.raises(ConflictError, match="under way") as caught:
+        with pytest.raises(ConflictError, match="in progress") as caught:
             pick(common.lab.path, "crio-1.24", [common.fix])
         assert f"--continue --lib {common.lab.path}; or --abort" in str(caught.value.hint)
         assert pick(common.lab.path, "v0.59", [common.fix]).outcome is Outcome.PICKED, "another branch is free"
-        abort(common.lab.path, "crio-1.24")
+        abort_pick(common.lab.path, "crio-1.24")
 
     def test_a_branch_that_moved_meanwhile_is_not_overwritten(self, common, book):
         lab = common.lab
@@ -397,22 +411,22 @@ class TestConflict:
         place.write(FILE, source(52, safe=True))
         place.git("add", FILE)
         with pytest.raises(ConflictError, match="has moved"):
-            go_on(lab.path, "crio-1.24")
+            resume_pick(lab.path, "crio-1.24")
         assert lab.git("rev-parse", "crio-1.24") == lab.git("rev-parse", "crio-1.25")
-        abort(lab.path, "crio-1.24")
+        abort_pick(lab.path, "crio-1.24")
 
     def test_a_worktree_removed_by_hand(self, common, book):
         done = conflicting(common, book)
         assert done.stop is not None
         shutil.rmtree(done.stop.worktree)
         with pytest.raises(ConflictError, match="worktree of the picks is gone"):
-            go_on(common.lab.path, "crio-1.24")
-        assert abort(common.lab.path, "crio-1.24").outcome is Outcome.ABORTED
+            resume_pick(common.lab.path, "crio-1.24")
+        assert abort_pick(common.lab.path, "crio-1.24").outcome is Outcome.ABORTED
         assert leftovers(common.lab) == []
 
     def test_nothing_to_go_on_with(self, common):
-        for verb in (go_on, abort):
-            with pytest.raises(NotFoundError, match="are under way"):
+        for verb in (resume_pick, abort_pick):
+            with pytest.raises(NotFoundError, match="are in progress"):
                 verb(common.lab.path, "crio-1.24")
 
     def test_gits_own_commands_work_in_the_worktree(self, common, book):
@@ -425,7 +439,7 @@ class TestConflict:
         place.git(
             "-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "core.editor=true", "cherry-pick", "--continue"
         )
-        assert go_on(common.lab.path, "crio-1.24", book=book).outcome is Outcome.PICKED
+        assert resume_pick(common.lab.path, "crio-1.24", ledger=book).outcome is Outcome.PICKED
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
     def test_killed_in_the_middle(self, common, number, tmp_path):
@@ -453,9 +467,9 @@ class TestConflict:
         assert lab.git("rev-parse", "v0.59") == before
         if number == signal.SIGKILL:
             time.sleep(2.5)
-            with pytest.raises(ConflictError, match="under way"):
+            with pytest.raises(ConflictError, match="in progress"):
                 pick(lab.path, "v0.59", [common.fix])
-            abort(lab.path, "v0.59")
+            abort_pick(lab.path, "v0.59")
         assert leftovers(lab) == []
         assert pick(lab.path, "v0.59", [common.fix]).outcome is Outcome.PICKED
 
@@ -478,7 +492,7 @@ class TestBrokenOff:
         lab, wanted = self.series(common)
         place = self.resolve(pick(lab.path, "crio-1.24", wanted))
         place.git("-c", "user.name=x", "-c", "user.email=x@example.com", "commit", "-q", "--no-edit")
-        done = go_on(lab.path, "crio-1.24")
+        done = resume_pick(lab.path, "crio-1.24")
         assert [one.source for one in done.picked] == wanted
         assert leftovers(lab) == []
 
@@ -486,9 +500,9 @@ class TestBrokenOff:
 
     def test_committed_with_another_message_it_is_still_known_what_it_was(self, common, book):
         lab = common.lab
-        place = self.resolve(pick(lab.path, "crio-1.24", [common.fix], book=book))
+        place = self.resolve(pick(lab.path, "crio-1.24", [common.fix], ledger=book))
         place.git(*self.COMMITTER, "commit", "-q", "-m", "In my own words\n\nSigned-off-by: X <x@example.com>")
-        done = go_on(lab.path, "crio-1.24", book=book)
+        done = resume_pick(lab.path, "crio-1.24", ledger=book)
         assert [(one.source, one.subject) for one in done.picked] == [(common.fix, "In my own words")]
         said = lab.git("show", "-s", "--format=%B", "crio-1.24").rstrip()
         assert said == (
@@ -506,7 +520,7 @@ class TestBrokenOff:
         place.git(*self.COMMITTER, "commit", "-q", "-m", "No source")
         if by_hand:
             place.git(*self.COMMITTER, "-c", "core.editor=true", "cherry-pick", "--continue")
-        done = go_on(lab.path, "crio-1.24")
+        done = resume_pick(lab.path, "crio-1.24")
         assert [one.source for one in done.picked] == wanted
         assert lab.git("log", "--format=%s", "-3", "crio-1.24").splitlines() == ["More 1", "More 0", "No source"]
         assert lab.git("fsck", "--no-dangling") == ""
@@ -517,11 +531,11 @@ class TestBrokenOff:
         before = lab.git("rev-parse", "crio-1.24")
         place = self.resolve(pick(lab.path, "crio-1.24", wanted))
         place.git(*self.COMMITTER, "commit", "-q", "-m", "Not the author's", "--reset-author")
-        with pytest.raises(ConflictError, match="does not say what it was picked from") as caught:
-            go_on(lab.path, "crio-1.24")
+        with pytest.raises(ConflictError, match="does not name what it was picked from") as caught:
+            resume_pick(lab.path, "crio-1.24")
         assert "git commit --amend" in str(caught.value.hint)
         assert lab.git("rev-parse", "crio-1.24") == before
-        abort(lab.path, "crio-1.24")
+        abort_pick(lab.path, "crio-1.24")
 
     def test_a_commit_of_their_own_between_picks_is_refused(self, common):
         lab = common.lab
@@ -531,11 +545,11 @@ class TestBrokenOff:
         place.git("add", "own.go")
         place.git(*self.COMMITTER, "commit", "-q", "-m", "Make it build")
         with pytest.raises(ConflictError, match="Make it build") as caught:
-            go_on(lab.path, "crio-1.24")
+            resume_pick(lab.path, "crio-1.24")
         assert "join it to the pick before it" in str(caught.value.hint)
         place.git(*self.COMMITTER, "reset", "-q", "--soft", "HEAD^")
         place.git(*self.COMMITTER, "commit", "-q", "--amend", "--no-edit")
-        assert go_on(lab.path, "crio-1.24").outcome is Outcome.PICKED
+        assert resume_pick(lab.path, "crio-1.24").outcome is Outcome.PICKED
         assert leftovers(lab) == []
 
     def test_a_hook_that_takes_the_source_away(self, common):
@@ -561,13 +575,13 @@ class TestBrokenOff:
         lab.git("branch", "-q", *(("-f", "crio-1.24", "crio-1.24~1") if back else ("-D", "crio-1.24")))
         now = lab.git("for-each-ref", "refs/heads/crio-1.24")
         with pytest.raises(ConflictError, match="has moved" if back else "is gone") as caught:
-            go_on(lab.path, "crio-1.24")
+            resume_pick(lab.path, "crio-1.24")
         assert lab.git("for-each-ref", "refs/heads/crio-1.24") == now
         hint = str(caught.value.hint)
         assert f"--abort --lib {lab.path}" in hint
         subprocess.run(hint.partition("put it back: ")[2].partition(",")[0], shell=True, cwd=lab.path, check=True)
         assert lab.git("rev-parse", "crio-1.24") == start
-        assert go_on(lab.path, "crio-1.24").outcome is Outcome.PICKED
+        assert resume_pick(lab.path, "crio-1.24").outcome is Outcome.PICKED
         assert leftovers(lab) == []
 
     def test_given_up_with_git_is_not_already_there(self, common):
@@ -576,25 +590,25 @@ class TestBrokenOff:
         assert done.stop is not None
         Lab(done.stop.worktree).git("cherry-pick", "--abort")
         with pytest.raises(ConflictError, match="nothing was picked"):
-            go_on(lab.path, "crio-1.24")
-        abort(lab.path, "crio-1.24")
+            resume_pick(lab.path, "crio-1.24")
+        abort_pick(lab.path, "crio-1.24")
 
     def test_a_branch_checked_out_meanwhile_does_not_move(self, common):
         lab = common.lab
         self.resolve(pick(lab.path, "crio-1.24", [common.fix]))
         lab.switch("crio-1.24")
         with pytest.raises(ConflictError, match="is checked out in"):
-            go_on(lab.path, "crio-1.24")
+            resume_pick(lab.path, "crio-1.24")
         assert lab.git("status", "--porcelain") == ""
         lab.switch("main")
-        assert go_on(lab.path, "crio-1.24").outcome is Outcome.PICKED
+        assert resume_pick(lab.path, "crio-1.24").outcome is Outcome.PICKED
 
     def test_lines_of_a_message_that_look_like_comments_stay(self, common):
         lab = common.lab
         message = "#123: a fix\n\n# not a comment"
         wanted = [lab.commit(message, {FILE: source(62, safe=True, tail="// 1")}), lab.commit("#2", {"two.go": "x\n"})]
         self.resolve(pick(lab.path, "crio-1.24", wanted))
-        done = go_on(lab.path, "crio-1.24")
+        done = resume_pick(lab.path, "crio-1.24")
         assert [one.subject for one in done.picked] == ["#123: a fix", "#2"]
         said = lab.git("show", "-s", "--format=%B", "crio-1.24^")
         assert said.strip() == f"{message}\n\n(cherry picked from commit {wanted[0]})"
@@ -603,19 +617,19 @@ class TestBrokenOff:
         lab = common.lab
         lab.git("branch", "team/crio-1.24", "crio-1.24")
         pick(lab.path, "team/crio-1.24", [common.fix])
-        with pytest.raises(NotFoundError, match="are under way"):
-            abort(lab.path, "crio-1.24")
-        abort(lab.path, "team/crio-1.24")
+        with pytest.raises(NotFoundError, match="are in progress"):
+            abort_pick(lab.path, "crio-1.24")
+        abort_pick(lab.path, "team/crio-1.24")
 
     def test_of_several_topics_one_must_be_named(self, common):
         lab = common.lab
         for topic in ("one", "two"):
             pick(lab.path, "crio-1.24", [common.fix], topic=topic)
         with pytest.raises(UsageError, match="several picks") as caught:
-            abort(lab.path, "crio-1.24")
+            abort_pick(lab.path, "crio-1.24")
         assert "one, two" in str(caught.value.hint)
-        assert abort(lab.path, "two").target == "two"
-        assert abort(lab.path, "crio-1.24").target == "one"
+        assert abort_pick(lab.path, "two").target == "two"
+        assert abort_pick(lab.path, "crio-1.24").target == "one"
 
     def test_worktrees_of_the_user_that_are_away_are_not_forgotten(self, common, tmp_path):
         lab = common.lab
@@ -633,11 +647,11 @@ class TestBrokenOff:
         assert done.stop is not None
         Lab(done.stop.worktree).git("add", FILE)
         with pytest.raises(ConflictError, match="conflict markers"):
-            go_on(lab.path, "crio-1.24")
-        abort(lab.path, "crio-1.24")
+            resume_pick(lab.path, "crio-1.24")
+        abort_pick(lab.path, "crio-1.24")
 
     def test_a_topic_that_cannot_be_beside_its_branch(self, common):
-        with pytest.raises(ConflictError, match="there cannot be a branch"):
+        with pytest.raises(ConflictError, match="git cannot have a branch"):
             pick(common.lab.path, "v0.59", [common.fix], topic="v0.59/fix")
         assert leftovers(common.lab) == []
 
@@ -647,7 +661,7 @@ class TestBrokenOff:
         lab.git("update-ref", f"refs/heads/{name}", lab.git("rev-parse", "crio-1.24"))
         lab.git("tag", name, "crio-1.24")
         assert pick(lab.path, name, [common.fix]).outcome is Outcome.CONFLICT
-        assert abort(lab.path, name).outcome is Outcome.ABORTED
+        assert abort_pick(lab.path, name).outcome is Outcome.ABORTED
         assert leftovers(lab) == []
 
     def test_a_shallow_clone_does_not_give_everything_for_a_fix(self, tmp_path):
@@ -674,7 +688,7 @@ class TestWritten:
         (folder / "taken.toml").write_text(f'id = "other"\ncommits = ["{"0" * 40}"]\n')
         for name in ("a/b", "other", "taken"):
             with pytest.raises(UsageError):
-                pick(lab.path, "v0.59", [common.fix], book=book, record=name)
+                pick(lab.path, "v0.59", [common.fix], ledger=book, record=name)
         assert lab.git("rev-parse", "v0.59") == before
         assert leftovers(lab) == []
 
@@ -683,7 +697,7 @@ class TestWritten:
         folder.mkdir()
         text = f'id = "other"\ncommits = ["{"0" * 40}"]\n'
         (folder / f"{CVE}.toml").write_text(text)
-        done = pick(common.lab.path, "v0.59", [common.fix], book=book)
+        done = pick(common.lab.path, "v0.59", [common.fix], ledger=book)
         assert done.recorded == (folder / f"commit-{common.fix[:12]}.toml",)
         assert (folder / f"{CVE}.toml").read_text() == text
 
@@ -697,8 +711,8 @@ class TestWritten:
             folder.symlink_to("/proc/self" if kind == "link" else "/nowhere/at/all")
         before = lab.git("for-each-ref")
         for act in (
-            lambda: pick(lab.path, "v0.59", [common.fix], book=book),
-            lambda: pick(lab.path, "crio-1.24", [common.fix], book=book),
+            lambda: pick(lab.path, "v0.59", [common.fix], ledger=book),
+            lambda: pick(lab.path, "crio-1.24", [common.fix], ledger=book),
         ):
             with pytest.raises(StorageError, match="fixes"):
                 act()
@@ -707,7 +721,7 @@ class TestWritten:
 
     def test_where_no_ledger_can_be_written_no_branch_is_made(self, common):
         with pytest.raises(StorageError):
-            branch(common.lab.path, "v0.53.0", CRIO, book=Path("/proc/self/backports.toml"))
+            branch(common.lab.path, "v0.53.0", CRIO, ledger=Path("/proc/self/backports.toml"))
         assert common.lab.git("branch", "--list", "crio-1.31") == ""
 
     @pytest.mark.parametrize("grown", [False, True])
@@ -716,7 +730,7 @@ class TestWritten:
         lab = common.lab
         folder = records.folder(book)
         if grown:
-            pick(lab.path, "v0.55", [common.fix], book=book)
+            pick(lab.path, "v0.55", [common.fix], ledger=book)
         hook = lab.path / ".git/hooks/post-commit"
         hook.parent.mkdir(exist_ok=True)
         hook.write_text(f"#!/bin/sh\nmv {folder} {folder}.away\ntouch {folder}\n")
@@ -730,7 +744,7 @@ class TestWritten:
         )
         assert said.returncode == StorageError.exit_code, said
         assert lab.git("log", "-1", "--format=%s", "v0.59") == SUBJECT
-        assert "not entered, although v0.59 has moved" in said.stdout
+        assert "not recorded, although v0.59 has moved" in said.stdout
         assert "to publish it: git push REMOTE v0.59" in said.stdout
         lines = said.stdout.splitlines()
         at = lines.index(f"add this to {folder / CVE}.toml yourself:")
@@ -759,15 +773,15 @@ class TestWritten:
         folder = records.folder(book)
         folder.mkdir()
         (folder / "a.toml").write_text(f'id = "A"\ncommits = ["{common.fix}"]\n{backports}')
-        done = pick(common.lab.path, "v0.59", ["A"], book=book)
+        done = pick(common.lab.path, "v0.59", ["A"], ledger=book)
         (record,) = records.load_all(book)
         (grown,) = [one for one in record.backports if one.branch == "v0.59"]
         assert grown.commits[-1:] == (done.after,)
 
     def test_a_ledger_with_an_inline_array(self, common, book):
         book.write_text("branch = []\n")
-        branch(common.lab.path, "v0.53.0", CRIO, book=book)
-        assert [one.name for one in ledger.load(book).branches] == ["crio-1.31"]
+        branch(common.lab.path, "v0.53.0", CRIO, ledger=book)
+        assert [one.name for one in load_ledger(book).branches] == ["crio-1.31"]
 
 
 @pytest.fixture
@@ -776,7 +790,7 @@ def stopped(book):
     text = (
         "import os, signal, sys, pathlib\n"
         "from haulout.backports import toml\n"
-        "with toml.alone(pathlib.Path(sys.argv[1])):\n"
+        "with toml.exclusive(pathlib.Path(sys.argv[1])):\n"
         "    os.kill(os.getpid(), signal.SIGSTOP)\n"
     )
     with subprocess.Popen([sys.executable, "-c", text, book.parent]) as other:
@@ -791,21 +805,21 @@ class TestStopped:
     """Another haulout holds the ledger's folder and never goes on."""
 
     def test_the_branch_is_there_and_the_error_says_so(self, common, book, stopped, monkeypatch):
-        monkeypatch.setattr(toml, "PATIENCE", 0.3)
+        monkeypatch.setattr(toml, "LOCK_SECONDS", 0.3)
         with pytest.raises(ConflictError) as caught:
-            branch(common.lab.path, "v0.53.0", CRIO, book=book)
+            branch(common.lab.path, "v0.53.0", CRIO, ledger=book)
         assert str(book.parent) in caught.value.message
-        assert f"the branch crio-1.31 is there, but not in {book}" in caught.value.message
+        assert f"the branch crio-1.31 exists, but is not in {book}" in caught.value.message
         assert caught.value.hint is not None
         assert "lslocks" in caught.value.hint
         stopped.send_signal(signal.SIGCONT)
         stopped.wait(timeout=20)
-        assert branch(common.lab.path, "v0.53.0", CRIO, book=book).recorded
-        assert [one.name for one in ledger.load(book).branches] == ["crio-1.31"]
+        assert branch(common.lab.path, "v0.53.0", CRIO, ledger=book).recorded
+        assert [one.name for one in load_ledger(book).branches] == ["crio-1.31"]
 
     def test_a_pick_is_made_and_what_is_not_written_is_told(self, common, book, stopped, monkeypatch):
-        monkeypatch.setattr(toml, "PATIENCE", 0.3)
-        done = pick(common.lab.path, "v0.59", [common.fix], book=book)
+        monkeypatch.setattr(toml, "LOCK_SECONDS", 0.3)
+        done = pick(common.lab.path, "v0.59", [common.fix], ledger=book)
         (unwritten,) = done.unwritten
         assert str(book.parent) in unwritten.reason
         assert done.after in unwritten.text
@@ -831,7 +845,7 @@ class TestStopped:
         )
         assert said.returncode == ConflictError.exit_code, said
         assert "another haulout has been writing" in said.stderr
-        assert toml.PATIENCE <= time.monotonic() - begun < toml.PATIENCE + 20
+        assert toml.LOCK_SECONDS <= time.monotonic() - begun < toml.LOCK_SECONDS + 20
 
     def test_waiting_ends_with_ctrl_c(self, common, book, stopped):
         where = ("--consumer", "crio-1.31", "--lib", common.lab.path, "--ledger", book)
@@ -850,7 +864,7 @@ class TestStopped:
     def test_one_that_goes_on_in_time_is_waited_for(self, common, book, stopped):
         ending = threading.Timer(0.5, stopped.send_signal, (signal.SIGCONT,))
         ending.start()
-        assert branch(common.lab.path, "v0.53.0", CRIO, book=book).recorded
+        assert branch(common.lab.path, "v0.53.0", CRIO, ledger=book).recorded
         ending.join()
 
 
@@ -882,12 +896,12 @@ class TestBesides:
         (done.stop.worktree / FILE).write_text(source(52, safe=True))
         Lab(done.stop.worktree).git("add", FILE)
         ran()
-        go_on(lab.path, "crio-1.24")
+        resume_pick(lab.path, "crio-1.24")
         assert ran() == {"pre-commit", "prepare-commit-msg", "commit-msg", "post-commit", *often}
         status(lab.path, [common.fix])
         log(lab.path, "crio-1.27")
         assert ran() == set()
-        branch(lab.path, "v0.53.0", CRIO, book=tmp_path / "backports.toml")
+        branch(lab.path, "v0.53.0", CRIO, ledger=tmp_path / "backports.toml")
         assert ran() == {"reference-transaction"}
 
     def test_a_hook_that_refuses_stops_the_pick(self, common):
@@ -939,22 +953,25 @@ class TestBesides:
             f'[{name.partition(".")[0]}]\n\t{name.partition(".")[2]} = "{value}"\n' for name, value in settings.items()
         )
         (tmp_path / "gitconfig").write_text(text)
-        plain = self.told(common, odd)
+        plain = self.attributions(common, odd)
         monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
-        assert self.told(common, odd) == plain
+        assert self.attributions(common, odd) == plain
         done = conflicting(common, book)
         assert done.stop is not None
         assert (done.stop.files, len(done.stop.instead)) == ((FILE,), 1)
         assert "<<<<<<<" in (done.stop.worktree / FILE).read_text()
         with pytest.raises(ConflictError, match="still in conflict"):
-            go_on(lab.path, "crio-1.24")
+            resume_pick(lab.path, "crio-1.24")
         (done.stop.worktree / FILE).write_text(source(52, safe=True))
         Lab(done.stop.worktree).git("add", FILE)
-        assert [one.source for one in go_on(lab.path, "crio-1.24", book=book).picked] == [common.fix]
-        assert [one.source for one in pick(lab.path, "v0.59", [odd, common.fix], book=book).picked] == [odd, common.fix]
+        assert [one.source for one in resume_pick(lab.path, "crio-1.24", ledger=book).picked] == [common.fix]
+        assert [one.source for one in pick(lab.path, "v0.59", [odd, common.fix], ledger=book).picked] == [
+            odd,
+            common.fix,
+        ]
         assert leftovers(lab) == []
 
-    def told(self, common, odd) -> list[object]:
+    def attributions(self, common, odd) -> list[object]:
         lab = common.lab
         columns = status(lab.path, [common.fix, odd]).columns
         cells = [(cell.branch.shown, cell.state, cell.evidence) for column in columns for cell in column.cells]
@@ -963,7 +980,7 @@ class TestBesides:
             for name in ("crio-1.27", "v0.57")
             for line in log(lab.path, name, range_diff=True).lines
         ]
-        found = fixes(lab.path, "v0.58..v0.59", Options())
+        found = fixes(lab.path, "v0.58..v0.59")
         return [cells, lines, found]
 
     def test_commits_that_must_be_signed(self, common):

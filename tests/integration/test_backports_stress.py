@@ -8,7 +8,7 @@ import pytest
 from tests.support.sandbox import ROOT
 
 SECONDS = 15.0
-"""Five times what is promised, as tests run beside each other; the promise itself is measured by ``make bench``."""
+"""Five times what is promised, as tests run beside each other; the promise itself is measured by ``make objects``."""
 
 
 @pytest.mark.slow
@@ -16,13 +16,13 @@ def test_two_hundred_branches(tmp_path):
     spec = importlib.util.spec_from_file_location("bench_backports", ROOT / "benchmarks/backports.py")
     assert spec is not None
     assert spec.loader is not None
-    bench = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(bench)
-    fix, states = bench.build(tmp_path / "library")
-    assert (bench.count(tmp_path / "library"), len(states)) == (20_000, 200)
+    objects = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(objects)
+    fix, states = objects.build(tmp_path / "library")
+    assert (objects.count(tmp_path / "library"), len(states)) == (20_000, 200)
     assert set(states.values()) == {"present", "reverted", "missing, applies", "not affected"}
-    before = bench.fingerprint(tmp_path / "library")
-    seconds, found = bench.status(tmp_path / "library", fix)
+    before = objects.fingerprint(tmp_path / "library")
+    seconds, found = objects.status(tmp_path / "library", fix)
     assert found == states
-    assert bench.fingerprint(tmp_path / "library") == before
+    assert objects.fingerprint(tmp_path / "library") == before
     assert seconds < SECONDS

@@ -12,7 +12,6 @@ from tests.support.libraries import ANNA, CVE, FILE, Lab, Vendoring, pseudo, sou
 from haulout.backports.fixes import fixes, version_of
 from haulout.backports.model import State
 from haulout.backports.repository import open_repository
-from haulout.backports.status import Options
 from haulout.backports.verify import Verdict, VerifyResult, split_consumer, verify
 from haulout.cli.backport.fixes import lines
 from haulout.errors import NotFoundError, UsageError
@@ -50,14 +49,14 @@ def verdicts(found: VerifyResult) -> dict[str, str]:
     return {check.name: str(check.verdict) for check in found.checks}
 
 
-def told(found: VerifyResult, name: str) -> str:
+def attributions(found: VerifyResult, name: str) -> str:
     return next(check.text for check in found.checks if check.name == name)
 
 
 class TestVerify:
     @pytest.mark.parametrize("number", range(25, 31))
     def test_a_consumer_at_the_tip_of_its_branch(self, made, book, number):
-        found = verify(made.library.lab.path, made.consumer.path, f"release-1.{number}", book=book)
+        found = verify(made.library.lab.path, made.consumer.path, f"release-1.{number}", ledger=book)
         assert found.good, found.checks
         assert verdicts(found) == dict.fromkeys(("pin", "commit", "version", "branch", "modules", "vendor"), "ok")
         assert (found.branch, found.behind) == (f"crio-1.{number}", ())
@@ -66,10 +65,10 @@ class TestVerify:
         assert (found.vendored.files, found.vendored.same) == (2, 2)
 
     def test_one_that_lags_by_an_owners_commit(self, made, book):
-        found = verify(made.library.lab.path, made.consumer.path, "release-1.24", book=book)
+        found = verify(made.library.lab.path, made.consumer.path, "release-1.24", ledger=book)
         assert [one.subject for one in found.behind] == ["[crio-1.24] Name the owners"]
         assert found.good
-        assert "1 commit behind" in told(found, "branch")
+        assert "1 commit behind" in attributions(found, "branch")
 
     def test_patches_in_the_tree_are_shown(self, made, book):
         lab = made.library.lab
@@ -80,7 +79,7 @@ class TestVerify:
             "v0.52.0",
             changed={FILE: source(52, safe=True), "extra.go": "package common\n"},
         )
-        found = verify(lab.path, made.consumer.path, "release-1.24", book=book)
+        found = verify(lab.path, made.consumer.path, "release-1.24", ledger=book)
         assert not found.good
         assert found.vendored is not None
         assert (found.vendored.patched, found.vendored.extra) == ((FILE,), ("extra.go",))
@@ -91,14 +90,14 @@ class TestVerify:
         made.consumer.switch("release-1.30")
         made.consumer.git("update-index", "--chmod=+x", f"vendor/{made.module}/{FILE}")
         made.consumer.commit("Make it run")
-        found = verify(made.library.lab.path, made.consumer.path, "release-1.30", book=book)
+        found = verify(made.library.lab.path, made.consumer.path, "release-1.30", ledger=book)
         assert found.vendored is not None
         assert found.vendored.patched == (FILE,)
 
     def test_a_commit_the_clone_does_not_have_is_unknown(self, made, book):
         made.consumer.switch("release-1.30")
         vendor(made, made.library.lab.head, "", version="v0.58.1-0.20231206103011-0123456789ab")
-        found = verify(made.library.lab.path, made.consumer.path, "release-1.30", book=book)
+        found = verify(made.library.lab.path, made.consumer.path, "release-1.30", ledger=book)
         assert (found.good, found.pin.commit) == (False, None)
         assert (verdicts(found)["commit"], verdicts(found)["vendor"]) == ("unknown", "unknown")
 
@@ -106,20 +105,21 @@ class TestVerify:
         made.consumer.switch("release-1.30")
         vendor(made, made.library.lab.head, "", version="v0.99.0")
         assert (
-            verdicts(verify(made.library.lab.path, made.consumer.path, "release-1.30", book=book))["commit"] == "failed"
+            verdicts(verify(made.library.lab.path, made.consumer.path, "release-1.30", ledger=book))["commit"]
+            == "failed"
         )
 
     def test_a_commit_of_another_branch(self, made, book):
         made.consumer.switch("release-1.30")
         vendor(made, made.library.lab.git("rev-parse", "v0.61"), "v0.61.0")
-        found = verify(made.library.lab.path, made.consumer.path, "release-1.30", book=book)
+        found = verify(made.library.lab.path, made.consumer.path, "release-1.30", ledger=book)
         assert verdicts(found)["branch"] == "failed"
-        assert verify(made.library.lab.path, made.consumer.path, "release-1.30", name="v0.61").good
+        assert verify(made.library.lab.path, made.consumer.path, "release-1.30", branch="v0.61").good
 
     def test_without_a_ledger_the_branches_it_is_on_are_named(self, made):
         found = verify(made.library.lab.path, made.consumer.path, "release-1.30")
         assert found.good
-        assert "it is on crio-1.30" in told(found, "branch")
+        assert "it is on crio-1.30" in attributions(found, "branch")
 
     def test_a_version_that_lies(self, made, book):
         made.consumer.switch("release-1.30")
@@ -130,21 +130,21 @@ class TestVerify:
             (pseudo(made.library.lab, tip, "v0.77.0"), "there is no tag v0.77.0"),
         ):
             vendor(made, tip, "v0.58.0", version=version)
-            found = verify(made.library.lab.path, made.consumer.path, "release-1.30", book=book)
+            found = verify(made.library.lab.path, made.consumer.path, "release-1.30", ledger=book)
             assert verdicts(found)["version"] == "failed"
-            assert said in told(found, "version")
+            assert said in attributions(found, "version")
 
     def test_replacements(self, made, book):
         tip = made.library.lab.git("rev-parse", "crio-1.30")
         version = pseudo(made.library.lab, tip, "v0.58.0")
         made.consumer.switch("release-1.30")
         vendor(made, tip, "v0.58.0", version="v0.58.0", more=f"replace {made.module} => {made.module} {version}\n")
-        found = verify(made.library.lab.path, made.consumer.path, "release-1.30", book=book)
+        found = verify(made.library.lab.path, made.consumer.path, "release-1.30", ledger=book)
         assert found.pin.commit == tip
         assert verdicts(found)["replace"] == "ok"
         assert verdicts(found)["modules"] == "failed", "modules.txt does not say it is replaced"
         vendor(made, tip, "v0.58.0", more=f"replace {made.module} => ../common\n")
-        found = verify(made.library.lab.path, made.consumer.path, "release-1.30", book=book)
+        found = verify(made.library.lab.path, made.consumer.path, "release-1.30", ledger=book)
         assert (verdicts(found)["replace"], found.good) == ("failed", False)
         vendor(
             made,
@@ -153,7 +153,7 @@ class TestVerify:
             more=f"replace {made.module} => example.com/fork v1.0.1-0.20231206103011-0123456789ab\n",
         )
         assert (
-            verdicts(verify(made.library.lab.path, made.consumer.path, "release-1.30", book=book))["commit"]
+            verdicts(verify(made.library.lab.path, made.consumer.path, "release-1.30", ledger=book))["commit"]
             == "unknown"
         )
 
@@ -161,7 +161,7 @@ class TestVerify:
         made.consumer.switch("release-1.30")
         made.consumer.commit("Half a bump", {"vendor/modules.txt": f"# {made.module} v0.58.0\n"})
         assert (
-            verdicts(verify(made.library.lab.path, made.consumer.path, "release-1.30", book=book))["modules"]
+            verdicts(verify(made.library.lab.path, made.consumer.path, "release-1.30", ledger=book))["modules"]
             == "failed"
         )
 
@@ -169,14 +169,14 @@ class TestVerify:
         made.consumer.switch("release-1.30")
         made.consumer.git("rm", "-rq", "vendor")
         made.consumer.commit("Use the proxy")
-        found = verify(made.library.lab.path, made.consumer.path, "release-1.30", book=book)
+        found = verify(made.library.lab.path, made.consumer.path, "release-1.30", ledger=book)
         assert (verdicts(found)["vendor"], found.good) == ("skipped", True)
 
     def test_the_consumers_own_check_changes_nothing(self, made, book):
         before = made.consumer.bytes()
-        found = verify(made.library.lab.path, made.consumer.path, "release-1.30", book=book, make="check-vendor")
+        found = verify(made.library.lab.path, made.consumer.path, "release-1.30", ledger=book, make="check-vendor")
         assert verdicts(found)["make"] == "ok"
-        found = verify(made.library.lab.path, made.consumer.path, "release-1.30", book=book, make="broken")
+        found = verify(made.library.lab.path, made.consumer.path, "release-1.30", ledger=book, make="broken")
         assert (verdicts(found)["make"], found.good) == ("failed", False)
         assert "no good" in found.output
         assert made.consumer.bytes() == before
@@ -186,7 +186,7 @@ class TestVerify:
 
     def test_neither_clone_is_written(self, made, book):
         before = made.library.lab.bytes(), made.consumer.bytes()
-        verify(made.library.lab.path, made.consumer.path, "release-1.24", book=book)
+        verify(made.library.lab.path, made.consumer.path, "release-1.24", ledger=book)
         assert (made.library.lab.bytes(), made.consumer.bytes()) == before
 
     def test_a_module_in_a_folder(self, tmp_path):
@@ -230,7 +230,7 @@ class TestVerify:
         with pytest.raises(NotFoundError, match="does not require"):
             verify(lab, consumer, "main")
         with pytest.raises(NotFoundError, match="no branch"):
-            verify(lab, consumer, "release-1.30", name="--all")
+            verify(lab, consumer, "release-1.30", branch="--all")
         with pytest.raises(NotFoundError):
             verify(lab, tmp_path / "absent", "main")
 
@@ -242,10 +242,10 @@ class TestFixes:
         (book.parent / "fixes/a.toml").write_text(
             f'id = "{CVE}"\naliases = ["GHSA-mc76-5925-c5p6"]\nsummary = "Paths"\nlibrary = "library/common"\ncommits = ["{made.library.fix}"]\n'
         )
-        return Options(ledger=book)
+        return book
 
     def test_what_a_release_of_the_library_brings(self, made, recorded):
-        found = fixes(made.library.lab.path, "v0.61.0..v0.62.0", recorded)
+        found = fixes(made.library.lab.path, "v0.61.0..v0.62.0", ledger=recorded)
         (one,) = found.fixed
         assert (one.id, one.aliases, one.old, one.new, one.recorded) == (
             CVE,
@@ -259,7 +259,7 @@ class TestFixes:
 
     def test_a_consumer_branch_without_the_cve_in_any_message(self, made, recorded):
         tip = made.library.lab.git("rev-parse", "crio-1.27")
-        found = fixes(made.library.lab.path, "v0.53.0..crio-1.27", recorded)
+        found = fixes(made.library.lab.path, "v0.53.0..crio-1.27", ledger=recorded)
         (one,) = found.fixed
         assert one.backports == (tip,)
         assert found.new.version == pseudo(made.library.lab, tip, "v0.53.0")
@@ -273,16 +273,16 @@ class TestFixes:
         consumer.switch("before", "main")
         vendor(made, old, "v0.53.0", version="v0.53.0")
         consumer.tag("v1.27.0")
-        found = fixes(made.library.lab.path, "v1.27.0..v1.27.1", recorded, consumer=consumer.path)
+        found = fixes(made.library.lab.path, "v1.27.0..v1.27.1", ledger=recorded, consumer=consumer.path)
         assert [one.id for one in found.fixed] == [CVE]
         assert (found.old.version, found.new.commit) == ("v0.53.0", made.library.lab.git("rev-parse", "crio-1.27"))
 
     def test_what_is_lost_and_what_is_missing(self, made, recorded):
         path = made.library.lab.path
-        assert [one.id for one in fixes(path, "v0.62.0..v0.59", recorded).lost] == [CVE]
-        found = fixes(path, "v0.58.0..v0.59", recorded)
+        assert [one.id for one in fixes(path, "v0.62.0..v0.59", ledger=recorded).lost] == [CVE]
+        found = fixes(path, "v0.58.0..v0.59", ledger=recorded)
         assert ([one.id for one in found.missing], found.fixed) == ([CVE], ())
-        assert fixes(path, "v0.8.0..v0.8", recorded).missing == (), "not affected"
+        assert fixes(path, "v0.8.0..v0.8", ledger=recorded).missing == (), "not affected"
 
     def test_how_the_two_stand_to_each_other_is_said(self, made, recorded):
         lab = made.library.lab
@@ -290,12 +290,12 @@ class TestFixes:
         lab.commit("Another beginning")
         for series, relation, said in (
             ("v0.61.0..v0.62.0", "newer", []),
-            ("v0.62.0..v0.61.0", "older", ["turn them round: v0.61.0..v0.62.0"]),
-            ("v0.62.0..main", "same", ["one commit"]),
+            ("v0.62.0..v0.61.0", "older", ["write v0.61.0..v0.62.0"]),
+            ("v0.62.0..main", "same", ["the same commit"]),
             ("v0.58..v0.59", "parted", [lab.git("rev-parse", "v0.58.0")[:12], "does not build on"]),
             ("v0.62.0..other", "unrelated", ["no commit in common"]),
         ):
-            found = fixes(lab.path, series, recorded)
+            found = fixes(lab.path, series, ledger=recorded)
             text = "\n".join(lines(found))
             assert found.relation == relation
             assert all(one in text for one in said), text
@@ -319,7 +319,7 @@ class TestFixes:
         else:
             lab.commit("Both", {"a.go": "a2\n", "b.go": "b2\n"})
         lab.switch("main")
-        found = fixes(lab.path, "v1.0.0..v1.0", Options())
+        found = fixes(lab.path, "v1.0.0..v1.0")
         assert [(fixed.id, fixed.commits) for fixed in found.fixed] == [
             ("CVE-2025-0001", (one,)),
             ("CVE-2025-0002", (two,)),
@@ -330,36 +330,36 @@ class TestFixes:
         lab.git("tag", "v0.58", "v0.57.0")
         lab.git("config", "core.warnAmbiguousRefs", "false")
         with pytest.raises(UsageError, match=r"'v0\.58' is a tag and a branch") as caught:
-            fixes(lab.path, "v0.58..v0.59", recorded)
-        assert caught.value.hint == "say which: refs/tags/v0.58, or refs/heads/v0.58"
-        assert fixes(lab.path, "refs/heads/v0.58..v0.59", recorded).lost
-        assert not fixes(lab.path, "refs/tags/v0.58..v0.59", recorded).lost
+            fixes(lab.path, "v0.58..v0.59", ledger=recorded)
+        assert caught.value.hint == "write which: refs/tags/v0.58, or refs/heads/v0.58"
+        assert fixes(lab.path, "refs/heads/v0.58..v0.59", ledger=recorded).lost
+        assert not fixes(lab.path, "refs/tags/v0.58..v0.59", ledger=recorded).lost
         lab.git("tag", "-f", "v0.58", "refs/heads/v0.58")
-        assert fixes(lab.path, "v0.58..v0.59", recorded).lost, "both lead to the same commit"
+        assert fixes(lab.path, "v0.58..v0.59", ledger=recorded).lost, "both lead to the same commit"
 
     def test_messages_count_where_there_is_no_record(self, made):
         lab = made.library.lab
-        found = fixes(lab.path, "v0.61.0..v0.62.0", Options())
+        found = fixes(lab.path, "v0.61.0..v0.62.0")
         (one,) = found.fixed
         assert (one.id, one.recorded, one.commits) == (CVE, False, (made.library.fix,))
 
     def test_what_only_a_message_speaks_of_may_be_lost_too(self, made):
         path = made.library.lab.path
-        found = fixes(path, "v0.58..v0.59", Options())
+        found = fixes(path, "v0.58..v0.59")
         assert ([one.id for one in found.lost], found.fixed) == ([CVE], ())
-        assert fixes(path, "v0.58..v0.60", Options()).lost == ()
+        assert fixes(path, "v0.58..v0.60").lost == ()
 
     def test_a_backport_that_lost_its_cve_is_known_by_its_source(self, made):
         lab = made.library.lab
         assert CVE not in lab.git("log", "--format=%B", "v0.53.0..crio-1.27")
-        found = fixes(lab.path, "v0.53.0..crio-1.27", Options())
+        found = fixes(lab.path, "v0.53.0..crio-1.27")
         assert [(one.id, one.commits, one.recorded) for one in found.fixed] == [(CVE, (made.library.fix,), False)]
 
     def test_a_message_that_was_reverted_does_not(self, made):
         lab = made.library.lab
         lab.clock += 60
         lab.git("revert", "--no-edit", made.library.fix)
-        assert fixes(lab.path, "v0.61.0..main", Options()).fixed == ()
+        assert fixes(lab.path, "v0.61.0..main").fixed == ()
 
     def test_versions(self, made):
         lab = made.library.lab
@@ -387,11 +387,11 @@ class TestFixes:
         path = made.library.lab.path
         for wrong in ("", "v0.61.0", "..x", "x..", "a...b"):
             with pytest.raises(UsageError, match="not a range"):
-                fixes(path, wrong, recorded)
+                fixes(path, wrong, ledger=recorded)
         with pytest.raises(NotFoundError):
-            fixes(path, "v0.61.0..nonsense", recorded)
+            fixes(path, "v0.61.0..nonsense", ledger=recorded)
         with pytest.raises(NotFoundError, match=r"no go\.mod"):
-            fixes(path, "main..release-1.30", recorded, consumer=made.consumer.path)
+            fixes(path, "main..release-1.30", ledger=recorded, consumer=made.consumer.path)
 
 
 def test_checks_have_stable_names():

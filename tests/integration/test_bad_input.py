@@ -32,7 +32,7 @@ from haulout.cli.session import Session
 from haulout.oci import Descriptor, Manifest, mediatype
 
 if TYPE_CHECKING:
-    from haulout.http import ConnectionOptions
+    from haulout.registry import ConnectionOptions
 
 MANIFEST, INDEX = mediatype.OCI_MANIFEST, mediatype.OCI_INDEX
 SOURCE = Path(__file__).parents[2] / "src"

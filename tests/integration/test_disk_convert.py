@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 from tests.unit.disk.test_corpus import GOOD, HOSTILE, iso, qcow2
 
-from haulout.disk import DiskFormat, inspect, qemu_img
-from haulout.disk.convert import convert, to_raw, uncompress
+from haulout.disk import DiskFormat, _confine, inspect, qemu_img
+from haulout.disk.convert import convert, uncompress
 from haulout.errors import NotFoundError, StorageError, ToolError, UnsafeDiskError, UsageError
+from haulout.oci import Architecture, LayoutReference
+from haulout.usecases import DiskSource, pull, push
 
 MIB = 1 << 20
 SIZE = 64 * MIB
@@ -29,6 +31,10 @@ pytestmark = pytest.mark.tools
 def real_tool():
     if shutil.which("qemu-img") is None:
         pytest.skip("qemu-img is not installed")
+
+
+def to_raw(source, target):
+    return convert(source, None, target, DiskFormat.RAW)
 
 
 def names(directory):
@@ -338,7 +344,7 @@ def test_an_interrupt_ends_the_tool_and_leaves_nothing(tmp_path, sources, slow):
 
 
 def test_a_killed_parent_takes_the_tool_with_it(tmp_path, sources, slow):
-    code = "import sys; from haulout.disk.convert import to_raw; to_raw(sys.argv[1], sys.argv[2])"
+    code = "import sys; from haulout.disk import *; convert(sys.argv[1], None, sys.argv[2], DiskFormat.RAW)"
     environment = {**os.environ, "PYTHONPATH": str(Path(qemu_img.__file__).parents[2])}
     with subprocess.Popen(
         [sys.executable, "-c", code, str(sources / "disk.qcow2"), str(tmp_path / "out")], env=environment
@@ -363,3 +369,24 @@ def test_names_that_look_like_something_else(tmp_path, sources, monkeypatch):
         shutil.copy(sources / "disk.qcow2", tmp_path / name)
         assert to_raw(name, f"out {name}").virtual_size == SIZE
         assert (tmp_path / f"out {name}").stat().st_size == SIZE
+
+
+def test_a_compressed_disk_of_any_format_is_pushed_without_its_compression(tmp_path, sources):
+    for name in ("qcow2", "vmdk"):
+        reference = LayoutReference(str(tmp_path / "layout"), name, None)
+        push(reference, [DiskSource(sources / f"disk.{name}", Architecture.X86_64)])
+        pulled = pull(reference, architecture=Architecture.X86_64, output=tmp_path / f"out.{name}")
+        info = inspect(pulled.path)
+        assert (info.format, info.compressed) == (name, False)
+        assert "identical" in qemu("compare", "-f", "raw", "-F", name, sources / "disk.raw", pulled.path)
+
+
+def test_outside_linux_the_child_has_the_limits_there_are(tmp_path):
+    wrapper = tmp_path / "tool"
+    wrapper.write_text(f"#!/bin/sh\ncat /proc/self/limits >{tmp_path}/seen\n")
+    wrapper.chmod(0o755)
+    script = f"import sys, runpy; sys.platform = 'darwin'; runpy.run_path({_confine.__file__!r}, run_name='__main__')"
+    subprocess.run([sys.executable, "-c", script, "1000", "77", "9999", str(os.getpid()), wrapper], check=True)
+    limits = {line[:25].strip(): line[25:].split()[0] for line in (tmp_path / "seen").read_text().splitlines()}
+    assert (limits["Max cpu time"], limits["Max file size"], limits["Max core file size"]) == ("77", "9999", "0")
+    assert limits["Max address space"] != "1000"

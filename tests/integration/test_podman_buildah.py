@@ -15,10 +15,9 @@ from tests.support.servers import docker_registry, needs
 
 from haulout.disk import DiskType
 from haulout.errors import NoMatchingDisk
-from haulout.http import ConnectionOptions
 from haulout.oci import Architecture, Descriptor, Index, Manifest, RegistryReference, mediatype, parse_reference
 from haulout.oci import annotations as keys
-from haulout.registry import Registries
+from haulout.registry import ConnectionOptions, Registries
 from haulout.resolve import Role
 from haulout.usecases.lookup import inventory, resolve
 from haulout.usecases.pull import pull

@@ -21,9 +21,9 @@ from tests.support.simulators.registry import Response, SimulatedRegistry
 from haulout.content.layout import LayoutStore
 from haulout.frames.small_frames import read_bundle
 from haulout.frames.toc import Toc
-from haulout.http import ConnectionOptions
 from haulout.oci import Architecture, Descriptor, Digest, Index, Manifest, SizedDigest, mediatype, parse_reference
 from haulout.oci import annotations as keys
+from haulout.registry import ConnectionOptions
 from haulout.usecases.pull import pull
 from haulout.usecases.push import DiskSource, push
 
@@ -445,7 +445,7 @@ def test_the_command_says_which_base_there_was(versions, tmp_path):
     assert base["frames"] > 0 < base["bytes"]
     assert json.loads(haulout(tmp_path, "oci:l:3", new, "--base", "none", "--json").stdout)["disks"][0]["base"] is None
     named = haulout(tmp_path, "oci:m:1", new, "--base", "oci:l:2")
-    assert "took " in named.stdout
+    assert "reused " in named.stdout
     assert " of oci:l@sha256:" in named.stdout
     missing = haulout(tmp_path, "oci:m:2", old, "--base", "oci:l:9", "--json")
     assert "oci:l:9 cannot be used as base" in missing.stderr

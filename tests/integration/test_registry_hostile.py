@@ -24,9 +24,8 @@ from haulout.errors import (
     UnreachableError,
     UsageError,
 )
-from haulout.http import ConnectionOptions, Credentials
 from haulout.oci import Descriptor, Digest, Index, RegistryReference, empty_config_manifest, mediatype, parse_reference
-from haulout.registry import Registries
+from haulout.registry import ConnectionOptions, Credentials, Registries
 from haulout.registry.fallback import announcement_prefix, fallback_tag
 
 CONTENT = os.urandom(2_000_000)
@@ -410,7 +409,7 @@ def test_warnings_are_shown_once(registry):
     with opened(registry, note=notes.append) as store:
         for _ in range(3):
             store.manifest("1")
-    assert notes == [f'{registry.host} says: going "away" [31m soon']
+    assert notes == [f'warning from {registry.host}: going "away" [31m soon']
 
 
 # -- redirects -----------------------------------------------------------------------------------------------------------
@@ -952,7 +951,7 @@ def test_whom_a_writer_killed_after_a_late_write_lost_the_next_one_brings_back(r
         with opened(registry, push=True) as other:
             others.append(_attach(other, subject, 2).digest)
 
-    with opened(registry, push=True) as store:
+    with opened(registry, push=True, stall_seconds=30.0) as store:
         subject = store.manifest("1").descriptor
         _stalled_write(registry, meanwhile, ending=Response(400))
         with pytest.raises(RegistryError):

@@ -12,9 +12,8 @@ import pytest
 from tests.support.servers import docker_registry, find, issue_tls, needs, nginx
 
 from haulout.errors import DeniedError, InvalidManifest, NotFoundError, RegistryError, UnreachableError
-from haulout.http import ConnectionOptions, Credentials
 from haulout.oci import EMPTY, Descriptor, RegistryReference, empty_config_manifest, mediatype, parse_reference
-from haulout.registry import Registries, login, logout
+from haulout.registry import ConnectionOptions, Credentials, Registries, login, logout
 from haulout.registry.auth.credentials import find_credentials
 from haulout.registry.fallback import fallback_tag
 

@@ -22,7 +22,6 @@ from haulout.fetch.deltas import load_hints, load_index, offered
 from haulout.frames.blocks import BLOCK, hash_blocks
 from haulout.frames.delta.expand import Located, expand
 from haulout.frames.seeds import SeedIndex, Wanted, scan
-from haulout.http import ConnectionOptions
 from haulout.oci import (
     EMPTY,
     Architecture,
@@ -39,7 +38,7 @@ from haulout.oci import (
 from haulout.oci import annotations as keys
 from haulout.places import open_store
 from haulout.progress import NullProgress
-from haulout.registry import Registries
+from haulout.registry import ConnectionOptions, Registries
 from haulout.resolve import DiskQuery
 from haulout.resolve import resolve as find
 from haulout.resolve.toc import load_toc

@@ -12,9 +12,9 @@ from tests.support.misbehaving_registry import BODIES, body, document, flip, wic
 from tests.support.simulators.registry import Basic, Request, Response, ScriptedServer, SimulatedRegistry
 
 from haulout.errors import HauloutError
-from haulout.http import ConnectionOptions
-from haulout.http.options import Credentials
 from haulout.oci import Architecture, parse_reference
+from haulout.registry import ConnectionOptions
+from haulout.registry.options import Credentials
 from haulout.usecases.pull import pull
 from haulout.usecases.push import DiskSource, push
 

@@ -21,11 +21,11 @@ from haulout.disk import DiskType
 from haulout.fetch.deltas import load_index, offered
 from haulout.frames.blocks import BLOCK
 from haulout.frames.delta.map import Map, Source
-from haulout.http import ConnectionOptions
 from haulout.oci import EMPTY, Architecture, Descriptor, empty_config_manifest, mediatype, parse_reference
 from haulout.oci import annotations as keys
 from haulout.places import open_store
 from haulout.progress import NullProgress
+from haulout.registry import ConnectionOptions
 from haulout.resolve import DiskQuery
 from haulout.resolve import resolve as find
 from haulout.resolve.toc import load_toc

@@ -34,11 +34,11 @@ from haulout.errors import (
     UnsafeDiskError,
     UsageError,
 )
-from haulout.http import ConnectionOptions
-from haulout.http.options import Credentials
 from haulout.oci import Architecture, Digest, Index, Manifest, SizedDigest, parse_any, parse_reference
 from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
+from haulout.registry import ConnectionOptions
+from haulout.registry.options import Credentials
 from haulout.usecases.lookup import resolve
 from haulout.usecases.pull import pull
 from haulout.usecases.push import DiskSource, push

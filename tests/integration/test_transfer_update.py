@@ -24,8 +24,8 @@ from haulout.fetch import frames
 from haulout.fetch.seeds import SeedNotes
 from haulout.fetch.target import open_partial
 from haulout.frames.toc import Toc
-from haulout.http import ConnectionOptions
 from haulout.oci import Architecture, parse_reference
+from haulout.registry import ConnectionOptions
 from haulout.usecases.delta import delta
 from haulout.usecases.lookup import resolve
 from haulout.usecases.pull import pull

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from functools import partial
 
-from haulout.http import ConnectionOptions
 from haulout.oci import (
     Descriptor,
     Index,
@@ -18,7 +17,7 @@ from haulout.oci import (
 )
 from haulout.oci import annotations as keys
 from haulout.oci.descriptor import EMPTY
-from haulout.registry import Registries
+from haulout.registry import ConnectionOptions, Registries
 
 
 def publish_container(server, repository, tag, config, *layers):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,15 +56,7 @@ def with_hashes(data: bytes, salt: bytes, uuid: UUID | None = None, step: int = 
 
 def config(**changes) -> krun.WorkloadConfig:
     """What libkrun reads."""
-    values = {
-        "tee": krun.Tee.SNP,
-        "tee_data": krun.tee_data(krun.Tee.SNP),
-        "workload_id": "web",
-        "cpus": 2,
-        "ram_mib": 512,
-        "attestation_url": "",
-    }
-    return krun.WorkloadConfig(**{**values, **changes})
+    return replace(krun.WorkloadConfig.of(krun.Tee.SNP, "web", 2, 512), **changes)
 
 
 def build(store: Store, folder: Path, tag: str = "1", **changes) -> images.BuiltImage:

@@ -1,6 +1,6 @@
 """Backports: consumer branches of libraries, and which of them carry which fix. An island: git and files only.
 
-Everything here takes folders with clones and returns values; :mod:`haulout.cli.backport` shows them.
+Every verb takes the folder of a clone and returns a typed result; :mod:`haulout.cli.backport` prints it.
 """
 
 from __future__ import annotations
@@ -11,41 +11,34 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.backports.branch import BranchResult, branch
-    from haulout.backports.fixes import Delivered, FixesResult, Release, fixes
-    from haulout.backports.log import Line, LogResult, log
-    from haulout.backports.model import Cell, Column, Commit, Matrix
-    from haulout.backports.naming import Consumer
-    from haulout.backports.pick import PickResult
-    from haulout.backports.proposal import proposal
-    from haulout.backports.resume import again
-    from haulout.backports.status import Options, status
-    from haulout.backports.verify import VerifyResult, split_consumer, verify
+    from haulout.backports.fixes import FixesResult, fixes
+    from haulout.backports.ledger import find_ledger
+    from haulout.backports.log import LogResult, log
+    from haulout.backports.model import Column, Matrix, PickResult
+    from haulout.backports.objects import MissingObject
+    from haulout.backports.pick import abort_pick, pick, resume_pick
+    from haulout.backports.status import status
+    from haulout.backports.suggestions import resume_command
+    from haulout.backports.verify import VerifyResult, verify
 
 __all__ = [
     "BranchResult",
-    "Cell",
     "Column",
-    "Commit",
-    "Consumer",
-    "Delivered",
     "FixesResult",
-    "Line",
     "LogResult",
     "Matrix",
-    "Options",
+    "MissingObject",
     "PickResult",
-    "Release",
     "VerifyResult",
-    "again",
+    "abort_pick",
     "branch",
+    "find_ledger",
     "fixes",
     "log",
     "pick",
-    "proposal",
-    "report",
-    "split_consumer",
+    "resume_command",
+    "resume_pick",
     "status",
-    "toml",
     "verify",
 ]
 
@@ -53,14 +46,14 @@ open_face(
     __name__,
     {
         "branch": ("BranchResult", "branch"),
-        "fixes": ("Delivered", "FixesResult", "Release", "fixes"),
-        "log": ("Line", "LogResult", "log"),
-        "model": ("Cell", "Column", "Commit", "Matrix"),
-        "naming": ("Consumer",),
-        "pick": ("PickResult",),
-        "proposal": ("proposal",),
-        "resume": ("again",),
-        "status": ("Options", "status"),
-        "verify": ("VerifyResult", "split_consumer", "verify"),
+        "fixes": ("FixesResult", "fixes"),
+        "ledger": ("find_ledger",),
+        "log": ("LogResult", "log"),
+        "model": ("Column", "Matrix", "PickResult"),
+        "objects": ("MissingObject",),
+        "pick": ("abort_pick", "pick", "resume_pick"),
+        "status": ("status",),
+        "suggestions": ("resume_command",),
+        "verify": ("VerifyResult", "verify"),
     },
 )

@@ -1,4 +1,4 @@
-"""How files are merged on a branch, where its attributes say something about it: ``.gitattributes`` with ``merge``.
+"""How files are merged on a branch, by the attribute ``merge`` of its ``.gitattributes``.
 
 Git asks the attributes of what is checked out, those of the clone (``info/attributes``) and the user's. Most branches
 have none that matter, and cost nothing here.
@@ -6,17 +6,16 @@ have none that matter, and cost nothing here.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from haulout.backports.git import Git, decode, encode
-from haulout.backports.objects import SYMLINK, TREE, MissingObject
+from haulout.backports.objects import SYMLINK, TREE, MissingObject, ScratchObjects
+from haulout.local import private_folder
 
 if TYPE_CHECKING:
-    from haulout.backports.objects import Bench
     from haulout.backports.repository import Repository
 
 _FILE: Final = ".gitattributes"
@@ -30,18 +29,18 @@ _DRIVER: Final = "driver "
 
 
 def driver(how: str) -> str | None:
-    """Return the name of the user's own merge driver that a way to merge is, or None. Pure."""
+    """Return the name of the user's own merge driver that merges a file, or None. Pure."""
     return how.removeprefix(_DRIVER) if how.startswith(_DRIVER) else None
 
 
 @dataclass(slots=True)
 class Attributes:
-    """Tells how files are merged; remembers what it told."""
+    """Finds how files are merged; remembers what it found."""
 
     repository: Repository
-    bench: Bench
+    objects: ScratchObjects
     _rules: _Rules = field(init=False)
-    _told: dict[tuple[tuple[tuple[str, str], ...], str], str] = field(default_factory=dict)
+    _known: dict[tuple[tuple[tuple[str, str], ...], str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._rules = _Rules(self.repository)
@@ -59,54 +58,54 @@ class Attributes:
         files = tuple(self._files(tree, path))
         if not files and not self._rules.everywhere:
             return self._rules.way("unspecified")
-        if (files, path) not in self._told:
-            self._told[files, path] = self._rules.way(self._ask(files, path))
-        return self._told[files, path]
+        if (files, path) not in self._known:
+            self._known[files, path] = self._rules.way(self._ask(files, path))
+        return self._known[files, path]
 
     def _files(self, tree: str, path: str) -> list[tuple[str, str]]:
-        """Return the attributes' files that count for a path and say something of merging: folder and blob."""
+        """Return the attribute files that apply to a path and set how to merge: folder and blob."""
         found = []
         folder = ""
         for name in ("", *path.split("/")[:-1]):
             if name:
-                entry = self.bench.entries(tree).get(name)
+                entry = self.objects.entries(tree).get(name)
                 if entry is None or entry.mode != TREE:
                     break
                 tree, folder = entry.oid, f"{folder}{name}/"
-            rules = self.bench.entries(tree).get(_FILE)
-            if rules is not None and rules.mode not in {TREE, SYMLINK} and self._speaks(rules.oid):
+            rules = self.objects.entries(tree).get(_FILE)
+            if rules is not None and rules.mode not in {TREE, SYMLINK} and self._sets_merge(rules.oid):
                 found.append((folder, rules.oid))
         return found
 
-    def _speaks(self, oid: str) -> bool:
+    def _sets_merge(self, oid: str) -> bool:
         try:
-            content = self.bench.read(oid)
+            content = self.objects.read(oid)
         except MissingObject:
             return False
         # "binary" is a macro for, among others, -merge.
         return b"merge" in content or b"binary" in content
 
     def _ask(self, files: tuple[tuple[str, str], ...], path: str) -> str:
-        with tempfile.TemporaryDirectory(prefix="haulout-attributes-") as made:
+        with private_folder("haulout-attributes-") as made:
             for folder, oid in files:
-                place = Path(made, folder, _FILE)
+                place = made / folder / _FILE
                 place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(self.bench.read(oid))
+                place.write_bytes(self.objects.read(oid))
             # The clone's own settings and info/attributes, but neither its index nor its work tree.
             variables = {
                 "GIT_DIR": str(self.repository.common),
-                "GIT_WORK_TREE": made,
-                "GIT_INDEX_FILE": str(Path(made, ".none")),
+                "GIT_WORK_TREE": str(made),
+                "GIT_INDEX_FILE": str(made / ".none"),
             }
-            git = Git(Path(made), {**self.repository.git.variables, **variables})
-            said = git.run("check-attr", "-z", "--stdin", "merge", stdin=encode(f"{path}\0")).out
+            git = Git(made, {**self.repository.git.variables, **variables})
+            answer = git.run("check-attr", "-z", "--stdin", "merge", stdin=encode(f"{path}\0")).out
         # "<path> NUL merge NUL <value> NUL"
-        return decode(said).split("\0")[2]
+        return decode(answer).split("\0")[2]
 
 
 @dataclass(frozen=True)
 class _Rules:
-    """What the clone and the user say about all branches."""
+    """The settings of the clone and of the user, for all branches."""
 
     repository: Repository
 
@@ -115,7 +114,7 @@ class _Rules:
         done = self.repository.git.run(
             "config", "-z", "--get-regexp", r"^(merge\..*\.driver|merge\.default|core\.attributesfile)$", ok=(0, 1)
         )
-        pairs = (one.partition("\n") for one in decode(done.out).split("\0") if one)
+        pairs = (one.partition("\n") for one in done.fields)
         return {name: value for name, _, value in pairs}
 
     @cached_property

@@ -1,30 +1,31 @@
-"""Begin a consumer branch: a branch of the library that starts at a tag and is kept for one consumer."""
+"""Create a consumer branch: a branch of the library that starts at a tag and is kept for one consumer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from haulout.backports import ledger, library, toml
-from haulout.backports.naming import RHEL, line, serving
-from haulout.backports.repository import near, open_repository
+from haulout.backports import toml
+from haulout.backports.ledger import LedgerEntry, add_entry, load_ledger, usual_consumer_branch
+from haulout.backports.naming import RHEL, Consumer, library_name, serves
+from haulout.backports.repository import Branch, Repository, near, open_repository
+from haulout.documents import Document
 from haulout.errors import ConflictError, NotFoundError, StorageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from haulout.backports.ledger import Kept
-    from haulout.backports.naming import Consumer
-    from haulout.backports.repository import Branch, Repository
+    from haulout.backports.model import StrPath
 
 
 @dataclass(frozen=True, slots=True)
-class BranchResult:
-    """What became of it."""
+class BranchResult(Document):
+    """What ``branch`` did."""
+
+    json_members = ("status", "*entry", "reason", "instead", "ledger", "recorded", "push")
 
     status: str
-    """``created``; ``present``: it is there, at the same base; ``refused``."""
-    kept: Kept
+    """``created``; ``present``: it exists, at the same base; ``refused``."""
+    entry: LedgerEntry
     reason: str | None = None
     instead: str | None = None
     """The branch to use, where this one is refused."""
@@ -36,24 +37,26 @@ class BranchResult:
 
 
 def branch(
-    path: Path,
+    lib: StrPath,
     tag: str,
-    consumer: Consumer,
+    consumer: str | Consumer,
     *,
-    book: Path,
+    ledger: StrPath,
+    rhel: bool = False,
     consumer_branch: str | None = None,
     main: str | None = None,
 ) -> BranchResult:
-    """Begin a branch at ``tag`` for ``consumer``, and enter it into the ledger.
+    """Create a branch at ``tag`` for ``consumer``, and add it to the ledger.
 
-    It is refused where a release branch serves the tag's line already, and where the name is taken at another base.
+    It is refused where a release branch already serves the tag's line, and where the name is taken at another base.
     Doing it again changes nothing.
 
     Args:
-        path: the library's clone.
+        lib: the library's clone.
         tag: where the branch begins.
-        consumer: who it is for; its name is the branch's.
-        book: the ledger, made where there is none.
+        consumer: the consumer it is for, such as ``crio-1.31``; its name is the branch's.
+        ledger: the ledger, created where there is none.
+        rhel: the consumer is of RHEL: the name ends in ``-rhel``.
         consumer_branch: the consumer's own branch; by default ``release-X.Y``.
         main: the branch that fixes come from.
 
@@ -61,68 +64,72 @@ def branch(
         NotFoundError: there is no such clone or tag.
         InvalidFile: the ledger is broken; nothing was done.
     """
-    repository = open_repository(path)
+    repository = open_repository(lib)
+    book = Path(ledger)
+    whom = Consumer.parse(consumer, rhel=rhel) if isinstance(consumer, str) else consumer
     tags = repository.tags()
     if tag not in tags:
         hint = near(tag, tags) or ("fetch them: git fetch --tags" if not tags else None)
-        raise NotFoundError(f"no tag {tag!r} in {path}", hint=hint)
+        raise NotFoundError(f"no tag {tag!r} in {lib}", hint=hint)
     base = tags[tag]
-    with repository.bench() as bench:
-        name = library.name(repository, bench, base)
-    wanted = consumer_branch or ledger.usual_consumer_branch(consumer.version, rhel=consumer.rhel)
-    kept = ledger.Kept(name, consumer.branch, tag, base, consumer.name, consumer.version, wanted)
-    known = ledger.load(book)
+    with repository.scratch_objects() as objects:
+        name = library_name(repository, objects, base)
+    wanted = consumer_branch or usual_consumer_branch(whom.version, rhel=whom.rhel)
+    entry = LedgerEntry(name, whom.branch, tag, base, whom.name, whom.version, wanted)
+    known = load_ledger(book)
     every = repository.all_branches()
-    refusal = _refusal(repository, kept, known.of(name), every, main)
+    refusal = _refusal(repository, entry, known.of(name), every, main)
     if refusal is not None:
-        return BranchResult("refused", kept, *refusal)
-    there = next((one for one in every if one.name == kept.name), None)
-    entry = known.entry(name, kept.name)
-    if entry is None:
+        return BranchResult("refused", entry, *refusal)
+    there = next((one for one in every if one.name == entry.name), None)
+    listed = known.entry(name, entry.name)
+    if listed is None:
         toml.check_folder(book.parent)
     if there is None:
-        # The old value, all zeros, makes it fail where somebody else was quicker.
-        _create(repository, kept.name, base)
-    if entry is None:
+        # The old value, all zeros, makes it fail where another process was quicker.
+        _create(repository, entry.name, base)
+    if listed is None:
         try:
-            with toml.alone(book.parent):
-                ledger.add(book, kept)
+            with toml.exclusive(book.parent):
+                add_entry(book, entry)
         except (StorageError, ConflictError) as error:
-            raise _unentered(error, book, kept.name) from error
+            raise _not_recorded(error, book, entry.name) from error
     remote = repository.remote()
-    push = f"git push {remote or 'REMOTE'} {kept.name}" if there is None or there.remote is None else None
-    return BranchResult("created" if there is None else "present", kept, ledger=book, recorded=entry is None, push=push)
+    push = f"git push {remote or 'REMOTE'} {entry.name}" if there is None or there.remote is None else None
+    return BranchResult(
+        "created" if there is None else "present", entry, ledger=book, recorded=listed is None, push=push
+    )
 
 
-def _unentered(error: StorageError | ConflictError, book: Path, name: str) -> StorageError | ConflictError:
-    """Return the error for a branch that is made and could not be entered."""
-    hint = "mend that and run it again: the branch is then entered, and nothing else is done"
+def _not_recorded(error: StorageError | ConflictError, ledger: Path, name: str) -> StorageError | ConflictError:
+    """Return the error for a branch that was created and could not be added to the ledger."""
+    hint = "solve that and run it again: the branch is then added to the ledger, and nothing else is done"
     if isinstance(error, StorageError):
-        return StorageError(str(book), f"{error.reason}; the branch {name} is there", hint=hint)
+        return StorageError(str(ledger), f"{error.reason}; the branch {name} exists", hint=hint)
     return ConflictError(
-        f"{error.message}; the branch {name} is there, but not in {book}", hint=f"{error.hint}; {hint}"
+        f"{error.message}; the branch {name} exists, but is not in {ledger}", hint=f"{error.hint}; {hint}"
     )
 
 
 def _refusal(
-    repository: Repository, kept: Kept, entries: tuple[Kept, ...], every: list[Branch], main: str | None
+    repository: Repository, entry: LedgerEntry, entries: tuple[LedgerEntry, ...], every: list[Branch], main: str | None
 ) -> tuple[str, str | None] | None:
-    """Return why a branch must not be begun and which to use instead, or None."""
-    names = sorted({one.name for one in every})
-    release = serving(kept.base, names)
-    if kept.name.endswith(RHEL) and release is not None and not release.endswith(RHEL):
+    """Return why a branch must not be created and which to use instead, or None."""
+    names = sorted({one.name for one in every if serves(one.name, entry.base)})
+    release = next(iter(names), None)
+    if entry.name.endswith(RHEL) and release is not None and not release.endswith(RHEL):
         # A branch for RHEL beside the line's own is the custom of the projects.
-        release = next((one for one in names if one.endswith(RHEL) and serving(kept.base, [one])), None)
+        release = next((one for one in names if one.endswith(RHEL)), None)
     if release is not None:
-        return f"{release} serves the line of {kept.base} already: pick onto it", release
-    entry = next((one for one in entries if one.name == kept.name), None)
-    if entry is not None and entry.base != kept.base:
-        return f"the ledger has {kept.name} at {entry.base} already", kept.name
-    for there in (one for one in every if one.name == kept.name):
+        return f"{release} already serves the line of {entry.base}: pick onto it", release
+    listed = next((one for one in entries if one.name == entry.name), None)
+    if listed is not None and listed.base != entry.base:
+        return f"the ledger already has {entry.name} at {listed.base}", entry.name
+    for there in (one for one in every if one.name == entry.name):
         at = base_of(repository, there, main)
-        if at != kept.base_commit:
+        if at != entry.base_commit:
             known = next((tag for tag, oid in repository.tags().items() if oid == at), (at or "nowhere")[:12])
-            return f"{there.shown} exists already, based on {known}, not on {kept.base}", there.shown
+            return f"{there.shown} already exists, based on {known}, not on {entry.base}", there.shown
     return None
 
 
@@ -145,10 +152,4 @@ def _create(repository: Repository, name: str, base: str) -> None:
         "update-ref", "-m", f"haulout backport branch {name}", f"refs/heads/{name}", base, none, ok=(0, 1, 128)
     )
     if done.code:
-        raise ConflictError(f"{name} cannot be made: {done.err.strip().removeprefix('fatal: ')[:200]}")
-
-
-def line_of(tag: str) -> str | None:
-    """Return ``X.Y`` of a tag, for people."""
-    found = line(tag)
-    return found[1] if found else None
+        raise ConflictError(f"cannot create {name}: {done.err.strip().removeprefix('fatal: ')[:200]}")

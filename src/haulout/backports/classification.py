@@ -1,7 +1,7 @@
-"""Try the forms of a commit on branches: few merges first, more only where they can still change the answer.
+"""Try the variants of a commit on branches: few merges first, more only where they can still change the answer.
 
-A branch is decided by a form that would change nothing. Otherwise every form is tried that could be there, as far as
-the lines it adds tell; and where none applies, all the others, the nearest first.
+A branch is decided by a variant that would change nothing. Otherwise every variant is tried that could be there, by the
+lines it adds; and where none applies, all the others, the nearest first.
 """
 
 from __future__ import annotations
@@ -10,16 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from haulout.backports.attributes import USUAL
-from haulout.backports.model import Content
+from haulout.backports.model import Change, Content
 from haulout.backports.objects import GITLINK, SYMLINK, Entry, MissingObject
-from haulout.backports.probe import Answer, Question, Tried
+from haulout.backports.probe import Answer, Prober, Question, Tried
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from haulout.backports.model import Change
-    from haulout.backports.probe import Prober
-    from haulout.backports.variants import Form
+    from haulout.backports.variants import Variant
 
 _MOST: Final = 64
 """Forms tried on every branch; of more, those that most branches have. A branch's own is always tried on it."""
@@ -28,43 +26,43 @@ _FIRST: Final = 6
 _LARGEST: Final = 1 << 20
 """Bytes of a file whose lines are compared; a larger one is merged anyway."""
 
-Results = dict["Form", Tried]
+Results = dict["Variant", Tried]
 
 
 @dataclass(slots=True)
-class Trial:
-    """One commit's forms, tried on branches."""
+class Classification:
+    """One commit's variants, tried on branches."""
 
     prober: Prober
-    forms: Sequence[Form]
+    variants: Sequence[Variant]
     results: dict[str, Results] = field(default_factory=dict)
     """By root tree."""
     _lines: dict[str, frozenset[bytes] | None] = field(default_factory=dict)
 
     def run(self, carriers: Mapping[str, Collection[str]]) -> None:
-        """Try the forms.
+        """Try the variants.
 
         Args:
             carriers: root trees, and the commits with the fix that are in the history of branches with that tree. Their
-                forms are tried in any case.
+                variants are tried in any case.
         """
-        if not self.forms:
+        if not self.variants:
             return
-        upstream, *others = self.forms
-        # Upstream first: where another form applies, it is said whether the upstream one does.
-        most = sorted(others, key=lambda form: -len(form.commits))[: _MOST - 1]
-        usual = [upstream, *(form for form in others if form in set(most))]
+        upstream, *others = self.variants
+        # Upstream first: where another variant applies, it is said whether the upstream one does.
+        most = sorted(others, key=lambda variant: -len(variant.commits))[: _MOST - 1]
+        usual = [upstream, *(variant for variant in others if variant in set(most))]
         by_ids = {tree for tree in carriers if self._by_ids(tree, usual)}
-        home = {oid: form for form in self.forms for oid in form.commits}
+        home = {oid: variant for variant in self.variants for oid in variant.commits}
         own = [(tree, home[oid]) for tree, oids in carriers.items() for oid in oids if oid in home]
         self._try([*((tree, upstream) for tree in carriers if not self._has(tree, Content.SAME)), *own])
         left = [tree for tree in carriers if not self._has(tree, Content.SAME)]
-        self._try((tree, form) for tree in left for form in usual if self._undecided(tree, form))
+        self._try((tree, variant) for tree in left for variant in usual if self._undecided(tree, variant))
         left = [tree for tree in left if tree not in by_ids and not self._has(tree, Content.SAME)]
         order = {tree: self._nearest(tree, usual) for tree in left}
         for some in (slice(_FIRST), slice(_FIRST, None)):
             left = [tree for tree in left if not self._has(tree, Content.APPLIES)]
-            self._try((tree, form) for tree in left for form in order[tree][some])
+            self._try((tree, variant) for tree in left for variant in order[tree][some])
         for tree in left:
             if not self._has(tree, Content.SAME) and not self._has(tree, Content.APPLIES):
                 self._ignore_line_ends(tree)
@@ -72,49 +70,51 @@ class Trial:
     def _has(self, tree: str, content: Content) -> bool:
         return any(tried.content is content for tried in self.results.get(tree, {}).values())
 
-    def _try(self, wanted: Iterable[tuple[str, Form]]) -> None:
-        pairs = [(tree, form) for tree, form in dict.fromkeys(wanted) if form not in self.results.get(tree, {})]
-        found = self.prober.try_all((tree, form.patch) for tree, form in pairs)
-        for tree, form in pairs:
-            self.results.setdefault(tree, {})[form] = found[tree, form.patch]
+    def _try(self, wanted: Iterable[tuple[str, Variant]]) -> None:
+        pairs = [
+            (tree, variant) for tree, variant in dict.fromkeys(wanted) if variant not in self.results.get(tree, {})
+        ]
+        found = self.prober.try_all((tree, variant.patch) for tree, variant in pairs)
+        for tree, variant in pairs:
+            self.results.setdefault(tree, {})[variant] = found[tree, variant.patch]
 
-    def _by_ids(self, tree: str, forms: Sequence[Form]) -> bool:
-        """Decide a branch by ids alone, where its files are a form's before or after the change; say whether."""
-        for form in forms:
-            tried = self.prober.by_ids(tree, form.patch)
+    def _by_ids(self, tree: str, variants: Sequence[Variant]) -> bool:
+        """Decide a branch by ids alone, where its files are a variant's before or after the change; say whether."""
+        for variant in variants:
+            tried = self.prober.by_ids(tree, variant.patch)
             if tried is not None and (tried.content is Content.SAME or tried.untouched):
-                self.results.setdefault(tree, {})[form] = tried
+                self.results.setdefault(tree, {})[variant] = tried
                 if tried.content is Content.SAME:
                     return True
         return tree in self.results
 
-    def _undecided(self, tree: str, form: Form) -> bool:
-        """Whether a form may be there, of whose files not all are known to be as they were before the fix."""
+    def _undecided(self, tree: str, variant: Variant) -> bool:
+        """Whether a variant may be there, of whose files not all are known to be as they were before the fix."""
         untouched = [tried.patch.paths for tried in self.results.get(tree, {}).values() if tried.untouched]
-        return not any(form.patch.paths <= paths for paths in untouched) and self._could_be(tree, form)
+        return not any(variant.patch.paths <= paths for paths in untouched) and self._could_be(tree, variant)
 
-    def _could_be(self, tree: str, form: Form) -> bool:
-        """Whether a form may be there: whether all lines that it adds are."""
+    def _could_be(self, tree: str, variant: Variant) -> bool:
+        """Whether a variant may be there: whether all lines that it adds are."""
         return all(
             ours is None or change.new is None or self._added(change) <= (self._of(ours) or frozenset())
-            for change, ours in self._pairs(tree, form)
+            for change, ours in self._pairs(tree, variant)
             if ours is None or self._of(ours) is not None
         )
 
-    def _nearest(self, tree: str, forms: Sequence[Form]) -> list[Form]:
-        return sorted(forms, key=lambda form: -self._nearness(tree, form))
+    def _nearest(self, tree: str, variants: Sequence[Variant]) -> list[Variant]:
+        return sorted(variants, key=lambda variant: -self._nearness(tree, variant))
 
-    def _nearness(self, tree: str, form: Form) -> int:
-        """Return how many lines a branch shares with what a form was made for."""
+    def _nearness(self, tree: str, variant: Variant) -> int:
+        """Return how many lines a branch shares with what a variant was made for."""
         return sum(
             len((self._of(ours) or frozenset()) & (self._of(change.old) or frozenset()))
-            for change, ours in self._pairs(tree, form)
+            for change, ours in self._pairs(tree, variant)
             if ours is not None and change.old is not None
         )
 
-    def _pairs(self, tree: str, form: Form) -> list[tuple[Change, Entry | None]]:
+    def _pairs(self, tree: str, variant: Variant) -> list[tuple[Change, Entry | None]]:
         found = []
-        for change in form.patch.changes:
+        for change in variant.patch.changes:
             try:
                 found.append((change, self.prober.ours(tree, change)[0]))
             except MissingObject:
@@ -129,38 +129,38 @@ class Trial:
         """Return the lines of a file; None: it is too large, or no file."""
         if entry.oid not in self._lines:
             self._lines[entry.oid] = None
-            if entry.mode not in {SYMLINK, GITLINK} and self.prober.bench.has(entry.oid):
-                content = self.prober.bench.read(entry.oid)
+            if entry.mode not in {SYMLINK, GITLINK} and self.prober.objects.has(entry.oid):
+                content = self.prober.objects.read(entry.oid)
                 if len(content) <= _LARGEST:
                     self._lines[entry.oid] = frozenset(line.strip() for line in content.split(b"\n"))
         return self._lines[entry.oid]
 
     def _ignore_line_ends(self, tree: str) -> None:
         """Try again with CR LF taken for LF: what is there with other line ends is there."""
-        for form, tried in list(self.results.get(tree, {}).items()):
+        for variant, tried in list(self.results.get(tree, {}).items()):
             if tried.content is not Content.CONFLICTS:
                 continue
-            plain = self._plain(tree, form)
+            plain = self._plain(tree, variant)
             if plain is None:
                 continue
             self.prober.ask(plain.values())
             answers = {path: self.prober.known[question] for path, question in plain.items()}
             again = replace(tried, answers={**tried.answers, **answers}, line_ends=True)
             if again.content is Content.SAME:
-                self.results[tree] = {form: again}
+                self.results[tree] = {variant: again}
                 return
             if again.content is Content.APPLIES:
                 # It is only so near: git would not pick it like this.
-                self.results[tree][form] = replace(tried, line_ends=True)
+                self.results[tree][variant] = replace(tried, line_ends=True)
 
-    def _plain(self, tree: str, form: Form) -> dict[str, Question] | None:
+    def _plain(self, tree: str, variant: Variant) -> dict[str, Question] | None:
         """Return the questions about the files in conflict, with plain line ends; None: there are no others."""
         found: dict[str, Question] = {}
         different = False
-        for change, ours in self._pairs(tree, form):
-            if self.results[tree][form].answers.get(change.path) is Answer.CONFLICT:
+        for change, ours in self._pairs(tree, variant):
+            if self.results[tree][variant].answers.get(change.path) is Answer.CONFLICT:
                 sides = (change.old, ours, change.new)
-                how = self.results[tree][form].ruled.get(change.path, USUAL)
+                how = self.results[tree][variant].ruled.get(change.path, USUAL)
                 base, here, theirs = (self._without_returns(entry) for entry in sides)
                 plain = Question(base, here, theirs, how)
                 different |= plain[:3] != sides
@@ -168,9 +168,9 @@ class Trial:
         return found if different else None
 
     def _without_returns(self, entry: Entry | None) -> Entry | None:
-        if entry is None or entry.mode in {SYMLINK, GITLINK} or not self.prober.bench.has(entry.oid):
+        if entry is None or entry.mode in {SYMLINK, GITLINK} or not self.prober.objects.has(entry.oid):
             return entry
-        content = self.prober.bench.read(entry.oid)
+        content = self.prober.objects.read(entry.oid)
         if b"\r\n" not in content:
             return entry
-        return Entry(entry.mode, self.prober.bench.write_blob(content.replace(b"\r\n", b"\n")))
+        return Entry(entry.mode, self.prober.objects.write_blob(content.replace(b"\r\n", b"\n")))

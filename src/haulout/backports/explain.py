@@ -1,4 +1,4 @@
-"""Put into words what speaks for a state. Pure."""
+"""Put the evidence for a state into words. Pure."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.backports.attributes import UNION, driver
 from haulout.backports.model import Content, Evidence, State
-from haulout.backports.probe import Answer
+from haulout.backports.probe import Answer, Tried
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from haulout.backports.probe import Tried
     from haulout.backports.recognise import Carried
-    from haulout.backports.variants import Form, Unit
+    from haulout.backports.variants import Unit, Variant
 
 _SHORT: Final = 10
 _FILES: Final = 4
 
 
 def short(oid: str) -> str:
-    """Return an id as people read it."""
+    """Return an abbreviated id."""
     return oid[:_SHORT]
 
 
@@ -30,60 +29,67 @@ def listed(names: Sequence[str], most: int = _FILES) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-def evidence(unit: Unit, state: State, deciding: Sequence[tuple[Form, Tried]], said: Carried) -> tuple[Evidence, ...]:
-    """Say what was found on one branch, the decisive first."""
-    found = [_content(form, tried, len(deciding)) for form, tried in deciding[:1]]
+def evidence(
+    unit: Unit, state: State, deciding: Sequence[tuple[Variant, Tried]], history: Carried
+) -> tuple[Evidence, ...]:
+    """Return what was found on one branch, the decisive first."""
+    found = [_content(variant, tried, len(deciding)) for variant, tried in deciding[:1]]
     if not deciding:
-        found.append(Evidence("clone", f"what {short(unit.commit.oid)} changes is not all in this clone"))
+        found.append(Evidence("clone", f"not everything that {short(unit.commit.oid)} changes is in this clone"))
     for _, tried in deciding[:1]:
         if tried.moved:
             found += [Evidence("content", f"{old} is {new} here") for old, new in tried.moved.items()]
         absent = tried.where(Answer.ABSENT)
         if absent and tried.content is not Content.ABSENT:
-            found.append(Evidence("content", f"without {listed(absent)}, which it does not have"))
+            found.append(Evidence("content", f"the branch does not have {listed(absent)}"))
         found += [Evidence("attribute", _ruled(path, how)) for path, how in tried.ruled.items()]
         if tried.line_ends:
-            found.append(Evidence("content", "only line ends (CR LF) are in the way"))
-    for oid in said.standing:
+            found.append(Evidence("content", "only line ends (CR LF) differ"))
+    for oid in history.standing:
         found.append(_carrier(unit, oid))
-    for undoing in said.undone:
+    for undoing in history.undone:
         found.append(
             Evidence("revert", f"{short(undoing.commit.oid)} reverts {short(undoing.what)}", undoing.commit.oid)
         )
-    if state is State.PRESENT and said.standing and deciding and deciding[0][1].content is Content.CONFLICTS:
+    if state is State.PRESENT and history.standing and deciding and deciding[0][1].content is Content.CONFLICTS:
         found.append(Evidence("content", "the code around it has changed since"))
-    if state is State.REVERTED and not said.undone:
-        found.append(Evidence("revert", "no commit says so, but what it changed is as before"))
+    if state is State.REVERTED and not history.undone:
+        found.append(Evidence("revert", "no commit reverts it, but what it changed is as before"))
     return tuple(found)
 
 
 def _ruled(path: str, how: str) -> str:
     name = driver(how)
     if name is not None:
-        return f"picking runs the merge driver {name} on {path}, which may decide otherwise"
+        return f"a pick runs the merge driver {name} on {path}, with possibly another result"
     if how == UNION:
-        return f"{path} is merged by union, as its attributes say"
-    return f"{path} is not merged line by line, as its attributes say"
+        return f"{path} is merged by union, by its attributes"
+    return f"{path} is not merged line by line, by its attributes"
 
 
 def _carrier(unit: Unit, oid: str) -> Evidence:
     signals = unit.signals(oid)
     if signals == ("ancestor",):
         return Evidence("ancestor", f"{short(oid)} itself is in its history", oid)
-    return Evidence(signals[0] if signals else "record", f"{short(oid)} is it: {', '.join(signals)}", oid)
+    return Evidence(signals[0] if signals else "record", f"{short(oid)} is a backport of it: {', '.join(signals)}", oid)
 
 
-def _content(form: Form, tried: Tried, forms: int) -> Evidence:
-    name = short(form.commits[0])
+def _content(variant: Variant, tried: Tried, variants: int) -> Evidence:
+    oid = variant.commits[0]
+    name = short(oid)
     if tried.content is Content.SAME:
-        return Evidence("content", f"merging {name} would change nothing", form.commits[0])
+        return Evidence("content", f"merging {name} would change nothing", oid)
     if tried.content is Content.APPLIES:
         there = tried.where(Answer.SAME)
-        partly = f"; {listed(there)} as after it already" if there else ""
-        return Evidence("content", f"{name} applies{partly}", form.commits[0])
+        partly = f"; already in {listed(there)}" if there else ""
+        return Evidence("content", f"{name} applies{partly}", oid)
     if tried.content is Content.CONFLICTS:
-        also = f", and so does every other form ({forms} in all)" if forms > 1 else ""
-        return Evidence("content", f"{name} conflicts in {listed(tried.where(Answer.CONFLICT))}{also}", form.commits[0])
+        also = f", as does every other variant ({variants} in all)" if variants > 1 else ""
+        return Evidence(
+            "content", f"{name} conflicts in {listed(tried.where(Answer.CONFLICT))}{also}", variant.commits[0]
+        )
     if tried.content is Content.ABSENT:
-        return Evidence("content", f"it has none of the files: {listed(tried.where(Answer.ABSENT))}", form.commits[0])
-    return Evidence("clone", f"files of {name} are not all in this clone", form.commits[0])
+        return Evidence(
+            "content", f"the branch has none of the files: {listed(tried.where(Answer.ABSENT))}", variant.commits[0]
+        )
+    return Evidence("clone", f"not all files of {name} are in this clone", oid)

@@ -41,20 +41,16 @@ def resolve(
     try:
         oid = repository.resolve(name)
     except NotFoundError as error:
-        if known and not error.hint:
-            raise
         raise NotFoundError(
             f"neither a fix record nor a commit: {name!r}",
-            hint=f"records: {', '.join(record.id for record in known[:8])}" if known else _hint(repository, error),
+            hint=f"records: {', '.join(one.id for one in known[:8])}"
+            if known
+            else error.hint
+            if repository.shallow
+            else "fetch it, or name the ledger beside the fix records: --ledger FILE",
         ) from error
-    for candidate in known:
-        if candidate.holds(oid) and len(candidate.commits) == 1:
-            return Fix(name, tuple(history.commits(repository, [oid])), record=candidate)
-    return Fix(name, tuple(history.commits(repository, [oid])))
-
-
-def _hint(repository: Repository, error: NotFoundError) -> str | None:
-    return error.hint if repository.shallow else "fetch it; or say where the fix records are: --ledger FILE"
+    record = next((one for one in known if one.holds(oid) and len(one.commits) == 1), None)
+    return Fix(name, tuple(history.commits(repository, [oid])), record=record)
 
 
 def of_record(repository: Repository, record: Record) -> Fix:
@@ -78,7 +74,7 @@ def of_record(repository: Repository, record: Record) -> Fix:
 def _series(repository: Repository, name: str, *, merges: bool, mainline: int | None) -> list[str]:
     start, _, end = name.partition("..")
     if end.startswith(".") or not start or not end:
-        raise UsageError(f"not a series: {name!r}", hint="write A..B: what is in B and not in A, A itself left out")
+        raise UsageError(f"not a series: {name!r}", hint="write A..B: the commits in B that are not in A")
     first, last = repository.resolve(start), repository.resolve(end)
     found = repository.revisions(
         "--reverse",
@@ -88,5 +84,7 @@ def _series(repository: Repository, name: str, *, merges: bool, mainline: int | 
         last,
     )
     if not found:
-        raise UsageError(f"the series {name} is empty", hint=f"{start} is not before {end}; turn them round?")
+        raise UsageError(
+            f"the series {name} is empty", hint=f"{start} is not before {end}; should it be {end}..{start}?"
+        )
     return found

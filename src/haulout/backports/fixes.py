@@ -6,38 +6,32 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from haulout.backports import fix as fix_names
-from haulout.backports import history, library, records
-from haulout.backports.git import decode
-from haulout.backports.gomod import GoMod, Version, pseudo_version
-from haulout.backports.ledger import same_library
-from haulout.backports.model import Fix, State
+from haulout.backports import history, records
+from haulout.backports.fix import of_record
+from haulout.backports.gomod import Version, pseudo_version
+from haulout.backports.ledger import path_of, same_library
+from haulout.backports.model import Commit, Fix, State, StrPath
+from haulout.backports.naming import library_name, purl
 from haulout.backports.origins import find_origins
-from haulout.backports.pin import find_pin, module_folder
-from haulout.backports.purl import purl
-from haulout.backports.repository import Branch, open_repository
+from haulout.backports.pin import find_pin, gomod_at, module_folder
+from haulout.backports.repository import Branch, Repository, open_repository
 from haulout.backports.status import at_commits
 from haulout.backports.trailers import identifiers, reverted, same_commit
+from haulout.documents import Document
 from haulout.errors import NotFoundError, UsageError
-from haulout.progress import NullProgress
+from haulout.progress import NullProgress, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
-
-    from haulout.backports.model import Commit
-    from haulout.backports.repository import Repository
-    from haulout.backports.status import Options
-    from haulout.progress import Progress
 
 
 class Relation(StrEnum):
-    """How the new release stands to the old in history."""
+    """How the new release is related to the old one in history."""
 
     NEWER = "newer"
     SAME = "same"
     OLDER = "older"
-    """The new is in the past of the old: they were named the wrong way round, or it is a downgrade."""
+    """The new is in the past of the old: they were given in the wrong order, or it is a downgrade."""
     PARTED = "parted"
     """They are on two branches."""
     UNRELATED = "unrelated"
@@ -45,44 +39,49 @@ class Relation(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class Release(Document):
     """The library at one end of the range."""
 
     name: str
-    """As asked."""
+    """As given."""
     commit: str
     version: str
     purl: str
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
-    """A fix, and how it is in the old and the new release."""
+class Delivered(Document):
+    """A fix, and its state in the old and the new release."""
 
     id: str
     aliases: tuple[str, ...]
     summary: str
+    purl: str
+    """Of the new release, as its version."""
+    version: str
     commits: tuple[str, ...]
     """Upstream, in order."""
     backports: tuple[str, ...]
-    """The commits between that are it."""
+    """The commits in between that are the fix."""
     old: State
     new: State
     recorded: bool
-    """A record says so; else a commit's message does."""
+    """By a record; otherwise by a commit's message."""
 
 
 @dataclass(frozen=True, slots=True)
-class FixesResult:
-    """What a release brings."""
+class FixesResult(Document):
+    """The fixes that a release brings."""
+
+    json_members = ("library", "old", "new", "relation", "fixes=fixed", "lost", "missing")
 
     library: str
     old: Release
     new: Release
     fixed: tuple[Delivered, ...]
-    """Not there in the old, there in the new."""
+    """Not in the old, in the new."""
     lost: tuple[Delivered, ...]
-    """There in the old, and not in the new."""
+    """In the old, and not in the new."""
     missing: tuple[Delivered, ...]
     """Recorded fixes that the new lacks, or may lack."""
     relation: Relation
@@ -91,72 +90,70 @@ class FixesResult:
 
 
 def fixes(
-    path: Path,
+    lib: StrPath,
     series: str,
-    options: Options,
     *,
-    consumer: Path | None = None,
+    ledger: StrPath | None = None,
+    main: str | None = None,
+    consumer: StrPath | None = None,
     module: str | None = None,
     progress: Progress | None = None,
 ) -> FixesResult:
     """List the fixes that are in a release and were not in the one before.
 
-    What a record lists is looked for by content. What no record has counts where a commit between speaks of a CVE, GHSA
-    or GO identifier and is not reverted.
+    Fixes with a record are found by content. Others count where a commit in between names a CVE, GHSA or GO identifier
+    and is not reverted.
 
     Args:
-        path: the library's clone.
+        lib: the library's clone.
         series: ``OLD..NEW``: tags, branches or commits of the library, or of the consumer.
-        options: where to look.
+        ledger: the ledger, beside which the records are.
+        main: the branch that fixes come from.
         consumer: a consumer's clone: OLD and NEW are its, and what counts is what it pins.
         module: the Go module; by default the one its go.mod declares.
-        progress: is told of every fix.
+        progress: receives every fix.
 
     Raises:
         NotFoundError: there is no such clone, release or pin.
-        UsageError: it is no range.
+        UsageError: it is not a range.
     """
     first, dots, last = series.partition("..")
     if not dots or not first or not last or last.startswith("."):
         raise UsageError(f"not a range: {series[:80]!r}", hint="write OLD..NEW, for example v1.0..v1.1")
-    repository = open_repository(path)
+    repository = open_repository(lib)
     using = open_repository(consumer) if consumer is not None else None
-    with repository.bench() as bench:
+    with repository.scratch_objects() as objects:
         names = [_commit(repository, using, name, module) for name in (first, last)]
-        main = repository.mainline(options.main)
-        declared = module or library.name(repository, bench, names[1][0])
+        mainline = repository.mainline(main)
+        declared = module or library_name(repository, objects, names[1][0])
     ends = [
         _release(repository, name, oid, version, declared)
         for name, (oid, version) in zip((first, last), names, strict=True)
     ]
     known = [
         record
-        for record in (records.load_all(options.ledger) if options.ledger is not None else ())
+        for record in records.load_all(path_of(ledger))
         if not record.library or same_library(record.library, declared)
     ]
-    wanted = [fix_names.of_record(repository, record) for record in known]
-    wanted += _told(repository, ends[0].commit, ends[1].commit, main.tip, wanted)
+    wanted = [of_record(repository, record) for record in known]
+    wanted += _from_messages(repository, ends[0].commit, ends[1].commit, mainline.tip, wanted)
     # Of two branches, the old may have what the new has not.
     brought = {fix.name for fix in wanted}
-    back = _told(repository, ends[1].commit, ends[0].commit, main.tip, wanted)
+    back = _from_messages(repository, ends[1].commit, ends[0].commit, mainline.tip, wanted)
     wanted += [fix for fix in back if fix.name not in brought]
     found = []
-    with (progress or NullProgress()).task("looking at fixes", len(wanted), unit="fixes") as task:
+    with (progress or NullProgress()).task("checking fixes", len(wanted), unit="fixes") as task:
         for fix in wanted:
-            found.append(_delivered(repository, fix, ends, main, options))
+            found.append(_delivered(repository, fix, ends, mainline))
             task.advance(1)
-    there = {State.PRESENT}
+    present, good = State.PRESENT, {State.PRESENT, State.NOT_AFFECTED}
     return FixesResult(
         declared,
         ends[0],
         ends[1],
-        tuple(one for one in found if one.new in there and one.old not in {*there, State.NOT_AFFECTED}),
-        tuple(one for one in found if one.old in there and one.new not in {*there, State.NOT_AFFECTED}),
-        tuple(
-            one
-            for one in found
-            if one.recorded and one.new not in {*there, State.NOT_AFFECTED} and one.old not in there
-        ),
+        tuple(one for one in found if one.new is present and one.old not in good),
+        tuple(one for one in found if one.old is present and one.new not in good),
+        tuple(one for one in found if one.recorded and one.new not in good and one.old is not present),
         *_relation(repository, ends[0].commit, ends[1].commit),
     )
 
@@ -177,12 +174,9 @@ def _commit(repository: Repository, using: Repository | None, name: str, module:
     if using is None:
         return repository.resolve(name), None
     commit = using.resolve(name)
-    raw = using.show(commit, "go.mod")
-    if raw is None:
-        raise NotFoundError(f"no go.mod in {using.path} at {name}")
-    gomod = GoMod.parse(decode(raw))
-    with repository.bench() as bench:
-        wanted = module or library.name(repository, bench, repository.mainline().tip)
+    gomod = gomod_at(using, commit, name)
+    with repository.scratch_objects() as objects:
+        wanted = module or library_name(repository, objects, repository.mainline().tip)
     if gomod.required(wanted) is None:
         raise NotFoundError(f"{using.path} at {name} does not require {wanted}", hint="name the module: --module PATH")
     pin = find_pin(repository, gomod, wanted)
@@ -209,19 +203,19 @@ def version_of(repository: Repository, oid: str, module: str) -> str:
     versions = [tag for tag in tags if tag.startswith("v") and tag[1:2].isdigit()]
     if versions or tags:
         return max(versions or tags)
-    said = repository.git.run("describe", "--tags", "--abbrev=0", f"--match={folder}v[0-9]*", oid, ok=(0, 128))
-    base = said.text.removeprefix(folder) if said.code == 0 else None
+    tag = repository.git.run("describe", "--tags", "--abbrev=0", f"--match={folder}v[0-9]*", oid, ok=(0, 128))
+    base = tag.text.removeprefix(folder) if tag.code == 0 else None
     if base is None and repository.shallow:
         raise NotFoundError(
-            f"what version {oid[:12]} is cannot be told: this shallow clone ends before any tag",
+            f"cannot determine the version of {oid[:12]}: this shallow clone ends before any tag",
             hint="git fetch --unshallow --tags",
         )
     committed = history.commits(repository, [oid])[0].committed
     return pseudo_version(base if base and Version.parse(base).commit is None else None, oid, committed)
 
 
-def _told(repository: Repository, old: str, new: str, main: str, recorded: Sequence[Fix]) -> list[Fix]:
-    """Return the fixes that only messages speak of, by identifier.
+def _from_messages(repository: Repository, old: str, new: str, main: str, recorded: Sequence[Fix]) -> list[Fix]:
+    """Return the fixes that only messages name, by identifier.
 
     A backport often lost the line that names it; then the message of the upstream commit it was made from counts.
     """
@@ -234,11 +228,11 @@ def _told(repository: Repository, old: str, new: str, main: str, recorded: Seque
         if reverted(commit.message) or any(same_commit(oid, commit.oid) for oid in undone):
             continue
         sources = upstream.get(commit.oid, ())
-        speaking = [one for one in sources if identifiers(one.message)]
+        naming = [one for one in sources if identifiers(one.message)]
         if identifiers(commit.message):
             # What the pick itself names, its source is; of several, those that name it too.
-            speaking = speaking or [sources[-1] if sources else commit]
-        for one in speaking:
+            naming = naming or [sources[-1] if sources else commit]
+        for one in naming:
             names = identifiers(one.message) or identifiers(commit.message)
             if not any(name.casefold() in known for name in names):
                 by_id.setdefault(names[0], []).append(one)
@@ -266,21 +260,23 @@ def _upstream(
     return found
 
 
-def _delivered(repository: Repository, fix: Fix, ends: Sequence[Release], main: Branch, options: Options) -> Delivered:
-    old, new = at_commits(repository, fix, [end.commit for end in ends], main, options)
+def _delivered(repository: Repository, fix: Fix, ends: Sequence[Release], main: Branch) -> Delivered:
+    old, new = at_commits(repository, fix, [end.commit for end in ends], main)
     carriers = [
         one.commit
         for one in new.evidence
         if one.commit is not None and one.signal not in {"content", "revert", "clone", "introduced-in"}
     ]
     record = fix.record
-    told = [one for commit in fix.commits for one in identifiers(commit.message)]
-    aliases = record.aliases if record else tuple(one for one in dict.fromkeys(told) if one != fix.name)
+    named = [one for commit in fix.commits for one in identifiers(commit.message)]
+    aliases = record.aliases if record else tuple(one for one in dict.fromkeys(named) if one != fix.name)
     return Delivered(
         record.id if record else fix.name,
         aliases,
         fix.title,
-        (*(commit.oid for commit in fix.commits), *fix.unknown),
+        ends[1].purl,
+        ends[1].version,
+        fix.oids,
         tuple(dict.fromkeys(carriers)),
         old.state,
         new.state,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from haulout.backports import history
 from haulout.backports.git import decode
 from haulout.backports.trailers import fixed, mentions, reverted, same_commit
+from haulout.documents import Document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
 _HUNK: Final = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _MOST: Final = 2000
-"""Later commits looked at."""
+"""Later commits that are compared."""
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class FollowUp(Document):
     """A commit on the main branch that concerns an earlier one."""
+
+    json_members = ("*commit", "how")
 
     commit: Commit
     how: str
@@ -48,18 +51,18 @@ class Span:
     last: int
 
 
-def since(repository: Repository, oid: str, main: str) -> tuple[Later, ...]:
+def since(repository: Repository, oid: str, main: str) -> tuple[FollowUp, ...]:
     """Return what concerns a commit on the main branch since, oldest first."""
     later = history.between(repository, "--reverse", "--topo-order", f"{oid}..{main}")
-    found: dict[str, Later] = {}
+    found: dict[str, FollowUp] = {}
     for commit in later:
         how = _how(commit, oid)
         if how is not None:
-            found[commit.oid] = Later(commit, how)
+            found[commit.oid] = FollowUp(commit, how)
     by_oid = {commit.oid: commit for commit in later}
     for touching in _same_lines(repository, oid, main):
         if touching in by_oid and touching not in found:
-            found[touching] = Later(by_oid[touching], "same lines")
+            found[touching] = FollowUp(by_oid[touching], "same lines")
     return tuple(found[commit.oid] for commit in later if commit.oid in found)
 
 
@@ -77,7 +80,6 @@ def track(spans: Iterable[Span], hunks: Sequence[Hunk]) -> tuple[list[Span], boo
     touched = False
     for span in spans:
         shift = 0
-        cut: list[Span] = [span]
         for hunk in hunks:
             # Without old lines, the new ones come behind line "old".
             last = hunk.old + hunk.old_count - 1 if hunk.old_count else hunk.old
@@ -88,11 +90,11 @@ def track(spans: Iterable[Span], hunks: Sequence[Hunk]) -> tuple[list[Span], boo
             )
             if inside:
                 touched = True
-                cut = []
                 break
             if last < span.first:
                 shift += hunk.new_count - hunk.old_count
-        found += [Span(one.first + shift, one.last + shift) for one in cut]
+        else:
+            found.append(Span(span.first + shift, span.last + shift))
     return found, touched
 
 
@@ -130,18 +132,8 @@ def _same_lines(repository: Repository, oid: str, main: str) -> list[str]:
     spans = {path: lines for path, lines in spans.items() if lines}
     if not spans:
         return []
-    out = repository.git.run(
-        "log",
-        "--first-parent",
-        "--diff-merges=first-parent",
-        "--reverse",
-        f"--max-count={_MOST}",
-        "--format=%x00%H",
-        *_DIFF,
-        f"{entry}..{main}",
-        "--",
-        *history.literal(spans),
-    ).out
+    range_ = ("--first-parent", "--reverse", f"--max-count={_MOST}", f"{entry}..{main}", "--", *history.literal(spans))
+    out = repository.git.run("log", "--format=%x00%H", *_DIFF, *range_).out
     found = []
     for block in decode(out).split("\0")[1:]:
         commit, _, patch = block.partition("\n")
@@ -153,13 +145,11 @@ def _same_lines(repository: Repository, oid: str, main: str) -> list[str]:
     return found
 
 
-_DIFF: Final = ("--patch", "--unified=0", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-color")
+_DIFF: Final = ("--patch", "--unified=0", "--diff-merges=first-parent", "--no-color", *history.PLAIN)
 
 
 def _patch(repository: Repository, oid: str) -> str:
-    return decode(
-        repository.git.run("log", "--max-count=1", "--format=", "--diff-merges=first-parent", *_DIFF, oid).out
-    )
+    return decode(repository.git.run("log", "--max-count=1", "--format=", *_DIFF, oid).out)
 
 
 def _entry(repository: Repository, oid: str, main: str) -> str | None:

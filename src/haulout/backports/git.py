@@ -11,12 +11,12 @@ import os
 import re
 import shlex
 import subprocess
-import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Final
 
 from haulout.errors import ContentError, DeniedError, HauloutError, NotFoundError, StorageError, ToolError
+from haulout.local import nameless_file, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -78,6 +78,11 @@ class Done:
         """Standard output as text, without its last line end."""
         return decode(self.out).removesuffix("\n")
 
+    @property
+    def fields(self) -> list[str]:
+        """What stands between the NUL bytes of standard output, where it is not empty."""
+        return [field for field in decode(self.out).split("\0") if field]
+
 
 def decode(raw: bytes) -> str:
     """Return git's bytes as text; what is not UTF-8 survives as surrogates."""
@@ -124,15 +129,15 @@ class Git:
         return [TOOL, "-C", os.fspath(self.folder), *_FIRST, *arguments]
 
     def run(self, *arguments: str, stdin: bytes = b"", ok: Sequence[int] = (0,)) -> Done:
-        """Run git to its end.
+        """Run git to its end, in this process's group: it may ask for a passphrase on the terminal where it fetches.
 
         Args:
             arguments: the command and what follows it.
             stdin: its standard input.
-            ok: exit codes that are answers, not failures.
+            ok: exit codes that are results, not failures.
 
         Raises:
-            HauloutError: of the kind that :func:`failure` finds in what git said.
+            HauloutError: of the kind that :func:`failure` finds in what git printed.
         """
         command = self.argv(*arguments)
         _LOG.debug("running %s", shlex.join(arguments))
@@ -154,40 +159,40 @@ class Git:
         return self.run(*arguments, stdin=stdin).text
 
     def yes(self, *arguments: str) -> bool:
-        """Run a git command that answers 0 for yes and 1 for no."""
+        """Run a git command that exits with 0 for yes and 1 for no."""
         return self.run(*arguments, ok=(0, 1)).code == 0
 
     @contextmanager
-    def process(self, *arguments: str, stdin: int | IO[bytes] = subprocess.PIPE) -> Iterator[Talk]:
-        """Start a git that does not outlive the block; leaving it in peace raises what it failed with."""
-        _LOG.debug("starting %s", shlex.join(arguments))
-        with tempfile.TemporaryFile() as errors:
+    def process(self, *arguments: str, stdin: int | IO[bytes] = subprocess.PIPE) -> Iterator[GitProcess]:
+        """Start a git that does not outlive the block."""
+        with (
+            nameless_file() as errors,
+            started(
+                self.argv(*arguments),
+                environment=self.variables,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                hint=_INSTALL,
+            ) as process,
+        ):
             try:
-                process = subprocess.Popen(
-                    self.argv(*arguments),
-                    stdin=stdin,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    env=dict(self.variables),
-                )
-            except (OSError, ValueError) as error:
-                raise not_started(error, self.folder) from error
-            talk = Talk(arguments[0], process, errors, self.folder)
-            try:
-                yield talk
-            except BaseException:
-                process.kill()
-                raise
+                yield GitProcess(arguments[0], process, errors, self.folder)
             finally:
-                talk.close()
+                for stream in (process.stdin, process.stdout):
+                    # One that ended before it read everything breaks the pipe; its exit code says so.
+                    with suppress(OSError):
+                        if stream is not None:
+                            stream.close()
 
     def piped(self, first: Sequence[str], second: Sequence[str], stdin: bytes) -> bytes:
         """Run ``git first | git second``; return what the second printed."""
-        with tempfile.TemporaryFile() as asked:
-            asked.write(stdin)
+        with nameless_file() as asked:
+            with open(asked.fileno(), "wb", closefd=False) as file:
+                file.write(stdin)
             asked.seek(0)
             with self.process(*first, stdin=asked) as source, self.process(*second, stdin=source.out) as sink:
-                # Ours is closed, so that the first is told when the second ends early.
+                # Ours is closed, so that the first gets a broken pipe when the second ends early.
                 source.out.close()
                 found = sink.out.read()
                 sink.finish()
@@ -196,8 +201,8 @@ class Git:
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
-    """A git under way."""
+class GitProcess:
+    """A running git."""
 
     verb: str
     process: subprocess.Popen[bytes]
@@ -227,25 +232,9 @@ class Talk:
             raise self.failed(code)
 
     def failed(self, code: int) -> HauloutError:
-        """Return what it failed with."""
+        """Return the error for its exit code."""
         self.errors.seek(0)
         return failure(self.verb, code, decode(self.errors.read(65536)), self.folder)
-
-    def close(self) -> None:
-        """End it, whatever it does."""
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                try:
-                    stream.close()
-                except OSError:
-                    # It ended before it read everything; its exit code says so.
-                    _LOG.debug("%s closed its input early", self.verb)
-        if self.process.poll() is None:
-            try:
-                self.process.wait(1.0)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
 
 
 def version(git: Git) -> tuple[int, ...]:
@@ -254,23 +243,24 @@ def version(git: Git) -> tuple[int, ...]:
     Raises:
         ToolError: it is too old.
     """
-    said = git.text("version")
-    found = re.search(r"\d+(?:\.\d+)+", said)
+    shown = git.text("version")
+    found = re.search(r"\d+(?:\.\d+)+", shown)
     numbers = tuple(int(part) for part in found[0].split(".")) if found else ()
     if numbers[:2] < OLDEST:
-        raise ToolError(TOOL, f"{said} is too old", hint=f"install git {'.'.join(map(str, OLDEST))} or newer")
+        raise ToolError(TOOL, f"{shown} is too old", hint=f"install git {'.'.join(map(str, OLDEST))} or newer")
     return numbers
 
 
 def not_started(error: OSError | ValueError, folder: Path) -> HauloutError:
-    """Say why git could not be started."""
+    """Return the error for a git that could not be started."""
     if isinstance(error, ValueError):
-        return StorageError(os.fspath(folder), "not a name a file can have")
+        return StorageError(os.fspath(folder), "it is not a file name")
     if isinstance(error, FileNotFoundError):
-        return ToolError(TOOL, "not found", hint=_INSTALL)
+        return ToolError(TOOL, "is not installed", hint=_INSTALL)
     return ToolError(TOOL, f"cannot be started: {error.strerror}", hint=_INSTALL)
 
 
+_WHOLE: Final = "fetch what is missing: git fetch --refetch --filter=blob:limit=1t"
 _DAMAGED: Final = re.compile(
     r"corrupt|bad object|unable to read|could not read|is empty|invalid sha1 pointer|bad tree object|missing object"
     r"|missing blob|unable to find|inflate|loose object|pack.* (?:far too short|is truncated)|bad signature",
@@ -279,10 +269,10 @@ _DAMAGED: Final = re.compile(
 
 
 def failure(verb: str, code: int, err: str, folder: Path) -> HauloutError:
-    """Say what a failed git means. Pure."""
+    """Return the error for what a failed git printed. Pure."""
     lines = [line.strip() for line in err.splitlines() if line.strip()]
-    told = next((line for line in lines if line.startswith(("fatal:", "error:", "BUG:"))), lines[-1] if lines else "")
-    said = re.sub(r"^(?:fatal|error): ", "", told)[:300]
+    meant = next((line for line in lines if line.startswith(("fatal:", "error:", "BUG:"))), lines[-1] if lines else "")
+    said = re.sub(r"^(?:fatal|error): ", "", meant)[:300]
     where = os.fspath(folder)
     clone = "name a clone with --lib (or --consumer)"
     trust = f"if you trust it: git config --global --add safe.directory {shlex.quote(where)}"
@@ -290,18 +280,15 @@ def failure(verb: str, code: int, err: str, folder: Path) -> HauloutError:
     known: tuple[tuple[bool, HauloutError], ...] = (
         ("not a git repository" in said, NotFoundError(f"no git repository: {where}", hint=clone)),
         ("cannot change to" in said, NotFoundError(f"no such folder: {where}", hint=clone)),
-        ("dubious ownership" in said, DeniedError(f"{where} is somebody else's: git does not read it", hint=trust)),
+        ("dubious ownership" in said, DeniedError(f"{where} belongs to another user", hint=trust)),
         ("promisor remote" in said, ContentError(f"{where} is a partial clone: {said}", hint=_WHOLE)),
         (
             "No space left" in err,
-            StorageError(where, "no space left", hint="free some, or set TMPDIR to another place"),
+            StorageError(where, "the file system is full", hint="make room, or set TMPDIR to another place"),
         ),
         (code < 0, ToolError(TOOL, f"{verb} was killed by signal {-code}")),
         (bool(_DAMAGED.search(said)), ContentError(damaged, hint="look at it with: git fsck; then clone anew")),
         ("Permission denied" in said, StorageError(where, f"git {verb}: {said}")),
     )
     other = ToolError(TOOL, f"{verb}: {said or f'exit code {code}'}")
-    return next((error for meant, error in known if meant), other)
-
-
-_WHOLE: Final = "fetch what is missing: git fetch --refetch --filter=blob:limit=1t"
+    return next((error for matches, error in known if matches), other)

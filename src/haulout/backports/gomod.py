@@ -30,7 +30,7 @@ class Require:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """A module that another takes the place of; a path begins with ``./``, ``../`` or ``/`` and has no version."""
+    """A replacement of a module by another, or by a folder: ``./``, ``../`` or ``/``, without a version."""
 
     module: str
     version: str | None
@@ -53,7 +53,7 @@ class GoMod:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read it; lines that are nothing known are passed over, as Go does for dependencies."""
+        """Read it; unknown lines are ignored, as Go does for dependencies."""
         module, requires, replaces = None, [], []
         for verb, words, comment in _statements(text):
             if verb == "module" and words:
@@ -65,12 +65,7 @@ class GoMod:
                 old, new = words[:arrow], words[arrow + 1 :]
                 if old and new:
                     replaces.append(
-                        Replace(
-                            old[0],
-                            old[1] if len(old) > 1 else None,
-                            new[0],
-                            new[1] if len(new) > 1 else None,
-                        )
+                        Replace(old[0], old[1] if len(old) > 1 else None, new[0], new[1] if len(new) > 1 else None)
                     )
         return cls(module, tuple(requires), tuple(replaces))
 
@@ -79,7 +74,7 @@ class GoMod:
         return next((one for one in reversed(self.requires) if one.module == module), None)
 
     def replacement(self, module: str, version: str) -> Replace | None:
-        """Return what takes a module's place: a line with its version before one without."""
+        """Return what replaces a module: a line with its version before one without."""
         fitting = [one for one in self.replaces if one.module == module and one.version in {None, version}]
         return min(fitting, key=lambda one: one.version is None, default=None)
 
@@ -98,7 +93,7 @@ class Version:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a version. What is no pseudo-version is that of a tag."""
+        """Read a version. What is not a pseudo-version is that of a tag."""
         plain = text.removesuffix("+incompatible")
         found = _PSEUDO.fullmatch(plain)
         if found is None:

@@ -1,4 +1,4 @@
-"""Walk history: commits with their messages, who contains whom, patch-ids. Reads only."""
+"""Walk history: commits with their messages, which branches contain them, patch-ids. Reads only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _FORMAT: Final = "--format=%H%n%P%n%an%n%ae%n%at%n%ct%n%B"
 _PIECE: Final = 1 << 20
 
-_PLAIN: Final = ("--no-ext-diff", "--no-textconv", "--no-renames", "--full-index")
+PLAIN: Final = ("--no-ext-diff", "--no-textconv", "--no-renames", "--full-index")
 """A patch that is the same for every user."""
 
 VENDOR: Final = "vendor"
@@ -77,13 +77,7 @@ def _log(repository: Repository, arguments: Sequence[str], given: bytes, paths: 
 def _parse(raw: bytes) -> Commit:
     oid, parents, author, email, authored, committed, message = decode(raw).split("\n", 6)
     return Commit(
-        oid,
-        tuple(parents.split()),
-        author,
-        email,
-        int(authored or 0),
-        int(committed or 0),
-        message.removesuffix("\n"),
+        oid, tuple(parents.split()), author, email, int(authored or 0), int(committed or 0), message.removesuffix("\n")
     )
 
 
@@ -111,23 +105,13 @@ def patch_ids_of(repository: Repository, oids: Sequence[str], paths: Sequence[st
 def _patch_ids(repository: Repository, how: Sequence[str], asked: str, paths: Sequence[str]) -> dict[str, str]:
     if not paths:
         return {}
-    said = repository.git.piped(
-        (
-            "log",
-            *how,
-            "--no-merges",
-            "--patch",
-            *_PLAIN,
-            "--format=commit %H",
-            "--stdin",
-            "--",
-            *literal(paths),
-        ),
+    out = repository.git.piped(
+        ("log", *how, "--no-merges", "--patch", *PLAIN, "--format=commit %H", "--stdin", "--", *literal(paths)),
         ("patch-id", "--stable"),
         encode(asked),
     )
     found: dict[str, str] = {}
-    for line in decode(said).splitlines():
+    for line in decode(out).splitlines():
         identity, _, oid = line.partition(" ")
         found[oid] = identity
     return found
@@ -135,9 +119,5 @@ def _patch_ids(repository: Repository, how: Sequence[str], asked: str, paths: Se
 
 def patch_id(repository: Repository, old: str, new: str, paths: Sequence[str] = ()) -> str | None:
     """Return the patch-id of the difference between two commits, over some files or all; None: there is none."""
-    said = repository.git.piped(
-        ("diff", *_PLAIN, old, new, "--", *literal(paths)),
-        ("patch-id", "--stable"),
-        b"",
-    )
-    return decode(said).partition(" ")[0] or None
+    out = repository.git.piped(("diff", *PLAIN, old, new, "--", *literal(paths)), ("patch-id", "--stable"), b"")
+    return decode(out).partition(" ")[0] or None

@@ -1,16 +1,17 @@
-"""Whether a branch has what a fix mends, of a record's ``introduced-in``."""
+"""Whether a branch has the fault that a fix removes, by the record's ``introduced-in``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from haulout.backports import patches
-from haulout.backports.model import Content, Evidence
+from haulout.backports.history import between
+from haulout.backports.model import Content, Evidence, Patch
 from haulout.backports.objects import MissingObject
+from haulout.backports.patches import patch_of
+from haulout.backports.trailers import same_commit, sources
 
 if TYPE_CHECKING:
-    from haulout.backports.model import Patch
     from haulout.backports.probe import Prober
     from haulout.backports.records import Record
     from haulout.backports.repository import Branch, Repository
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Introduced:
-    """The commits that brought the fault, and the branches they are on. Without any, all branches are affected."""
+    """The commits that introduced the fault, and the branches they are on. Without any, all branches are affected."""
 
     prober: Prober
     commits: tuple[str, ...] = ()
@@ -40,27 +41,27 @@ class Introduced:
             refs |= _containing(repository, oid)
             for pick in _picks(repository, oid):
                 refs |= _containing(repository, pick)
-        known = [patches.patch_or_none(prober.bench, oid) for oid in found]
+        known = [patch_of(prober.objects, oid) for oid in found]
         return cls(
             prober, tuple(found), tuple(unknown), frozenset(refs), tuple(one for one in known if one is not None)
         )
 
     def on(self, branch: Branch) -> tuple[bool, Evidence | None]:
-        """Whether a branch is affected, and what says so."""
+        """Whether a branch is affected, and the evidence for it."""
         if not self.commits:
             note = Evidence("introduced-in", f"{self.unknown[0][:12]} is not in this clone") if self.unknown else None
             return True, note
         if branch.ref in self.on_refs:
             return True, None
         try:
-            tree = self.prober.bench.commit(branch.tip).tree
+            tree = self.prober.objects.commit(branch.tip).tree
             tried = self.prober.try_all((tree, patch) for patch in self.patches)
         except MissingObject:
             return True, None
         if any(one.content is Content.SAME for one in tried.values()):
             return True, None
         short = ", ".join(oid[:12] for oid in self.commits)
-        return False, Evidence("introduced-in", f"it does not have {short}, which brought the fault", self.commits[0])
+        return False, Evidence("introduced-in", f"the branch lacks {short}, which introduced it", self.commits[0])
 
 
 def _containing(repository: Repository, oid: str) -> set[str]:
@@ -70,8 +71,5 @@ def _containing(repository: Repository, oid: str) -> set[str]:
 
 def _picks(repository: Repository, oid: str) -> list[str]:
     """Return the commits on any branch that name a commit as their source."""
-    from haulout.backports.history import between  # noqa: PLC0415
-    from haulout.backports.trailers import same_commit, sources  # noqa: PLC0415
-
     found = between(repository, "--branches", "--remotes", f"^{oid}", "--fixed-strings", f"--grep={oid[:12]}")
-    return [one.oid for one in found if any(same_commit(said.oid, oid) for said in sources(one.message))]
+    return [one.oid for one in found if any(same_commit(cited.oid, oid) for cited in sources(one.message))]

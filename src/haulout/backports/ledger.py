@@ -1,4 +1,4 @@
-"""The ledger: which branch of which library is kept for whom. A TOML file in a repository of the user's choice.
+"""The ledger: which branch of which library is kept for which consumer. A TOML file in a repository of the user's.
 
 .. code-block:: toml
 
@@ -12,24 +12,30 @@
     consumer = "crio"
     consumer-version = "1.27"
     consumer-branch = "release-1.27"
-    supported = true                    # false once nobody is served any more
+    supported = true                    # false once no consumer needs it any more
 
 Fix records lie beside it, in the folder ``fixes``; see records.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from haulout.backports import toml
+from haulout.backports import records, toml
 from haulout.backports.naming import RHEL
+from haulout.documents import Document
+from haulout.errors import NotFoundError
+from haulout.local import Table, read_toml
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from haulout.backports.model import StrPath
 
 FILE: Final = "backports.toml"
+VARIABLE: Final = "HAULOUT_LEDGER"
 _HEAD: Final = """\
 # Which branch of which library is kept for whom; written by "haulout backport", and by hand: comments stay.
 # Fix records lie beside it, in fixes/.
@@ -37,8 +43,10 @@ _HEAD: Final = """\
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class LedgerEntry(Document):
     """One branch that is kept for a consumer."""
+
+    json_members = ("branch=name", "library", "base", "base_commit", "consumer", "consumer_version", "consumer_branch")
 
     library: str
     name: str
@@ -60,21 +68,21 @@ class Ledger:
     """A ledger as read."""
 
     path: Path
-    branches: tuple[Kept, ...] = ()
+    branches: tuple[LedgerEntry, ...] = ()
     supported: tuple[str, ...] = ()
 
-    def of(self, library: str) -> tuple[Kept, ...]:
+    def of(self, library: str) -> tuple[LedgerEntry, ...]:
         """Return the branches of a library; entries may name it shortly."""
-        return tuple(kept for kept in self.branches if same_library(kept.library, library))
+        return tuple(entry for entry in self.branches if same_library(entry.library, library))
 
-    def entry(self, library: str, name: str) -> Kept | None:
+    def entry(self, library: str, name: str) -> LedgerEntry | None:
         """Return the entry of a branch."""
-        return next((kept for kept in self.of(library) if kept.name == name), None)
+        return next((entry for entry in self.of(library) if entry.name == name), None)
 
     def supports(self, library: str, branch: str) -> bool:
         """Whether a branch must have every fix. Where the ledger says nothing about any branch, all must."""
         entries = self.of(library)
-        own = [kept.supported for kept in entries if kept.name == branch]
+        own = [entry.supported for entry in entries if entry.name == branch]
         if own:
             return any(own)
         if any(fnmatchcase(branch, glob) for glob in self.supported):
@@ -87,7 +95,37 @@ def same_library(one: str, other: str) -> bool:
     return one == other or one.endswith(f"/{other}") or other.endswith(f"/{one}")
 
 
-def load(path: Path) -> Ledger:
+def find_ledger(given: StrPath | None = None, *, create: bool = False) -> Path | None:
+    """Return the ledger to use: the one given, that of ``$HAULOUT_LEDGER``, or ``backports.toml`` in this folder.
+
+    Args:
+        given: a file, or the folder it is in.
+        create: it need not exist.
+
+    Returns:
+        None where none was named and there is none.
+
+    Raises:
+        NotFoundError: the one that was named does not exist.
+    """
+    named = given or os.environ.get(VARIABLE)
+    if not named:
+        path = Path(FILE)
+        return path if create or path.exists() else None
+    path = Path(named)
+    if path.is_dir():
+        path /= FILE
+    if not create and not path.exists() and not records.folder(path).is_dir():
+        raise NotFoundError(f"no such ledger: {path}", hint="haulout backport branch creates one")
+    return path
+
+
+def path_of(ledger: StrPath | None) -> Path | None:
+    """Return the path of a ledger that may be none."""
+    return None if ledger is None else Path(ledger)
+
+
+def load_ledger(path: Path) -> Ledger:
     """Read a ledger; one that does not exist yet is empty.
 
     Raises:
@@ -95,29 +133,27 @@ def load(path: Path) -> Ledger:
     """
     if not path.exists():
         return Ledger(path)
-    table = toml.load(path)
-    table.only("version", "supported", "branch")
-    return Ledger(path, tuple(_kept(one) for one in table.tables("branch")), table.texts("supported"))
+    table = read_toml(path)
+    table.end("version", "supported", "branch")
+    return Ledger(path, tuple(_entry(one) for one in table.tables("branch")), table.lines("supported"))
 
 
-def _kept(table: toml.Table) -> Kept:
-    table.only(
-        "library", "name", "base", "base-commit", "consumer", "consumer-version", "consumer-branch", "supported", "note"
-    )
-    return Kept(
-        table.text("library"),
-        table.text("name"),
-        table.text("base"),
-        table.text("base-commit", ""),
-        table.text("consumer"),
-        table.text("consumer-version", ""),
-        table.text("consumer-branch", ""),
+def _entry(table: Table) -> LedgerEntry:
+    table.end(*(each.name.replace("_", "-") for each in fields(LedgerEntry)), "note")
+    return LedgerEntry(
+        table.line("library"),
+        table.line("name"),
+        table.line("base"),
+        table.line("base-commit", ""),
+        table.line("consumer"),
+        table.line("consumer-version", ""),
+        table.line("consumer-branch", ""),
         table.flag("supported", default=True),
     )
 
 
-def add(path: Path, kept: Kept) -> None:
-    """Write one more branch into a ledger, and nothing else anew.
+def add_entry(path: Path, entry: LedgerEntry) -> None:
+    """Add a branch to a ledger; the rest of the file stays as it is.
 
     Raises:
         InvalidFile: the ledger there is broken; it is left as it is.
@@ -125,29 +161,12 @@ def add(path: Path, kept: Kept) -> None:
     """
     import tomlkit  # noqa: PLC0415 - slow to import
 
-    document = toml.edit(path, toml.read(path) if path.exists() else _HEAD)
-    entries = toml.entries(document, "branch")
-    entry = tomlkit.table()
-    for key, value in as_table(kept).items():
-        entry[key] = value
-    entries.append(entry)
+    document = toml.edit(path, _HEAD)
+    values = {name.replace("_", "-"): value for name, value in asdict(entry).items()}
+    toml.append(toml.entries(document, "branch"), values)
     toml.store(path, tomlkit.dumps(document))
 
 
-def as_table(kept: Kept) -> dict[str, str | bool]:
-    """Return an entry as the file has it."""
-    return {
-        "library": kept.library,
-        "name": kept.name,
-        "base": kept.base,
-        "base-commit": kept.base_commit,
-        "consumer": kept.consumer,
-        "consumer-version": kept.consumer_version,
-        "consumer-branch": kept.consumer_branch,
-        "supported": kept.supported,
-    }
-
-
 def usual_consumer_branch(version: str, *, rhel: bool) -> str:
-    """Return the consumer's branch that is meant where nobody says: ``release-1.27``."""
+    """Return the consumer's branch where none is named: ``release-1.27``."""
     return f"release-{version}{RHEL if rhel else ''}"

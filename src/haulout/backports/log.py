@@ -1,33 +1,34 @@
-"""Provenance: where every commit of a branch since its base tag comes from, and what became of it upstream."""
+"""Where every commit of a branch since its base tag comes from, and what happened to it upstream."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from haulout.backports import followups, history, ledger, library, records, stale_names
+from haulout.backports import followups, history, records, stale_names
 from haulout.backports.branch import base_of
+from haulout.backports.ledger import load_ledger, path_of
+from haulout.backports.naming import library_name
 from haulout.backports.origins import Origin, find_origins, touched
-from haulout.backports.repository import open_repository
+from haulout.backports.repository import Branch, Repository, open_repository
 from haulout.backports.trailers import reverted, same_commit
+from haulout.documents import Document
 from haulout.errors import NotFoundError
-from haulout.progress import NullProgress
+from haulout.progress import NullProgress, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from haulout.backports.followups import Later
-    from haulout.backports.model import Commit
+    from haulout.backports.followups import FollowUp
+    from haulout.backports.model import Commit, StrPath
     from haulout.backports.records import Record
-    from haulout.backports.repository import Branch, Repository
     from haulout.backports.stale_names import Mention
-    from haulout.progress import Progress
 
 
 class Kind(StrEnum):
-    """What a commit on a consumer branch is."""
+    """The kind of a commit on a consumer branch."""
 
     PICK = "pick"
     REVERT = "revert"
@@ -36,31 +37,45 @@ class Kind(StrEnum):
     MAINLINE = "merge of main"
     """Brings more than was picked."""
     UPKEEP = "upkeep"
-    """Changes nothing but OWNERS, CI and the like, which every branch has its own of."""
+    """Changes only OWNERS, CI and the like, which every branch has its own of."""
     OWN = "own"
     """No source was found."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Line(Document):
     """One commit of the branch."""
+
+    json_members = ("*commit", "kind", "source=origin", "records", "later", "reverted_by", "range_diff", "flags")
 
     commit: Commit
     kind: Kind
     origin: Origin | None = None
     records: tuple[str, ...] = ()
-    later: tuple[Later, ...] = ()
+    later: tuple[FollowUp, ...] = ()
     """What happened to its source on the main branch since."""
     reverted_by: str | None = None
-    """A later commit on the branch that takes it back."""
+    """A later commit on the branch that reverts it."""
     range_diff: str | None = None
     flags: tuple[str, ...] = ()
-    """What a reviewer should look at, one line each; a flag is what makes the branch not clean."""
+    """What a reviewer should look at, one line each; a branch with flags is not clean."""
 
 
 @dataclass(frozen=True, slots=True)
-class LogResult:
-    """A branch, told from its base."""
+class LogResult(Document):
+    """The commits of a branch since its base."""
+
+    json_members = (
+        "branch=branch.shown",
+        "tip=branch.tip",
+        "base",
+        "base_commit",
+        "main=main.shown",
+        "clean",
+        "flags",
+        "commits=lines",
+        "mentions",
+    )
 
     branch: Branch
     base: str
@@ -75,7 +90,7 @@ class LogResult:
 
     @property
     def clean(self) -> bool:
-        """Whether the branch is its base and listed, complete picks, and no file names another branch."""
+        """Whether nothing is flagged, and no file names another branch."""
         return not self.flags and not self.mentions and not any(line.flags for line in self.lines)
 
 
@@ -88,43 +103,43 @@ class _Context:
     known: Sequence[Record]
     listed: bool
     range_diff: bool
-    name: str
-    files: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    files: dict[str, tuple[str, ...]]
 
 
 def log(
-    path: Path,
-    name: str,
+    lib: StrPath,
+    branch: str,
     *,
-    book: Path | None = None,
+    ledger: StrPath | None = None,
     base: str | None = None,
     main: str | None = None,
     range_diff: bool = False,
     progress: Progress | None = None,
 ) -> LogResult:
-    """Tell where every commit of a branch comes from.
+    """Find where every commit of a branch comes from.
 
     Args:
-        path: the library's clone.
-        name: the branch.
-        book: the ledger; without it no commit is expected to be listed anywhere.
-        base: the tag it began at; by default what the ledger says, or the last tag before it.
+        lib: the library's clone.
+        branch: the branch.
+        ledger: the ledger; without it no commit is expected to be in a record.
+        base: the tag it began at; by default the one in the ledger, or the last tag before it.
         main: the branch that fixes come from.
         range_diff: compare adapted picks with their sources, for a reviewer.
-        progress: is told of every commit.
+        progress: receives every commit.
 
     Raises:
         NotFoundError: there is no such clone, branch or tag, or no tag before it.
     """
-    repository = open_repository(path)
-    branch = repository.branch(name)
+    repository = open_repository(lib)
+    book = path_of(ledger)
+    here = repository.branch(branch)
     mainline = repository.mainline(main)
-    known = records.load_all(book) if book is not None else ()
-    tag, start, told = _base(repository, branch, book, base, main)
-    flags = [told] if told else []
-    if not repository.is_ancestor(start, branch.tip):
+    known = records.load_all(book)
+    tag, start, moved = _base(repository, here, book, base, main)
+    flags = [moved] if moved else []
+    if not repository.is_ancestor(start, here.tip):
         flags.append(f"{tag} is not in its history")
-    commits = history.between(repository, "--reverse", "--topo-order", f"{start}..{branch.tip}")
+    commits = history.between(repository, "--reverse", "--topo-order", f"{start}..{here.tip}")
     origins = find_origins(repository, commits, mainline.tip, start)
     context = _Context(
         repository,
@@ -134,7 +149,6 @@ def log(
         known,
         book is not None and book.exists(),
         range_diff,
-        branch.name,
         touched(repository, [commit.oid for commit in commits]),
     )
     lines = []
@@ -143,30 +157,30 @@ def log(
             lines.append(_line(context, commit))
             task.advance(1)
     flags += _incomplete(context)
-    mentions = stale_names.scan(repository, branch, mainline.name)
-    return LogResult(branch, tag, start, mainline, tuple(lines), tuple(flags), mentions)
+    mentions = stale_names.scan(repository, here, mainline.name)
+    return LogResult(here, tag, start, mainline, tuple(lines), tuple(flags), mentions)
 
 
 def _base(
-    repository: Repository, branch: Branch, book: Path | None, base: str | None, main: str | None
+    repository: Repository, branch: Branch, ledger: Path | None, base: str | None, main: str | None
 ) -> tuple[str, str, str | None]:
     if base is not None:
         return base, repository.tags().get(base) or repository.resolve(base), None
-    if book is not None:
-        with repository.bench() as bench:
-            name = library.name(repository, bench, branch.tip)
-        entry = ledger.load(book).entry(name, branch.name)
+    if ledger is not None:
+        with repository.scratch_objects() as objects:
+            name = library_name(repository, objects, branch.tip)
+        entry = load_ledger(ledger).entry(name, branch.name)
         if entry is not None:
             start = repository.tags().get(entry.base)
             if start is None:
-                raise NotFoundError(f"no tag {entry.base!r}, where the ledger says {branch.name} begins")
-            moved = entry.base_commit and not same_commit(entry.base_commit, start)
-            said = f"{entry.base} was {entry.base_commit[:12]} when the branch began" if moved else None
-            return entry.base, start, said
+                raise NotFoundError(f"no tag {entry.base!r}, at which {branch.name} begins by the ledger")
+            if entry.base_commit and not same_commit(entry.base_commit, start):
+                return entry.base, start, f"{entry.base} was {entry.base_commit[:12]} when the branch was created"
+            return entry.base, start, None
     start = base_of(repository, branch, main)
     if start is None:
-        deepen = "git fetch --unshallow --tags, as this clone is shallow; or " if repository.shallow else ""
-        raise NotFoundError(f"no tag before {branch.shown}", hint=f"{deepen}say where it began: --base TAG")
+        deepen = "this clone is shallow: git fetch --unshallow --tags; or " if repository.shallow else ""
+        raise NotFoundError(f"no tag before {branch.shown}", hint=f"{deepen}give the tag it began at: --base TAG")
     tag = next((tag for tag, oid in repository.tags().items() if oid == start), start[:12])
     return tag, start, None
 
@@ -174,10 +188,10 @@ def _base(
 def _line(context: _Context, commit: Commit) -> Line:
     origin = context.origins.get(commit.oid)
     ids = _records_of(context.known, commit.oid, _sources(origin))
-    undone = next((one.oid for one in context.lines if commit.oid in _reverted(one)), None)
+    undone = next((one.oid for one in context.lines if commit.oid in reverted(one.message)), None)
     kind = _kind(context, commit, origin)
     flags: list[str] = []
-    later: tuple[Later, ...] = ()
+    later: tuple[FollowUp, ...] = ()
     shown = None
     if kind is Kind.MAINLINE:
         flags.append(f"merges {context.main.name}, which brings more than was picked")
@@ -199,7 +213,7 @@ def _line(context: _Context, commit: Commit) -> Line:
             if context.range_diff and not origin.equal:
                 shown = _range_diff(context.repository, (origin.squashed or (origin.oid,))[0], origin.oid, commit.oid)
     if context.listed and kind in {Kind.PICK, Kind.OWN} and not ids:
-        flags.append("no fix record lists it")
+        flags.append("it is in no fix record")
     return Line(commit, kind, origin, ids, later, undone, shown, tuple(flags))
 
 
@@ -217,17 +231,13 @@ def _kind(context: _Context, commit: Commit, origin: Origin | None) -> Kind:
     return Kind.UPKEEP if files and all(stale_names.is_upkeep(path) for path in files) else Kind.OWN
 
 
-def _reverted(commit: Commit) -> tuple[str, ...]:
-    return reverted(commit.message)
-
-
 def _reverted_in(commit: Commit, oids: set[str]) -> bool:
     return any(same_commit(one, oid) for one in reverted(commit.message) for oid in oids)
 
 
 def _origin_flags(origin: Origin, main: Branch) -> list[str]:
     if origin.oid is None:
-        return [f"its source {origin.said[:12]} is not in this clone"]
+        return [f"its source {origin.named[:12]} is not in this clone"]
     if not origin.upstream:
         return [f"its source {origin.oid[:12]} is not on {main.name}: not upstream first"]
     return []
@@ -260,11 +270,11 @@ def _incomplete(context: _Context) -> list[str]:
         there = [one for one in record.commits if any(same_commit(one, oid) for oid in have)]
         if there and len(there) < len(record.commits):
             missing = [one[:12] for one in record.commits if one not in there]
-            found.append(f"{record.id} is picked in part: {', '.join(missing)} missing")
+            found.append(f"{record.id} is only partly picked: {', '.join(missing)} missing")
     listed = {oid for record in context.known for oid in record.commits}
     for merge, members in followups.pull_requests(context.repository, sorted(have), context.main.tip).items():
         missing = [one for one in members if one not in have and not any(same_commit(one, oid) for oid in listed)]
-        # A record says what belongs together better than a pull request does.
+        # What belongs together, a record knows better than a pull request.
         known = any(same_commit(one, oid) for one in members if one in have for oid in listed)
         if missing and not known:
             names = ", ".join(one[:12] for one in missing[:6])

@@ -1,19 +1,26 @@
-"""What the rooms of backports speak of: fixes, changes to files, and what a branch is found to hold. Values only."""
+"""The values of backports: fixes, changes to files, what a branch is found to hold, and what picks did."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from haulout.documents import Document
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from haulout.backports.objects import Entry
     from haulout.backports.records import Record
     from haulout.backports.repository import Branch
 
+StrPath = str | os.PathLike[str]
+
 
 class State(StrEnum):
-    """What a branch is, with respect to a fix."""
+    """The state of a branch with respect to a fix."""
 
     PRESENT = "present"
     REVERTED = "reverted"
@@ -38,7 +45,7 @@ class Content(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One thing that speaks for a state."""
+    """One piece of evidence for a state."""
 
     signal: str
     """``content``, ``ancestor``, ``trailer``, ``note``, ``patch-id``, ``author-date``, ``subject``, ``record``,
@@ -70,8 +77,10 @@ class Patch:
 
 
 @dataclass(frozen=True, slots=True)
-class Commit:
-    """A commit as ``git log`` tells it."""
+class Commit(Document):
+    """A commit as ``git log`` shows it."""
+
+    json_members = ("commit=oid", "subject", "author=signature")
 
     oid: str
     parents: tuple[str, ...]
@@ -87,10 +96,15 @@ class Commit:
         """The first line of its message."""
         return self.message.partition("\n")[0]
 
+    @property
+    def signature(self) -> str:
+        """Its author as git writes it."""
+        return f"{self.author} <{self.email}>"
+
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """What is asked about: commits in order, and what a record knows about them."""
+    """A fix asked about: its commits in order, and its record where it has one."""
 
     name: str
     """As asked: a commit, a series ``A..B``, or the id of a record."""
@@ -98,6 +112,21 @@ class Fix:
     unknown: tuple[str, ...] = ()
     """Commits that a record lists and this clone does not hold."""
     record: Record | None = None
+
+    @property
+    def id(self) -> str | None:
+        """The id of its record."""
+        return self.record.id if self.record is not None else None
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Other ids of its record."""
+        return self.record.aliases if self.record is not None else ()
+
+    @property
+    def oids(self) -> tuple[str, ...]:
+        """Its commits, those that this clone does not hold last."""
+        return (*(commit.oid for commit in self.commits), *self.unknown)
 
     @property
     def title(self) -> str:
@@ -108,27 +137,44 @@ class Fix:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One branch and one fix."""
+class Cell(Document):
+    """The state of one branch with respect to one fix."""
+
+    json_members = ("branch=branch.shown", "tip", "state", "supported", "consumers", "pick", "evidence")
 
     branch: Branch
     state: State
     evidence: tuple[Evidence, ...]
     supported: bool
     consumers: tuple[str, ...] = ()
-    """Who is served by this branch, of the ledger: ``crio 1.27``."""
+    """The consumers of this branch, by the ledger: ``crio 1.27``."""
     pick: tuple[str, ...] = ()
     """The commits that would apply, where one applies."""
 
     @property
+    def tip(self) -> str | None:
+        """The commit it is at; None: it is not in this clone."""
+        return self.branch.tip or None
+
+    @property
     def lacking(self) -> bool:
-        """Whether a supported branch is without the fix, or may be."""
+        """Whether it is supported and lacks the fix, or may lack it."""
         return self.supported and self.state not in {State.PRESENT, State.NOT_AFFECTED}
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class Column(Document):
     """One fix over all branches."""
+
+    json_members = (
+        "fix=fix.name",
+        "id=fix.id",
+        "aliases=fix.aliases",
+        "title=fix.title",
+        "commits=fix.oids",
+        "backports=known",
+        "branches=cells",
+    )
 
     fix: Fix
     cells: tuple[Cell, ...]
@@ -136,26 +182,127 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Known(Document):
     """A commit that is the fix on some branch, and how it was recognised."""
+
+    json_members = ("commit", "of=unit", "signals", "branches")
 
     commit: str
     unit: int
     """Index of the commit in the fix that it stands for."""
     signals: tuple[str, ...]
-    branches: tuple[str, ...] = field(default=())
+    branches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Matrix:
-    """What ``status`` answers."""
+class Matrix(Document):
+    """The state of every branch for every fix: the result of ``status``."""
+
+    json_members = ("library", "complete", "fixes=columns")
 
     library: str
     columns: tuple[Column, ...]
-    probes: int
-    """Merges of single files that were tried."""
 
     @property
     def complete(self) -> bool:
-        """Whether no supported branch is without a fix."""
+        """Whether every supported branch has every fix."""
         return not any(cell.lacking for column in self.columns for cell in column.cells)
+
+
+class Outcome(StrEnum):
+    """How a run of ``pick`` ended."""
+
+    PICKED = "picked"
+    PRESENT = "already there"
+    CONFLICT = "conflict"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """A commit that was made."""
+
+    source: str
+    commit: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A conflict: what is in the way, and where to resolve it."""
+
+    source: Commit
+    files: tuple[str, ...]
+    prerequisites: tuple[Commit, ...]
+    """Commits before the source that touched these files and are not on the branch, newest first."""
+    instead: tuple[Commit, ...]
+    """Backports of the source on other branches, of which the first would apply."""
+    worktree: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Unwritten:
+    """A fix record that could not be written, although the picks are made."""
+
+    path: Path
+    reason: str
+    text: str
+    """What is to be added to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal(Document):
+    """A push and a pull request that a person may send."""
+
+    json_members = ("base", "head", "title", "body")
+
+    push: str
+    """A shell command."""
+    base: str
+    """The branch the pull request goes to."""
+    head: str
+    title: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class PickResult(Document):
+    """What ``pick`` did."""
+
+    json_members = (
+        "status=outcome",
+        "branch",
+        "target",
+        "before",
+        "after",
+        "picked",
+        "present",
+        "conflict=stop",
+        "records=recorded",
+        "unrecorded=unwritten",
+        "push",
+        "pull_request=proposal",
+    )
+
+    outcome: Outcome
+    branch: str
+    target: str
+    before: str
+    after: str
+    picked: tuple[Picked, ...] = ()
+    present: tuple[str, ...] = ()
+    """Sources whose pick would have been empty."""
+    stop: Stop | None = None
+    recorded: tuple[Path, ...] = ()
+    """Fix records that were written or extended."""
+    remote: str | None = None
+    fixes: tuple[str, ...] = ()
+    """Ids of the records of what was picked."""
+    unwritten: tuple[Unwritten, ...] = ()
+    proposal: Proposal | None = None
+    """What to send; None where nothing was picked."""
+
+    @property
+    def push(self) -> str | None:
+        """The command that publishes what was picked."""
+        return self.proposal.push if self.proposal is not None else None

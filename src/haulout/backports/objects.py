@@ -1,6 +1,6 @@
 """Read and write git's objects without touching the repository they come from.
 
-A :class:`Bench` is an empty repository in a temporary folder that sees the objects of others through alternates.
+:class:`ScratchObjects` is an empty repository in a temporary folder that sees the objects of others through alternates.
 Nothing can be written into those through it, no setting, hook, driver or remote of theirs is in force, and an object
 that is not there is simply missing: nothing is fetched.
 """
@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from haulout.backports.git import Git, Talk, decode, encode, environment
+from haulout.backports.git import Git, GitProcess, decode, encode, environment
 from haulout.errors import ContentError
+from haulout.local import private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
 _MEMORY: Final = "/dev/shm"  # noqa: S108 - the folder made in it has a name of its own, and is the user's alone
 _ENOUGH: Final = 256 << 20
@@ -32,7 +32,7 @@ GITLINK: Final = "160000"
 
 
 class Entry(NamedTuple):
-    """A place in a tree: git's mode, in octal as git writes it, and the object there."""
+    """An entry of a tree: git's mode, in octal as git writes it, and the object there."""
 
     mode: str
     oid: str
@@ -50,22 +50,22 @@ class MissingObject(ContentError):  # noqa: N818 - named by what is wrong, as in
 
 @dataclass(frozen=True, slots=True)
 class CommitObject:
-    """What a commit object says; unlike ``git log``, with parents a shallow clone cut away."""
+    """The content of a commit object; unlike ``git log``, with parents a shallow clone cut away."""
 
     tree: str
     parents: tuple[str, ...]
 
 
-class Bench:
-    """Objects at hand, and a place for throw-away ones. Use :func:`bench`."""
+class ScratchObjects:
+    """The objects of repositories, and a place for throw-away ones. Use :func:`scratch_objects`."""
 
-    def __init__(self, folder: Path, git: Git, alone: Git, talk: Talk, algorithm: str) -> None:
+    def __init__(self, folder: Path, git: Git, isolated: Git, reader: GitProcess, algorithm: str) -> None:
         self.git = git
-        self.alone = alone
+        self.isolated = isolated
         """Sees nothing but what was written here. A git that writes an object it can see elsewhere renews the times of
         that file, so whatever writes must run on this one."""
         self._objects = folder / "objects"
-        self._talk = talk
+        self._reader = reader
         self._algorithm = algorithm
         self._trees: dict[str, dict[str, Entry]] = {}
         self._commits: dict[str, CommitObject] = {}
@@ -76,16 +76,11 @@ class Bench:
         """The tree without anything."""
         return self._write("tree", b"")
 
-    def kind(self, name: str) -> str | None:
-        """Return the type of an object, or None where it is missing."""
-        self._ask("info", name)
-        said = self._answer()
-        return None if said[1] in {"missing", "ambiguous"} else said[1]
-
     def has(self, oid: str) -> bool:
         """Whether an object is here."""
         if oid not in self._present:
-            self._present[oid] = self.kind(oid) is not None
+            self._ask("info", oid)
+            self._present[oid] = self._answer()[1] not in {"missing", "ambiguous"}
         return self._present[oid]
 
     def read(self, oid: str, kind: str = "blob") -> bytes:
@@ -99,10 +94,10 @@ class Bench:
         if said[1] in {"missing", "ambiguous"}:
             raise MissingObject(oid, kind)
         size = int(said[2])
-        content = self._talk.out.read(size)
-        self._talk.out.read(1)
+        content = self._reader.out.read(size)
+        self._reader.out.read(1)
         if len(content) != size:
-            raise self._talk.failed(self._talk.process.wait() or 128)
+            raise self._reader.failed(self._reader.process.wait() or 128)
         if said[1] != kind:
             raise MissingObject(oid, kind)
         return content
@@ -141,13 +136,9 @@ class Bench:
 
     def at(self, tree: str, path: str) -> Entry | None:
         """Return what is at a path below a tree; a folder is nothing."""
-        *folders, name = path.split("/")
-        for folder in folders:
-            entry = self.entries(tree).get(folder)
-            if entry is None or entry.mode != TREE:
-                return None
-            tree = entry.oid
-        entry = self.entries(tree).get(name)
+        parent, _, name = path.rpartition("/")
+        folder = self.folder(tree, parent)
+        entry = None if folder is None else self.entries(folder).get(name)
         return None if entry is None or entry.mode == TREE else entry
 
     def folder(self, tree: str, path: str) -> str | None:
@@ -235,15 +226,15 @@ class Bench:
     def _ask(self, command: str, name: str) -> None:
         assert "\n" not in name
         try:
-            self._talk.into.write(encode(f"{command} {name}\n"))
-            self._talk.into.flush()
+            self._reader.into.write(encode(f"{command} {name}\n"))
+            self._reader.into.flush()
         except OSError:
-            raise self._talk.failed(self._talk.process.wait() or 128) from None
+            raise self._reader.failed(self._reader.process.wait() or 128) from None
 
     def _answer(self) -> list[str]:
-        line = self._talk.out.readline()
+        line = self._reader.out.readline()
         if not line.endswith(b"\n"):
-            raise self._talk.failed(self._talk.process.wait() or 128)
+            raise self._reader.failed(self._reader.process.wait() or 128)
         # "<oid> <type> <size>", or "<name> missing" with a name that may hold anything.
         words = decode(line).split()
         return words if len(words) == 3 and words[2].isdigit() else ["", words[-1] if words else "missing"]
@@ -275,15 +266,14 @@ def format_tree(entries: Mapping[str, Entry]) -> bytes:
 
 
 @contextmanager
-def bench(stores: Sequence[Path], algorithm: str) -> Iterator[Bench]:
-    """Set up a bench over the object folders ``stores``; everything written on it is gone afterwards.
+def scratch_objects(stores: Sequence[Path], algorithm: str) -> Iterator[ScratchObjects]:
+    """Set up scratch objects over the object folders ``stores``; everything written there is gone afterwards.
 
     Args:
         stores: ``objects`` folders of repositories.
         algorithm: ``sha1`` or ``sha256``, which git calls the object format.
     """
-    with tempfile.TemporaryDirectory(prefix="haulout-bench-", dir=_quick_place()) as made:
-        folder = Path(made)
+    with private_folder("haulout-objects-", _quick_place()) as folder:
         for name in ("objects/info", "refs"):
             (folder / name).mkdir(parents=True)
         (folder / "HEAD").write_text("ref: refs/heads/none\n")
@@ -295,20 +285,20 @@ def bench(stores: Sequence[Path], algorithm: str) -> Iterator[Bench]:
             + "[merge]\n\trenames = false\n\tdirectoryRenames = false\n"
         )
         variables = environment(os.environ) | {
-            "GIT_DIR": made,
+            "GIT_DIR": str(folder),
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_ATTR_NOSYSTEM": "1",
         }
         variables.pop("GIT_CONFIG_COUNT", None)
-        alone = Git(folder, variables)
+        isolated = Git(folder, variables)
         git = Git(folder, variables | {"GIT_ALTERNATE_OBJECT_DIRECTORIES": ":".join(map(_alternate, stores))})
-        with git.process("cat-file", "--batch-command") as talk:
-            yield Bench(folder, git, alone, talk, algorithm)
+        with git.process("cat-file", "--batch-command") as reader:
+            yield ScratchObjects(folder, git, isolated, reader, algorithm)
 
 
 def _quick_place() -> str | None:
-    """Return where small files are made and removed fastest: in memory, where there is enough and nobody says else."""
+    """Return where small files are made and removed fastest: in memory, where there is enough and TMPDIR is not set."""
     if "TMPDIR" in os.environ:
         return None
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from haulout.backports import history, squash_detection
 from haulout.backports.git import decode
 from haulout.backports.trailers import reverted, same_commit, sources, subject_key
+from haulout.documents import Document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Document):
     """Where a commit comes from."""
+
+    json_members = ("commit", "squashed", "via", "known", "signals", "equal", "upstream")
 
     oid: str | None
     """None: what its message names is not in this clone."""
@@ -27,12 +30,22 @@ class Origin:
     """Its patch-id is the source's; else it was adapted."""
     upstream: bool
     """The source is on the main branch."""
-    said: str = ""
+    named: str = ""
     """What the message names, where that is not in this clone."""
     via: str | None = None
     """The backport it was picked from, which was made from ``oid``."""
     squashed: tuple[str, ...] = ()
-    """All commits that were made one, oldest first, the last being ``oid``; empty where it is one."""
+    """All commits that were squashed, oldest first, the last being ``oid``; empty where it is one."""
+
+    @property
+    def commit(self) -> str:
+        """The source, or what the message names."""
+        return self.oid or self.named
+
+    @property
+    def known(self) -> bool:
+        """Whether the source is in this clone."""
+        return self.oid is not None
 
 
 _DEEPEST: Final = 10
@@ -71,7 +84,7 @@ def find_origins(
 
 
 def _compared(repository: Repository, origin: Origin, patch_id: str | None) -> Origin:
-    """Say whether a pick is its source's very patch where no signal did: of a merge, or of what is not upstream."""
+    """Compare a pick with its source where no signal did: of a merge, or of what is not upstream."""
     if origin.equal or origin.squashed or origin.oid is None or patch_id is None:
         return origin
     return replace(origin, equal=patch_id in squash_detection.of_source(repository, origin.oid))
@@ -163,13 +176,13 @@ def guess(commits: Sequence[Commit], upstream: Sequence[Commit]) -> dict[str, di
 
 
 def _chosen(repository: Repository, guesses: dict[str, list[str]], main: str) -> Origin | None:
-    """Return the best guess: what the message names, else what most signals speak for."""
+    """Return the best guess: what the message names, else what has the most signals."""
     joined: dict[str | None, list[str]] = {}
-    said = ""
+    named = ""
     for name, signals in guesses.items():
         oid = repository.find(name)
         if oid is None:
-            said = name
+            named = name
         whole = next((key for key in joined if key and oid and same_commit(key, oid)), oid)
         joined.setdefault(whole, []).extend(signals)
     if not joined:
@@ -189,7 +202,7 @@ def _chosen(repository: Repository, guesses: dict[str, list[str]], main: str) ->
         unique,
         "patch-id" in unique,
         oid is not None and repository.is_ancestor(oid, main),
-        said if oid is None else "",
+        named if oid is None else "",
     )
 
 

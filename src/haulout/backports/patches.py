@@ -6,46 +6,43 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from haulout.backports.model import Change, Patch
-from haulout.backports.objects import MissingObject
-from haulout.backports.probe import Answer, Question
+from haulout.backports.objects import Entry, MissingObject, ScratchObjects
+from haulout.backports.probe import Answer, Prober, Question
 from haulout.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from haulout.backports.objects import Bench, Entry
-    from haulout.backports.probe import Prober
 
-
-def patch(bench: Bench, oid: str, *, mainline: int = 1, paths: Sequence[str] = ()) -> Patch:
-    """Return what a commit changes against its parent.
+def patch_of(objects: ScratchObjects, oid: str, *, mainline: int = 1, paths: Sequence[str] = ()) -> Patch | None:
+    """Return what a commit changes against its parent, or None where this clone does not hold all of it.
 
     Args:
-        bench: where objects are read.
+        objects: where objects are read.
         oid: the commit.
         mainline: of a merge, the parent it is compared with, counted from 1.
         paths: globs; where there are any, only files that match one count.
 
     Raises:
-        MissingObject: the commit, its parent or a tree is not in this clone.
         UsageError: there is no such parent.
     """
-    commit = bench.commit(oid)
-    before = bench.empty_tree
-    if commit.parents:
-        number = mainline if len(commit.parents) > 1 else 1
-        if number > len(commit.parents):
-            raise UsageError(f"{oid[:12]} has no parent {number}", hint=f"it has {len(commit.parents)}")
-        before = bench.commit(commit.parents[number - 1]).tree
-    return Patch(
-        (oid,),
-        tuple(Change(path, old, new) for path, old, new in bench.changes(before, commit.tree) if counts(path, paths)),
-    )
-
-
-def counts(path: str, globs: Sequence[str]) -> bool:
-    """Whether a file counts; ``**`` and ``*`` both match across folders."""
-    return not globs or any(fnmatchcase(path, glob) for glob in globs)
+    try:
+        commit = objects.commit(oid)
+        before = objects.empty_tree
+        if commit.parents:
+            number = mainline if len(commit.parents) > 1 else 1
+            if number > len(commit.parents):
+                raise UsageError(f"{oid[:12]} has no parent {number}", hint=f"it has {len(commit.parents)}")
+            before = objects.commit(commit.parents[number - 1]).tree
+        changes = [
+            Change(path, old, new)
+            for path, old, new in objects.changes(before, commit.tree)
+            # "**" and "*" both match across folders.
+            if not paths or any(fnmatchcase(path, glob) for glob in paths)
+        ]
+    except MissingObject:
+        return None
+    return Patch((oid,), tuple(changes))
 
 
 def squashed(prober: Prober, patches: Sequence[Patch]) -> Patch | None:
@@ -75,11 +72,3 @@ def squashed(prober: Prober, patches: Sequence[Patch]) -> Patch | None:
                 return None
     changes = tuple(Change(path, first[path], last[path]) for path in sorted(first) if first[path] != last[path])
     return Patch(tuple(oid for one in patches for oid in one.commits), changes)
-
-
-def patch_or_none(bench: Bench, oid: str, *, mainline: int = 1, paths: Sequence[str] = ()) -> Patch | None:
-    """Return what a commit changes, or None where this clone does not hold enough to tell."""
-    try:
-        return patch(bench, oid, mainline=mainline, paths=paths)
-    except MissingObject:
-        return None

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from haulout.backports import fix as fixes
-from haulout.backports import history, markers, preconditions, provenance, record_writing, records, worktree
-from haulout.backports.git import decode
-from haulout.backports.repository import open_repository
-from haulout.backports.resume import again
+from haulout.backports import history, preconditions, records, worktree
+from haulout.backports.fix import resolve
+from haulout.backports.git import decode, failure
+from haulout.backports.ledger import path_of
+from haulout.backports.model import Commit, Fix, Outcome, Picked, PickResult, Stop, StrPath
+from haulout.backports.provenance import write_provenance
+from haulout.backports.record_writing import check_records, write_records
+from haulout.backports.repository import Repository, open_repository
+from haulout.backports.suggestions import proposal, resume_command
+from haulout.backports.trailers import sources as cited_sources
 from haulout.errors import ConflictError, HauloutError, NotFoundError, ToolError, UsageError
-from haulout.progress import NullProgress
+from haulout.progress import NullProgress, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from haulout.backports.model import Commit, Fix
-    from haulout.backports.record_writing import Unwritten
-    from haulout.backports.repository import Repository
     from haulout.backports.worktree import Worktree
-    from haulout.progress import Progress
 
 _CONTINUE: Final = ("--continue", "--edit")
 """With an editor that changes nothing; without any, git takes lines of the message that begin with # away."""
@@ -30,65 +30,12 @@ _MOST: Final = 20
 """Prerequisites listed."""
 
 
-class Outcome(StrEnum):
-    """How a run of ``pick`` ended."""
-
-    PICKED = "picked"
-    PRESENT = "already there"
-    CONFLICT = "conflict"
-    ABORTED = "aborted"
-
-
-@dataclass(frozen=True, slots=True)
-class Picked:
-    """One commit that was made."""
-
-    source: str
-    commit: str
-    subject: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """A conflict: what is in the way, and where to go on."""
-
-    source: Commit
-    files: tuple[str, ...]
-    prerequisites: tuple[Commit, ...]
-    """Commits before the source that touched these files and are not on the branch, newest first."""
-    worktree: Path
-    instead: tuple[Commit, ...] = ()
-    """Backports of the source on other branches, of which the first would apply."""
-
-
-@dataclass(frozen=True, slots=True)
-class PickResult:
-    """What ``pick`` did."""
-
-    outcome: Outcome
-    branch: str
-    target: str
-    before: str
-    after: str
-    picked: tuple[Picked, ...] = ()
-    present: tuple[str, ...] = ()
-    """Sources whose pick would have been empty."""
-    stop: Stop | None = None
-    recorded: tuple[Path, ...] = ()
-    """Fix records that were grown."""
-    remote: str | None = None
-    fixes: tuple[str, ...] = field(default=())
-    """Ids of the records of what was picked."""
-    unwritten: tuple[Unwritten, ...] = ()
-    """What should be in records and could not be written, although the branch has moved."""
-
-
 def pick(
-    path: Path,
-    name: str,
-    names: Sequence[str],
+    lib: StrPath,
+    branch: str,
+    fixes: Sequence[str],
     *,
-    book: Path | None = None,
+    ledger: StrPath | None = None,
     topic: str | None = None,
     mainline: int | None = None,
     record: str | None = None,
@@ -97,93 +44,95 @@ def pick(
     """Pick fixes onto a branch.
 
     The branch moves when everything is picked, and not before. Where a pick conflicts, the result has a ``stop``; the
-    worktree stays for people to resolve it, and :func:`go_on` or :func:`abort` take it from there.
+    worktree stays for people to resolve it, and :func:`resume_pick` or :func:`abort_pick` take it from there.
 
     Args:
-        path: the library's clone.
-        name: the branch.
-        names: commits, series or ids of records.
-        book: the ledger; its records are grown.
-        topic: make this new branch from it, and leave the branch itself alone.
+        lib: the library's clone.
+        branch: the branch.
+        fixes: commits, series or ids of records.
+        ledger: the ledger; the picks are added to its records.
+        topic: create this branch with the picks, and leave the branch itself as it is.
         mainline: of merge commits, the parent they went onto.
-        record: the id of the record to make, where none has the fix.
-        progress: is told of every commit.
+        record: the id of the record to create, where none has the fix.
+        progress: receives every commit.
 
     Raises:
         NotFoundError: there is no such clone, branch or fix.
         UsageError: a fix is a merge commit and ``mainline`` is not given.
-        ConflictError: picks onto that branch are under way, or it is checked out somewhere.
+        ConflictError: picks onto that branch are in progress, or it is checked out somewhere.
     """
-    repository = open_repository(path, offline=False)
-    branch = repository.branch(name)
-    target = preconditions.target_of(repository, branch, topic)
-    under_way = worktree.find(repository, target)
-    if under_way is not None:
+    repository = open_repository(lib, offline=False)
+    book = path_of(ledger)
+    onto = repository.branch(branch)
+    target = preconditions.target_of(repository, onto, topic)
+    unfinished = worktree.find(repository, target)
+    if unfinished is not None:
         raise ConflictError(
-            f"picks onto {_short(target)} are under way in {under_way.path}",
-            hint=f"{again(path, name, '--continue')}; or --abort",
+            f"picks onto {_short(target)} are in progress in {unfinished.path}",
+            hint=f"{resume_command(lib, branch, '--continue')}; or --abort",
         )
-    known = records.load_all(book) if book is not None else ()
-    wanted = [fixes.resolve(repository, one, known, merges=True, mainline=mainline) for one in dict.fromkeys(names)]
+    known = records.load_all(book)
+    wanted = [resolve(repository, one, known, merges=True, mainline=mainline) for one in dict.fromkeys(fixes)]
     sources = preconditions.sources_of(wanted)
     preconditions.check_merges(repository, sources, mainline)
-    record_writing.check(book, record, sources)
-    before = branch.tip
-    made = worktree.add(repository, branch.ref, target, before, sources)
+    check_records(book, record, sources)
+    made = worktree.add(repository, onto.ref, target, onto.tip, sources)
     if any(one.target == target and one.path != made.path for one in worktree.every(repository)):
-        worktree.remove(repository, made)
-        raise ConflictError(f"picks onto {_short(target)} have begun at the same moment", hint="try again")
+        worktree.remove(repository, made.path)
+        raise ConflictError(f"picks onto {_short(target)} were started at the same moment", hint="try again")
     with (progress or NullProgress()).task("picking", len(sources), unit="commits") as task:
         try:
             present = _run(made, ["-x", *([f"--mainline={mainline}"] if mainline else []), *sources], [])
             task.advance(len(sources))
         except BaseException:
-            worktree.remove(repository, made)
+            worktree.remove(repository, made.path)
             raise
-    return _end(repository, made, present, _Book(book, record, tuple(wanted)))
+    return _end(repository, made, present, _Recording(book, record, tuple(wanted)))
 
 
-def go_on(path: Path, name: str, *, book: Path | None = None, record: str | None = None) -> PickResult:
-    """Go on with picks after a conflict was resolved and its files were staged.
+def resume_pick(lib: StrPath, branch: str, *, ledger: StrPath | None = None, record: str | None = None) -> PickResult:
+    """Continue picks after a conflict was resolved and its files were staged; arguments as for :func:`pick`.
 
     Raises:
-        ConflictError: none are under way, files have conflicts still, or conflict markers.
+        NotFoundError: no picks onto that branch are in progress.
+        ConflictError: files still have conflicts, or conflict markers.
     """
-    repository = open_repository(path, offline=False)
-    record_writing.check(book, record, None)
-    made = _under_way(repository, name)
+    repository = open_repository(lib, offline=False)
+    book = path_of(ledger)
+    check_records(book, record, None)
+    made = _unfinished(repository, branch)
     present: list[str] = []
     source = made.picking
-    provenance.cite(repository, made)
+    write_provenance(repository, made)
     if source is None and made.left:
-        markers.check_series(made)
+        preconditions.check_series(made)
         present = _run(made, _CONTINUE, [])
     elif source is None and made.head == made.start:
         raise ConflictError(
-            f"nothing was picked in {made.path}: it was broken off, or given up with git",
-            hint=f"begin again: {again(path, name, '--abort')}",
+            f"nothing was picked in {made.path}: it was interrupted, or aborted with git",
+            hint=f"start over: {resume_command(lib, branch, '--abort')}",
         )
     elif source is not None:
-        markers.check_resolved(made, source)
+        preconditions.check_resolved(made, source)
         staged = made.staged()
         present = _run(made, _CONTINUE if staged else ["--skip"], [] if staged else [source])
-    return _end(repository, made, present, _Book(book, record, ()))
+    return _end(repository, made, present, _Recording(book, record, ()))
 
 
-def abort(path: Path, name: str) -> PickResult:
-    """Give up picks under way: the branch is as it was, the worktree goes away with what was done in it."""
-    repository = open_repository(path, offline=False)
+def abort_pick(lib: StrPath, branch: str) -> PickResult:
+    """Abort picks in progress: the branch is as it was; the worktree is removed with what was done in it."""
+    repository = open_repository(lib, offline=False)
     try:
-        made = _under_way(repository, name)
-    except _Gone as gone:
-        worktree.remove(repository, gone.made)
+        made = _unfinished(repository, branch)
+    except _WorktreeGone as gone:
+        worktree.remove(repository, gone.made.path)
         return PickResult(Outcome.ABORTED, _short(gone.made.branch), _short(gone.made.target), "", "")
     before = repository.find(made.target) or made.start
-    worktree.remove(repository, made)
+    worktree.remove(repository, made.path)
     return PickResult(Outcome.ABORTED, _short(made.branch), _short(made.target), before, before)
 
 
-class _Gone(ConflictError):  # noqa: N818 - named by what is wrong, as in errors
+class _WorktreeGone(ConflictError):  # noqa: N818 - named by what is wrong, as in errors
     """The folder of a worktree was removed by hand."""
 
     def __init__(self, made: Worktree, hint: str) -> None:
@@ -192,10 +141,10 @@ class _Gone(ConflictError):  # noqa: N818 - named by what is wrong, as in errors
 
 
 @dataclass(frozen=True, slots=True)
-class _Book:
-    """What is to be written down."""
+class _Recording:
+    """Where picks are recorded."""
 
-    path: Path | None
+    ledger: Path | None
     record: str | None
     wanted: tuple[Fix, ...]
 
@@ -212,100 +161,92 @@ def _run(made: Worktree, arguments: Sequence[str], present: list[str]) -> list[s
         if made.unmerged():
             return present
         if made.staged():
-            # No conflict, and still no commit: nobody to commit as, a hook, a signature.
+            # No conflict, and still no commit: no committer is known, a hook refused, signing failed.
             raise _not_picked(made, done.err)
         present.append(source)
         arguments = ["--skip"]
 
 
 def _not_picked(made: Worktree, err: str) -> Exception:
-    from haulout.backports.git import failure  # noqa: PLC0415
-
     said = err.strip()
     if "Please tell me who you are" in said or "unable to auto-detect email" in said or "empty ident name" in said:
-        return UsageError("git does not know who commits", hint='git config user.name "…" && git config user.email "…"')
+        return UsageError("no committer is set", hint='git config user.name "…" && git config user.email "…"')
     if "untracked working tree files would be overwritten" in said:
-        return ToolError("git", "files that are not tracked are in the way", hint=f"look into {made.path}")
+        return ToolError("git", "untracked files would be overwritten", hint=f"look into {made.path}")
     return failure("cherry-pick", 1, said, made.path)
 
 
-def _end(repository: Repository, made: Worktree, present: list[str], book: _Book) -> PickResult:
-    provenance.cite(repository, made)
+def _end(repository: Repository, made: Worktree, present: list[str], recording: _Recording) -> PickResult:
+    write_provenance(repository, made)
     before, head = made.start, made.head
     picked = _made(made, before, head)
     source = made.picking
-    branch, target = _short(made.branch), _short(made.target)
+    done = PickResult(Outcome.PRESENT, _short(made.branch), _short(made.target), before, head, picked, tuple(present))
     if source is not None:
         files = made.unmerged() or made.staged()
         commit = history.commits(repository, [source])[0]
         needed = tuple(_prerequisites(repository, head, source, files))
-        stop = Stop(commit, tuple(files), needed, made.path, _instead(repository, made, commit, book.path))
-        return PickResult(Outcome.CONFLICT, branch, target, before, head, picked, tuple(present), stop)
-    markers.check_commits(made, [(one.commit, one.source or before) for one in picked])
+        stop = Stop(commit, tuple(files), needed, _instead(repository, head, commit, recording.ledger), made.path)
+        return replace(done, outcome=Outcome.CONFLICT, stop=stop)
+    preconditions.check_commits(made, [(one.commit, one.source or before) for one in picked])
     if head == before:
-        worktree.remove(repository, made)
-        return PickResult(Outcome.PRESENT, branch, target, before, before, (), tuple(present))
-    worktree.finish(repository, made, f"haulout backport pick onto {branch}")
-    entered = record_writing.keep(repository, book.path, branch, picked, book.wanted, book.record)
-    return PickResult(
-        Outcome.PICKED,
-        branch,
-        target,
-        before,
-        head,
-        picked,
-        tuple(present),
-        None,
-        entered.paths,
-        repository.remote(),
-        entered.ids,
-        entered.unwritten,
+        worktree.remove(repository, made.path)
+        return done
+    worktree.finish(repository, made, f"haulout backport pick onto {done.branch}")
+    written = write_records(repository, recording.ledger, done.branch, picked, recording.wanted, recording.record)
+    done = replace(
+        done,
+        outcome=Outcome.PICKED,
+        recorded=written.paths,
+        remote=repository.remote(),
+        fixes=written.ids,
+        unwritten=written.unwritten,
     )
+    return replace(done, proposal=proposal(done))
 
 
 def _made(made: Worktree, before: str, head: str) -> tuple[Picked, ...]:
-    from haulout.backports.trailers import sources  # noqa: PLC0415
-
     found = []
     for line in decode(made.git.run("log", "--reverse", "-z", "--format=%H%n%B", f"{before}..{head}").out).split("\0"):
         if line.strip():
             oid, _, message = line.partition("\n")
-            cited = sources(message)
+            cited = cited_sources(message)
             found.append(Picked(cited[-1].oid if cited else "", oid, message.partition("\n")[0]))
     return tuple(found)
 
 
-def _under_way(repository: Repository, name: str) -> Worktree:
-    """Return the worktree of the picks onto a branch."""
+def _unfinished(repository: Repository, name: str) -> Worktree:
+    """Return the worktree of the picks onto a branch that are in progress."""
     short = name.removeprefix("refs/heads/")
     every = worktree.every(repository)
     plain = {f"refs/remotes/{remote}/{short}" for remote in repository.remotes()}
     into = [made for made in every if _short(made.target) == short]
     found = into or [made for made in every if _short(made.branch) == short or made.branch in plain]
     if not found:
-        raise NotFoundError(f"no picks onto {name} are under way", hint=f"begin: {again(repository.path, name, 'FIX')}")
+        raise NotFoundError(
+            f"no picks onto {name} are in progress", hint=f"start some: {resume_command(repository.path, name, 'FIX')}"
+        )
     if len({made.target for made in found}) > 1:
         raise UsageError(
-            f"several picks from {name} are under way",
+            f"several picks from {name} are in progress",
             hint=f"name the branch they go into: {', '.join(_short(made.target) for made in found)}",
         )
-    # Several into one branch are left by runs at the same time; they go one by one.
+    # Several into one branch were left by runs at the same time; they are taken one by one.
     made = found[0]
     if not made.path.is_dir():
-        raise _Gone(made, again(repository.path, name, "--abort"))
+        raise _WorktreeGone(made, resume_command(repository.path, name, "--abort"))
     return made
 
 
-def _instead(repository: Repository, made: Worktree, source: Commit, book: Path | None) -> tuple[Commit, ...]:
+def _instead(repository: Repository, onto: str, source: Commit, ledger: Path | None) -> tuple[Commit, ...]:
     """Return the backport of a commit that would apply where the commit itself does not."""
-    from haulout.backports.model import Fix  # noqa: PLC0415 - for conflicts alone
-    from haulout.backports.status import Options, applying  # noqa: PLC0415
+    from haulout.backports.status import at_commits  # noqa: PLC0415 - only for conflicts
 
-    known = records.load_all(book) if book is not None else ()
+    known = records.load_all(ledger)
     record = next((one for one in known if one.holds(source.oid) and len(one.commits) == 1), None)
     fix = Fix(source.oid, (source,), record=record)
     try:
-        found = applying(repository, fix, made.head, Options(ledger=book))
+        found = at_commits(repository, fix, [onto], repository.mainline())[0].pick
     except HauloutError:
         # A hint, and no more than that.
         return ()

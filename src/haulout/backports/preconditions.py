@@ -1,10 +1,12 @@
-"""Whether picks may begin: where their result goes, and what is to be picked."""
+"""Whether picks may start, continue and end: their target, what is picked, and no conflict marker in a branch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from haulout.backports import history, worktree
+from haulout.backports.trailers import same_commit, sources
 from haulout.errors import ConflictError, ContentError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -12,21 +14,25 @@ if TYPE_CHECKING:
 
     from haulout.backports.model import Fix
     from haulout.backports.repository import Branch, Repository
+    from haulout.backports.worktree import Worktree
+
+_MARKER: Final = re.compile(rb"^(?:<{7,} |>{7,} |\|{7,} )", re.MULTILINE)
+"""Seven, or as many as the attribute conflict-marker-size says."""
 
 
 def target_of(repository: Repository, branch: Branch, topic: str | None) -> str:
     """Return the local branch that gets the result."""
     if topic is not None:
         if not repository.may_be_branch(topic):
-            raise UsageError(f"not a name for a branch: {topic[:80]!r}")
+            raise UsageError(f"not a branch name: {topic[:80]!r}")
         taken = [one.name for one in repository.all_branches() if one.remote is None]
         if topic in taken:
-            raise ConflictError(f"the branch {topic} exists already", hint="choose another name for --topic")
+            raise ConflictError(f"the branch {topic} already exists", hint="choose another name for --topic")
         # Git keeps "a" as a file where "a/b" needs a folder.
         beside = next((one for one in taken if one.startswith(f"{topic}/") or topic.startswith(f"{one}/")), None)
         if beside is not None:
             raise ConflictError(
-                f"there cannot be a branch {topic} beside {beside}", hint="choose another name for --topic"
+                f"git cannot have a branch {topic} beside {beside}", hint="choose another name for --topic"
             )
         return f"refs/heads/{topic}"
     target = f"refs/heads/{branch.name}"
@@ -53,7 +59,7 @@ def target_of(repository: Repository, branch: Branch, topic: str | None) -> str:
         if published is not None and not repository.is_ancestor(published.tip, branch.tip):
             raise ConflictError(
                 f"{branch.name} lacks commits of {published.shown}",
-                hint=f"bring it up to date first: git fetch . {published.ref}:{target}",
+                hint=f"update it first: git fetch . {published.ref}:{target}",
             )
     return target
 
@@ -78,13 +84,71 @@ def check_merges(repository: Repository, sources: Sequence[str], mainline: int |
         if not commit.parents and repository.cut(commit.oid):
             # Git would take it for a first commit, and pick everything there is.
             raise ContentError(
-                f"what {commit.oid[:12]} changes is not in this shallow clone",
+                f"the parent of {commit.oid[:12]} is not in this shallow clone",
                 hint="git fetch --deepen=1, or --unshallow",
             )
         if len(commit.parents) > 1 and mainline is None:
             raise UsageError(
                 f"{commit.oid[:12]} is a merge commit: {commit.subject[:80]}",
-                hint="say which parent it went onto, mostly --mainline 1; or name the commits it brought",
+                hint="name the parent it was merged into, usually --mainline 1; or name the commits it brought",
             )
         if mainline is not None and mainline > max(len(commit.parents), 1):
             raise UsageError(f"{commit.oid[:12]} has no parent {mainline}")
+
+
+def check_resolved(made: Worktree, source: str) -> None:
+    """Refuse to continue with files that are in conflict, not staged, or have conflict markers."""
+    unmerged = made.unmerged()
+    if unmerged:
+        raise ConflictError(
+            f"still in conflict: {', '.join(unmerged[:8])}", hint=f"resolve them in {made.path}, then: git add FILE"
+        )
+    unsaved = made.unsaved()
+    if unsaved:
+        raise ConflictError(f"changed and not staged: {', '.join(unsaved[:8])}", hint=f"in {made.path}: git add FILE")
+    marked = [path for path in made.staged() if _marked(made, f":{path}", (f"HEAD:{path}", f"{source}:{path}"))]
+    if marked:
+        raise ConflictError(
+            f"conflict markers in {', '.join(marked[:8])}", hint=f"resolve them in {made.path}, then: git add FILE"
+        )
+
+
+def check_series(made: Worktree) -> None:
+    """Refuse to continue a series unless its current pick was committed.
+
+    It was where a person committed it by hand; where git was killed, that is unknown, and git would leave it out.
+    """
+    source = made.left[0]
+    cited = sources(made.git.text("log", "--max-count=1", "--format=%B", "HEAD"))
+    if not any(same_commit(source, one.oid) for one in cited) or made.unsaved() or made.staged():
+        raise ConflictError(
+            f"{source[:12]} and what follows it do not seem to be picked",
+            hint=f"if it is picked, in {made.path}: git cherry-pick --continue; else --abort",
+        )
+
+
+def check_commits(made: Worktree, picked: Sequence[tuple[str, str]]) -> None:
+    """Refuse commits with conflict markers, made here or by hand.
+
+    Args:
+        made: where they were made.
+        picked: each commit, and where its content comes from, which may have lines like markers of its own.
+    """
+    for commit, source in picked:
+        for path in made.git.run("diff-tree", "-r", "--no-commit-id", "--name-only", "-z", commit).fields:
+            if _marked(made, f"{commit}:{path}", (f"{commit}^:{path}", f"{source}:{path}")):
+                raise ConflictError(
+                    f"conflict markers in {path} of {commit[:12]}",
+                    hint=f"amend it in {made.path}, then --continue; or --abort",
+                )
+
+
+def _marked(made: Worktree, place: str, allowed: Sequence[str]) -> bool:
+    """Whether a file has conflict markers that it does not have in other places (a test's data may)."""
+
+    def markers(where: str) -> int:
+        done = made.git.run("cat-file", "blob", where, ok=(0, 128))
+        return len(_MARKER.findall(done.out)) if done.code == 0 else 0
+
+    count = markers(place)
+    return bool(count) and count > max(markers(where) for where in allowed)

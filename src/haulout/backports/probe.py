@@ -13,18 +13,15 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from haulout.backports.attributes import UNION, USUAL, WHOLE
+from haulout.backports.attributes import UNION, USUAL, WHOLE, Attributes
 from haulout.backports.git import decode
-from haulout.backports.model import Content
-from haulout.backports.names import is_code
-from haulout.backports.objects import GITLINK, SYMLINK, Entry, MissingObject
+from haulout.backports.model import Change, Content, Patch
+from haulout.backports.naming import is_code
+from haulout.backports.objects import GITLINK, SYMLINK, Entry, MissingObject, ScratchObjects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from haulout.backports.attributes import Attributes
-    from haulout.backports.model import Change, Patch
-    from haulout.backports.objects import Bench
     from haulout.backports.renames import Renames
 
 
@@ -81,7 +78,7 @@ class Tried:
 def summed(answers: Mapping[str, Answer]) -> Content:
     """Say what a change does to a branch, by file. Pure.
 
-    A file the branch does not have is left out of account, as whoever picks would; a branch with none of the files that
+    A file the branch does not have does not count, as in a pick by hand; a branch with none of the files that
     are changed is not affected. Whether the fix is there is read off the code, where any is changed: a backport often
     comes without tests and documents.
     """
@@ -122,7 +119,7 @@ def compare(question: Question) -> Answer | None:
 class Prober:
     """Tries patches on trees; remembers every answer."""
 
-    bench: Bench
+    objects: ScratchObjects
     renames: Renames
     attributes: Attributes | None = None
     """None: there are none."""
@@ -159,7 +156,7 @@ class Prober:
             answer = compare(question)
             if answer is not None:
                 self.known[question] = answer
-            elif all(entry is not None and self.bench.has(entry.oid) for entry in question[:3]):
+            elif all(entry is not None and self.objects.has(entry.oid) for entry in question[:3]):
                 open_.append(question)
             else:
                 self.known[question] = Answer.UNKNOWN
@@ -167,7 +164,7 @@ class Prober:
             self._merge(open_)
 
     def by_ids(self, tree: str, patch: Patch) -> Tried | None:
-        """Try a patch where ids alone tell; None: something would have to be merged, or is not in this clone."""
+        """Try a patch where ids suffice; None: something would have to be merged, or is not in this clone."""
         questions, moved = self._questions(tree, patch)
         answers: dict[str, Answer] = {}
         for path, question in questions.items():
@@ -188,11 +185,11 @@ class Prober:
         Raises:
             MissingObject: a tree is not in this clone.
         """
-        found = self.bench.at(tree, change.path)
+        found = self.objects.at(tree, change.path)
         if found is None and change.old is not None:
             place = self.renames.find(tree, change.path)
             if place is not None:
-                return self.bench.at(tree, place), place
+                return self.objects.at(tree, place), place
         return found, None
 
     def _questions(self, tree: str, patch: Patch) -> tuple[dict[str, Question | None], dict[str, str]]:
@@ -208,7 +205,7 @@ class Prober:
             base = change.old
             if how == UNION and base is None and change.new is not None:
                 # Two files of one name that know nothing of each other become one.
-                base = Entry(change.new.mode, self.bench.write_blob(b""))
+                base = Entry(change.new.mode, self.objects.write_blob(b""))
             questions[change.path] = Question(base, entry, change.new, how)
             if place is not None:
                 moved[change.path] = place
@@ -223,23 +220,23 @@ class Prober:
         for question in questions:
             for entry in question[:3]:
                 assert entry is not None
-                self.bench.copy(entry.oid)
-        base, ours, theirs = (self.bench.write_tree(side) for side in sides)
-        before = self.bench.write_commit(base)
-        self.bench.attribute(f"{number} merge={one.how}" for number, one in enumerate(questions) if one.how in _WAYS)
-        done = self.bench.alone.run(
+                self.objects.copy(entry.oid)
+        base, ours, theirs = (self.objects.write_tree(side) for side in sides)
+        before = self.objects.write_commit(base)
+        self.objects.attribute(f"{number} merge={one.how}" for number, one in enumerate(questions) if one.how in _WAYS)
+        done = self.objects.isolated.run(
             "merge-tree",
             "--write-tree",
             "-z",
             "--no-messages",
-            self.bench.write_commit(ours, before),
-            self.bench.write_commit(theirs, before),
+            self.objects.write_commit(ours, before),
+            self.objects.write_commit(theirs, before),
             ok=(0, 1),
         )
         tree, *conflicts = decode(done.out).split("\0")
         # "<mode> <id> <stage>\t<path>"
         conflicting = {line.partition("\t")[2] for line in conflicts if line}
-        result = self.bench.entries(tree)
+        result = self.objects.entries(tree)
         for number, question in enumerate(questions):
             name = str(number)
             merged = result.get(name)

@@ -1,7 +1,8 @@
-"""Every commit of a pick says where it comes from, also one that people made with ``git commit`` and their own words.
+"""Write into every picked commit where it comes from, also into one that a person made with ``git commit``.
 
 Git writes "(cherry picked from commit …)" itself, but not where a message is given by hand after a conflict. The
-worktree knows what was to be picked, and git keeps the author and the author date of what it picks: so it can be told.
+worktree knows what was to be picked, and git keeps the author and the author date of what it picks: by these the source
+is found.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ _SIGNED: Final = (b"gpgsig ", b"gpgsig-sha256 ")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A commit that was made, and what it was picked from; None: nobody can tell."""
+class Attribution:
+    """A commit that was made, and what it was picked from; None: unknown."""
 
     commit: Commit
     source: str | None
     cited: bool
-    """Its message says so."""
+    """Its message names it."""
 
 
-def told(made: Sequence[Commit], wanted: Sequence[Commit]) -> tuple[Told, ...]:
-    """Tell what each commit was picked from. Pure.
+def attributions(made: Sequence[Commit], wanted: Sequence[Commit]) -> tuple[Attribution, ...]:
+    """Return what each commit was picked from. Pure.
 
     Args:
         made: the commits since the branch's tip, oldest first.
@@ -47,14 +48,14 @@ def told(made: Sequence[Commit], wanted: Sequence[Commit]) -> tuple[Told, ...]:
     for number, one in enumerate(made):
         cited = sources(one.message)
         if cited:
-            found.append(Told(one, cited[-1].oid, cited=True))
+            found.append(Attribution(one, cited[-1].oid, cited=True))
             continue
         first = max((place + 1 for place in places[:number] if place is not None), default=0)
         last = min((place for place in places[number + 1 :] if place is not None), default=len(wanted))
         alike = [at for at in range(first, last) if _authorship(wanted[at]) == _authorship(one)]
         if len(alike) == 1:
             places[number] = alike[0]
-        found.append(Told(one, wanted[alike[0]].oid if len(alike) == 1 else None, cited=False))
+        found.append(Attribution(one, wanted[alike[0]].oid if len(alike) == 1 else None, cited=False))
     return tuple(found)
 
 
@@ -67,15 +68,15 @@ def _authorship(commit: Commit) -> tuple[str, str, int]:
     return commit.author, commit.email, commit.authored
 
 
-def cite(repository: Repository, made: Worktree) -> None:
-    """Write into every commit of a worktree what it was picked from, where it does not say so.
+def write_provenance(repository: Repository, made: Worktree) -> None:
+    """Write into every commit of a worktree what it was picked from, where it is missing.
 
     Raises:
-        ConflictError: it cannot be told, or the commit is signed.
+        ConflictError: it is unknown, or the commit is signed.
     """
     commits = history.between(repository, "--reverse", "--topo-order", f"{made.start}..{made.head}")
     wanted = history.commits(repository, [oid for oid in made.sources if repository.find(oid)])
-    each = told(commits, wanted)
+    each = attributions(commits, wanted)
     if all(one.cited for one in each):
         return
     after = dict[str, str]()
@@ -87,21 +88,23 @@ def cite(repository: Repository, made: Worktree) -> None:
             new = new.rstrip(b"\n") + encode(_ending(one) + "\n")
         if new != raw:
             if raw.partition(b"\n\n")[0].find(b"\ngpgsig") >= 0:
-                raise _unsaid(made, one, f"{one.commit.oid[:12]} is signed, and comes after one that does not say so")
+                raise _unattributed(
+                    made, one, f"{one.commit.oid[:12]} is signed, and follows a pick without its source"
+                )
             after[one.commit.oid] = made.git.text("hash-object", "-t", "commit", "-w", "--stdin", stdin=new)
     made.git.run("update-ref", "--no-deref", "-m", "haulout backport pick: sources", "HEAD", after[each[-1].commit.oid])
 
 
-def _check(made: Worktree, one: Told, raw: bytes) -> None:
+def _check(made: Worktree, one: Attribution, raw: bytes) -> None:
     if one.source is None:
-        raise _unsaid(
-            made, one, f"{one.commit.oid[:12]} does not say what it was picked from: {one.commit.subject[:60]}"
+        raise _unattributed(
+            made, one, f"{one.commit.oid[:12]} does not name what it was picked from: {one.commit.subject[:60]}"
         )
     if any(line.startswith(_SIGNED) for line in raw.partition(b"\n\n")[0].split(b"\n")):
-        raise _unsaid(made, one, f"{one.commit.oid[:12]} is signed, and does not say that it was picked")
+        raise _unattributed(made, one, f"{one.commit.oid[:12]} is signed, and does not name what it was picked from")
 
 
-def _unsaid(made: Worktree, one: Told, what: str) -> ConflictError:
+def _unattributed(made: Worktree, one: Attribution, what: str) -> ConflictError:
     line = _LINE.format(one.source or "…")
     return ConflictError(
         what,
@@ -120,7 +123,7 @@ def _with_parents(raw: bytes, after: dict[str, str]) -> bytes:
     return b"\n".join(lines) + blank + message
 
 
-def _ending(one: Told) -> str:
+def _ending(one: Attribution) -> str:
     """Return what a message gets at its end, set apart from it but not from trailers."""
     last = one.commit.message.rstrip("\n").rpartition("\n")[2]
     apart = "\n" if last.startswith(("Signed-off-by: ", "(cherry picked")) else "\n\n"

@@ -1,6 +1,6 @@
 """Recognise the backports of a commit among all commits of all branches.
 
-What each signal is worth was measured on the container libraries: author and author date find 89 % of all backports,
+The worth of each signal was measured on the container libraries: author and author date find 89 % of all backports,
 the patch-id 59 %, trailers 10 %. A signal makes a commit a representative of the fix, to be tried on other branches;
 whether a branch has the fix is decided by content.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from haulout.backports.names import is_code
+from haulout.backports.naming import is_code
 from haulout.backports.trailers import reverted, reverted_subject, same_commit, sources, subject_key
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Undoing:
 def undoings(walked: Iterable[Commit], of: Iterable[Commit]) -> list[Undoing]:
     """Return the reverts of commits, and the reverts of these reverts, and so on.
 
-    A revert names the commit it takes back, or only its subject.
+    A revert names the commit it reverts, or only its subject.
     """
     noting = [
         (commit, said, subject)
@@ -144,7 +144,7 @@ def carried(bit: int, walk: Walk, carriers: Sequence[str], reverts: Mapping[str,
 
     Args:
         bit: the branch's in the masks of ``walk``.
-        walk: who is reachable from where.
+        walk: which tips reach which commits.
         carriers: the fix and its backports.
         reverts: of :func:`undoings`, by what is reverted.
     """
@@ -169,7 +169,7 @@ def carried(bit: int, walk: Walk, carriers: Sequence[str], reverts: Mapping[str,
 
 
 def covers(patch: Patch, fix: Patch, had: Callable[[str], bool]) -> bool:
-    """Whether a backport does all of a fix, as far as its files tell: then its presence proves the fix's.
+    """Whether a backport does all of a fix, judged by its files: then its presence proves the fix's.
 
     Args:
         patch: the backport's.

@@ -10,7 +10,7 @@
     introduced-in = ["…"]               # optional: a branch without it is not affected
     paths = ["pkg/**"]                  # optional: only these files count
 
-    [[backport]]                        # one for every branch; grown by "pick"
+    [[backport]]                        # one for every branch; added by "pick"
     branch = "v0.57"
     commits = ["39ffcb8c…"]
 """
@@ -23,11 +23,13 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.backports import toml
 from haulout.backports.trailers import same_commit
-from haulout.errors import InvalidFile, StorageError, UsageError
+from haulout.errors import InvalidFile, UsageError
+from haulout.local import Table, read_toml, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
 
 FOLDER: Final = "fixes"
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -76,53 +78,53 @@ def folder(ledger: Path) -> Path:
     return ledger.parent / FOLDER
 
 
-def load_all(ledger: Path) -> tuple[Record, ...]:
-    """Read every record beside a ledger.
+def load_all(ledger: Path | None) -> tuple[Record, ...]:
+    """Read every record beside a ledger; without one there are none.
 
     Raises:
         InvalidFile: one breaks the format above, or two have the same id.
     """
-    try:
+    if ledger is None:
+        return ()
+    with storage_errors(folder(ledger)):
         paths = sorted(folder(ledger).glob("*.toml"))
-    except OSError as error:
-        raise StorageError(str(folder(ledger)), error.strerror or "cannot be read") from error
     found: dict[str, Record] = {}
     for path in paths:
         record = load(path)
         if record.id in found:
-            raise InvalidFile(path, f"has the id of {found[record.id].path}", where="id")
+            raise InvalidFile(path, f"has the same id as {found[record.id].path}", where="id")
         found[record.id] = record
     return tuple(found.values())
 
 
 def load(path: Path) -> Record:
     """Read one record."""
-    table = toml.load(path)
-    table.only(
+    table = read_toml(path)
+    table.end(
         "id", "aliases", "summary", "library", "commits", "introduced-in", "paths", "backport", "note", "references"
     )
-    name = table.text("id")
+    name = table.line("id")
     if not _ID.fullmatch(name):
-        raise table.wrong("id", "must be letters, digits, dots, dashes and underscores")
+        raise table.wrong("id", "expected letters, digits, dots, dashes and underscores")
     backports = []
     for one in table.tables("backport"):
-        one.only("branch", "commits", "note")
-        backports.append(Backport(one.text("branch"), _oids(one, "commits")))
+        one.end("branch", "commits", "note")
+        backports.append(Backport(one.line("branch"), _oids(one, "commits")))
     return Record(
         path,
         name,
         _oids(table, "commits"),
-        table.texts("aliases"),
-        table.text("summary", ""),
-        table.text("library", ""),
+        table.lines("aliases"),
+        table.line("summary", ""),
+        table.line("library", ""),
         _oids(table, "introduced-in"),
-        table.texts("paths"),
+        table.lines("paths"),
         tuple(backports),
     )
 
 
-def _oids(table: toml.Table, key: str) -> tuple[str, ...]:
-    found = table.texts(key)
+def _oids(table: Table, key: str) -> tuple[str, ...]:
+    found = table.lines(key)
     for oid in found:
         if not _OID.fullmatch(oid):
             raise table.wrong(key, f"{oid[:80]!r} is not a commit id", hint="write it in full, as git log shows it")
@@ -138,7 +140,7 @@ def find(records: Iterable[Record], name: str) -> Record | None:
     found = [record for record in records if record.named(name)]
     exact = [record for record in found if record.id == name]
     if len(found) > 1 and len(exact) != 1:
-        raise UsageError(f"{name!r} names several fixes: {', '.join(record.id for record in found)}")
+        raise UsageError(f"several fixes have the alias {name!r}: {', '.join(record.id for record in found)}")
     return next(iter(exact or found), None)
 
 
@@ -149,19 +151,19 @@ def checked_id(name: str) -> str:
         UsageError: it could not be the name of a file.
     """
     if not _ID.fullmatch(name):
-        raise UsageError(f"not an id of a fix: {name[:80]!r}", hint="use letters, digits, dots, dashes, underscores")
+        raise UsageError(f"not a fix id: {name[:80]!r}", hint="use letters, digits, dots, dashes, underscores")
     return name
 
 
-def grow(record: Record, branch: str, commits: Sequence[str]) -> None:
-    """Write into a record that a branch has the fix now, by these commits. Writing it twice changes nothing.
+def add_backport(record: Record, branch: str, commits: Sequence[str]) -> None:
+    """Add to a record that a branch has the fix now, by these commits. Adding it twice changes nothing.
 
     Raises:
         StorageError: it cannot be written.
     """
     import tomlkit  # noqa: PLC0415 - slow to import
 
-    document = toml.edit(record.path, toml.read(record.path))
+    document = toml.edit(record.path)
     entries = toml.entries(document, "backport")
     for entry in entries:
         if entry.get("branch") == branch:
@@ -176,16 +178,13 @@ def grow(record: Record, branch: str, commits: Sequence[str]) -> None:
                 entry["commits"] = [*known, *new]
             break
     else:
-        entry = tomlkit.table()
-        entry["branch"] = branch
-        entry["commits"] = list(commits)
-        entries.append(entry)
+        toml.append(entries, {"branch": branch, "commits": list(commits)})
     toml.store(record.path, tomlkit.dumps(document))
 
 
 @dataclass(frozen=True, slots=True)
-class New:
-    """A record to be made."""
+class NewRecord:
+    """A record to be written."""
 
     id: str
     library: str
@@ -194,7 +193,7 @@ class New:
     aliases: tuple[str, ...] = ()
 
 
-def create(ledger: Path, new: New) -> Record:
+def create(ledger: Path, new: NewRecord) -> Record:
     """Write a new record beside a ledger.
 
     Raises:
@@ -206,29 +205,17 @@ def create(ledger: Path, new: New) -> Record:
     return load(path)
 
 
-def text(new: New) -> str:
+def text(new: NewRecord) -> str:
     """Return a new record as its file has it. Pure."""
     import tomlkit  # noqa: PLC0415 - slow to import
 
-    document = tomlkit.document()
-    document["id"] = new.id
-    if new.aliases:
-        document["aliases"] = list(new.aliases)
-    document["summary"] = new.summary
-    document["library"] = new.library
-    document["commits"] = list(new.commits)
-    return tomlkit.dumps(document)
+    aliases = {"aliases": list(new.aliases)} if new.aliases else {}
+    rest = {"summary": new.summary, "library": new.library, "commits": list(new.commits)}
+    return tomlkit.dumps({"id": new.id, **aliases, **rest})
 
 
 def backport_text(branch: str, commits: Sequence[str]) -> str:
-    """Return what a record grows by, as its file has it. Pure."""
+    """Return what is added to a record for a branch, as its file has it. Pure."""
     import tomlkit  # noqa: PLC0415 - slow to import
 
-    entry = tomlkit.table()
-    entry["branch"] = branch
-    entry["commits"] = list(commits)
-    entries = tomlkit.aot()
-    entries.append(entry)
-    document = tomlkit.document()
-    document["backport"] = entries
-    return tomlkit.dumps(document)
+    return tomlkit.dumps({"backport": [{"branch": branch, "commits": list(commits)}]})

@@ -1,6 +1,6 @@
 """Where a file is on a branch that does not have it under its name.
 
-Three ways, the surest first: the names it had before the fix, as history tells them; the very same content elsewhere;
+Three ways, the surest first: the names it had before the fix, by history; the very same content elsewhere;
 the most similar file among those that only the branch has, as ``git diff -C`` judges. Only files of the upstream commit
 are searched for; its backports are then tried under the names that were found.
 """
@@ -11,22 +11,21 @@ import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from haulout.backports.git import decode
 from haulout.backports.history import literal
-from haulout.backports.objects import GITLINK, SYMLINK, MissingObject
+from haulout.backports.objects import GITLINK, SYMLINK, Entry, MissingObject, ScratchObjects
 from haulout.errors import HauloutError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from haulout.backports.model import Change, Patch
-    from haulout.backports.objects import Bench, Entry
     from haulout.backports.repository import Repository
 
 _MOST: Final = 2000
 """Files of a branch compared with one that is missing; beyond, only those with its name."""
 _SIMILAR: Final = 50
 """Percent that two files must have in common to be taken for one."""
+_FOLLOW: Final = ("--follow", f"-M{_SIMILAR}%", "--diff-filter=R", "--name-status", "--format=", "-z")
 
 
 @dataclass(slots=True)
@@ -34,7 +33,7 @@ class Renames:
     """Finds moved files; remembers what it found."""
 
     repository: Repository
-    bench: Bench
+    objects: ScratchObjects
     _earlier: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _names: dict[str, set[str]] = field(default_factory=dict)
     """Names that are known to mean one file, by each of them."""
@@ -52,7 +51,7 @@ class Renames:
             if change.old is None:
                 continue
             try:
-                without = [tree for tree in dict.fromkeys(trees) if self.bench.at(tree, change.path) is None]
+                without = [tree for tree in dict.fromkeys(trees) if self.objects.at(tree, change.path) is None]
             except MissingObject:
                 continue
             if without:
@@ -63,14 +62,16 @@ class Renames:
         found = self._found.get((tree, path))
         if found is not None:
             return found
-        return next((name for name in sorted(self._names.get(path, ())) if self.bench.at(tree, name) is not None), None)
+        return next(
+            (name for name in sorted(self._names.get(path, ())) if self.objects.at(tree, name) is not None), None
+        )
 
     def _search(self, commit: str, before: str | None, change: Change, trees: list[str]) -> None:
         earlier = self._follow(commit, change.path)
         self._same_file(change.path, *earlier)
         left = []
         for tree in trees:
-            place = next((name for name in earlier if self.bench.at(tree, name) is not None), None)
+            place = next((name for name in earlier if self.objects.at(tree, name) is not None), None)
             if place is None:
                 left.append(tree)
             else:
@@ -93,8 +94,8 @@ class Renames:
 
     def _before(self, patch: Patch) -> str | None:
         try:
-            parents = self.bench.commit(patch.commits[0]).parents
-            return self.bench.commit(parents[0]).tree if parents else self.bench.empty_tree
+            parents = self.objects.commit(patch.commits[0]).parents
+            return self.objects.commit(parents[0]).tree if parents else self.objects.empty_tree
         except MissingObject:
             return None
 
@@ -102,29 +103,17 @@ class Renames:
         """Return the names a file had before a commit, latest first."""
         if path not in self._earlier:
             try:
-                raw = self.repository.git.run(
-                    "log",
-                    "--follow",
-                    f"-M{_SIMILAR}%",
-                    "--diff-filter=R",
-                    "--name-status",
-                    "--format=",
-                    "-z",
-                    commit,
-                    "--",
-                    *literal([path]),
-                ).out
+                fields = self.repository.git.run("log", *_FOLLOW, commit, "--", *literal([path])).fields
             except HauloutError:
                 # Older history is not in this clone: the other two ways remain.
-                raw = b""
+                fields = []
             # R100, old name, new name.
-            fields = [part for part in decode(raw).split("\0") if part]
             self._earlier[path] = tuple(dict.fromkeys(fields[1::3]))
         return self._earlier[path]
 
     def _only_there(self, before: str, tree: str) -> Iterator[tuple[str, Entry]]:
         try:
-            for path, old, new in self.bench.changes(before, tree):
+            for path, old, new in self.objects.changes(before, tree):
                 if old is None and new is not None and new.mode not in {SYMLINK, GITLINK}:
                     yield path, new
         except MissingObject:
@@ -142,14 +131,14 @@ class Renames:
             if len(like) > _MOST:
                 like = {path: entry for path, entry in like.items() if posixpath.basename(path) == wanted}
             near |= {entry.oid: entry for entry in like.values() if entry.oid not in scores}
-        near = {oid: entry for oid, entry in near.items() if self.bench.has(oid)}
-        if not near or not self.bench.has(change.old.oid):
+        near = {oid: entry for oid, entry in near.items() if self.objects.has(oid)}
+        if not near or not self.objects.has(change.old.oid):
             return scores
-        before = self.bench.write_tree({"missing": change.old})
-        after = self.bench.write_tree(near)
+        before = self.objects.write_tree({"missing": change.old})
+        after = self.objects.write_tree(near)
         limits = (f"-C{_SIMILAR}%", "-l0")
-        raw = self.bench.git.run("diff-tree", "-r", "-z", "--name-status", "--diff-filter=RC", *limits, before, after)
-        fields = [part for part in decode(raw.out).split("\0") if part]
+        how = ("-r", "-z", "--name-status", "--diff-filter=RC", *limits)
+        fields = self.objects.git.run("diff-tree", *how, before, after).fields
         # R087 or C055, "missing", and the name, which is the blob's id.
         for score, oid in zip(fields[::3], fields[2::3], strict=False):
             scores[oid] = int(score[1:] or 0)

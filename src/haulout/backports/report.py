@@ -1,16 +1,19 @@
-"""The matrix as a page: Markdown for a pull request, HTML to look at. Pure; other people's text is escaped."""
+"""The matrix as a page: Markdown for a pull request, HTML to look at. Other people's text is escaped."""
 
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from haulout.backports.model import State
+from haulout.backports import toml
+from haulout.backports.model import Cell, Matrix, State, StrPath
+from haulout.errors import UsageError
+from haulout.local import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from haulout.backports.model import Cell, Matrix
 
 _SQUARE: Final = {
     State.PRESENT: "🟩",
@@ -28,6 +31,8 @@ _COLOUR: Final = {
     State.NOT_AFFECTED: "#f5f5f5",
     State.UNKNOWN: "#cfd8dc",
 }
+_COMPLETE: Final = "Every supported branch has every fix."
+_INCOMPLETE: Final = "A supported branch lacks a fix, or may lack it."
 _STYLE: Final = """\
 :root { color-scheme: light; }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #212121; }
@@ -40,6 +45,25 @@ code { font-size: .92em; }
 """
 
 
+def check_report(path: StrPath) -> None:
+    """Refuse a file name that is of neither kind of report.
+
+    Raises:
+        UsageError: it ends neither in ``.md`` nor in ``.html`` or ``.htm``.
+    """
+    if Path(path).suffix.lower() not in _KINDS:
+        raise UsageError(f"unknown kind of report: {path}", hint="name it FILE.md or FILE.html")
+
+
+def write_report(path: StrPath, matrix: Matrix) -> None:
+    """Write a page to a file; its name says which kind.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    toml.store(Path(path), _KINDS[Path(path).suffix.lower()](matrix))
+
+
 def markdown(matrix: Matrix) -> str:
     """Return a page in GitHub's Markdown."""
     return "\n".join(_markdown(matrix)) + "\n"
@@ -48,7 +72,7 @@ def markdown(matrix: Matrix) -> str:
 def _markdown(matrix: Matrix) -> Iterator[str]:
     yield f"# Backports of {_md(matrix.library)}"
     yield ""
-    yield "Every supported branch has every fix." if matrix.complete else "**A supported branch lacks a fix, or may.**"
+    yield _COMPLETE if matrix.complete else f"**{_INCOMPLETE}**"
     yield ""
     names = [_md(column.fix.name) for column in matrix.columns]
     yield f"| branch | for | {' | '.join(names)} |"
@@ -83,11 +107,7 @@ def _html(matrix: Matrix) -> Iterator[str]:
     yield '<meta name="viewport" content="width=device-width">'
     yield f"<style>\n{_STYLE}{classes}\n</style></head>"
     yield f"<body><h1>{title}</h1>"
-    yield (
-        "<p>Every supported branch has every fix.</p>"
-        if matrix.complete
-        else '<p class="must">A supported branch lacks a fix, or may.</p>'
-    )
+    yield (f"<p>{_COMPLETE}</p>" if matrix.complete else f'<p class="must">{_INCOMPLETE}</p>')
     heads = "".join(f"<th>{_text(column.fix.name)}</th>" for column in matrix.columns)
     yield f"<table><thead><tr><th>branch</th><th>for</th>{heads}</tr></thead><tbody>"
     for cells in _rows(matrix):
@@ -118,12 +138,19 @@ def _class(state: State) -> str:
 
 
 def _text(text: str) -> str:
-    return escape("".join(letter if letter.isprintable() else "�" for letter in text))
+    return escape(_printable(text))
+
+
+def _printable(text: str) -> str:
+    return printable(text, replacement="�", longest=len(text) + 1)
 
 
 def _md(text: str) -> str:
-    plain = "".join(letter if letter.isprintable() else "�" for letter in text)
+    plain = _printable(text)
     for letter in "\\`*_[]<>|#&":
         plain = plain.replace(letter, f"\\{letter}")
     # No mention of a person comes out of a commit's subject.
     return plain.replace("@", "@\u200b")
+
+
+_KINDS: Final = {".md": markdown, ".html": html, ".htm": html}

@@ -1,24 +1,25 @@
-"""A clone as it is found: where its objects are, which branches it has, what a name in it means."""
+"""A clone: where its objects are, which branches it has, what a name in it means."""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from haulout.backports.git import Git, environment, version
-from haulout.backports.objects import bench
+from haulout.backports.objects import ScratchObjects, scratch_objects
 from haulout.errors import ContentError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from contextlib import AbstractContextManager
+    from os import PathLike
 
-    from haulout.backports.objects import Bench
 
 _REMOTES: Final = ("upstream", "origin")
 """Names of the remote that is the project's own, best first."""
@@ -43,9 +44,12 @@ class Branch:
         return self.name if self.remote is None else f"{self.remote}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Repository:
-    """A clone, of whatever kind: with or without a work tree, shallow, a linked worktree."""
+    """A clone of any kind: with or without a work tree, shallow, a linked worktree.
+
+    Branches and remotes are listed once: one run looks at one state of a clone.
+    """
 
     path: Path
     git: Git
@@ -55,24 +59,22 @@ class Repository:
     """The folder with everything that worktrees share."""
     algorithm: str
     shallow: bool
-    seen: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    """What was listed once: one run looks at one state of a clone."""
 
-    def bench(self, *others: Repository) -> AbstractContextManager[Bench]:
-        """Set up a bench over the objects of this clone, and of others.
+    def scratch_objects(self, *others: Repository) -> AbstractContextManager[ScratchObjects]:
+        """Set up scratch objects over the objects of this clone, and of others.
 
         Raises:
             UsageError: their object formats differ.
         """
         if any(other.algorithm != self.algorithm for other in others):
             raise UsageError(f"{self.path} and {others[0].path} have different object formats")
-        return bench([self.store, *(other.store for other in others)], self.algorithm)
+        return scratch_objects([self.store, *(other.store for other in others)], self.algorithm)
 
     def find(self, name: str) -> str | None:
         """Return the id of the commit that a name means, or None.
 
         Raises:
-            UsageError: it is short for several, or a tag and a branch of that name lead to different commits.
+            UsageError: it is ambiguous, or a tag and a branch of that name lead to different commits.
         """
         if not name or "\0" in name or "\n" in name:
             return None
@@ -81,7 +83,7 @@ class Repository:
             self._check_one(_AMBIGUOUS.search(done.err))
             return done.text.splitlines()[-1]
         if "ambiguous" in done.err and "unknown revision" not in done.err:
-            raise UsageError(f"{name!r} is short for several objects of {self.path}", hint="write more of its digits")
+            raise UsageError(f"{name!r} is ambiguous in {self.path}", hint="write more of its digits")
         return None
 
     def _check_one(self, warned: re.Match[str] | None) -> None:
@@ -92,21 +94,21 @@ class Repository:
         found = {ref: oid for ref in refs if (oid := self.find(ref)) is not None}
         if len(set(found.values())) > 1:
             kinds = {"refs/tags": "a tag", "refs/heads": "a branch", "refs/remotes": "a remote's"}
-            told = " and ".join(kinds["/".join(ref.split("/", 2)[:2])] for ref in found)
-            raise UsageError(f"{warned[1]!r} is {told} in {self.path}", hint=f"say which: {', or '.join(found)}")
+            both = " and ".join(kinds["/".join(ref.split("/", 2)[:2])] for ref in found)
+            raise UsageError(f"{warned[1]!r} is {both} in {self.path}", hint=f"write which: {', or '.join(found)}")
 
     def resolve(self, name: str) -> str:
         """Return the id of the commit that a name means.
 
         Raises:
             NotFoundError: there is none.
-            UsageError: it is short for several.
+            UsageError: it is ambiguous.
         """
         found = self.find(name)
         if found is None:
             raise NotFoundError(
                 f"no such commit in {self.path}: {name!r}",
-                hint="this clone is shallow: git fetch --unshallow" if self.shallow else "fetch it, or mend the name",
+                hint="this clone is shallow: git fetch --unshallow" if self.shallow else "fetch it",
             )
         return found
 
@@ -130,11 +132,10 @@ class Repository:
 
     def all_branches(self) -> list[Branch]:
         """Return every branch, of every remote; local ones first."""
-        if "branches" not in self.seen:
-            self.seen["branches"] = self._list_branches()
-        return list(self.seen["branches"])
+        return list(self._branches)
 
-    def _list_branches(self) -> list[Branch]:
+    @cached_property
+    def _branches(self) -> list[Branch]:
         remotes = sorted(self.remotes(), key=len, reverse=True)
         found: list[Branch] = []
         for line in self.git.text(
@@ -154,7 +155,7 @@ class Repository:
             found.append(Branch(short.removeprefix(f"{owner}/"), ref, tip, owner))
         return found
 
-    def branch(self, name: str, remote: str | None = None) -> Branch:
+    def branch(self, name: str) -> Branch:
         """Return the branch a person means: the local one, or a remote's, with or without the remote's name.
 
         Raises:
@@ -162,7 +163,7 @@ class Repository:
         """
         every = self.all_branches()
         short = name.removeprefix("refs/heads/").removeprefix("refs/remotes/")
-        preferred = remote or self.remote()
+        preferred = self.remote()
         choices = (
             [branch for branch in every if branch.remote is None and branch.name == short],
             [branch for branch in every if branch.remote == preferred and branch.name == short],
@@ -182,9 +183,11 @@ class Repository:
 
     def remotes(self) -> list[str]:
         """Return the names of all remotes."""
-        if "remotes" not in self.seen:
-            self.seen["remotes"] = self.git.text("remote").splitlines()
-        return list(self.seen["remotes"])
+        return list(self._remotes)
+
+    @cached_property
+    def _remotes(self) -> list[str]:
+        return self.git.text("remote").splitlines()
 
     def remote(self) -> str | None:
         """Return the name of the remote that is the project's own: upstream, origin, or the only one."""
@@ -195,7 +198,7 @@ class Repository:
         """Return the branch that fixes come from.
 
         Args:
-            name: what a person says it is; by default the remote's HEAD, or a branch with the usual name.
+            name: the branch, as a person names it; by default the remote's HEAD, or a branch with the usual name.
 
         Raises:
             NotFoundError: there is none.
@@ -274,34 +277,35 @@ class Repository:
         """Whether a shallow clone ends at a commit: it has parents, which are not here."""
         return self.shallow and b"\nparent " in self.git.run("cat-file", "commit", commit).out.partition(b"\n\n")[0]
 
-    def url(self, remote: str | None = None) -> str | None:
+    def url(self) -> str | None:
         """Return the address of the project's own remote, or None."""
-        name = remote or self.remote()
+        name = self.remote()
         if name is None:
             return None
         return self.git.run("config", "--get", f"remote.{name}.url", ok=(0, 1)).text or None
 
 
-def open_repository(path: Path, *, offline: bool = True) -> Repository:
+def open_repository(folder: str | PathLike[str], *, offline: bool = True) -> Repository:
     """Open the clone that a folder is, or is in.
 
     Args:
-        path: the folder.
+        folder: the folder.
         offline: let git fetch nothing, even in a partial clone.
 
     Raises:
-        NotFoundError: it is no clone.
-        DeniedError: it is somebody else's.
-        ToolError: there is no git, or one too old.
+        NotFoundError: it is not a clone.
+        DeniedError: it belongs to another user.
+        ToolError: git is not installed, or too old.
     """
+    path = Path(folder)
     git = Git(path, environment(os.environ, offline=offline))
     version(git if path.is_dir() else Git(Path("/"), git.variables))
     # Alone, as a folder's name may hold a line end.
     common = Path(
         os.fsdecode(git.run("rev-parse", "--path-format=absolute", "--git-common-dir").out.removesuffix(b"\n"))
     )
-    said = git.text("rev-parse", "--show-object-format", "--is-shallow-repository", "--show-cdup").split("\n")
-    algorithm, shallow, up = (*said, "")[:3]
+    shown = git.text("rev-parse", "--show-object-format", "--is-shallow-repository", "--show-cdup").split("\n")
+    algorithm, shallow, up = (*shown, "")[:3]
     return Repository(
         path,
         # Paths are meant from the top.

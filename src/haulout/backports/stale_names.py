@@ -1,4 +1,4 @@
-"""Files that belong to a branch alone (OWNERS, CI) and still name another: a copy of main's, forgotten."""
+"""Files of which each branch has its own (OWNERS, CI) and that still name another branch: copied, and forgotten."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from haulout.backports.git import decode
+from haulout.documents import Document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,7 +49,7 @@ _MAINS: Final = frozenset({"main", "master", "trunk", "devel"})
 
 
 @dataclass(frozen=True, slots=True)
-class Mention:
+class Mention(Document):
     """A line that names another branch."""
 
     path: str
@@ -67,10 +68,10 @@ def scan(repository: Repository, branch: Branch, main: str) -> tuple[Mention, ..
     known = {one.name for one in repository.all_branches()} | _MAINS | {main}
     known.discard(branch.name)
     found: list[Mention] = []
-    with repository.bench() as bench:
-        for path, entry in bench.files(bench.commit(branch.tip).tree):
-            if is_upkeep(path) and bench.has(entry.oid):
-                content = bench.read(entry.oid)
+    with repository.scratch_objects() as objects:
+        for path, entry in objects.files(objects.commit(branch.tip).tree):
+            if is_upkeep(path) and objects.has(entry.oid):
+                content = objects.read(entry.oid)
                 if len(content) <= _LARGEST and b"\0" not in content:
                     found += mentions(path, decode(content), branch.name, known)
     return tuple(found)
@@ -79,9 +80,9 @@ def scan(repository: Repository, branch: Branch, main: str) -> tuple[Mention, ..
 def mentions(path: str, text: str, branch: str, known: Iterable[str]) -> list[Mention]:
     """Return the lines that name another branch. Pure.
 
-    In CI files: values of keys that speak of branches (``DEST_BRANCH: "main"``) and items of lists below such keys,
+    In CI files: values of keys about branches (``DEST_BRANCH: "main"``) and items of lists below such keys,
     unless the list has the branch itself too. Elsewhere (OWNERS): names of other consumer branches, and the main
-    branch's where the line speaks of a branch.
+    branch's where the line mentions branches.
     """
     others = set(known)
     if path.lower().endswith((".yml", ".yaml", ".toml", ".json", ".json5")):
@@ -102,7 +103,7 @@ def _in_settings(path: str, text: str, branch: str, others: set[str]) -> Iterato
                 listing.found.append(Mention(path, number, stripped, item[1]))
             listing.own |= _same(item[1], branch)
             continue
-        yield from listing.told
+        yield from listing.mentions
         listing = _Listing(-1)
         key = _KEY.match(line)
         if key is None:
@@ -113,7 +114,7 @@ def _in_settings(path: str, text: str, branch: str, others: set[str]) -> Iterato
             listing = _Listing(indent)
         elif not any(_same(word, branch) for word in words):
             yield from (Mention(path, number, stripped, word) for word in words if word in others)
-    yield from listing.told
+    yield from listing.mentions
 
 
 @dataclass(slots=True)
@@ -127,16 +128,16 @@ class _Listing:
     """The branch itself is in it."""
 
     @property
-    def told(self) -> list[Mention]:
+    def mentions(self) -> list[Mention]:
         return [] if self.own else self.found
 
 
 def _in_prose(path: str, text: str, others: set[str]) -> Iterator[Mention]:
     for number, line in enumerate(text.splitlines(), 1):
-        speaks = "branch" in line.lower()
+        about_branches = "branch" in line.lower()
         for word in _WORD.findall(line):
             name = word.rstrip(".,:;")
-            if name in others and (speaks or name not in _MAINS):
+            if name in others and (about_branches or name not in _MAINS):
                 yield Mention(path, number, line.strip(), name)
 
 

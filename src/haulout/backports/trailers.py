@@ -1,4 +1,4 @@
-"""What commit messages say about where a commit comes from, and what it undoes. Pure.
+"""What commit messages state about where a commit comes from, and what it reverts. Pure.
 
 Trailers of ``git cherry-pick -x``, the notes of Linux stable ("commit SHA upstream.", "[ Upstream commit SHA ]"), the
 ``Origin:`` of DEP-3, and reverts. Messages are evidence, never truth: see verdict.
@@ -53,7 +53,7 @@ def sources(message: str) -> tuple[Citation, ...]:
 
 
 def squashed(message: str) -> tuple[str, ...]:
-    """Return the commits that ``git merge --squash`` says it made one."""
+    """Return the commits that ``git merge --squash`` says it squashed."""
     return tuple(dict.fromkeys(_SQUASHED.findall(message))) if _SQUASH.search(message) else ()
 
 
@@ -69,7 +69,7 @@ def reverted_subject(message: str) -> str | None:
 
 
 def fixed(message: str) -> tuple[str, ...]:
-    """Return the commits a message says it mends (``Fixes: SHA``)."""
+    """Return the commits a message says it fixes (``Fixes: SHA``)."""
     return tuple(match.lower() for match in _FIXES.findall(message))
 
 

@@ -1,6 +1,6 @@
-"""The forms a fix has: the upstream commit, and every backport of it that is known or recognised.
+"""The variants a fix has: the upstream commit, and every backport of it that is known or recognised.
 
-Tried on its own, an upstream commit conflicts with most old branches. One backport as a further form classifies them
+Tried on its own, an upstream commit conflicts with most old branches. One backport as a further variant classifies them
 all.
 """
 
@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from haulout.backports import history, patches
+from haulout.backports import history
 from haulout.backports.git import decode, encode
-from haulout.backports.objects import MissingObject
-from haulout.backports.recognise import Candidate, candidates, covers, undoings
+from haulout.backports.objects import MissingObject, ScratchObjects
+from haulout.backports.patches import patch_of
+from haulout.backports.recognise import Candidate, Undoing, candidates, covers, undoings
 from haulout.backports.trailers import same_commit
 from haulout.errors import ContentError, UsageError
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from haulout.backports.history import Walk
     from haulout.backports.model import Commit, Fix, Patch
-    from haulout.backports.objects import Bench
-    from haulout.backports.recognise import Undoing
     from haulout.backports.repository import Repository
 
 _ALIKE: Final = 0.5
@@ -31,8 +30,8 @@ _ALIKE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """One form of a commit, and the commits that have it."""
+class Variant:
+    """One variant of a commit, and the commits that have it."""
 
     patch: Patch
     commits: tuple[str, ...]
@@ -44,15 +43,15 @@ class Unit:
 
     commit: Commit
     patch: Patch | None
-    """None: this clone does not hold enough to tell what it changes."""
-    forms: tuple[Form, ...]
+    """None: this clone does not hold everything that it changes."""
+    variants: tuple[Variant, ...]
     """The upstream commit's first."""
     candidates: tuple[Candidate, ...]
     undoings: tuple[Undoing, ...]
 
     @property
     def carriers(self) -> tuple[str, ...]:
-        """The commits whose presence in history speaks for the fix."""
+        """The commits whose presence in history is evidence for the fix."""
         return (self.commit.oid, *(one.commit.oid for one in self.candidates if not one.partial))
 
     def signals(self, oid: str) -> tuple[str, ...]:
@@ -63,11 +62,11 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """Where forms are looked for."""
+class Context:
+    """Where variants are looked for."""
 
     repository: Repository
-    bench: Bench
+    objects: ScratchObjects
     tips: tuple[str, ...]
     """Of all branches."""
     main: str
@@ -75,63 +74,63 @@ class Ground:
     """Of merges, the parent they went onto."""
 
 
-def gather(ground: Ground, fix: Fix) -> tuple[Walk, list[Unit]]:
-    """Walk history once, and find every form of each commit of a fix."""
-    repository = ground.repository
+def gather(context: Context, fix: Fix) -> tuple[Walk, list[Unit]]:
+    """Walk history once, and find every variant of each commit of a fix."""
+    repository = context.repository
     oids = [commit.oid for commit in fix.commits]
-    tips = [*ground.tips, ground.main]
+    tips = [*context.tips, context.main]
     globs = fix.record.paths if fix.record else ()
-    made = [patches.patch_or_none(ground.bench, oid, mainline=ground.mainline, paths=globs) for oid in oids]
-    stops = [_stops(ground, commit) for commit in fix.commits]
-    before = _before(ground, oids)
+    made = [patch_of(context.objects, oid, mainline=context.mainline, paths=globs) for oid in oids]
+    stops = [_stops(context, commit) for commit in fix.commits]
+    before = _before(context, oids)
     # Both are git's work, on different commits: side by side.
     with ThreadPoolExecutor(2) as pool:
         walking = pool.submit(history.walk, repository, tips, before) if oids else None
-        asked = [pool.submit(_patch_ids, ground, *one) for one in zip(fix.commits, made, stops, strict=True)]
+        asked = [pool.submit(_patch_ids, context, *one) for one in zip(fix.commits, made, stops, strict=True)]
         walk = walking.result() if walking else history.Walk((), {})
         ids = [one.result() for one in asked]
     if made and not any(one is None or one.changes for one in made):
         reason = f"none of its files matches {', '.join(globs)}" if globs else "it changes nothing"
-        raise UsageError(f"{fix.name} is no fix: {reason}")
+        raise UsageError(f"{fix.name} is not a fix: {reason}")
     walked = list(walk.commits)
     here = {commit.oid for commit in walked}
-    # A commit that no branch reaches is still a form of itself.
+    # A commit that no branch reaches is still a variant of itself.
     listed = [oid for name in _listed(fix) if (oid := repository.find(name)) is not None]
     walked += history.commits(repository, [oid for oid in dict.fromkeys(listed) if oid not in here])
-    units = [_unit(ground, fix, *one, walked) for one in zip(fix.commits, made, ids, strict=True)]
+    units = [_unit(context, fix, *one, walked) for one in zip(fix.commits, made, ids, strict=True)]
     return walk, [unit for unit in units if unit.patch is None or unit.patch.changes]
 
 
-def _stops(ground: Ground, commit: Commit) -> list[str]:
+def _stops(context: Context, commit: Commit) -> list[str]:
     """Return where to stop looking for copies of a commit: at main, where they come from."""
-    if ground.repository.is_ancestor(commit.oid, ground.main):
-        return [ground.main, commit.oid]
-    return [parent for parent in commit.parents if ground.bench.has(parent)]
+    if context.repository.is_ancestor(commit.oid, context.main):
+        return [context.main, commit.oid]
+    return [parent for parent in commit.parents if context.objects.has(parent)]
 
 
 def _patch_ids(
-    ground: Ground, commit: Commit, patch: Patch | None, stops: Sequence[str]
+    context: Context, commit: Commit, patch: Patch | None, stops: Sequence[str]
 ) -> tuple[dict[str, str], str | None]:
     """Return the patch-ids of what may be copies of a commit, and its own."""
     if patch is None or not patch.changes:
         return {}, None
     paths = sorted(path for path in patch.paths if not path.startswith(f"{history.VENDOR}/")) or sorted(patch.paths)
     try:
-        own = history.patch_ids_of(ground.repository, [commit.oid], paths).get(commit.oid)
-        return history.patch_ids(ground.repository, ground.tips, stops, paths), own
+        own = history.patch_ids_of(context.repository, [commit.oid], paths).get(commit.oid)
+        return history.patch_ids(context.repository, context.tips, stops, paths), own
     except ContentError:
-        # Contents are not all in this clone: one signal less.
+        # Not all contents are in this clone: one signal less.
         return {}, None
 
 
-def _before(ground: Ground, oids: Sequence[str]) -> list[str]:
+def _before(context: Context, oids: Sequence[str]) -> list[str]:
     """Return where a walk may stop, so that every descendant of every commit is in it."""
     base = next(iter(oids), "")
     if len(oids) > 1:
-        base = ground.repository.git.run("merge-base", "--octopus", *oids, ok=(0, 1)).text
+        base = context.repository.git.run("merge-base", "--octopus", *oids, ok=(0, 1)).text
     if not base:
         return []
-    return [parent for parent in ground.bench.commit(base).parents if ground.bench.has(parent)]
+    return [parent for parent in context.objects.commit(base).parents if context.objects.has(parent)]
 
 
 def _listed(fix: Fix) -> Iterator[str]:
@@ -140,7 +139,7 @@ def _listed(fix: Fix) -> Iterator[str]:
 
 
 def _unit(
-    ground: Ground,
+    context: Context,
     fix: Fix,
     commit: Commit,
     patch: Patch | None,
@@ -154,12 +153,12 @@ def _unit(
             walked,
             patch_ids=ids[0],
             patch_id=ids[1],
-            alike=lambda doubtful: _alike(ground.repository, commit, doubtful),
+            alike=lambda doubtful: _alike(context.repository, commit, doubtful),
         )
     found = _with_record(fix, commit, walked, found)
-    found, forms = _forms(ground, fix, patch, found)
+    found, variants = _variants(context, fix, patch, found)
     carriers = [commit, *(one.commit for one in found)]
-    return Unit(commit, patch, forms, tuple(found), tuple(undoings(walked, carriers)))
+    return Unit(commit, patch, variants, tuple(found), tuple(undoings(walked, carriers)))
 
 
 def _with_record(fix: Fix, commit: Commit, walked: Sequence[Commit], found: Sequence[Candidate]) -> list[Candidate]:
@@ -179,10 +178,10 @@ def _with_record(fix: Fix, commit: Commit, walked: Sequence[Commit], found: Sequ
     return list(by_oid.values())
 
 
-def _forms(
-    ground: Ground, fix: Fix, patch: Patch | None, found: Sequence[Candidate]
-) -> tuple[list[Candidate], tuple[Form, ...]]:
-    """Return the candidates, those that are only a part of the fix marked, and the forms of all others."""
+def _variants(
+    context: Context, fix: Fix, patch: Patch | None, found: Sequence[Candidate]
+) -> tuple[list[Candidate], tuple[Variant, ...]]:
+    """Return the candidates, those that are only a part of the fix marked, and the variants of all others."""
     globs = fix.record.paths if fix.record else ()
     by_changes: dict[object, list[tuple[Patch, str]]] = {}
     if patch is not None and patch.changes:
@@ -190,20 +189,22 @@ def _forms(
     judged = []
     for candidate in found:
         oid = candidate.commit.oid
-        form = patches.patch_or_none(ground.bench, oid, mainline=ground.mainline, paths=globs)
+        variant = patch_of(context.objects, oid, mainline=context.mainline, paths=globs)
         listed = "record" in candidate.signals
-        partial = form is not None and patch is not None and not listed and not _covers(ground.bench, form, patch)
+        partial = (
+            variant is not None and patch is not None and not listed and not _covers(context.objects, variant, patch)
+        )
         judged.append(replace(candidate, partial=partial))
-        if form is not None and form.changes and not partial:
-            by_changes.setdefault(form.changes, []).append((form, oid))
-    forms = (Form(members[0][0], tuple(oid for _, oid in members)) for members in by_changes.values())
-    return judged, tuple(forms)
+        if variant is not None and variant.changes and not partial:
+            by_changes.setdefault(variant.changes, []).append((variant, oid))
+    variants = (Variant(members[0][0], tuple(oid for _, oid in members)) for members in by_changes.values())
+    return judged, tuple(variants)
 
 
-def _covers(bench: Bench, form: Patch, fix: Patch) -> bool:
+def _covers(objects: ScratchObjects, variant: Patch, fix: Patch) -> bool:
     try:
-        tree = bench.commit(form.commits[0]).tree
-        return covers(form, fix, lambda path: bench.at(tree, path) is not None)
+        tree = objects.commit(variant.commits[0]).tree
+        return covers(variant, fix, lambda path: objects.at(tree, path) is not None)
     except MissingObject:
         return False
 
@@ -213,33 +214,28 @@ def _alike(repository: Repository, unit: Commit, doubtful: Sequence[Commit]) -> 
     try:
         changed = _changed_lines(repository, [unit.oid, *(commit.oid for commit in doubtful)])
     except ContentError:
-        # Their contents are not in this clone, so there is nothing to tell by.
+        # Their contents are not in this clone, so there is nothing to compare.
         return set()
     every = changed.get(unit.oid, set())
-    # What is added tells one change of a line from another.
+    # Two changes of one line differ in what they add.
     own = {line for line in every if line.startswith("+")} or every
     return {oid for oid, lines in changed.items() if own and len(lines & own) >= _ALIKE * len(own)} - {unit.oid}
 
 
 def _changed_lines(repository: Repository, oids: Sequence[str]) -> dict[str, set[str]]:
-    said = repository.git.run(
-        "log",
+    how = (
         "--no-walk=unsorted",
         "--patch",
         "--unified=0",
         "--no-ext-diff",
         "--no-textconv",
         "--diff-merges=first-parent",
-        "--format=commit %H",
-        "--stdin",
-        "--",
-        ":(top)",
-        f":(top,exclude){history.VENDOR}",
-        stdin=encode("\n".join(oids) + "\n"),
-    ).out
+    )
+    where = ("--stdin", "--", ":(top)", f":(top,exclude){history.VENDOR}")
+    out = repository.git.run("log", *how, "--format=commit %H", *where, stdin=encode("\n".join(oids) + "\n")).out
     found: dict[str, set[str]] = {}
     lines: set[str] = set()
-    for line in decode(said).split("\n"):
+    for line in decode(out).split("\n"):
         if line.startswith("commit "):
             lines = found.setdefault(line[7:], set())
         elif line[:1] in {"+", "-"} and not line.startswith(("+++ ", "--- ")) and line[1:].strip():

@@ -1,7 +1,7 @@
-"""Decide what a branch is with respect to a commit, and to a whole fix. Pure: the one place where evidence is weighed.
+"""Decide the state of a branch for a commit, and for a whole fix. Pure: the one place where evidence is weighed.
 
-Content is truth where it can tell. What history says counts where content cannot: the fix is there and the code around
-it has changed since, or the objects to look at are not in this clone.
+Content decides where it can. History decides where content cannot: the fix is there and the code around it has changed
+since, or the objects to compare are not in this clone.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that was found out about one commit on one branch."""
+    """All that was found about one commit on one branch."""
 
     content: Content
-    """The best that any representative came to."""
+    """The best result of any variant."""
     own: Content | None
-    """What the commit that carries the fix on this branch came to; None: no commit does."""
+    """The result of the commit that carries the fix on this branch; None: no commit does."""
     standing: bool
     """A commit that carries the fix is on the branch, and not reverted by message."""
     undone: bool
     """A commit that carries the fix is on the branch, and a revert of it."""
     introduced: bool = True
-    """The branch has what the fix mends, or nothing says."""
+    """The branch has the fault that the fix removes, or that is unknown."""
 
 
 def judged(facts: Facts) -> State:
-    """Say what a branch is with respect to one commit."""
+    """Return the state of a branch for one commit."""
     if not facts.introduced:
         return State.NOT_AFFECTED
     if facts.content is Content.SAME:
         return State.PRESENT
     if facts.standing:
-        # The very commit that is on the branch could go onto it again: something took it away without saying so.
+        # The very commit that is on the branch applies again: its change was removed without a revert.
         return State.REVERTED if facts.own is Content.APPLIES else State.PRESENT
     if facts.undone:
         return State.NOT_AFFECTED if facts.content is Content.ABSENT else State.REVERTED
@@ -57,17 +57,17 @@ _WORST: Final = (State.REVERTED, State.UNKNOWN, State.CONFLICTS, State.APPLIES)
 
 
 def best(found: Sequence[Content]) -> Content:
-    """Return the content that decides, of all representatives': one that says it is there is enough."""
+    """Return the content that decides, of all variants': one that is there is enough."""
     return min(found, key=_ORDER.index) if found else Content.UNKNOWN
 
 
 def joined(whole: Content | None, units: Sequence[State]) -> State:
-    """Say what a branch is with respect to a series.
+    """Return the state of a branch for a series.
 
     Args:
-        whole: what the series as one patch came to; None: it could not be made one.
+        whole: the result of the series as one patch; None: it cannot be merged into one.
         units: each commit's state. A later commit of a series may change what an earlier one did, which then looks
-            missing although all is there: so the whole is asked first.
+            missing although all is there: so the whole counts first.
     """
     if len(units) == 1:
         return units[0]

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from haulout.backports import history, ledger, library
-from haulout.backports.git import decode
-from haulout.backports.gomod import GoMod
-from haulout.backports.pin import Pin, find_pin
-from haulout.backports.repository import open_repository
-from haulout.backports.vendored import Vendored, compare, modules_text
+from haulout.backports import history
+from haulout.backports.git import Git, decode, environment
+from haulout.backports.gomod import vendored
+from haulout.backports.ledger import load_ledger, path_of
+from haulout.backports.naming import library_name, modules_in
+from haulout.backports.pin import Pin, Vendored, compare_vendored, find_pin, gomod_at, modules_text
+from haulout.backports.repository import Branch, Repository, open_repository
+from haulout.documents import Document
 from haulout.errors import NotFoundError, UsageError
+from haulout.local import STDOUT, nameless_file, private_folder, started, wait
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from haulout.backports.model import Commit
-    from haulout.backports.objects import Bench
-    from haulout.backports.repository import Branch, Repository
+    from haulout.backports.model import Commit, StrPath
+    from haulout.backports.objects import ScratchObjects
+
+_SECONDS: Final = 3600.0
+_TARGET: Final = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")
+_LONGEST: Final = 20_000
+"""Bytes of output kept, from its end."""
 
 
 class Verdict(StrEnum):
@@ -32,8 +41,10 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Check(Document):
     """One check."""
+
+    json_members = ("check=name", "verdict", "text")
 
     name: str
     """``pin``, ``replace``, ``commit``, ``version``, ``branch``, ``modules``, ``vendor`` or ``make``."""
@@ -42,8 +53,21 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class VerifyResult:
+class VerifyResult(Document):
     """What a consumer has of the library."""
+
+    json_members = (
+        "consumer",
+        "consumer_commit",
+        "good",
+        "module",
+        "pin",
+        "branch",
+        "behind",
+        "checks",
+        "vendored",
+        "output",
+    )
 
     consumer: str
     consumer_commit: str
@@ -59,12 +83,12 @@ class VerifyResult:
 
     @property
     def good(self) -> bool:
-        """Whether nothing failed, and nothing that matters is unknown."""
+        """Whether no check failed or is unknown."""
         return not any(check.verdict in {Verdict.FAILED, Verdict.UNKNOWN} for check in self.checks)
 
 
 def split_consumer(text: str) -> tuple[str, str]:
-    """Read ``REPO@BRANCH``; a path may have an @ of its own, a branch after it not.
+    """Split ``REPO@BRANCH`` at its last @.
 
     Raises:
         UsageError: there is no branch.
@@ -76,37 +100,36 @@ def split_consumer(text: str) -> tuple[str, str]:
 
 
 def verify(
-    path: Path,
-    consumer: Path,
-    consumer_branch: str,
+    lib: StrPath,
+    consumer: StrPath,
+    consumer_branch: str | None = None,
     *,
-    name: str | None = None,
-    book: Path | None = None,
+    branch: str | None = None,
+    ledger: StrPath | None = None,
     module: str | None = None,
     make: str | None = None,
 ) -> VerifyResult:
     """Check what a consumer pins and vendors of the library.
 
     Args:
-        path: the library's clone.
-        consumer: the consumer's clone.
+        lib: the library's clone.
+        consumer: the consumer's clone; with its branch, ``REPO@BRANCH``, where that is not given apart.
         consumer_branch: its branch, or any commit.
-        name: the library's branch for it; by default the one that the ledger says.
-        book: the ledger.
+        branch: the library's branch for it; by default the one in the ledger.
+        ledger: the ledger.
         module: the library's Go module; by default the one its go.mod declares.
-        make: the target of the consumer's own check, run in a throw-away clone; None: it is not run.
+        make: the target of the consumer's own check, run in a throw-away clone.
 
     Raises:
         NotFoundError: there is no such clone, branch or go.mod, or it does not require the library.
     """
-    repository, using = open_repository(path), open_repository(consumer)
+    if consumer_branch is None:
+        consumer, consumer_branch = split_consumer(os.fspath(consumer))
+    repository, using = open_repository(lib), open_repository(consumer)
     commit = _consumer_commit(using, consumer_branch)
-    raw = using.show(commit, "go.mod")
-    if raw is None:
-        raise NotFoundError(f"no go.mod in {consumer} at {consumer_branch}")
-    gomod = GoMod.parse(decode(raw))
-    with repository.bench(using) as bench:
-        modules = [module] if module else _modules(repository, bench)
+    gomod = gomod_at(using, commit, consumer_branch)
+    with repository.scratch_objects(using) as objects:
+        modules = [module] if module else _modules(repository, objects)
         wanted = next((one for one in modules if gomod.required(one) is not None), None)
         if wanted is None:
             raise NotFoundError(
@@ -114,30 +137,28 @@ def verify(
                 hint="name the module: --module PATH",
             )
         pin = find_pin(repository, gomod, wanted)
-        wanted_branch = name or _entry(book, wanted, consumer_branch)
-        branch = repository.branch(wanted_branch) if wanted_branch else None
+        name = branch or _branch_in_ledger(path_of(ledger), wanted, consumer_branch)
+        own = repository.branch(name) if name else None
         checks = [*_pin_checks(repository, pin)]
         behind: tuple[Commit, ...] = ()
         if pin.commit is not None:
-            check, behind = _branch_check(repository, pin.commit, branch)
+            check, behind = _branch_check(repository, pin.commit, own)
             checks.append(check)
-        tree = bench.commit(commit).tree
+        tree = objects.commit(commit).tree
         found = None
-        text = modules_text(bench, tree)
+        text = modules_text(objects, tree)
         if text is None:
             checks.append(Check("vendor", Verdict.SKIPPED, "nothing is vendored"))
         else:
             checks.append(_modules_check(text, pin))
-            found = compare(bench, tree, pin) if pin.commit is not None else None
+            found = compare_vendored(objects, tree, pin) if pin.commit is not None else None
             checks.append(_vendor_check(found, pin))
     output = ""
     if make is not None:
-        from haulout.backports.consumer_check import run_make  # noqa: PLC0415 - seldom wanted
-
-        code, output = run_make(using, commit, make)
+        code, output = _run_make(using, commit, make)
         verdict = Verdict.FAILED if code else Verdict.OK
         checks.append(Check("make", verdict, f"make {make} " + (f"failed with {code}" if code else "succeeded")))
-    shown = branch.shown if branch else None
+    shown = own.shown if own else None
     return VerifyResult(
         f"{consumer}@{consumer_branch}", commit, wanted, pin, shown, tuple(checks), behind, found, output
     )
@@ -150,26 +171,21 @@ def _consumer_commit(using: Repository, name: str) -> str:
         return using.resolve(name)
 
 
-def _modules(repository: Repository, bench: Bench) -> list[str]:
+def _modules(repository: Repository, objects: ScratchObjects) -> list[str]:
     """Return the modules of the library's main branch: the one at its top, and those in folders."""
-    tree = bench.commit(repository.mainline().tip).tree
-    found = []
-    for path, entry in bench.files(tree):
-        if path.rpartition("/")[2] == "go.mod" and not path.startswith(f"{history.VENDOR}/") and bench.has(entry.oid):
-            declared = library.module(decode(bench.read(entry.oid)))
-            if declared is not None:
-                found.append(declared)
-    # Where a partial clone holds no go.mod of the branch, what is checked out may tell.
-    return sorted(found, key=len) or [library.name(repository, bench, repository.mainline().tip)]
+    tip = repository.mainline().tip
+    found = [declared for _, declared in modules_in(objects, objects.commit(tip).tree)]
+    # Where a partial clone holds no go.mod of the branch, the one that is checked out may do.
+    return sorted(found, key=len) or [library_name(repository, objects, tip)]
 
 
-def _entry(book: Path | None, module: str, consumer_branch: str) -> str | None:
-    if book is None:
+def _branch_in_ledger(ledger: Path | None, module: str, consumer_branch: str) -> str | None:
+    if ledger is None:
         return None
     short = consumer_branch.rpartition("/")[2] if "/" in consumer_branch else consumer_branch
-    for kept in ledger.load(book).of(module):
-        if kept.consumer_branch in {consumer_branch, short}:
-            return kept.name
+    for entry in load_ledger(ledger).of(module):
+        if entry.consumer_branch in {consumer_branch, short}:
+            return entry.name
     return None
 
 
@@ -183,10 +199,10 @@ def _pin_checks(repository: Repository, pin: Pin) -> list[Check]:
     if pin.commit is None:
         verdict = Verdict.UNKNOWN if pin.version.commit or pin.fork else Verdict.FAILED
         what = f"commit {pin.version.commit}" if pin.version.commit else f"tag {pin.tag}"
-        found.append(Check("commit", verdict, f"{what} is not in {repository.path}; fetch, or clone anew"))
+        found.append(Check("commit", verdict, f"{what} is not in {repository.path}: fetch, or clone again"))
         return found
     found.append(Check("commit", Verdict.OK, pin.commit))
-    wrong = pin.wrong(repository)
+    wrong = pin.mismatch(repository)
     if wrong:
         found.append(Check("version", Verdict.FAILED, wrong))
     elif pin.version.commit is not None:
@@ -199,7 +215,7 @@ def _branch_check(repository: Repository, commit: str, branch: Branch | None) ->
         on = [one.shown for one in repository.branches() if repository.is_ancestor(commit, one.tip)]
         hint = f"; it is on {', '.join(on[:6])}" if on else "; it is on no branch"
         verdict = Verdict.SKIPPED if on else Verdict.FAILED
-        return Check("branch", verdict, f"no branch was named, and the ledger has none{hint}"), ()
+        return Check("branch", verdict, f"no branch was given, and the ledger has none{hint}"), ()
     if not repository.is_ancestor(commit, branch.tip):
         return Check("branch", Verdict.FAILED, f"{commit[:12]} is not on {branch.shown}"), ()
     behind = tuple(history.between(repository, f"{commit}..{branch.tip}"))
@@ -208,26 +224,51 @@ def _branch_check(repository: Repository, commit: str, branch: Branch | None) ->
 
 
 def _modules_check(text: str, pin: Pin) -> Check:
-    from haulout.backports.gomod import vendored  # noqa: PLC0415
-
     listed = vendored(text).get(pin.module)
     if listed is None:
         return Check("modules", Verdict.FAILED, f"vendor/modules.txt does not list {pin.module}")
     version, replaced = listed
     if version != pin.required or replaced != pin.replaced:
-        said = version + (f" => {replaced}" if replaced else "")
-        return Check("modules", Verdict.FAILED, f"vendor/modules.txt says {said}, go.mod {pin.shown}")
-    return Check("modules", Verdict.OK, f"vendor/modules.txt says {version} too")
+        other = version + (f" => {replaced}" if replaced else "")
+        return Check("modules", Verdict.FAILED, f"vendor/modules.txt has {other}, go.mod has {pin.shown}")
+    return Check("modules", Verdict.OK, f"vendor/modules.txt has {version} too")
 
 
 def _vendor_check(found: Vendored | None, pin: Pin) -> Check:
     if found is None:
-        why = "a local folder takes its place" if pin.local else "the pinned commit is not here"
+        why = "a local folder replaces it" if pin.local else "the pinned commit is not in this clone"
         return Check("vendor", Verdict.UNKNOWN if not pin.local else Verdict.SKIPPED, f"not compared: {why}")
     if not found.files:
         return Check("vendor", Verdict.FAILED, f"no files in vendor/{pin.module}")
     if found.patched or found.extra:
         parts = [f"{len(found.patched)} patched in the tree"] if found.patched else []
-        parts += [f"{len(found.extra)} not of the library"] if found.extra else []
+        parts += [f"{len(found.extra)} not from the library"] if found.extra else []
         return Check("vendor", Verdict.FAILED, f"of {found.files} files, {' and '.join(parts)}")
     return Check("vendor", Verdict.OK, f"all {found.files} files are the library's at the pin")
+
+
+def _run_make(consumer: Repository, commit: str, target: str) -> tuple[int, str]:
+    """Run ``make TARGET`` at a commit, in a throw-away clone; return its exit code and the end of what it printed.
+
+    This runs the consumer's code, so it happens only where a person asks for it. The clone borrows the objects:
+    nothing of the consumer's own is changed.
+
+    Raises:
+        UsageError: that cannot be a target.
+        ToolError: make is not installed, or does not end.
+    """
+    if not _TARGET.fullmatch(target):
+        raise UsageError(f"not a make target: {target[:80]!r}")
+    with private_folder("haulout-check-") as made, nameless_file() as output:
+        place = made / "consumer"
+        git = Git(made, environment(os.environ) | {"GIT_ALLOW_PROTOCOL": "file"})
+        git.run("clone", "--quiet", "--shared", "--no-checkout", "--", str(consumer.common), str(place))
+        Git(place, git.variables).run("checkout", "--quiet", "--detach", commit)
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        hint = "install it: the package is called make"
+        with started(
+            ["make", target], folder=place, environment=variables, stdout=output, stderr=STDOUT, hint=hint
+        ) as process:
+            code = wait(process, seconds=_SECONDS)
+        output.seek(max(0, output.seek(0, os.SEEK_END) - _LONGEST))
+        return code, decode(output.read())

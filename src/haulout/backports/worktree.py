@@ -1,4 +1,4 @@
-"""Temporary worktrees for picks. All state is git's own and visible: ``git worktree list -v`` shows what is under way.
+"""Temporary worktrees for picks. All state is git's own and visible: ``git worktree list -v`` shows picks in progress.
 
 A worktree is detached, so the branch stays as it is until everything is picked. The reason of its lock says what it is
 for: ``haulout backport pick onto BRANCH into TARGET from START of SOURCE…``.
@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import tempfile
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from haulout.backports.git import Git, decode
-from haulout.backports.resume import again
+from haulout.backports.suggestions import resume_command
 from haulout.errors import ConflictError, HauloutError
+from haulout.local import lasting_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,65 +61,55 @@ class Worktree:
 
     @property
     def left(self) -> list[str]:
-        """The commits that git still has to pick, the one under way first; empty but within a series."""
-        said = self.git.run("rev-parse", "--path-format=absolute", "--git-path", "sequencer/todo").out
+        """The commits that git still has to pick, the current one first; empty where it is not a series."""
+        place = self.git.run("rev-parse", "--path-format=absolute", "--git-path", "sequencer/todo").out
         try:
-            todo = Path(os.fsdecode(said.removesuffix(b"\n"))).read_bytes()
+            todo = Path(os.fsdecode(place.removesuffix(b"\n"))).read_bytes()
         except FileNotFoundError:
             return []
         # "pick <id> <subject>"
         words = [line.split(b" ", 2) for line in todo.split(b"\n") if line.startswith(b"pick ")]
         return [decode(one[1]) for one in words if len(one) > 1]
 
+    def _differing(self, *arguments: str) -> list[str]:
+        return self.git.run("diff", "--name-only", "-z", *arguments).fields
+
     def unmerged(self) -> list[str]:
         """Return the files that still have conflicts."""
-        out = self.git.run("diff", "--name-only", "--diff-filter=U", "-z").out
-        return [name for name in decode(out).split("\0") if name]
+        return self._differing("--diff-filter=U")
 
     def unsaved(self) -> list[str]:
-        """Return the files that differ from what is staged."""
-        out = self.git.run("diff", "--name-only", "--ignore-submodules=all", "-z").out
-        return [name for name in decode(out).split("\0") if name]
+        """Return the files that differ from the index."""
+        return self._differing("--ignore-submodules=all")
 
     def staged(self) -> list[str]:
         """Return the files whose staged content differs from HEAD."""
-        out = self.git.run("diff", "--cached", "--name-only", "--no-renames", "-z", "HEAD").out
-        return [name for name in decode(out).split("\0") if name]
+        return self._differing("--cached", "--no-renames", "HEAD")
 
 
 def add(repository: Repository, branch: str, target: str, start: str, sources: Sequence[str]) -> Worktree:
-    """Make a worktree at the commit where a branch is."""
+    """Create a worktree at the commit where a branch is."""
     kept = tuple(sources) if len(sources) <= _MOST else ()
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", target.removeprefix("refs/heads/"))[:60]
-    path = Path(tempfile.mkdtemp(prefix=f"haulout-pick-{name}-")).resolve()
+    path = lasting_folder(f"haulout-pick-{name}-")
     try:
-        repository.git.run(
-            "worktree",
-            "add",
-            "--quiet",
-            "--detach",
-            "--lock",
-            "--reason",
-            _REASON.format(branch=branch, target=target, start=start, sources=" ".join(kept)),
-            str(path),
-            start,
-        )
+        reason = _REASON.format(branch=branch, target=target, start=start, sources=" ".join(kept))
+        repository.git.run("worktree", "add", "--quiet", "--detach", "--lock", "--reason", reason, str(path), start)
     except BaseException:
-        _clear(repository, path)
+        remove(repository, path)
         raise
     return Worktree(path, branch, target, start, kept, Git(path, repository.git.variables))
 
 
 def find(repository: Repository, target: str) -> Worktree | None:
-    """Return the worktree of the picks under way into a branch, or None."""
+    """Return the worktree of the unfinished picks into a branch, or None."""
     return next((one for one in every(repository) if one.target == target), None)
 
 
 def every(repository: Repository) -> list[Worktree]:
-    """Return the worktrees of all picks under way."""
+    """Return the worktrees of all unfinished picks."""
     found = []
-    for block in decode(repository.git.run("worktree", "list", "--porcelain", "-z").out).split("\0\0"):
-        lines = block.split("\0")
+    for lines in _listed(repository):
         place = next((line[9:] for line in lines if line.startswith("worktree ")), "")
         reason = next((_READ.fullmatch(line[7:]) for line in lines if line.startswith("locked ")), None)
         if reason is not None:
@@ -129,32 +120,30 @@ def every(repository: Repository) -> list[Worktree]:
     return found
 
 
+def _listed(repository: Repository) -> list[list[str]]:
+    out = repository.git.run("worktree", "list", "--porcelain", "-z").out
+    return [block.split("\0") for block in decode(out).split("\0\0")]
+
+
 def in_use(repository: Repository, ref: str) -> Path | None:
     """Return the worktree that has a branch checked out, or None."""
-    for block in decode(repository.git.run("worktree", "list", "--porcelain", "-z").out).split("\0\0"):
-        lines = block.split("\0")
+    for lines in _listed(repository):
         if f"branch {ref}" in lines:
             return Path(lines[0].removeprefix("worktree "))
     return None
 
 
-def remove(repository: Repository, worktree: Worktree) -> None:
-    """Take a worktree away, with all that is in it."""
-    _clear(repository, worktree.path)
-
-
-def _clear(repository: Repository, path: Path) -> None:
-    import shutil  # noqa: PLC0415
-
+def remove(repository: Repository, path: Path) -> None:
+    """Remove a worktree, with all that is in it."""
     repository.git.run("worktree", "unlock", str(path), ok=(0, 128))
-    # Twice --force: also one whose making was broken off.
+    # Twice --force: also one whose creation was interrupted.
     repository.git.run("worktree", "remove", "--force", "--force", str(path), ok=(0, 128))
     # No "worktree prune": it would also forget worktrees of the user's that are away, on a disk not mounted just now.
     shutil.rmtree(path, ignore_errors=True)
 
 
 def finish(repository: Repository, worktree: Worktree, message: str) -> str:
-    """Move the branch to what was picked, and take the worktree away; return the new tip.
+    """Move the branch to what was picked, and remove the worktree; return the new tip.
 
     Raises:
         ConflictError: the branch has moved meanwhile, or was checked out. The worktree stays.
@@ -165,7 +154,7 @@ def finish(repository: Repository, worktree: Worktree, message: str) -> str:
         # What is checked out there would look like a revert of the picks.
         raise ConflictError(
             f"{name} is checked out in {place} now",
-            hint=f"switch to another branch there, then: {again(repository.path, name, '--continue')}",
+            hint=f"switch to another branch there, then: {resume_command(repository.path, name, '--continue')}",
         )
     head = worktree.head
     none = "0" * len(worktree.start)
@@ -177,13 +166,13 @@ def finish(repository: Repository, worktree: Worktree, message: str) -> str:
     done = repository.git.run("update-ref", "-m", message, worktree.target, head, old, ok=(0, 1, 128))
     if done.code:
         # It moved just now; or a hook, a lock or a branch with a name like it is in the way.
-        said = done.err.strip().partition("\n")[0].removeprefix("fatal: ")[:200]
+        reason = done.err.strip().partition("\n")[0].removeprefix("fatal: ")[:200]
         raise ConflictError(
-            f"{name} cannot be moved: {said}",
-            hint=f"mend that, then: {again(repository.path, name, '--continue')}; or --abort",
+            f"cannot move {name}: {reason}",
+            hint=f"solve that, then: {resume_command(repository.path, name, '--continue')}; or --abort",
         )
     try:
-        remove(repository, worktree)
+        remove(repository, worktree.path)
     except HauloutError:
         # What matters is done; git worktree prune takes the rest.
         return head
@@ -191,18 +180,18 @@ def finish(repository: Repository, worktree: Worktree, message: str) -> str:
 
 
 def moved(repository: Repository, worktree: Worktree, now: str | None) -> ConflictError:
-    """Say that a branch is not where it was when its picks began, and what can be done."""
+    """Return the error for a branch that is not where it was when its picks began."""
     name = worktree.target.removeprefix("refs/heads/")
     if now == worktree.start:
         return ConflictError(
             f"what was picked in {worktree.path} does not build on {name}",
-            hint=f"give it up: {again(repository.path, name, '--abort')}",
+            hint=f"abort: {resume_command(repository.path, name, '--abort')}",
         )
     where = f"has moved from {worktree.start[:12]} to {now[:12]}" if now else "is gone"
     back = shlex.join(
         ["git", "-C", str(repository.path), "branch", *(["-f"] if now else []), name, worktree.start[:12]]
     )
     return ConflictError(
-        f"{name} {where} while its picks were made",
-        hint=f"start again: {again(repository.path, name, '--abort')}; or put it back: {back}, then --continue",
+        f"{name} {where} while picks were made",
+        hint=f"start over: {resume_command(repository.path, name, '--abort')}; or put it back: {back}, then --continue",
     )

@@ -1,4 +1,4 @@
-"""``haulout login``: keep credentials for a registry."""
+"""``haulout login``: check and store credentials for a registry."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _LONGEST: Final = 64 * 1024
 @click.command(
     "login",
     cls=Verb,
-    short_help="Check and keep credentials for a registry.",
+    short_help="Check and store credentials for a registry.",
     examples=(
         Example(
             "haulout login registry.example.com -u builder --password-stdin < token",
-            "log in with a token kept in a file; without --password-stdin you are asked",
+            "log in with a token from a file; without --password-stdin you are asked for a password",
         ),
     ),
 )
@@ -36,9 +36,9 @@ _LONGEST: Final = 64 * 1024
 @options.common
 @click.pass_obj
 def command(session: Session, host: str, user: str | None, password_stdin: bool) -> None:
-    """Check credentials with the registry HOST, and keep them where podman and docker look for them.
+    """Check credentials with the registry HOST, and store them where podman and docker look for them.
 
-    A password is never taken from the command line, where every user of the machine could read it.
+    There is no option for the password, because every user of the machine can read command lines.
     """
     if user is None:
         user = _asked("user name", hidden=False)
@@ -51,7 +51,7 @@ def command(session: Session, host: str, user: str | None, password_stdin: bool)
     session.result(
         "login",
         {"host": host, "user": user, "stored_in": stored},
-        (f"logged in to {host} as {user}; kept in {stored}",),
+        (f"logged in to {host} as {user}; credentials stored in {stored}",),
         brief="",
     )
 

@@ -1,4 +1,4 @@
-"""``haulout logout``: forget the credentials of a registry."""
+"""``haulout logout``: remove the credentials of a registry."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 @click.command(
     "logout",
     cls=Verb,
-    examples=(Example("haulout logout registry.example.com", "forget the password"),),
+    examples=(Example("haulout logout registry.example.com", "remove the credentials"),),
 )
 @click.argument("host", metavar="HOST")
 @options.common
 @click.pass_obj
 def command(session: Session, host: str) -> None:
-    """Forget the credentials kept for the registry HOST."""
+    """Remove the credentials stored for the registry HOST."""
     from haulout.registry import logout  # noqa: PLC0415
 
     forgotten = logout(host)
-    told = f"logged out of {host}" if forgotten else f"there was nothing to forget about {host}"
-    session.result("logout", {"host": host, "forgotten": forgotten}, (told,), brief="")
+    line = f"logged out of {host}" if forgotten else f"no credentials are stored for {host}"
+    session.result("logout", {"host": host, "forgotten": forgotten}, (line,), brief="")

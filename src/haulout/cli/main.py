@@ -1,6 +1,6 @@
-"""The way in, and the one place where an error becomes text, a hint and an exit code.
+"""The entry point, and the only place where an error becomes text, a hint and an exit code.
 
-Nothing heavy is imported here: ``haulout --version`` and a failure's message must be quick.
+Heavy imports are kept out: ``haulout --version`` and the message of a failure must be quick.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 BUG: Final = 70
-"""Exit code of an error nobody foresaw (EX_SOFTWARE of sysexits.h)."""
+"""Exit code of an unexpected error (EX_SOFTWARE of sysexits.h)."""
 _LONGEST: Final = 2000
-"""Characters of an error shown; a registry may send more than anybody reads."""
+"""Characters of an error that are shown; a registry may send any number."""
 _AGAIN: Final = "run the same command again to continue"
 
 
@@ -38,7 +38,7 @@ class Terminated(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What is told about an error, in this order in the JSON."""
+    """What is printed about an error, in this order in the JSON."""
 
     kind: str
     message: str
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def explain(error: BaseException) -> Failure:
-    """Say what an error means to the person at the command line. Pure."""
+    """Turn an error into what the user reads. Pure."""
     kind = type(error).__name__
     if isinstance(error, HauloutError):
         return Failure(kind, error.message, error.hint, error.exit_code)
@@ -89,7 +89,7 @@ def explain(error: BaseException) -> Failure:
     if isinstance(error, MemoryError):
         return Failure("StorageError", "not enough memory", "try again with --jobs 1", StorageError.exit_code)
     if isinstance(error, OSError):
-        where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "the system"
+        where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "the operating system"
         reason = f"{where}: {error.strerror or str(error) or kind}"
         return Failure("StorageError", reason, None, StorageError.exit_code)
     return _click_failure(error) or Failure(
@@ -156,7 +156,7 @@ def _tell(error: BaseException, session: Session) -> int:
         if session.as_json and sys.stdout is not None:
             print(json.dumps({"error": asdict(failure)}), flush=True)
     except (OSError, ValueError):
-        # Nobody is there to be told; the exit code still tells it.
+        # Standard error is closed; the exit code remains.
         _forget_stdout()
     return failure.exit_code
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _ENVIRONMENT: Final = (
     ("HAULOUT_LEDGER", "The ledger of haulout backport, where --ledger does not name one."),
     ("HAULOUT_DEBUG", "Set to 1, it does what --debug does."),
+    ("HAULOUT_DEBUG_HTTP", "Set to 1, it does what --debug-http does, for every verb that talks to a server."),
     ("REGISTRY_AUTH_FILE, DOCKER_CONFIG", "Where credentials are read, as podman and docker have it."),
     ("NO_COLOR, TERM", "Whether, and how, bars are drawn."),
 )
@@ -157,7 +158,7 @@ def exit_codes() -> list[tuple[str, str]]:
         ("1", "The check completed; the answer is no."),
         *own,
         (str(BUG), "A bug in haulout; please report it."),
-        ("128+N", "Ended by signal N: 130 by Ctrl-C, 143 by SIGTERM. The same command continues where it stopped."),
+        ("128+N", "Ended by signal N: 130 by Ctrl-C, 143 by SIGTERM. Run the same command again to continue."),
     ]
 
 

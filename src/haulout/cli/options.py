@@ -1,4 +1,4 @@
-"""Options that several verbs share, each written down once. Their values go to the session, not to the verb."""
+"""Options that several verbs share. Their values go to the session, not to the verb."""
 
 from __future__ import annotations
 
@@ -33,15 +33,19 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             _flag("--json", "as_json", "Print the result as one JSON object (docs/json.md)."),
-            _flag("-q --quiet", "quiet", "No progress and no notes; of the result, only its essence."),
+            _flag(
+                "-q --quiet",
+                "quiet",
+                "Print only the result itself (a path, reference or digest); no progress or notes.",
+            ),
             click.option(
                 "--progress",
                 "progress_mode",
                 type=click.Choice(PROGRESS_MODES),
                 expose_value=False,
                 callback=_into_session,
-                help="How to report progress on standard error: bars on a terminal, else lines (auto); "
-                "lines; JSON lines; not at all.",
+                help="How to report progress on standard error: bars on a terminal and lines elsewhere (auto), "
+                "lines (plain), JSON lines (json), or nothing (none).",
             ),
             _flag("--debug", "debug", "Show the traceback of an error."),
         )
@@ -54,7 +58,7 @@ def registry(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of verbs that talk to a registry."""
     for option in reversed(
         (
-            _flag("--plain-http", "plain_http", "Speak plain HTTP to the registry (loopback hosts need no flag)."),
+            _flag("--plain-http", "plain_http", "Use HTTP without TLS (loopback hosts need no option)."),
             _flag("--insecure", "insecure", "Do not verify the registry's TLS certificate."),
             click.option(
                 "--ca-file",
@@ -63,8 +67,9 @@ def registry(function: Callable[..., Any]) -> Callable[..., Any]:
                 metavar="FILE",
                 expose_value=False,
                 callback=_into_session,
-                help="Trust the certificates in this PEM file, besides the system's.",
+                help="Trust the certificate authorities in this PEM file, in addition to the system's.",
             ),
+            _flag("--debug-http", "debug_http", "Log every HTTP request on standard error, without secrets."),
         )
     ):
         function = option(function)
@@ -73,12 +78,12 @@ def registry(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def jobs(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--jobs`` to a verb that computes."""
-    return _jobs("Work on so many pieces at once; by default, as many as there are processors.")(function)
+    return _jobs("Number of parallel jobs.  [default: number of CPUs]")(function)
 
 
 def connections(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--jobs`` to a verb that fetches."""
-    return _jobs("Fetch over so many connections at once; 4 by default.")(function)
+    return _jobs("Number of parallel connections.  [default: 4]")(function)
 
 
 def _jobs(text: str) -> Decorator:

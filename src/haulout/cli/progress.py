@@ -1,4 +1,4 @@
-"""Progress for people without a terminal and for programs: plain lines, JSON lines, notes alone. Bars are in ``bars``.
+"""Progress for people without a terminal and for programs: plain lines, JSON lines, notes alone.
 
 Work only adds numbers under a lock; a thread of this module looks at them from time to time and writes. So reporting
 costs the work nothing, and a stalled transfer is seen to stall.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Self, TextIO
 
 from haulout.cli.meter import Meter
@@ -24,34 +23,6 @@ if TYPE_CHECKING:
 PLAIN_SECONDS: Final = 3.0
 """Between two plain lines of one task, and before the first."""
 JSON_SECONDS: Final = 0.5
-
-
-class Mode(StrEnum):
-    """The values of ``--progress``."""
-
-    AUTO = "auto"
-    PLAIN = "plain"
-    JSON = "json"
-    NONE = "none"
-
-
-def choose(mode: Mode, err: TextIO | None, *, quiet: bool, terminal: str | None) -> Reporter | Silence:
-    """Return what ``--progress`` and ``--quiet`` ask for.
-
-    Args:
-        mode: the option's value; ``auto`` draws bars where ``err`` is a terminal that can move its cursor.
-        err: where to write; None where standard error is closed.
-        quiet: neither progress nor notes.
-        terminal: the environment's ``TERM``.
-    """
-    if quiet or err is None:
-        return Silence()
-    if mode is Mode.AUTO and err.isatty() and terminal not in {None, "", "dumb"}:
-        from haulout.cli.bars import Bars  # noqa: PLC0415 - rich is slow to import, so only where it draws
-
-        return Bars(err)
-    kinds: dict[Mode, type[Reporter]] = {Mode.JSON: JsonLines, Mode.NONE: NotesOnly}
-    return kinds.get(mode, PlainLines)(err)
 
 
 class Silence(NullProgress):

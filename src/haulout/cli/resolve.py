@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 )
 @click.argument("reference", metavar="REF", type=ReferenceParam())
 @click.option("--arch", type=ArchitectureParam(), metavar="ARCH", help="Processor of the disk.  [default: this one's]")
-@click.option("--type", "disk_type", type=DiskTypeParam(), metavar="TYPE", help="Who boots the disk.  [default: qemu]")
+@click.option(
+    "--type", "disk_type", type=DiskTypeParam(), metavar="TYPE", help="Disk type (target hypervisor).  [default: qemu]"
+)
 @click.option("--title", metavar="FILE", help="Of an artifact with several files, the one with this title.")
 @options.registry
 @options.common

@@ -1,4 +1,4 @@
-"""One run of the command line: what its options say, and the only two ways out: the result and the story."""
+"""One run of the command line: the common options, and how results are printed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from haulout.http import ConnectionOptions
     from haulout.progress import Progress
+    from haulout.registry import ConnectionOptions
 
 SCHEMA = 1
 """Version of the JSON results; grows when a member goes away or changes its meaning."""
@@ -34,29 +34,35 @@ class Session:
     plain_http: bool = False
     insecure: bool = False
     ca_file: Path | None = None
+    debug_http: bool = False
 
     @classmethod
     def foreseen(cls, arguments: list[str], environment: Mapping[str, str]) -> Session:
-        """Read from raw arguments what decides how a failure is told, for arguments that do not parse at all."""
+        """Read from raw arguments how to report a failure, for arguments that do not parse."""
         before = arguments[: arguments.index("--")] if "--" in arguments else arguments
         pairs = pairwise(before)
         json_lines = "--progress=json" in before or ("--progress", "json") in pairs
         return cls(
             as_json="--json" in before,
-            debug="--debug" in before or environment.get("HAULOUT_DEBUG", "") not in {"", "0"},
+            debug="--debug" in before or _is_set("HAULOUT_DEBUG", environment),
+            debug_http=_is_set("HAULOUT_DEBUG_HTTP", environment),
             progress_mode="json" if json_lines else "auto",
         )
 
     def progress(self) -> AbstractContextManager[Progress]:
         """Return the progress to work under; leaving the block clears the bars."""
-        from haulout.cli.progress import Mode, choose  # noqa: PLC0415 - not needed to print a result or an error
+        from haulout.cli.reporters import Mode, choose  # noqa: PLC0415 - not needed to print a result or an error
 
         return choose(Mode(self.progress_mode), sys.stderr, quiet=self.quiet, terminal=os.environ.get("TERM"))
 
     def connections(self) -> ConnectionOptions:
         """Return how to talk to registries."""
-        from haulout.http import ConnectionOptions  # noqa: PLC0415 - loads the HTTP client
+        from haulout.registry import ConnectionOptions  # noqa: PLC0415 - loads the HTTP client
 
+        if self.debug_http:
+            from haulout.cli.request_log import show_requests  # noqa: PLC0415
+
+            show_requests()
         return ConnectionOptions(plain_http=self.plain_http, insecure=self.insecure, ca_file=self.ca_file)
 
     def result(self, verb: str, document: Mapping[str, Any], lines: Iterable[str], *, brief: str | None = None) -> None:
@@ -76,3 +82,7 @@ class Session:
             lines = (brief,) if brief else ()
         for line in lines:
             print(neutral(line))
+
+
+def _is_set(name: str, environment: Mapping[str, str]) -> bool:
+    return environment.get(name, "") not in {"", "0"}

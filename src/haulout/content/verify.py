@@ -59,6 +59,9 @@ class VerifiedReader:
             return
         if self._stream.read(1):
             raise SizeMismatch(self._what, self._descriptor.size, "more")
+        self._check_digest()
+
+    def _check_digest(self) -> None:
         if self._hash.hexdigest() != self._descriptor.digest.hex:
             raise DigestMismatch(self._what, str(self._descriptor.digest), f"sha256:{self._hash.hexdigest()}")
         self._verified = True
@@ -76,12 +79,8 @@ class VerifiedReader:
         if kind is None and not self._verified:
             if self._descriptor.size:
                 raise ContentError(f"{self._what} was not read to its end, so it is not verified")
-            self._check_empty()
-
-    def _check_empty(self) -> None:
-        # An empty blob need not be read at all; its digest must be right nevertheless.
-        if self._hash.hexdigest() != self._descriptor.digest.hex:
-            raise DigestMismatch(self._what, str(self._descriptor.digest), f"sha256:{self._hash.hexdigest()}")
+            # An empty blob need not be read at all; its digest must be right nevertheless.
+            self._check_digest()
 
 
 class VerifiedFile(io.RawIOBase):

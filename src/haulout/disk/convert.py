@@ -99,17 +99,6 @@ def uncompress(
     return convert(source, own, target, own, progress=progress, max_virtual_size=max_virtual_size)
 
 
-def to_raw(
-    source: Source,
-    target: str | os.PathLike[str],
-    *,
-    progress: Progress | None = None,
-    max_virtual_size: int | None = None,
-) -> DiskInfo:
-    """Write a disk of any convertible format as a sparse raw file; raises as :func:`convert`."""
-    return convert(source, None, target, DiskFormat.RAW, progress=progress, max_virtual_size=max_virtual_size)
-
-
 def _run(image: Image, info: DiskInfo, made: Path, target_format: DiskFormat, progress: Progress) -> None:
     size = info.virtual_size
     limits = qemu_img.Limits(
@@ -148,7 +137,7 @@ def _run(image: Image, info: DiskInfo, made: Path, target_format: DiskFormat, pr
 
 
 def _approve(made: Path, source: DiskInfo, target_format: DiskFormat, target: Path) -> DiskInfo:
-    """Inspect the result: it must be what was asked for, and no disk within a disk."""
+    """Inspect the result: it must be what was asked for, not a disk within a disk."""
     if not made.is_file():
         raise ToolError(qemu_img.TOOL, "ended without an error, but wrote nothing")
     # What is wrong with the result was wrong with the source, which is the file people know.

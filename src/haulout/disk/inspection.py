@@ -7,6 +7,7 @@ harmless. No probe follows a name inside the file, and reads are bounded, so tha
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from haulout.disk import foreign
@@ -65,7 +66,7 @@ def inspect_image(image: Image) -> DiskInfo:
         names = " and ".join(finding.name for finding in findings)
         dangers.append(Danger("polyglot", f"it is {names} at once; programs would disagree on what it holds"))
     elif main.format is not None and main.virtual_size == 0 and not dangers:
-        dangers.append(Danger("empty", "it holds a disk of no size"))
+        dangers.append(Danger("empty", "it holds a disk of zero bytes"))
     return DiskInfo(
         path=image.path,
         format=main.format or DiskFormat.RAW,
@@ -87,16 +88,7 @@ def _hybrid(disc: Finding, stick: Finding) -> tuple[Finding, list[Danger]]:
     Only the disc's dangers count: tools that make hybrids let the stick's table end a little past the file.
     """
     details = {**disc.details, **stick.details, "hybrid": stick.name}
-    joined = Finding(
-        disc.name,
-        DiskFormat.ISO,
-        disc.virtual_size,
-        partitions=stick.partitions,
-        file_system=disc.file_system,
-        details=details,
-        dangers=disc.dangers,
-    )
-    return joined, list(disc.dangers)
+    return replace(disc, partitions=stick.partitions, details=details), list(disc.dangers)
 
 
 def _only_vhd(findings: list[Finding]) -> bool:

@@ -12,12 +12,11 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.emulator.boot import Boot
-    from haulout.emulator.bundle import make_bundle
+    from haulout.emulator.bundle import Platform, make_bundle
     from haulout.emulator.cca import CcaEmulator
     from haulout.emulator.emulate import EmulatedEvidence, emulate
-    from haulout.emulator.platforms import PLATFORMS, Platform
     from haulout.emulator.snp import SnpEmulator
-    from haulout.emulator.store import keep
+    from haulout.emulator.store import PLATFORMS, keep
     from haulout.emulator.tdx import TdxEmulator
 
 from haulout.extras import require
@@ -41,12 +40,11 @@ open_face(
     __name__,
     {
         "boot": ("Boot",),
-        "bundle": ("make_bundle",),
+        "bundle": ("Platform", "make_bundle"),
         "cca": ("CcaEmulator",),
         "emulate": ("EmulatedEvidence", "emulate"),
-        "platforms": ("PLATFORMS", "Platform"),
         "snp": ("SnpEmulator",),
-        "store": ("keep",),
+        "store": ("PLATFORMS", "keep"),
         "tdx": ("TdxEmulator",),
     },
 )

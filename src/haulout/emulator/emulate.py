@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final
 from haulout.documents import Document
 from haulout.emulator.boot import Boot
 from haulout.emulator.bundle import make_bundle
-from haulout.emulator.platforms import PLATFORMS
-from haulout.emulator.store import keep, open_or_make
+from haulout.emulator.store import PLATFORMS, keep, open_or_make
 from haulout.errors import InvalidEvidence, UsageError
 from haulout.local import read_small
 

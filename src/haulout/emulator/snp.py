@@ -150,7 +150,7 @@ class SnpEmulator:
         Args:
             report_data: the 64 bytes that the guest chooses.
             boot: what the guest booted.
-            state: what else the report tells.
+            state: what else the report states.
             signer: whose key signs it.
             measurement: instead of that of ``boot``.
         """

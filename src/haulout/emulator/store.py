@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from haulout.emulator.authorities import Authority, private_pem
-from haulout.emulator.platforms import PLATFORMS
+from haulout.emulator.cca import CcaEmulator
+from haulout.emulator.snp import SnpEmulator
+from haulout.emulator.tdx import TdxEmulator
 from haulout.errors import ContentError, NotFoundError
 from haulout.local import read_small, replace_file, storage_errors
 from haulout.tee.snp import Tcb
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from haulout.emulator.platforms import Platform
+    from haulout.emulator.bundle import Platform
+
+PLATFORMS: Final[dict[str, type[Platform]]] = {one.kind: one for one in (SnpEmulator, TdxEmulator, CcaEmulator)}
+"""The table of platforms that can be emulated, under the names that :mod:`haulout.tee` gives to their kinds."""
 
 SCHEMA: Final = 1
 STATE: Final = "emulator.json"
@@ -33,7 +38,7 @@ def open_or_make(folder: Path, kind: str, at: datetime) -> Platform:
 
     Args:
         folder: created if it does not exist.
-        kind: name of the kind of TEE, a key of :data:`~haulout.emulator.platforms.PLATFORMS`.
+        kind: name of the kind of TEE, a key of :data:`PLATFORMS`.
         at: the time; certificates of a new platform are valid from then on, for ten years.
 
     Raises:

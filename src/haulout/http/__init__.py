@@ -1,4 +1,4 @@
-"""One HTTP client: TLS, proxies, deadlines, attempts, redirects, meter."""
+"""One HTTP client: TLS, proxies, deadlines, attempts, redirects, meter, request log."""
 
 from __future__ import annotations
 
@@ -7,40 +7,39 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
-    from haulout.http.attempts import Patience
-    from haulout.http.errcode import MAX_BODY, Answer, codes, failure, is_web_page
+    from haulout.http.attempts import RETRIABLE, Attempts, failure
+    from haulout.http.client import ACCEPTED, Caller, Client
     from haulout.http.failures import FOREIGN, speaks_no_tls
-    from haulout.http.meter import Meter
-    from haulout.http.options import ConnectionOptions, Credentials
-    from haulout.http.origin import Origin, is_local, is_loopback, resolve_location
-    from haulout.http.post import post_json
-    from haulout.http.request import Request
-    from haulout.http.retry import RETRIABLE
+    from haulout.http.messages import Answer, Meter, Reply, Request
+    from haulout.http.options import HttpOptions
+    from haulout.http.origin import Origin, is_local, is_loopback
+    from haulout.http.redirects import REDIRECTS, Hops, Targets, location, resolve_location
     from haulout.http.tls import TlsProfile, profile_for
-    from haulout.http.transport import Reply, Transport, refuse_encoding
+    from haulout.http.transport import Transport
 
 __all__ = [
+    "ACCEPTED",
     "FOREIGN",
-    "MAX_BODY",
+    "REDIRECTS",
     "RETRIABLE",
     "Answer",
-    "ConnectionOptions",
-    "Credentials",
+    "Attempts",
+    "Caller",
+    "Client",
+    "Hops",
+    "HttpOptions",
     "Meter",
     "Origin",
-    "Patience",
     "Reply",
     "Request",
+    "Targets",
     "TlsProfile",
     "Transport",
-    "codes",
     "failure",
     "is_local",
     "is_loopback",
-    "is_web_page",
-    "post_json",
+    "location",
     "profile_for",
-    "refuse_encoding",
     "resolve_location",
     "speaks_no_tls",
 ]
@@ -48,16 +47,14 @@ __all__ = [
 open_face(
     __name__,
     {
-        "attempts": ("Patience",),
-        "errcode": ("Answer", "MAX_BODY", "codes", "failure", "is_web_page"),
+        "attempts": ("RETRIABLE", "Attempts", "failure"),
+        "client": ("ACCEPTED", "Caller", "Client"),
         "failures": ("FOREIGN", "speaks_no_tls"),
-        "meter": ("Meter",),
-        "options": ("ConnectionOptions", "Credentials"),
-        "origin": ("Origin", "is_local", "is_loopback", "resolve_location"),
-        "post": ("post_json",),
-        "request": ("Request",),
-        "retry": ("RETRIABLE",),
+        "messages": ("Answer", "Meter", "Reply", "Request"),
+        "options": ("HttpOptions",),
+        "origin": ("Origin", "is_local", "is_loopback"),
+        "redirects": ("REDIRECTS", "Hops", "Targets", "location", "resolve_location"),
         "tls": ("TlsProfile", "profile_for"),
-        "transport": ("Reply", "Transport", "refuse_encoding"),
+        "transport": ("Transport",),
     },
 )

@@ -29,8 +29,8 @@ class Limit:
     expired: bool = False
 
 
-class Watchdog:
-    """Holds the deadlines. Close it when done."""
+class Deadlines:
+    """Holds the deadlines of operations under way. Close it when done."""
 
     def __init__(self) -> None:
         self._wake = Condition()
@@ -48,7 +48,7 @@ class Watchdog:
         limit = Limit(time.monotonic() + seconds, stop)
         with self._wake:
             if self._thread is None and not self._closed:
-                self._thread = Thread(target=self._watch, name="haulout-watchdog", daemon=True)
+                self._thread = Thread(target=self._watch, name="haulout-deadlines", daemon=True)
                 self._thread.start()
             self._limits.add(limit)
             if self._asleep:

@@ -11,6 +11,7 @@ from urllib3 import exceptions as foreign
 
 from haulout.errors import RegistryError, UnreachableError
 from haulout.http.origin import is_loopback
+from haulout.local import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def translate(error: BaseException, host: str, what: str) -> UnreachableError | 
 
     Args:
         error: one of :data:`FOREIGN`.
-        host: whom we talked to, as the user spells it.
+        host: the server as the user spells it.
         what: what was asked, to begin the line with.
     """
     chain = tuple(_causes(error))
@@ -49,7 +50,7 @@ def translate(error: BaseException, host: str, what: str) -> UnreachableError | 
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether a connection failure may be gone a moment later."""
+    """Return whether a connection failure may be gone a moment later."""
     chain = tuple(_causes(error))
     unresolved = _first(chain, socket.gaierror)
     if unresolved is not None and unresolved.errno in _NO_SUCH_HOST:
@@ -59,12 +60,12 @@ def may_pass(error: BaseException) -> bool:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether nothing listens there."""
+    """Return whether nothing listens there."""
     return _first(tuple(_causes(error)), ConnectionRefusedError) is not None
 
 
 def speaks_no_tls(error: BaseException, host: str) -> bool:
-    """Whether a first attempt at HTTPS failed as it does on a server of plain HTTP."""
+    """Return whether a first attempt at HTTPS failed as it does on a server of plain HTTP."""
     chain = tuple(_causes(error))
     if _first(chain, ssl.SSLCertVerificationError) is not None:
         return False
@@ -110,7 +111,7 @@ _MEANINGS: Final = (
         (ssl.SSLError, foreign.SSLError),
         UnreachableError,
         "{host} does not answer with TLS: {detail}",
-        "if it speaks plain HTTP, use --plain-http",
+        "if it speaks plain HTTP, use --plain-http or an http:// URL",
     ),
     _Meaning(
         (socket.gaierror, foreign.NameResolutionError),
@@ -122,7 +123,7 @@ _MEANINGS: Final = (
         (ConnectionRefusedError,),
         UnreachableError,
         "{host} refuses connections: nothing listens there",
-        "check host and port, and that the registry runs",
+        "check host and port, and that the server runs",
     ),
     _Meaning(
         (foreign.ProxyError,),
@@ -140,6 +141,11 @@ _MEANINGS: Final = (
     _Meaning((BaseException,), UnreachableError, "the connection to {host} broke: {detail}"),
 )
 """The first row that fits the exception, or anything it was raised from, says what it means."""
+
+
+def innermost(error: BaseException) -> BaseException:
+    """Return what an exception was raised from in the first place."""
+    return tuple(_causes(error))[-1]
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -161,8 +167,6 @@ def _first(chain: tuple[BaseException, ...], kind: type[_E]) -> _E | None:
 
 
 def _short(chain: tuple[BaseException, ...]) -> str:
-    innermost = chain[-1]
-    text = str(innermost) or type(innermost).__name__
-    shown = "".join(character if character.isprintable() else " " for character in text)
+    text = str(chain[-1]) or type(chain[-1]).__name__
     # urllib3 puts the request target, signed query and all, into some messages.
-    return shown.partition("?")[0][:160]
+    return printable(text.partition("?")[0], longest=160)

@@ -6,9 +6,10 @@ import ipaddress
 import socket
 from dataclasses import dataclass
 from typing import Final, Self
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from haulout.errors import RegistryError
+from haulout.local import printable
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -47,33 +48,19 @@ class Origin:
         return f"{self.scheme}://{self.netloc}"
 
 
-def redact(url: str) -> str:
+def redact(url: str, *, longest: int = 200) -> str:
     """Make a URL fit to be shown: query and user are where signatures and passwords travel."""
     head, mark, _ = url.partition("?")
     scheme, separator, rest = head.partition("://")
     if separator:
         authority, slash, path = rest.partition("/")
         head = f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
-    shown = "".join(character if character.isprintable() else "?" for character in head[:200])
+    shown = printable(head, replacement="?", longest=longest)
     return f"{shown}?…" if mark else shown
 
 
-def resolve_location(base: str, location: str) -> str:
-    """Make a Location header absolute, kept verbatim otherwise.
-
-    Raises:
-        RegistryError: it is missing or is no URL.
-    """
-    if not location:
-        raise RegistryError(f"{redact(base)} redirects without saying where")
-    try:
-        return urljoin(base, location)
-    except ValueError as exc:
-        raise RegistryError(f"not a usable URL: {redact(location)!r}") from exc
-
-
 def is_loopback(host: str) -> bool:
-    """Whether a host (``host``, ``host:port``, ``[v6]:port``) is by its spelling this very machine."""
+    """Return whether a host (``host``, ``host:port``, ``[v6]:port``) is by its spelling this very machine."""
     name = _bare(host)
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -82,7 +69,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_local(host: str) -> bool:
-    """Whether a host leads to a loopback, link-local or private address, by its spelling or by its name.
+    """Return whether a host leads to a loopback, link-local or private address, by its spelling or by its name.
 
     A name that does not resolve here counts as public: behind a proxy names need not resolve, and then the proxy, not
     this machine, makes the connection.

@@ -6,14 +6,13 @@ see containers-certs.d(5).
 
 from __future__ import annotations
 
-import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from haulout.errors import StorageError, UsageError
-from haulout.local import home_of
+from haulout.errors import UsageError
+from haulout.local import home_of, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TlsProfile:
-    """How to meet one host."""
+    """Certificates for one host."""
 
     verify: bool = True
     authorities: tuple[Path, ...] = ()
@@ -32,7 +31,7 @@ class TlsProfile:
         """Build the OpenSSL context.
 
         Raises:
-            UsageError: a certificate file cannot be read or is none.
+            UsageError: a certificate file cannot be read, or does not hold a certificate.
         """
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -45,7 +44,9 @@ class TlsProfile:
             try:
                 context.load_cert_chain(*self.client)
             except (OSError, ValueError) as exc:
-                raise UsageError(f"{self.client[0]} and {self.client[1]} are no certificate and key") from exc
+                raise UsageError(
+                    f"{self.client[0]} and {self.client[1]} are not a readable certificate and key"
+                ) from exc
         if not self.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -55,7 +56,7 @@ class TlsProfile:
 def profile_for(
     netloc: str, environment: Mapping[str, str], *, insecure: bool = False, ca_file: Path | None = None
 ) -> TlsProfile:
-    """Collect what counts for ``host[:port]``.
+    """Find the certificates that count for ``host[:port]``.
 
     Raises:
         StorageError: a directory of certs.d is there but cannot be read.
@@ -73,7 +74,7 @@ def profile_for(
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as exc:
-            raise StorageError(os.fspath(directory), exc.strerror or "cannot be read") from exc
+            raise storage_error(directory, exc) from exc
         authorities += [directory / name for name in names if name.endswith(".crt")]
         for name in names:
             path = directory / name
@@ -81,7 +82,7 @@ def profile_for(
             if partner is None:
                 continue
             if path.with_suffix(partner).name not in names:
-                raise UsageError(f"{path} has no {partner} beside it")
+                raise UsageError(f"{path} has no {partner} file beside it")
             if path.suffix == ".cert" and client is None:
                 client = (path, path.with_suffix(".key"))
         # As containers/image does: the first directory that exists is the one that counts.

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self
 
@@ -21,7 +21,6 @@ from haulout.local.oserrors import storage_error, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import ExitStack
     from typing import BinaryIO
 
 BESIDE: Final = ".haulout-"
@@ -95,6 +94,31 @@ def large_folder(stack: ExitStack) -> Path:
     parent = Path(os.environ.get("TMPDIR") or "/var/tmp")  # noqa: S108 - a fresh private folder is made in it
     with storage_errors(parent):
         return stack.enter_context(scratch_folder(parent, APART))
+
+
+@contextmanager
+def private_folder(prefix: str, parent: str | os.PathLike[str] | None = None) -> Iterator[Path]:
+    """Yield a fresh folder in the temporary directory, or in ``parent``; as :func:`scratch_folder`.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    place = Path(temporary_place() if parent is None else parent)
+    with ExitStack() as stack:
+        with storage_errors(place, doing="cannot make a temporary folder"):
+            made = stack.enter_context(scratch_folder(place, prefix))
+        yield made
+
+
+def lasting_folder(prefix: str) -> Path:
+    """Make a fresh folder in the temporary directory that stays until somebody removes it.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    place = temporary_place()
+    with storage_errors(place, doing="cannot make a folder"):
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=place)).resolve()
 
 
 def nameless_file(folder: Path | None = None) -> IO[bytes]:

@@ -1,6 +1,6 @@
 """Tables of TOML or JSON that people wrote: every value has its type, every key is known, an error names its place.
 
-Pure, but for :func:`read_toml`.
+Pure, but for :func:`read_text` and :func:`read_toml`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from haulout.errors import InvalidFile
+from haulout.local.files import read_small
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -103,6 +104,21 @@ class Table:
                 raise self.wrong(name, f"expected lines of at most {longest} characters")
         return tuple(values)
 
+    def line(self, name: str, default: str | None = None) -> str:
+        """Read one line of any length and with any characters, as other programs name things; else as :meth:`text`."""
+        value = self._required(name, default)
+        if not _is_line(value) or (default is None and not value.strip()):
+            raise self.wrong(name, "expected one line of text")
+        return str(value)
+
+    def lines(self, name: str) -> tuple[str, ...]:
+        """Read a list of such lines, none empty; a single one is a list of one, an absent one is empty."""
+        value = self.take(name)
+        values = [] if value is None else [value] if isinstance(value, str) else value
+        if not isinstance(values, list) or not all(one and _is_line(one) for one in values):
+            raise self.wrong(name, "expected a list of lines of text")
+        return tuple(values)
+
     def choice(self, name: str, default: Choice) -> Choice:
         """Read one of a few words."""
         value = self.take(name)
@@ -172,7 +188,7 @@ class Table:
         value = self.take(name)
         if value is None:
             return None
-        # An empty list would allow nothing; whoever writes it may have meant anything.
+        # An empty list would allow nothing, while its author may have meant anything.
         if not isinstance(value, list) or not value:
             raise self.wrong(name, "expected a list that is not empty", hint="leave the key out to allow anything")
         if len(value) > LONGEST_LIST:
@@ -194,6 +210,10 @@ class Table:
                 near = get_close_matches(name, known, n=1)
                 meant = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
                 raise self.wrong(name[:_KEY_SHOWN], "is not a known key", hint=meant)
+
+
+def _is_line(value: Any) -> bool:
+    return isinstance(value, str) and "\n" not in value and "\0" not in value
 
 
 def parse_toml(text: str, wrong: Wrong) -> Table:
@@ -231,3 +251,27 @@ def wrong_file(path: Path) -> Wrong:
         return InvalidFile(path, reason, where=where, hint=hint)
 
     return wrong
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file that people wrote.
+
+    Raises:
+        NotFoundError: there is no such file.
+        StorageError: it is not a regular file, is larger than :data:`LARGEST`, or cannot be read.
+        InvalidFile: it is not UTF-8.
+    """
+    raw = read_small(path, LARGEST)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidFile(path, f"is not UTF-8 text, at byte {error.start}") from error
+
+
+def read_toml(path: Path) -> Table:
+    """Read a TOML file that people wrote; as :func:`read_text`.
+
+    Raises:
+        InvalidFile: it is not TOML, too.
+    """
+    return parse_toml(read_text(path), wrong_file(path))

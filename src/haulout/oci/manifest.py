@@ -58,14 +58,8 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """Serialise compactly, in the key order of Podman's own manifests."""
-        out: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
-        if self.artifact_type:
-            out["artifactType"] = self.artifact_type
-        out["config"] = self.config.to_json()
-        out["layers"] = [layer.to_json() for layer in self.layers]
-        if self.subject is not None:
-            out["subject"] = self.subject.to_json()
-        return json.dumps(_finish(out, self.extra, self.annotations))
+        layers = [layer.to_json() for layer in self.layers]
+        return _written(self, {"config": self.config.to_json(), "layers": layers})
 
     @property
     def effective_artifact_type(self) -> str:
@@ -121,13 +115,7 @@ class Index:
 
     def to_bytes(self) -> bytes:
         """Serialise compactly; fields we do not read are kept."""
-        out: dict[str, Any] = {"schemaVersion": 2, "mediaType": self.media_type}
-        if self.artifact_type:
-            out["artifactType"] = self.artifact_type
-        out["manifests"] = [entry.to_json() for entry in self.manifests]
-        if self.subject is not None:
-            out["subject"] = self.subject.to_json()
-        return json.dumps(_finish(out, self.extra, self.annotations))
+        return _written(self, {"manifests": [entry.to_json() for entry in self.manifests]})
 
 
 def parse_any(data: bytes, what: str, media_type: str | None = None) -> Manifest | Index:
@@ -216,8 +204,14 @@ def _artifact_type(rest: dict[str, Any], what: str) -> str | None:
     return value or None
 
 
-def _finish(out: dict[str, Any], extra: Mapping[str, Any], annotations: Mapping[str, str]) -> dict[str, Any]:
-    out |= extra
-    if annotations:
-        out["annotations"] = dict(annotations)
-    return out
+def _written(document: Manifest | Index, parts: dict[str, Any]) -> bytes:
+    out: dict[str, Any] = {"schemaVersion": 2, "mediaType": document.media_type}
+    if document.artifact_type:
+        out["artifactType"] = document.artifact_type
+    out |= parts
+    if document.subject is not None:
+        out["subject"] = document.subject.to_json()
+    out |= document.extra
+    if document.annotations:
+        out["annotations"] = dict(document.annotations)
+    return json.dumps(out)

@@ -64,7 +64,7 @@ def merge(
     Args:
         index: as it is; None where there is none yet.
         entries: disk entries.
-        key_of: tells the keys of entries of the index.
+        key_of: returns the key of an entry of the index.
     """
     if index is None:
         index = Index(())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from haulout.disk import convert, inspect, require_safe
+from haulout.disk import convert, inspect, require_safe, uncompress
 from haulout.errors import UsageError
 from haulout.local import large_folder
 
@@ -95,8 +95,10 @@ def prepare(disk: PlannedDisk, stack: ExitStack, progress: Progress) -> Path:
     if not disk.is_made:
         return disk.source
     target_format = disk.disk_type.disk_format
+    made = large_folder(stack) / f"disk.{target_format.extension}"
     if target_format is disk.source_format:
         progress.note(f"{disk.source} is compressed internally; publishing an uncompressed copy keeps updates small")
-    made = large_folder(stack) / f"disk.{target_format.extension}"
-    convert(disk.source, disk.source_format, made, target_format, progress=progress)
+        uncompress(disk.source, made, progress=progress)
+    else:
+        convert(disk.source, disk.source_format, made, target_format, progress=progress)
     return made

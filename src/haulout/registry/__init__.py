@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
-    from haulout.registry.auth.login import login, logout
     from haulout.registry.client import Registries
+    from haulout.registry.login import login, logout
+    from haulout.registry.options import ConnectionOptions, Credentials
     from haulout.registry.repository import RegistryRepository
 
 
 __all__ = [
+    "ConnectionOptions",
+    "Credentials",
     "Registries",
     "RegistryRepository",
     "login",
@@ -22,8 +25,9 @@ __all__ = [
 open_face(
     __name__,
     {
-        "auth.login": ("login", "logout"),
         "client": ("Registries",),
+        "login": ("login", "logout"),
+        "options": ("ConnectionOptions", "Credentials"),
         "repository": ("RegistryRepository",),
     },
 )

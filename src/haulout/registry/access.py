@@ -2,57 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from haulout.http import Caller, Origin
+from haulout.registry.errcode import failure
 
 if TYPE_CHECKING:
-    from haulout.http import Meter, Patience, Reply, Request
+    from haulout.http import Meter, Reply, Request
     from haulout.registry.host import RepositoryHost
 
-OK: Final = frozenset({200})
 
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """A repository as its endpoint knows it; the verbs are those of :class:`RepositoryHost`.
+class Access(Caller):
+    """A repository as its endpoint knows it.
 
     A target without a leading slash and without a scheme is a path of the repository, such as ``blobs/sha256:…``.
+
+    Args:
+        host: where it is.
+        repository: its name there.
+        meter: counts requests and bytes.
+        scopes: what a token must allow.
     """
 
-    host: RepositoryHost
-    repository: str
-    meter: Meter
-    scopes: frozenset[str]
+    def __init__(self, host: RepositoryHost, repository: str, meter: Meter, scopes: frozenset[str]) -> None:
+        super().__init__(host.settings.options.attempts, failure)
+        self.host = host
+        self.repository = repository
+        self._meter = meter
+        self._scopes = scopes
 
     @property
     def name(self) -> str:
         """``host/repository``, for messages."""
         return f"{self.host.name}/{self.repository}"
 
-    def patience(self, what: str) -> Patience:
-        """Begin counting the tries of an operation."""
-        return self.host.patience(what)
+    def widened(self, *scopes: str) -> Access:
+        """Return the same with more scopes."""
+        return Access(self.host, self.repository, self._meter, self._scopes | frozenset(scopes))
 
-    def request(
-        self, request: Request, *, what: str, accept: frozenset[int] = OK, patience: Patience | None = None
-    ) -> Reply:
-        """Send until an accepted status comes."""
-        return self.host.request(self._complete(request), self.meter, what=what, accept=accept, patience=patience)
+    def server(self, request: Request) -> str:  # noqa: ARG002 - every request begins at the repository's host
+        """Return the host as the user spells it."""
+        return self.host.name
 
     def exchange(self, request: Request) -> Reply:
-        """Send once; any status is returned."""
-        return self.host.exchange(self._complete(request), self.meter)
-
-    def follow(self, request: Request, *, what: str, accept: frozenset[int] = OK) -> Reply:
-        """Send a GET through redirects."""
-        return self.host.follow(self._complete(request), self.meter, what=what, accept=accept)
-
-    def fetch(self, request: Request) -> Reply:
-        """Send one GET for a URL that a redirect named."""
-        return self.host.fetch(self._complete(request), self.meter)
-
-    def _complete(self, request: Request) -> Request:
+        """Send once, with credentials; any status is returned."""
         target = request.target
         if not target.startswith(("/", "http://", "https://")):
             target = f"/v2/{self.repository}/{target}"
-        return replace(request, target=target, scopes=self.scopes | request.scopes)
+        return self.host.exchange(replace(request, target=target), self._scopes, self._meter)
+
+    def redirected(self, request: Request, here: Origin | None = None) -> Reply:  # noqa: ARG002 - it is always the host
+        """Send a GET for a URL that a redirect named, with credentials only on the host's own origin."""
+        return self.host.fetch(request, self._scopes, self._meter)

@@ -9,19 +9,20 @@ import re
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Self
 
-from haulout.errors import RegistryError, SizeMismatch
-from haulout.http import FOREIGN, Origin, Request, refuse_encoding
-from haulout.registry.host import REDIRECTS, take_answer
+from haulout.errors import HauloutError, RegistryError, SizeMismatch, StorageError, UsageError
+from haulout.http import FOREIGN, REDIRECTS, Hops, Origin, Request
 
 if TYPE_CHECKING:
-    from haulout.http import Patience, Reply
+    from collections.abc import Callable
+
+    from haulout.content import BlobStream
+    from haulout.http import Reply
     from haulout.oci import Descriptor, Digest
     from haulout.registry.access import Access
 
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _EXPIRED: Final = frozenset({400, 401, 403, 404, 410})
 """What stores answer to a signed URL whose time is over."""
-_MAX_REDIRECTS: Final = 5
 _PROGRESS: Final = 256 * 1024
 """Bytes after which a stream counts as having moved on, and may fail as often again."""
 _SKIP_BLOCK: Final = 256 * 1024
@@ -79,7 +80,7 @@ class RangeStream:
         self._urls = urls
         self._blob = blob
         self._what = f"{access.name}@{blob.digest}"
-        self._patience: Patience = access.patience(self._what)
+        self._attempts = access.attempts(self._what)
         self.start = start
         self.stop = stop
         self._position = start
@@ -116,13 +117,13 @@ class RangeStream:
                     raise EOFError("it ended early")
             except FOREIGN as error:
                 self._close_reply()
-                self._patience.after(error, self._access.host.name)
+                self._attempts.after(error, self._access.host.name)
                 continue
             self._position += len(data)
             self._moved += len(data)
             if self._moved >= _PROGRESS:
                 self._moved = 0
-                self._patience.progressed()
+                self._attempts.progressed()
             if self._position >= self._reply_stop:
                 # Read to its end, so that the connection serves the next request.
                 self._close_reply()
@@ -141,7 +142,7 @@ class RangeStream:
                 self._skip(reply, self._position - begin)
             except FOREIGN as error:
                 reply.close()
-                self._patience.after(error, self._access.host.name)
+                self._attempts.after(error, self._access.host.name)
             except BaseException:
                 reply.close()
                 raise
@@ -153,47 +154,38 @@ class RangeStream:
         whole = self._position == 0 and self.stop == self._blob.size
         headers = {} if whole else {"Range": f"bytes={self._position}-{self.stop - 1}"}
         digest = self._blob.digest
-        hops = 0
+        hops = Hops(self._what, self._access.host.name)
         renewed = False
         while True:
             url = self._urls.get(digest)
+            request = Request("GET", url or f"blobs/{digest}", headers, attempt=self._attempts.number)
             try:
-                reply = (
-                    self._access.exchange(Request("GET", f"blobs/{digest}", headers))
-                    if url is None
-                    else self._access.fetch(Request("GET", url, headers))
-                )
+                reply = self._access.exchange(request) if url is None else self._access.redirected(request)
             except FOREIGN as error:
                 if url is not None:
                     # Perhaps the registry names another store by now.
                     self._urls.drop(digest, url)
-                self._patience.after(error, self._access.host.name if url is None else Origin.of(url).netloc)
+                self._attempts.after(error, self._access.host.name if url is None else Origin.of(url).netloc)
                 continue
             if reply.status in {200, 206}:
                 return reply
             if reply.status in REDIRECTS:
-                reply.close()
-                hops += 1
-                if hops > _MAX_REDIRECTS:
-                    raise RegistryError(
-                        f"{self._what}: {self._access.host.name} redirects more than {_MAX_REDIRECTS} times"
-                    )
-                self._urls.put(digest, self._access.host.location(reply))
+                self._urls.put(digest, hops.next(reply))
                 continue
-            answer = take_answer(reply)
+            answer = reply.take_failure()
             if url is not None:
                 self._urls.drop(digest, url)
                 if answer.status in _EXPIRED and not renewed:
                     renewed = True
-                    hops = 0
+                    hops = Hops(self._what, self._access.host.name)
                     continue
             if answer.status == 416:
                 raise SizeMismatch(self._what, self._blob.size, "less: the server has no such range")
-            self._patience.after_answer(answer, reply.host)
+            self._attempts.after_answer(answer, reply.host)
 
     def _check(self, reply: Reply) -> int:
         """Compare an answer with what was asked; returns the offset of its first byte."""
-        refuse_encoding(reply, self._what)
+        reply.refuse_encoding(self._what)
         size = self._blob.size
         if reply.status == 200:
             if reply.length is not None and reply.length != size:
@@ -237,15 +229,59 @@ class RangeStream:
         self._close_reply()
 
 
+class MirroredStream:
+    """Bytes of one blob from a place that may fail; satisfies ``content.ports.BlobStream``.
+
+    Args:
+        stream: from the mirror.
+        elsewhere: given the error, and the offset of the next byte, opens the blob from there at another place.
+    """
+
+    def __init__(self, stream: BlobStream, elsewhere: Callable[[HauloutError, int], BlobStream]) -> None:
+        self._stream = stream
+        self._elsewhere = elsewhere
+        self._position = self.start = stream.start
+        self.stop = stream.stop
+
+    def read(self, amount: int) -> bytes:
+        """Return exactly ``amount`` bytes, fewer only at ``stop``, none after it.
+
+        Raises:
+            HauloutError: no other place has it.
+        """
+        try:
+            data = self._stream.read(min(amount, self.stop - self._position))
+        except (UsageError, StorageError):
+            raise
+        except HauloutError as error:
+            self._stream.__exit__(None, None, None)
+            # What comes is a stream of this kind, too, unless it is of the registry itself.
+            self._stream = self._elsewhere(error, self._position)
+            self._skip(self._position - self._stream.start)
+            return self.read(amount)
+        self._position += len(data)
+        return data
+
+    def _skip(self, amount: int) -> None:
+        while amount > 0 and (skipped := len(self._stream.read(min(_SKIP_BLOCK, amount)))):
+            amount -= skipped
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stream.__exit__(*exc)
+
+
 def exists(access: Access, blob: Descriptor) -> bool:
     """Ask by HEAD whether a blob is there.
 
     Raises:
-        SizeMismatch: it is there with another size, so that one of the two descriptions lies.
+        SizeMismatch: it is there with another size, so that one of the two descriptions is wrong.
     """
     what = f"{access.name}@{blob.digest}"
     accept = REDIRECTS | {200, 404}
-    with access.request(Request("HEAD", f"blobs/{blob.digest}"), what=what, accept=accept) as reply:
+    with access.send(Request("HEAD", f"blobs/{blob.digest}"), what=what, accept=accept) as reply:
         if reply.status == 200 and reply.length is not None and reply.length != blob.size:
             raise SizeMismatch(what, blob.size, reply.length)
         return reply.status != 404

@@ -6,11 +6,12 @@ import os
 from threading import Lock
 from typing import TYPE_CHECKING, Self
 
-from haulout.http import ConnectionOptions, Credentials, Meter, Transport
+from haulout.http import Meter, Transport
 from haulout.registry.access import Access
 from haulout.registry.auth.credentials import find_credentials
 from haulout.registry.config import RegistriesConfig, load_config
-from haulout.registry.host import RepositoryHost, SchemeMemory, settings_for
+from haulout.registry.host import HostMemory, RepositoryHost, settings_for
+from haulout.registry.options import ConnectionOptions, Credentials
 from haulout.registry.referrers import ReferrersMemory
 from haulout.registry.repository import Place, RegistryRepository
 
@@ -36,7 +37,7 @@ class Registries:
         Args:
             options: choices of the command line.
             environment: in place of ``os.environ``: where configuration and credentials are, and proxies.
-            note: told warnings of servers and fallbacks taken, one line each, from any thread.
+            note: called with warnings of servers and fallbacks taken, one line each, from any thread.
         """
         self.options = options or ConnectionOptions()
         self._environment = dict(os.environ if environment is None else environment)
@@ -44,7 +45,7 @@ class Registries:
         self._transport = Transport(self.options, self._environment)
         self._lock = Lock()
         self._config: RegistriesConfig | None = None
-        self._schemes: dict[str, SchemeMemory] = {}
+        self._schemes: dict[str, HostMemory] = {}
         self._hosts: dict[tuple[str, str, bool, bool], RepositoryHost] = {}
         self._memories: dict[tuple[str, str], ReferrersMemory] = {}
 
@@ -95,11 +96,12 @@ class Registries:
         )
 
     def _host(self, endpoint: Endpoint, reference: RegistryReference, *, named: bool) -> RepositoryHost:
-        # What the command line says of "the registry" is said of the one the user named, not of mirrors.
+        # Options for "the registry" are for the one that the user named, not for mirrors.
         options = self.options
         settings = settings_for(
             endpoint.host,
-            self._transport,
+            self._environment,
+            options,
             plain_http=named and options.plain_http,
             insecure=named and options.insecure,
             forgiving=endpoint.insecure,
@@ -113,7 +115,7 @@ class Registries:
                 endpoint.host, endpoint.repository, self._environment, more_helpers=helpers, note=self._note
             )
 
-        memory = self._schemes.setdefault(endpoint.host, SchemeMemory())
+        memory = self._schemes.setdefault(endpoint.host, HostMemory())
         return RepositoryHost(settings, self._transport, memory, find, self._note)
 
 

@@ -6,20 +6,22 @@ goes where the reference says.
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from haulout.errors import DeniedError, UsageError
+from haulout.errors import DeniedError, InvalidFile, UsageError
 from haulout.local import home_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from haulout.local import Table
     from haulout.oci import RegistryReference
 
 MAX_FILE: Final = 4 * 1024 * 1024
+_LONGEST: Final = 1000
+"""Characters of a location."""
 _PULLS: Final = {"": "all", "all": "all", "digest-only": "digest-only", "tag-only": "tag-only"}
 
 
@@ -30,13 +32,13 @@ class Endpoint:
     host: str
     repository: str
     insecure: bool = False
-    """Accept any certificate, or plain HTTP: a file of the machine says so."""
+    """Accept any certificate, or plain HTTP, as a file of the machine allows."""
     is_mirror: bool = False
     pull_from: str = "all"
     """``all``, ``digest-only`` or ``tag-only``."""
 
     def serves(self, *, digest: bool) -> bool:
-        """Whether it may be asked for a digest, or for a tag."""
+        """Return whether it may be asked for a digest, or for a tag."""
         return self.pull_from in {"all", "digest-only" if digest else "tag-only"}
 
 
@@ -84,7 +86,7 @@ class RegistriesConfig:
         return best
 
     def endpoints(self, reference: RegistryReference, action: Literal["pull", "push"]) -> tuple[Endpoint, ...]:
-        """Say where to ask, in order.
+        """Return where to ask, in order.
 
         Raises:
             DeniedError: the registry is blocked here.
@@ -135,7 +137,7 @@ def load_config(environment: Mapping[str, str], system: Path = Path("/etc/contai
         system: where the administrator's files are.
 
     Raises:
-        UsageError: a file cannot be read or understood; names it.
+        InvalidFile: a file cannot be read or understood.
     """
     home = home_of(environment)
     user = Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "containers"
@@ -169,73 +171,56 @@ def _merge(documents: Iterable[RegistriesConfig]) -> RegistriesConfig:
 def _read(file: Path) -> RegistriesConfig:
     try:
         with file.open("rb") as stream:
-            text = stream.read(MAX_FILE + 1)
+            data = stream.read(MAX_FILE + 1)
     except FileNotFoundError:
         return RegistriesConfig(credential_helpers=())
     except OSError as exc:
-        raise UsageError(f"{file} cannot be read: {exc.strerror}") from exc
-    if len(text) > MAX_FILE:
-        raise UsageError(f"{file} is larger than {MAX_FILE} bytes")
+        raise InvalidFile(file, f"cannot be read: {exc.strerror}") from exc
+    if len(data) > MAX_FILE:
+        raise InvalidFile(file, f"is larger than {MAX_FILE} bytes")
+    from haulout.local import parse_toml, wrong_file  # noqa: PLC0415 - most machines have no such file
+
     try:
-        document = tomllib.loads(text.decode())
-    except (ValueError, RecursionError) as exc:
-        raise UsageError(f"{file} is not TOML: {exc}") from exc
-    return _parse(document, file)
+        text = data.decode()
+    except UnicodeDecodeError as exc:
+        raise InvalidFile(file, f"is not TOML: {exc}") from exc
+    return _parse(parse_toml(text, wrong_file(file)))
 
 
-def _parse(document: Mapping[str, Any], file: Path) -> RegistriesConfig:
-    if isinstance(document.get("registries"), dict):
-        raise UsageError(
-            f"{file} has the old format 1", hint="write [[registry]] tables: containers-registries.conf(5)"
-        )
-    helpers = document.get("credential-helpers", [])
-    if not isinstance(helpers, list) or not all(isinstance(one, str) for one in helpers):
-        raise UsageError(f"{file}: credential-helpers must be a list of strings")
-    rules = tuple(
-        _rule(table, f"{file}: registry {n + 1}") for n, table in enumerate(_tables(document, "registry", str(file)))
-    )
-    return RegistriesConfig(rules, tuple(helpers))
+def _parse(document: Table) -> RegistriesConfig:
+    # Keys that are not asked for are other tools' business.
+    if isinstance(document.take("registries"), dict):
+        hint = "write [[registry]] tables: containers-registries.conf(5)"
+        raise document.wrong("", "has the old format 1", hint=hint)
+    rules = tuple(_rule(table) for table in document.tables("registry"))
+    return RegistriesConfig(rules, document.texts("credential-helpers"))
 
 
-def _rule(table: Mapping[str, Any], where: str) -> Rule:
-    prefix, location = _string(table, "prefix", where), _string(table, "location", where)
+def _rule(table: Table) -> Rule:
+    prefix, location = _location(table, "prefix"), _location(table, "location")
     if not prefix and not location:
-        raise UsageError(f"{where} has neither prefix nor location")
+        raise table.wrong("", "has neither prefix nor location")
     if not prefix.startswith("*."):
         location = location or prefix
-    digest_only = _flag(table, "mirror-by-digest-only", where)
-    mirrors = []
-    for number, mirror in enumerate(_tables(table, "mirror", where)):
-        at = f"{where}, mirror {number + 1}"
-        place = _string(mirror, "location", at)
-        pull_from = _PULLS.get(_string(mirror, "pull-from-mirror", at))
-        if not place or pull_from is None:
-            raise UsageError(f"{at}: location is missing, or pull-from-mirror is not all, digest-only or tag-only")
-        mirrors.append(Mirror(place, _flag(mirror, "insecure", at), "digest-only" if digest_only else pull_from))
-    return Rule(
-        prefix or location, location, _flag(table, "insecure", where), _flag(table, "blocked", where), tuple(mirrors)
-    )
+    digest_only = table.flag("mirror-by-digest-only", default=False)
+    mirrors = tuple(_mirror(mirror, digest_only=digest_only) for mirror in table.tables("mirror"))
+    insecure, blocked = table.flag("insecure", default=False), table.flag("blocked", default=False)
+    return Rule(prefix or location, location, insecure, blocked, mirrors)
 
 
-def _tables(table: Mapping[str, Any], key: str, where: str) -> list[dict[str, Any]]:
-    found = table.get(key, [])
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise UsageError(f"{where}: {key} must be written [[{key}]]")
-    return found
+def _mirror(table: Table, *, digest_only: bool) -> Mirror:
+    location = _location(table, "location")
+    if not location:
+        raise table.wrong("location", "is missing")
+    pull_from = _PULLS.get(table.text("pull-from-mirror", ""))
+    if pull_from is None:
+        raise table.wrong("pull-from-mirror", "is not all, digest-only or tag-only")
+    return Mirror(location, table.flag("insecure", default=False), "digest-only" if digest_only else pull_from)
 
 
-def _string(table: Mapping[str, Any], key: str, where: str) -> str:
-    value = table.get(key, "")
-    if not isinstance(value, str):
-        raise UsageError(f"{where}: {key} must be a string")
+def _location(table: Table, key: str) -> str:
+    value = table.text(key, "", longest=_LONGEST)
     return value.strip().rstrip("/").removeprefix("https://").removeprefix("http://")
-
-
-def _flag(table: Mapping[str, Any], key: str, where: str) -> bool:
-    value = table.get(key, False)
-    if not isinstance(value, bool):
-        raise UsageError(f"{where}: {key} must be true or false")
-    return value
 
 
 def _endpoint(name: str, insecure: bool, *, is_mirror: bool = False, pull_from: str = "all") -> Endpoint:  # noqa: FBT001

@@ -1,10 +1,10 @@
 """Keeps the list of referrers where a registry does not (distribution-spec, "Referrers Tag Schema").
 
-The list is an index under one tag, read, changed and written by whoever attaches something; the specification has no
-conditional write. Publishers therefore announce what they attach before they read the list: its manifest gets a tag of
-its own, :func:`announcement_prefix`, and whoever has written the list looks at the announcements afterwards and writes
-again while one is missing in it. So a writer that was stalled between its read and its write, for however long, puts
-back what its late write took out (docs/adr/0010).
+The list is an index under one tag, read, changed and written by each client that attaches something; the specification
+has no conditional write. Publishers therefore announce what they attach before they read the list: its manifest gets a
+tag of its own, :func:`announcement_prefix`. Each client that has written the list looks at the announcements afterwards
+and writes again while one is missing in it. So a writer that was stalled between its read and its write, for however
+long, puts back what its late write took out (docs/adr/0010).
 
 What remains: a writer that dies after such a late write and before it has looked leaves the others' entries out, until
 the next referrer of this subject is attached, or one of theirs again. Tools that announce nothing (oras, regctl) may
@@ -55,7 +55,7 @@ def read(access: Access, subject: Digest, *, is_strict: bool) -> Index | None:
     Args:
         access: where.
         subject: whose referrers.
-        is_strict: whether something else under the tag is an error, as it is for whoever wants to write it.
+        is_strict: whether something else under the tag is an error, as it is for a client that wants to write it.
 
     Raises:
         InvalidManifest: the tag holds no index, and ``is_strict``; or a broken one.

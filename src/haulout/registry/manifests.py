@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.content import StoredManifest
 from haulout.errors import DigestMismatch, RegistryError
-from haulout.http import FOREIGN, Request, is_web_page
+from haulout.http import Request
 from haulout.oci import MAX_MANIFEST_BYTES, Descriptor, Digest, mediatype, parse_any
 
 if TYPE_CHECKING:
-    from haulout.http import Reply
+    from haulout.http import Answer
     from haulout.registry.access import Access
 
 _ACCEPT: Final = (
@@ -27,26 +27,21 @@ def read(access: Access, selector: str | Digest) -> StoredManifest:
     Raises:
         NotFoundError: no such tag or digest.
         DigestMismatch: the bytes are not those of the digest asked for, or of the one the server states.
-        InvalidManifest: the announced type is no manifest's.
+        InvalidManifest: the announced type is not a manifest's.
         RegistryError: a web page, or more than 4 MiB.
     """
     what = describe(access, selector)
-    patience = access.patience(what)
-    while True:
-        with access.follow(Request("GET", f"manifests/{selector}", {"Accept": _ACCEPT}), what=what) as reply:
-            refuse_web_page(reply, what)
-            try:
-                data = reply.body(MAX_MANIFEST_BYTES, what)
-                break
-            except FOREIGN as error:
-                patience.after(error, access.host.name)
+    request = Request("GET", f"manifests/{selector}", {"Accept": _ACCEPT})
+    answer = access.read(request, what=what, most=MAX_MANIFEST_BYTES, redirects=True)
+    refuse_web_page(answer, what)
+    data = answer.body
     actual = Digest.of(data)
     if isinstance(selector, Digest) and actual != selector:
         raise DigestMismatch(what, str(selector), str(actual))
-    stated = reply.headers.get("docker-content-digest", "")
+    stated = answer.headers.get("docker-content-digest", "")
     if stated.startswith("sha256:") and stated != str(actual):
         raise DigestMismatch(what, stated[:80], str(actual))
-    announced = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+    announced = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     kind = announced if announced in _KNOWN else parse_any(data, what, announced or None).media_type
     return StoredManifest(Descriptor(kind, actual, len(data)), data)
 
@@ -64,7 +59,7 @@ def write(access: Access, data: bytes, media_type: str, tag: str | None) -> tupl
     descriptor = Descriptor.of(media_type, data)
     what = describe(access, tag or descriptor.digest)
     request = Request("PUT", f"manifests/{tag or descriptor.digest}", {"Content-Type": media_type}, lambda: data)
-    with access.request(request, what=what, accept=frozenset({200, 201, 202})) as reply:
+    with access.send(request, what=what, accept=frozenset({200, 201, 202})) as reply:
         stated = reply.headers.get("docker-content-digest", "")
         if stated.startswith("sha256:") and stated != str(descriptor.digest):
             raise DigestMismatch(what, str(descriptor.digest), stated[:80])
@@ -72,19 +67,19 @@ def write(access: Access, data: bytes, media_type: str, tag: str | None) -> tupl
 
 
 def describe(access: Access, selector: str | Digest) -> str:
-    """Name a manifest as a person would write it."""
+    """Name a manifest as a reference does."""
     return f"{access.name}{'@' if isinstance(selector, Digest) else ':'}{selector}"
 
 
-def refuse_web_page(reply: Reply, what: str) -> None:
+def refuse_web_page(answer: Answer, what: str) -> None:
     """Refuse a page for people where a document of the protocol is due.
 
     Raises:
         RegistryError: it is HTML.
     """
-    if is_web_page(reply.headers.get("content-type", "")):
+    if answer.is_web_page:
         raise RegistryError(
-            f"{what}: {reply.host} answers with a web page, not a manifest",
-            status=reply.status,
+            f"{what}: {answer.host} answers with a web page, not a manifest",
+            status=answer.status,
             hint="a proxy or login page probably answered in its place; check the host name and proxy settings",
         )

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from haulout.errors import RegistryError
-from haulout.http import FOREIGN, Request, codes
 from haulout.oci import MAX_MANIFEST_BYTES, Index
 from haulout.registry import fallback, manifests
-from haulout.registry.host import take_answer
-from haulout.registry.links import next_link
-from haulout.registry.tags import same_origin
+from haulout.registry.errcode import codes
+from haulout.registry.pages import read_pages
 
 if TYPE_CHECKING:
     from haulout.oci import Descriptor, Digest
@@ -38,7 +36,7 @@ def list_referrers(
     """List what points at ``subject``.
 
     Raises:
-        InvalidManifest: the list is no image index.
+        InvalidManifest: the list is not an image index.
         RegistryError: it does not end.
     """
     found = None if memory.lacks_api else _from_api(access, memory, subject, artifact_type)
@@ -54,36 +52,16 @@ def _from_api(
 ) -> tuple[Descriptor, ...] | None:
     what = f"the referrers of {access.name}@{subject}"
     query = f"?artifactType={quote(artifact_type, safe='')}" if artifact_type else ""
-    target: str | None = f"referrers/{subject}{query}"
+    target = f"referrers/{subject}{query}"
     found: list[Descriptor] = []
-    for _ in range(MAX_PAGES):
-        assert target is not None
-        page = _page(access, memory, target, what)
-        if page is None:
+    accept = _NO_API | {200}
+    for page in read_pages(access, target, what=what, most=MAX_MANIFEST_BYTES, pages=MAX_PAGES, accept=accept):
+        if page.status in _NO_API:
+            # An unknown repository says nothing about the API.
+            memory.lacks_api = "NAME_UNKNOWN" not in codes(page.body)
             return None
-        index, target = page
-        found += index.manifests
+        manifests.refuse_web_page(page, what)
+        found += Index.parse(page.body, what).manifests
         if len(found) > MAX_ENTRIES:
             raise RegistryError(f"{what}: more than {MAX_ENTRIES} entries")
-        if target is None:
-            return tuple(found)
-    raise RegistryError(f"{what}: more than {MAX_PAGES} pages")
-
-
-def _page(access: Access, memory: ReferrersMemory, target: str, what: str) -> tuple[Index, str | None] | None:
-    patience = access.patience(what)
-    while True:
-        with access.request(Request("GET", target), what=what, accept=_NO_API | {200}, patience=patience) as reply:
-            if reply.status in _NO_API:
-                # An unknown repository says nothing about the API.
-                memory.lacks_api = "NAME_UNKNOWN" not in codes(take_answer(reply).body)
-                return None
-            manifests.refuse_web_page(reply, what)
-            try:
-                body = reply.body(MAX_MANIFEST_BYTES, what)
-            except FOREIGN as error:
-                patience.after(error, access.host.name)
-                continue
-            link = next_link(reply.headers.get("link", ""))
-            following = None if link is None else same_origin(access, reply.url, link, what)
-            return Index.parse(body, what), following
+    return tuple(found)

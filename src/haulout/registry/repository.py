@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import random
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from haulout.errors import ContentError, HauloutError, StorageError, UnreachableError, UsageError
-from haulout.oci import MAX_MANIFEST_BYTES, parse_any
+from haulout.errors import ContentError, HauloutError, RegistryError, StorageError, UnreachableError, UsageError
+from haulout.oci import EMPTY, MAX_MANIFEST_BYTES, parse_any
 from haulout.registry import blobs, fallback, ingest, manifests, referrers, tags, uploads
-from haulout.registry.blobs import EmbeddedStream, RangeStream
-from haulout.registry.mirrored import MirroredStream
+from haulout.registry.blobs import EmbeddedStream, MirroredStream, RangeStream
+from haulout.registry.quirks import MANIFEST_ATTEMPTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -97,13 +100,14 @@ class RegistryRepository:
         return MirroredStream(stream, elsewhere)
 
     def distrust(self, blob: Descriptor) -> bool:
-        """Ask no mirror any more: one has sent a damaged part of ``blob``; True where there was one to blame."""
+        """Stop using mirrors: one has sent a damaged part of ``blob``; return whether any was in use."""
         mirrors = [place for place in self._places if place is not self._home and not place.is_down]
         for place in mirrors:
             place.is_down = True
         if mirrors:
             self._note(
-                f"a mirror sends {blob.digest.short} damaged: asking {self._home.access.host.name} itself from here on"
+                f"a mirror sent damaged data for {blob.digest.short}; "
+                f"from now on only {self._home.access.host.name} itself is asked"
             )
         return bool(mirrors)
 
@@ -120,7 +124,7 @@ class RegistryRepository:
     # -- writing -----------------------------------------------------------------------------------------------------
 
     def has_blob(self, blob: Descriptor) -> bool:
-        """Whether the registry itself has the blob."""
+        """Return whether the registry itself has the blob."""
         return blobs.exists(self._home.access, blob)
 
     def push_blob(
@@ -144,7 +148,7 @@ class RegistryRepository:
         """Store exact bytes under a tag, or by digest alone; keeps the fallback tag of the subject where needed.
 
         Raises:
-            InvalidManifest: the bytes are no manifest of that type.
+            InvalidManifest: the bytes are not a manifest of that type.
             HauloutError: as :func:`manifests.write` and :func:`fallback.add`.
         """
         what = f"{self.name}:{tag}" if tag else f"a manifest for {self.name}"
@@ -152,11 +156,24 @@ class RegistryRepository:
             raise UsageError(f"{what} has {len(data)} bytes; registries take {MAX_MANIFEST_BYTES}")
         document = parse_any(data, what, media_type)
         home = self._home
-        descriptor, keeps_referrers = manifests.write(home.access, data, media_type, tag)
+        descriptor, keeps_referrers = self._write_manifest(data, media_type, tag)
         if document.subject is not None and not keeps_referrers:
             entry = fallback.describe(descriptor, document)
             fallback.add(home.access, home.memory.writing, document.subject.digest, entry, data)
         return descriptor
+
+    def _write_manifest(self, data: bytes, media_type: str, tag: str | None) -> tuple[Descriptor, bool]:
+        # docker-registry 2.8 rewrites the link of a blob that is uploaded twice at once (every artifact shares the
+        # empty config), and for that instant refuses manifests that name it, with status 400.
+        for attempt in range(1, MANIFEST_ATTEMPTS):
+            try:
+                return manifests.write(self._home.access, data, media_type, tag)
+            except RegistryError as error:
+                if error.status != 400:
+                    raise
+            time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311 - jitter, not a secret
+            self.push_blob(EMPTY, lambda: io.BytesIO(b"{}"))
+        return manifests.write(self._home.access, data, media_type, tag)
 
     @contextmanager
     def exclusive(self) -> Iterator[bool]:
@@ -192,4 +209,4 @@ class RegistryRepository:
         if place.access.name in self._failed and not isinstance(error, ContentError):
             return
         self._failed.add(place.access.name)
-        self._note(f"mirror {place.access.host.name} does not help: {error}")
+        self._note(f"mirror {place.access.host.name} failed ({error}); trying the next one")

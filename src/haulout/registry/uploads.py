@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from haulout.errors import (
@@ -12,17 +13,17 @@ from haulout.errors import (
     NotFoundError,
     RegistryError,
     SizeMismatch,
-    StorageError,
 )
-from haulout.http import FOREIGN, RETRIABLE, Answer, Request, failure
+from haulout.http import FOREIGN, RETRIABLE, Answer, Request
+from haulout.local import storage_error
 from haulout.registry import blobs
-from haulout.registry.host import take_answer
-from haulout.registry.limits import limits_for
+from haulout.registry.errcode import failure
+from haulout.registry.quirks import limits_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
-    from haulout.http import Patience, Reply
+    from haulout.http import Reply
     from haulout.oci import Descriptor
     from haulout.progress import Task
     from haulout.registry.access import Access
@@ -79,13 +80,13 @@ class _Upload:
         self._blob = blob
         self._source = source
         self._task = task
-        self._told = 0
+        self._reported = 0
         self._what = f"{access.name}@{blob.digest}"
-        self._patience: Patience = access.patience(self._what)
+        self._attempts = access.attempts(self._what)
 
     def run(self, mount_from: str | None) -> None:
         """Try until it is stored; each try begins with a new upload session."""
-        piece = self._access.host.transport.options.upload_chunk
+        piece = self._access.host.settings.options.upload_chunk
         while True:
             reply = self._start(None) if mount_from is None else self._mount(mount_from)
             mount_from = None
@@ -117,34 +118,19 @@ class _Upload:
 
     def _start(self, mount_from: str | None) -> Reply:
         query = "" if mount_from is None else f"?mount={self._blob.digest}&from={mount_from}"
-        scopes: frozenset[str] = frozenset() if mount_from is None else frozenset({f"repository:{mount_from}:pull"})
-        request = Request("POST", f"blobs/uploads/{query}", {"Content-Length": "0"}, scopes=scopes)
+        access = self._access if mount_from is None else self._access.widened(f"repository:{mount_from}:pull")
+        request = Request("POST", f"blobs/uploads/{query}", {"Content-Length": "0"})
         accept = frozenset({202} if mount_from is None else {201, 202})
-        with self._access.request(request, what=self._what, accept=accept, patience=self._patience) as reply:
+        with access.send(request, what=self._what, accept=accept, attempts=self._attempts) as reply:
             return reply
 
     # -- in one request ----------------------------------------------------------------------------------------------
 
     def _send_whole(self, location: str) -> None:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(self._blob.size)}
-        bodies: list[Iterator[bytes]] = []
+        self._commit(location, headers, self._body)
 
-        def body() -> Iterator[bytes]:
-            bodies.append(self._body())
-            return bodies[-1]
-
-        try:
-            with self._access.exchange(self._final(location, headers, body)) as reply:
-                self._finish(reply)
-        except FOREIGN as error:
-            self._patience.after(error, self._access.host.name)
-            raise _Lost from error
-        finally:
-            # Where the server answered before the end, the source is still open.
-            for unfinished in bodies:
-                unfinished.close()  # type: ignore[attr-defined]
-
-    def _body(self) -> Iterator[bytes]:
+    def _body(self) -> Generator[bytes, None, None]:
         sent = 0
         with self._open() as stream:
             while block := self._read(stream, _BLOCK):
@@ -152,7 +138,6 @@ class _Upload:
                 if sent > self._blob.size:
                     raise SizeMismatch(f"the source of {self._blob.digest}", self._blob.size, "more")
                 yield block
-                self._access.meter.add(sent=len(block))
                 self.advance_to(sent)
         if sent != self._blob.size:
             raise SizeMismatch(f"the source of {self._blob.digest}", self._blob.size, sent)
@@ -172,12 +157,7 @@ class _Upload:
                 self.advance_to(position)
             if self._read(stream, 1):
                 raise SizeMismatch(f"the source of {self._blob.digest}", size, "more")
-        try:
-            with self._access.exchange(self._final(location, {"Content-Length": "0"})) as reply:
-                self._finish(reply)
-        except FOREIGN as error:
-            self._patience.after(error, self._access.host.name)
-            raise _Lost from error
+        self._commit(location, {"Content-Length": "0"})
 
     def _send_piece(self, location: str, data: bytes, position: int) -> tuple[str, int]:
         """PATCH one piece; returns the next location and where the registry now is."""
@@ -187,15 +167,17 @@ class _Upload:
             "Content-Range": f"{position}-{position + len(data) - 1}",
         }
         try:
-            with self._access.exchange(Request("PATCH", location, headers, lambda: data)) as reply:
+            with self._access.exchange(
+                Request("PATCH", location, headers, lambda: data, attempt=self._attempts.number)
+            ) as reply:
                 if reply.status in _TAKEN:
-                    self._patience.progressed()
+                    self._attempts.progressed()
                     return self._access.host.own_location(reply, self._what), position + len(data)
                 if reply.status == _TOO_LARGE:
                     raise _TooLarge
-                answer = take_answer(reply)
+                answer = reply.take_failure()
         except FOREIGN as error:
-            self._patience.after(error, self._access.host.name)
+            self._attempts.after(error, self._access.host.name)
         else:
             if answer.status not in _LOST | RETRIABLE:
                 raise self._failed(answer)
@@ -209,24 +191,33 @@ class _Upload:
                 found = _RANGE.fullmatch(reply.headers.get("range", "").strip())
                 if reply.status not in {200, 202, 204} or found is None:
                     raise _Lost
-                # "0-0" is how nothing at all is said; one byte too few is only sent again and answered 416.
+                # "0-0" means nothing at all; one byte too few is only sent again and answered 416.
                 reached = 0 if found[1] == "0" else int(found[1]) + 1
                 if reached > furthest:
                     raise _Lost
                 where = self._access.host.own_location(reply, self._what) if "location" in reply.headers else location
                 return where, reached
         except FOREIGN as error:
-            self._patience.after(error, self._access.host.name)
+            self._attempts.after(error, self._access.host.name)
             raise _Lost from error
 
     # -- both --------------------------------------------------------------------------------------------------------
 
-    def _final(
-        self, location: str, headers: Mapping[str, str], body: Callable[[], Iterable[bytes]] | None = None
-    ) -> Request:
+    def _commit(
+        self,
+        location: str,
+        headers: Mapping[str, str],
+        body: Callable[[], Generator[bytes, None, None]] | None = None,
+    ) -> None:
         url = f"{location}{'&' if '?' in location else '?'}digest={self._blob.digest}"
-        patience = self._access.host.transport.options.commit_seconds
-        return Request("PUT", url, headers, body, answer_seconds=patience)
+        seconds = self._access.host.settings.options.commit_seconds
+        request = Request("PUT", url, headers, body, answer_seconds=seconds, attempt=self._attempts.number)
+        try:
+            with self._access.exchange(request) as reply:
+                self._finish(reply)
+        except FOREIGN as error:
+            self._attempts.after(error, self._access.host.name)
+            raise _Lost from error
 
     def _finish(self, reply: Reply) -> None:
         if reply.status in _STORED:
@@ -235,7 +226,7 @@ class _Upload:
                 raise DigestMismatch(self._what, str(self._blob.digest), stated[:80])
             self.advance_to(self._blob.size)
             return
-        answer = take_answer(reply)
+        answer = reply.take_failure()
         if answer.status == _TOO_LARGE:
             raise _TooLarge
         if answer.status not in _LOST | RETRIABLE:
@@ -247,7 +238,7 @@ class _Upload:
         # A lost upload is worth as many tries as a busy server.
         busy = answer if answer.status in RETRIABLE else Answer(503, answer.headers, answer.body)
         try:
-            self._patience.after_answer(busy, self._access.host.name)
+            self._attempts.after_answer(busy, self._access.host.name)
         except HauloutError:
             raise self._failed(answer) from None
 
@@ -261,21 +252,17 @@ class _Upload:
 
     def advance_to(self, position: int) -> None:
         """Report progress, never the same byte twice."""
-        if self._task is not None and position > self._told:
-            self._task.advance(position - self._told)
-        self._told = max(self._told, position)
+        if self._task is not None and position > self._reported:
+            self._task.advance(position - self._reported)
+        self._reported = max(self._reported, position)
 
     def _open(self) -> BinaryIO:
-        try:
+        with self._source_errors():
             return self._source()
-        except OSError as exc:
-            raise self._unreadable(exc) from exc
 
     def _read(self, stream: BinaryIO, amount: int) -> bytes:
-        try:
+        with self._source_errors():
             return stream.read(amount)
-        except OSError as exc:
-            raise self._unreadable(exc) from exc
 
     def _read_exactly(self, stream: BinaryIO, amount: int) -> bytes:
         parts = []
@@ -287,14 +274,15 @@ class _Upload:
         return b"".join(parts)
 
     def _seek(self, stream: BinaryIO, position: int) -> None:
-        try:
+        with self._source_errors():
             stream.seek(position)
-        except OSError as exc:
-            raise self._unreadable(exc) from exc
 
-    def _unreadable(self, exc: OSError) -> StorageError:
-        path = str(exc.filename or f"the source of {self._blob.digest}")
-        return StorageError(path, exc.strerror or "cannot be read")
+    @contextmanager
+    def _source_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise storage_error(str(exc.filename or f"the source of {self._blob.digest}"), exc) from exc
 
 
 class _TooLarge(Exception):  # noqa: N818 - steers, never leaves this module

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from haulout.content import ManifestReader, ReferrerLister, StoredManifest
@@ -132,11 +132,11 @@ class _Walk:
         bare = Item(entry, candidate.role, candidate.architecture, candidate.disk_type, entry.artifact_type)
         self._shown += 1
         if self._shown > MAX_ITEMS or depth == 0 or entry.digest in self._open:
-            return _noted(bare, "not looked into: the tree is too large, too deep or circular")
+            return replace(bare, notes=("not looked into: the tree is too large, too deep or circular",))
         try:
             _, parsed = read or self._fetch(entry)
         except (NotFoundError, ContentError) as exc:
-            return _noted(bare, str(exc))
+            return replace(bare, notes=(str(exc),))
         self._open.add(entry.digest)
         try:
             return self._filled(bare, parsed, depth)
@@ -155,31 +155,16 @@ class _Walk:
         referrers = self._referrers(bare, depth, notes)
         if isinstance(parsed, Index):
             children = tuple(self.item(entry, bare.architecture, depth - 1) for entry in self._some(parsed, notes))
-            return Item(
-                bare.descriptor,
-                Role.INDEX,
-                bare.architecture,
-                bare.disk_type,
-                parsed.artifact_type,
-                parsed.annotations,
-                children=children,
-                referrers=referrers,
-                notes=tuple(notes),
-            )
+            filled = replace(bare, role=Role.INDEX, artifact_type=parsed.artifact_type, children=children)
+            return replace(filled, annotations=parsed.annotations, referrers=referrers, notes=tuple(notes))
         # With the manifest at hand, what the descriptor of a root or a bare entry left open is settled.
         known = look_inside(classify(bare.descriptor, bare.architecture), parsed)
         architecture = known.architecture or next(filter(None, map(architecture_of, parsed.layers)), None)
-        return Item(
-            bare.descriptor,
-            known.role,
-            architecture,
-            known.disk_type,
-            parsed.effective_artifact_type,
-            parsed.annotations,
-            parsed.layers,
-            referrers=referrers,
-            notes=tuple(notes),
+        kind = parsed.effective_artifact_type
+        filled = Item(
+            bare.descriptor, known.role, architecture, known.disk_type, kind, parsed.annotations, parsed.layers
         )
+        return replace(filled, referrers=referrers, notes=tuple(notes))
 
     def _some(self, index: Index, notes: list[str]) -> tuple[Descriptor, ...]:
         room = max(0, MAX_ITEMS - self._shown)
@@ -196,12 +181,6 @@ class _Walk:
         if len(found) > MAX_REFERRERS:
             notes.append(f"{len(found) - MAX_REFERRERS} more referrers are not shown")
         return tuple(self.item(entry, bare.architecture, depth - 1) for entry in found[:MAX_REFERRERS])
-
-
-def _noted(item: Item, note: str) -> Item:
-    return Item(
-        item.descriptor, item.role, item.architecture, item.disk_type, item.artifact_type, notes=(*item.notes, note)
-    )
 
 
 def _shape(root: Item) -> str:

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.documents import Document
 from haulout.errors import HauloutError, StorageError, UsageError
-from haulout.http import ConnectionOptions, post_json
+from haulout.http import Client
 from haulout.local import read_head, replace_file, storage_errors
 from haulout.oci import RegistryReference, SizedDigest
 from haulout.places import open_store
 from haulout.progress import NullProgress
+from haulout.registry import ConnectionOptions
 from haulout.workload import (
-    MAX_CPUS,
-    MAX_MEMORY,
     REGISTER_PATH,
     Image,
     ImageSpec,
@@ -158,7 +157,7 @@ def build_workload(
     Args:
         request: what to build.
         connections: how registries and the broker are reached.
-        progress: told of the work.
+        progress: receives the progress of the work.
 
     Raises:
         HauloutError: see the tree in :mod:`haulout.errors`; until the last step the tag is as it was.
@@ -209,9 +208,6 @@ def _check(request: BuildRequest) -> str:
     tag, broker = request.target.tag, request.broker
     if tag is None or request.target.digest is not None:
         raise UsageError(f"cannot build into {request.target}: a digest names existing content", hint="name a tag")
-    for option, value, most in (("cpus", request.cpus, MAX_CPUS), ("memory", request.memory, MAX_MEMORY)):
-        if not 1 <= value <= most:
-            raise UsageError(f"--{option} must be between 1 and {most} (got {value})")
     _check_passphrase(request)
     if broker is not None and request.measurement is None and not broker.optional:
         raise UsageError(
@@ -329,7 +325,8 @@ def _register(
     """Register with the broker; False where that failed and need not succeed."""
     url = f"{config.attestation_url}{REGISTER_PATH}"
     try:
-        post_json(url, registration.to_bytes(), "registering the workload", options=connections)
+        with Client(connections) as client:
+            client.post_json(url, registration.to_bytes(), what="registering the workload", attempts=1)
     except HauloutError as exc:
         if not broker.optional:
             raise

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from haulout.errors import ContentError, NotFoundError
 from haulout.extras import require
-from haulout.fetch import DiskPull, Wishes, load_index, offered
 from haulout.frames import BLOCK, DEFAULT_LEVEL
 from haulout.local import processors
 from haulout.oci import Architecture
@@ -25,9 +24,9 @@ if TYPE_CHECKING:
 
     from haulout.disk import DiskType
     from haulout.frames import Toc
-    from haulout.http import ConnectionOptions
     from haulout.oci import Reference, SizedDigest
     from haulout.progress import Progress
+    from haulout.registry import ConnectionOptions
 
 _CONNECTIONS = 4
 
@@ -101,6 +100,8 @@ class FetchedForDelta:
 
     def pull(self, end: DeltaEnd, target: Path, seeds: Sequence[Path]) -> None:
         """Pull a disk to ``target``, reusing blocks of ``seeds``."""
+        from haulout.fetch import DiskPull, Wishes  # noqa: PLC0415 - heavy, and most pushes make no delta
+
         wishes = Wishes(
             as_format=None,
             check_disk=False,
@@ -114,6 +115,8 @@ class FetchedForDelta:
 
     def attached(self, end: DeltaEnd, toc: Toc, source: SizedDigest) -> Iterator[AttachedDelta]:
         """Yield the deltas to a disk that are from ``source``."""
+        from haulout.fetch import load_index, offered  # noqa: PLC0415 - heavy, and most pushes make no delta
+
         for offer in offered(end.store, end.found, toc, known=[source]):
             if offer.source != source:
                 continue

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haulout.errors import UsageError
-from haulout.http import ConnectionOptions
 from haulout.places import open_store
 from haulout.progress import NullProgress
+from haulout.registry import ConnectionOptions
 from haulout.workload import Image, inspect_disk, inspect_image
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def inspect_workload(
         subject: an image, or a disk by itself.
         passphrase: of the disk; None: only what everybody can see is checked.
         connections: how registries are reached.
-        progress: told of the work.
+        progress: receives the progress of the work.
 
     Raises:
         NotFoundError: there is no such image or file.

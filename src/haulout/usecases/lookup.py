@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from haulout.http import ConnectionOptions
 from haulout.oci import Architecture
 from haulout.places import open_store
 from haulout.progress import NullProgress
+from haulout.registry import ConnectionOptions
 from haulout.resolve import DiskQuery, Inventory, ResolvedDisk
 from haulout.resolve import inventory as list_all
 from haulout.resolve import resolve as find

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from haulout.fetch import Aside, PullResult, storage_errors
-from haulout.http import ConnectionOptions
 from haulout.oci import Architecture, SizedDigest
 from haulout.places import open_store
 from haulout.progress import NullProgress
+from haulout.registry import ConnectionOptions
 from haulout.resolve import DiskQuery, file_name, resolve
 
 if TYPE_CHECKING:

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from haulout.disk import DiskType
-    from haulout.http import ConnectionOptions
     from haulout.oci import Reference
     from haulout.progress import Progress
+    from haulout.registry import ConnectionOptions
 
 DEFAULT_LEVEL = 6
 """zstd level of a push: within 1 % of level 9 in size once cut into frames, in two thirds of its time (measured)."""

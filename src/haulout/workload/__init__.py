@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     )
     from haulout.workload.inspect.findings import Findings, Outer, Unlocked
     from haulout.workload.inspect.inspection import inspect_disk, inspect_image
-    from haulout.workload.krun import MAX_CPUS, MAX_MEMORY, Tee, WorkloadConfig
+    from haulout.workload.krun import Tee, WorkloadConfig
     from haulout.workload.measurement import (
         GivenMeasurement,
         KrunGuest,
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from haulout.workload.source import Image, Root, root_of_folder, root_of_image
 
 __all__ = [
-    "MAX_CPUS",
-    "MAX_MEMORY",
     "REGISTER_PATH",
     "Binding",
     "BuiltImage",
@@ -83,7 +81,7 @@ open_face(
         "build.registration": ("REGISTER_PATH", "Registration", "check_url", "key_url_fits", "parse_registration"),
         "inspect.findings": ("Findings", "Outer", "Unlocked"),
         "inspect.inspection": ("inspect_disk", "inspect_image"),
-        "krun": ("MAX_CPUS", "MAX_MEMORY", "Tee", "WorkloadConfig"),
+        "krun": ("Tee", "WorkloadConfig"),
         "measurement": (
             "GivenMeasurement",
             "KrunGuest",

@@ -74,8 +74,18 @@ class WorkloadConfig:
     def of(
         cls, tee: Tee, workload_id: str, cpus: int, ram_mib: int, *, attestation_url: str = "", chain: bool = False
     ) -> Self:
-        """Return the configuration of a workload; ``chain``: for SEV, whether ``/sev.chain`` is in the image."""
-        return cls(tee, tee_data(tee, chain=chain), workload_id, cpus, ram_mib, attestation_url)
+        """Return the configuration of a workload; ``chain``: for SEV, whether ``/sev.chain`` is in the image.
+
+        Raises:
+            UsageError: there is no such guest.
+        """
+        for option, value, most in (("cpus", cpus, MAX_CPUS), ("memory", ram_mib, MAX_MEMORY)):
+            if not 1 <= value <= most:
+                raise UsageError(f"--{option} must be between 1 and {most} (got {value})")
+        path = f"/{CHAIN_NAME}" if chain and tee is Tee.SEV else ""
+        vendor = json.dumps({"vendor_chain": path, "attestation_server_pubkey": ""}).decode()
+        data = '{"gen":"milan"}' if tee is Tee.SNP else vendor
+        return cls(tee, data, workload_id, cpus, ram_mib, attestation_url)
 
     def to_bytes(self) -> bytes:
         """Serialise in mkcw's key order."""
@@ -116,19 +126,6 @@ class WorkloadConfig:
             _number(values, "ram_mib", MAX_MEMORY, what),
             _text(values, "attestation_url", what),
         )
-
-
-def tee_data(tee: Tee, *, chain: bool = False) -> str:
-    """Return the value of ``tee_data``.
-
-    Args:
-        tee: which TEE.
-        chain: for SEV, whether ``/sev.chain`` is in the image.
-    """
-    if tee is Tee.SNP:
-        return '{"gen":"milan"}'
-    path = f"/{CHAIN_NAME}" if chain and tee is Tee.SEV else ""
-    return json.dumps({"vendor_chain": path, "attestation_server_pubkey": ""}).decode()
 
 
 def padding(before: int, document: bytes) -> int:

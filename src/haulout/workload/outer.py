@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import ContentError, InvalidManifest
-from haulout.oci import Descriptor, Manifest, json, mediatype
+from haulout.oci import Manifest, json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from haulout.oci import Descriptor
     from haulout.workload.binding import Binding
 
 LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
@@ -101,11 +102,6 @@ def manifest(
     if measurement is not None:
         annotations[MEASUREMENT] = f"{measurement[0]}:{measurement[1].hex()}"
     return Manifest(described, tuple(layers), annotations=annotations)
-
-
-def describe_config(data: bytes) -> Descriptor:
-    """Describe the bytes of a configuration."""
-    return Descriptor.of(mediatype.OCI_CONFIG, data)
 
 
 def parse_config(data: bytes, what: str) -> dict[str, Any]:

@@ -11,11 +11,17 @@ from haulout.workload.krun import Tee
 if TYPE_CHECKING:
     from haulout.workload.binding import Binding
 
-_OPEN: Final = {
-    Tee.SNP: "# Any launch measurement is accepted: list those of your firmware and kernel as measurements.",
-    Tee.TDX: "# Any launch measurement is accepted: list those of your firmware and kernel as mrtd and rtmr0 to rtmr3.",
-    Tee.CCA: "# Any initial measurement is accepted: list yours as rim.",
+_SECTIONS: Final = {
+    Tee.SNP: ("host-data", "host_data", "measurements", 'products = ["Milan", "Genoa", "Turin"]'),
+    Tee.TDX: ("mrconfigid", "mrconfigid", "mrtd", None),
+    Tee.CCA: (
+        "personalization",
+        "personalization",
+        "rim",
+        "# Name the platforms you trust: platform-keys or roots (docs/evidence.md).",
+    ),
 }
+"""Key of the binding's value and its attribute, key of the launch measurement, a line to begin with."""
 
 
 def policy_for(binding: Binding, tee: Tee, measurement: bytes | None) -> str:
@@ -30,19 +36,16 @@ def policy_for(binding: Binding, tee: Tee, measurement: bytes | None) -> str:
         UsageError: the TEE does not sign evidence that names a workload.
     """
     require_evidence(tee)
-    match tee:
-        case Tee.SNP:
-            lines = ["[snp]", 'products = ["Milan", "Genoa", "Turin"]', _list("host-data", binding.host_data)]
-            key = "measurements"
-        case Tee.TDX:
-            lines, key = ["[tdx]", _list("mrconfigid", binding.mrconfigid)], "mrtd"
-        case _:
-            lines = ["[cca]", "# Name the platforms you trust: platform-keys or roots (docs/evidence.md)."]
-            lines.append(_list("personalization", binding.personalization))
-            key = "rim"
-    lines.append(_OPEN[tee] if measurement is None else _list(key, measurement))
+    key, attribute, measured, first = _SECTIONS[tee]
     name = json.dumps(binding.workload_id).decode()
-    return "\n".join(["schema = 1", f"name = {name}", "", "[freshness]", "report-data-required = true", "", *lines, ""])
+    lines = ["schema = 1", f"name = {name}", "", "[freshness]", "report-data-required = true", "", f"[{tee}]"]
+    lines += [first] if first else []
+    lines.append(f'{key} = ["{getattr(binding, attribute).hex()}"]')
+    if measurement is None:
+        lines.append(f"# Any launch measurement is accepted: list those of your firmware and kernel as {measured}.")
+    else:
+        lines.append(f'{measured} = ["{measurement.hex()}"]')
+    return "\n".join([*lines, ""])
 
 
 def require_evidence(tee: Tee) -> None:
@@ -53,7 +56,3 @@ def require_evidence(tee: Tee) -> None:
     """
     if tee is Tee.SEV:
         raise UsageError("evidence of SEV names no workload: cannot write a policy for it", hint="use --type snp")
-
-
-def _list(key: str, value: bytes) -> str:
-    return f'{key} = ["{value.hex()}"]'

@@ -67,7 +67,7 @@ def root_of_image(image: Image, goarch: str, progress: Progress, *, hold: bool) 
     Args:
         image: an image, or an index of images.
         goarch: which of the images of an index.
-        progress: told of the layers fetched.
+        progress: receives the progress of fetching layers.
         hold: fetch the layers once, as they are, into unlinked files of ``$TMPDIR``: for stores across a network.
 
     Raises:

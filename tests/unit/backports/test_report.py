@@ -14,7 +14,7 @@ def matrix(text: str) -> Matrix:
         Cell(Branch(f"b-{number}-{text}", "r", "a" * 40), state, (Evidence("content", text),), number % 2 == 0, (text,))
         for number, state in enumerate(State)
     )
-    return Matrix(text, (Column(Fix(text, (commit,)), cells),), 0)
+    return Matrix(text, (Column(Fix(text, (commit,)), cells),))
 
 
 def test_every_state_is_there_in_its_colour():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json as stdlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -345,3 +346,22 @@ def test_a_chain_of_referrers_without_end_is_not_followed(store):
         link = put_manifest(store, empty_config_manifest((), artifact_type=f"x/{number}", subject=link))
     with pytest.raises(ContentError, match="levels deep"):
         copy(store, "start", MemoryStore(), "t")
+
+
+def test_a_copy_of_one_disk_listed_twice_sends_it_once(store):
+    layer = put(store, b"disk")
+    disk = put_manifest(store, empty_config_manifest((layer, layer)))
+    store.push_blob(EMPTY, lambda: io.BytesIO(b"{}"))
+    put_manifest(store, Index((disk, disk)), "5.0")
+    target = MemoryStore()
+    assert copy(store, "5.0", target, "5.0") == store.manifest("5.0").descriptor
+    assert target.has_blob(layer)
+    assert copy(store, "5.0", target, "5.0").digest == target.manifest("5.0").descriptor.digest
+
+
+def test_a_copy_refuses_an_entry_of_another_size(store):
+    disk = put_manifest(store, empty_config_manifest(()))
+    store.push_blob(EMPTY, lambda: io.BytesIO(b"{}"))
+    put_manifest(store, Index((replace(disk, size=disk.size + 1),)), "5.0")
+    with pytest.raises(SizeMismatch):
+        copy(store, "5.0", MemoryStore(), "5.0")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from haulout.local.scratch import APART, BESIDE, scratch_folder, sweep
+from haulout.errors import StorageError
+from haulout.local.scratch import APART, BESIDE, lasting_folder, private_folder, scratch_folder, sweep
 
 SOURCE = Path(__file__).parents[3] / "src"
 
@@ -89,3 +90,15 @@ def test_many_at_once_keep_their_own(tmp_path):
         thread.join(60)
     assert lost == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_private_folder_is_gone_afterwards_and_a_lasting_one_stays(tmp_path):
+    with private_folder("haulout-x-", tmp_path) as made:
+        assert made.parent == tmp_path
+        assert made.stat().st_mode & 0o777 == 0o700
+        (made / "file").write_text("x")
+    assert list(tmp_path.iterdir()) == []
+    made = lasting_folder("haulout-x-")
+    made.rmdir()
+    with pytest.raises(StorageError, match="cannot make a temporary folder"), private_folder("x-", tmp_path / "absent"):
+        pass

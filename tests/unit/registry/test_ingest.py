@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from haulout.errors import StorageError
 from haulout.oci import Descriptor
-from haulout.registry.ingest import SpooledBlob, spool
+from haulout.registry.ingest import spool
 
 
 def _refuse(*_):
@@ -45,13 +44,14 @@ def test_nothing_remains(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_disk_says_what_to_do():
-    fd = os.open("/dev/full", os.O_WRONLY)
-    try:
-        with pytest.raises(StorageError, match="no space left") as caught:
-            SpooledBlob(fd, _refuse).write(b"x")
-    finally:
-        os.close(fd)
+def test_a_full_disk_says_what_to_do(monkeypatch):
+    full = Path("/dev/full")
+    monkeypatch.setattr("haulout.local.scratch.nameless_file", lambda: full.open("wb", buffering=0))
+    with (
+        pytest.raises(StorageError, match="a blob on its way to the registry: the file system is full") as caught,
+        spool(_refuse) as blob,
+    ):
+        blob.write(b"x")
     assert "TMPDIR" in (caught.value.hint or "")
 
 

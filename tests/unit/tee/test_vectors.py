@@ -8,9 +8,9 @@ import pytest
 from tests.support.evidence import given, policy, rule_of, vector
 
 from haulout.tee import verify
-from haulout.tee.snp.genuine import SnpClaims
 from haulout.tee.snp.parse import parse, read_tcb
-from haulout.tee.tdx.genuine import TdxClaims
+from haulout.tee.snp.rules import SnpClaims
+from haulout.tee.tdx.rules import TdxClaims
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 STRICT = '[snp]\nproducts = ["Milan"]\nversions = [2, 3]\n[tdx]\n[cca]\n'

@@ -37,7 +37,8 @@ def test_the_json_is_mkcws_to_the_byte():
     assert config(workload_id="wid1").to_bytes() == (
         b'{"tee":"snp","tee_data":"{\\"gen\\":\\"milan\\"}","workload_id":"wid1","cpus":2,"ram_mib":512,"attestation_url":""}'
     )
-    assert krun.tee_data(krun.Tee.SEV, chain=True) == '{"vendor_chain":"/sev.chain","attestation_server_pubkey":""}'
+    sev = krun.WorkloadConfig.of(krun.Tee.SEV, "web", 2, 512, chain=True)
+    assert sev.tee_data == '{"vendor_chain":"/sev.chain","attestation_server_pubkey":""}'
 
 
 @given(st.integers(0, 1 << 40), st.binary(max_size=9000))
@@ -316,18 +317,19 @@ def registered(**changes):
     [
         (b"[]", "not a JSON object"),
         (b" " * 16385, "at most 16384"),
-        (registered(workload_id=""), "workload_id must be a string of 1 to 256"),
-        (registered(workload_id=1), "workload_id must be"),
-        (registered(passphrase="p" * 4097), "passphrase must be"),
-        (registered(launch_measurement="zz" * 48), "not hexadecimal"),
+        (registered(workload_id=""), "at workload_id: must not be empty"),
+        (registered(workload_id=1), "at workload_id: expected one line"),
+        (registered(passphrase=""), "at passphrase: expected text"),
+        (registered(passphrase=None), "at passphrase: expected text"),
+        (registered(launch_measurement="zz" * 48), "64, 96 or 128"),
         (registered(launch_measurement="ab"), "64, 96 or 128"),
         (registered(launch_measurement=" ".join(["ab"] * 32)), "64, 96 or 128"),
-        (registered(tee_config="x"), "tee_config is not a JSON object"),
-        (registered(config={"flags": 3}), "flags must be an object"),
-        (registered(config={"flags": {"bits": True}}), "bits must be a number"),
-        (registered(config={"flags": {"bits": 1 << 32}}), "bits must be a number"),
-        (registered(config={"minfw": {"major": 256, "minor": 0}}), "major must be a number from 0 to 255"),
-        (registered(config={"minfw": {"major": 1}}), "minor must be a number"),
+        (registered(tee_config="x"), "at tee_config: not a JSON object"),
+        (registered(config={"flags": 3}), "flags: expected a table"),
+        (registered(config={"flags": {"bits": True}}), "bits: expected a whole number"),
+        (registered(config={"flags": {"bits": 1 << 32}}), "bits: expected a whole number"),
+        (registered(config={"minfw": {"major": 256, "minor": 0}}), "major: expected a whole number from 0 to 255"),
+        (registered(config={"minfw": {"major": 1}}), "minor: is missing"),
     ],
 )
 def test_registrations_that_are_refused(data, reason):

@@ -23,16 +23,16 @@ VERBS: Final = {
     "backport",
     cls=Verbs,
     verbs=VERBS,
-    short_help="Keep branches for consumers; know which fix is where.",
+    short_help="Manage backport branches and track which fixes they contain.",
     examples=(
-        Example("haulout backport status CVE-2024-0001 --lib common", "see which branches have a fix"),
-        Example("haulout backport pick v0.59 CVE-2024-0001 --lib common", "give it to one that has not"),
+        Example("haulout backport status CVE-2024-0001 --lib common", "show which branches have a fix"),
+        Example("haulout backport pick v0.59 CVE-2024-0001 --lib common", "pick it onto a branch that lacks it"),
     ),
 )
 @options.common
 def command() -> None:
-    """Keep branches of a library for its consumers, and know which fix is where.
+    """Manage backport branches and track which fixes they contain.
 
-    A consumer branch begins at the tag that a consumer pins, where the library has no release branch for it. All verbs
-    work on clones at hand: nothing is fetched, and nothing is pushed.
+    A consumer branch starts at the tag that a consumer pins, where the library has no release branch for it. All verbs
+    work on local clones: nothing is fetched, and nothing is pushed.
     """

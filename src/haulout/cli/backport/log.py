@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,98 +15,47 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from haulout.backports import Line, LogResult
+    from haulout.backports import LogResult
     from haulout.cli.session import Session
 
 
 @click.command(
     "log",
     cls=Verb,
-    short_help="Show where a branch's commits come from.",
-    examples=(
-        Example("haulout backport log crio-1.30 --lib common", "see what a branch has on top of its tag, and why"),
-    ),
+    short_help="Show where the commits of a branch come from.",
+    examples=(Example("haulout backport log crio-1.30 --lib common", "show what a branch has on top of its tag"),),
 )
 @click.argument("branch", metavar="BRANCH")
 @common.library
-@click.option("--base", metavar="TAG", help="Where it began.  [default: as the ledger says, or the last tag before it]")
-@click.option("--range-diff", is_flag=True, help="Show what was adapted in each pick.")
+@click.option(
+    "--base",
+    metavar="TAG",
+    help="Tag the branch started at.  [default: the one in the ledger, or the last tag before it]",
+)
+@click.option("--range-diff", is_flag=True, help="Show how each pick was adapted.")
 @common.main_branch
 @common.ledger
 @options.common
 @click.pass_obj
 def command(
-    session: Session,
-    branch: str,
-    lib: Path,
-    base: str | None,
-    range_diff: bool,
-    main: str | None,
-    ledger: Path | None,
+    session: Session, branch: str, lib: Path, base: str | None, range_diff: bool, main: str | None, ledger: Path | None
 ) -> int:
-    """Show where every commit of BRANCH since its base tag comes from, and what became of it upstream.
+    """Show where every commit of BRANCH since its base tag comes from, and what happened to it upstream.
 
-    The branch should be its tag and picks that fix records list. Flagged is what is not upstream, merges from there,
-    series picked in part, sources that were reverted since, and CI and OWNERS files that still name another branch.
-    Later changes of the same lines are pointed out.
+    The branch should be its tag and picks that are in fix records. Flagged are commits that are not upstream, merges of
+    the main branch, series that are partly picked, sources that were reverted since, and CI and OWNERS files that still
+    name another branch. Later changes of the same lines are shown.
 
-    Exit status is 1 where something is flagged.
+    The exit code is 1 where something is flagged.
     """
-    from haulout.backports import log  # noqa: PLC0415
+    from haulout.backports import find_ledger, log  # noqa: PLC0415
 
     with session.progress() as progress:
         found = log(
-            lib,
-            branch,
-            book=common.found_ledger(ledger),
-            base=base,
-            main=main,
-            range_diff=range_diff,
-            progress=progress,
+            lib, branch, ledger=find_ledger(ledger), base=base, main=main, range_diff=range_diff, progress=progress
         )
-    session.result("backport log", document(found), lines(found), brief="clean" if found.clean else "flagged")
+    session.result("backport log", found.to_dict(), lines(found), brief="clean" if found.clean else "flagged")
     return 0 if found.clean else 1
-
-
-def document(found: LogResult) -> dict[str, Any]:
-    """Return the JSON."""
-    return {
-        "branch": found.branch.shown,
-        "tip": found.branch.tip,
-        "base": found.base,
-        "base_commit": found.base_commit,
-        "main": found.main.shown,
-        "clean": found.clean,
-        "flags": list(found.flags),
-        "commits": [_line(line) for line in found.lines],
-        "mentions": [
-            {"path": one.path, "line": one.line, "text": one.text, "branch": one.branch} for one in found.mentions
-        ],
-    }
-
-
-def _line(line: Line) -> dict[str, Any]:
-    origin = line.origin
-    return {
-        **common.commit_document(line.commit),
-        "kind": str(line.kind),
-        "source": None
-        if origin is None
-        else {
-            "commit": origin.oid or origin.said,
-            "squashed": list(origin.squashed),
-            "via": origin.via,
-            "known": origin.oid is not None,
-            "signals": list(origin.signals),
-            "equal": origin.equal,
-            "upstream": origin.upstream,
-        },
-        "records": list(line.records),
-        "later": [{**common.commit_document(one.commit), "how": one.how} for one in line.later],
-        "reverted_by": line.reverted_by,
-        "range_diff": line.range_diff,
-        "flags": list(line.flags),
-    }
 
 
 def lines(found: LogResult) -> Iterator[str]:
@@ -117,14 +66,14 @@ def lines(found: LogResult) -> Iterator[str]:
         origin = line.origin
         if origin is not None:
             how = "the same patch" if origin.equal else "adapted"
-            via = f" by way of {origin.via[:12]}" if origin.via else ""
-            source = " and ".join(oid[:12] for oid in origin.squashed or (origin.oid or origin.said,))
-            squashed = ", made one" if origin.squashed else ""
-            yield f"    from {source}{squashed}{via}, {how}; known by {', '.join(origin.signals)}"
+            via = f" via {origin.via[:12]}" if origin.via else ""
+            source = " and ".join(oid[:12] for oid in origin.squashed or (origin.commit,))
+            squashed = ", squashed" if origin.squashed else ""
+            yield f"    from {source}{squashed}{via}, {how}; recognised by {', '.join(origin.signals)}"
         if line.records:
             yield f"    fixes {', '.join(line.records)}"
         if line.reverted_by:
-            yield f"    taken back by {line.reverted_by[:12]}"
+            yield f"    reverted by {line.reverted_by[:12]}"
         for one in line.later:
             yield f"    later on {found.main.name}: {one.commit.oid[:12]} {one.how}: {one.commit.subject}"
         for flag in line.flags:

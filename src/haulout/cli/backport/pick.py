@@ -1,8 +1,8 @@
-"""``haulout backport pick``: put fixes onto a branch."""
+"""``haulout backport pick``: pick fixes onto a branch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
 @click.command(
     "pick",
     cls=Verb,
-    short_help="Put fixes onto a branch.",
+    short_help="Pick fixes onto a branch.",
     examples=(
         Example(
             "haulout backport pick v0.59 main~1 --lib common --topic fix-v0.59",
-            "pick a commit into a new branch that begins at v0.59",
+            "pick a commit into a new branch that starts at v0.59",
         ),
-        Example("haulout backport pick v0.59 CVE-2024-0001 --lib common", "pick a fix that a record describes"),
+        Example("haulout backport pick v0.59 CVE-2024-0001 --lib common", "pick a fix that has a record"),
     ),
 )
 @click.argument("branch", metavar="BRANCH")
 @click.argument("fixes", metavar="[FIX]...", nargs=-1)
 @common.library
-@click.option("--topic", metavar="NAME", help="Make a new branch NAME with the picks, and leave BRANCH alone.")
+@click.option("--topic", metavar="NAME", help="Create the branch NAME with the picks, and leave BRANCH as it is.")
 @click.option(
     "--mainline",
     type=click.IntRange(1, 64),
     metavar="N",
-    help="Pick merge commits too, as what they changed against their parent N.",
+    help="Pick merge commits too, by their changes against parent N.",
 )
-@click.option("--id", "record", metavar="ID", help="Id of the fix record to make, where none has the fix.")
-@click.option("--continue", "going_on", is_flag=True, help="Go on after a conflict was resolved and staged.")
-@click.option("--abort", "giving_up", is_flag=True, help="Give up: BRANCH is as it was.")
+@click.option("--id", "record", metavar="ID", help="Id of the fix record to create, where none has the fix.")
+@click.option("--continue", "going_on", is_flag=True, help="Continue after a conflict was resolved and staged.")
+@click.option("--abort", "giving_up", is_flag=True, help="Abort: leave BRANCH as it was.")
 @common.ledger
 @options.common
 @click.pass_obj
@@ -62,69 +62,35 @@ def command(
 ) -> int:
     """Pick fixes onto BRANCH: commits, series A..B (in order), or ids of fix records.
 
-    It happens in a temporary worktree: one commit for each, with its author and where it came from (cherry-pick -x).
-    BRANCH moves when all are picked. What is there already is passed over. A conflict stops with exit status 1; it is
-    resolved in the worktree that is named, and --continue goes on. Nothing is pushed: the command and a text for the
-    pull request are printed, and the fix record grows.
+    Fixes are picked in a temporary worktree: one commit each, with its author and its source (cherry-pick -x). BRANCH
+    moves when all are picked. Fixes that are already there are skipped. A conflict stops the picks with exit code 1:
+    resolve it in the worktree that is printed, then use --continue. Nothing is pushed: the command and a text for the
+    pull request are printed, and the picks are added to the fix record.
     """
-    from haulout.backports import pick  # noqa: PLC0415
+    from haulout.backports import abort_pick, find_ledger, pick, resume_pick  # noqa: PLC0415
 
     if (going_on or giving_up) and (fixes or topic or mainline or going_on is giving_up):
-        raise UsageError("--continue and --abort stand alone, with BRANCH")
+        raise UsageError("--continue and --abort take only BRANCH")
     if not (fixes or going_on or giving_up):
         raise UsageError("nothing to pick", hint="name commits, a series A..B, or ids of fix records")
-    book = common.found_ledger(ledger)
+    book = find_ledger(ledger)
     if giving_up:
-        done = pick.abort(lib, branch)
+        done = abort_pick(lib, branch)
     elif going_on:
-        done = pick.go_on(lib, branch, book=book, record=record)
+        done = resume_pick(lib, branch, ledger=book, record=record)
     else:
         with session.progress() as progress:
-            done = pick.pick(
-                lib, branch, fixes, book=book, topic=topic, mainline=mainline, record=record, progress=progress
+            done = pick(
+                lib, branch, fixes, ledger=book, topic=topic, mainline=mainline, record=record, progress=progress
             )
-    session.result("backport pick", document(done), lines(done, branch, lib), brief=done.after)
+    session.result("backport pick", done.to_dict(), lines(done, branch, lib), brief=done.after)
     if done.unwritten:
         return StorageError.exit_code
     return 1 if done.stop is not None else 0
 
 
-def document(done: PickResult) -> dict[str, Any]:
-    """Return the JSON."""
-    from haulout.backports import proposal  # noqa: PLC0415
-
-    sent = proposal(done) if done.picked and done.stop is None else None
-    stop = done.stop
-    return {
-        "status": str(done.outcome),
-        "branch": done.branch,
-        "target": done.target,
-        "before": done.before,
-        "after": done.after,
-        "picked": [{"source": one.source, "commit": one.commit, "subject": one.subject} for one in done.picked],
-        "present": list(done.present),
-        "conflict": None
-        if stop is None
-        else {
-            "source": common.commit_document(stop.source),
-            "files": list(stop.files),
-            "prerequisites": [common.commit_document(one) for one in stop.prerequisites],
-            "instead": [common.commit_document(one) for one in stop.instead],
-            "worktree": str(stop.worktree),
-        },
-        "records": [str(path) for path in done.recorded],
-        "unrecorded": [{"path": str(one.path), "reason": one.reason, "text": one.text} for one in done.unwritten],
-        "push": None if sent is None else sent.push,
-        "pull_request": None
-        if sent is None
-        else {"base": sent.base, "head": sent.head, "title": sent.title, "body": sent.body},
-    }
-
-
 def lines(done: PickResult, branch: str, lib: Path) -> Iterator[str]:
     """Write it for people."""
-    from haulout.backports import proposal  # noqa: PLC0415
-
     for oid in done.present:
         yield f"already there: {oid[:12]}"
     for one in done.picked:
@@ -133,22 +99,23 @@ def lines(done: PickResult, branch: str, lib: Path) -> Iterator[str]:
         yield from _stopped(done, branch, lib)
         return
     if done.outcome == "aborted":
-        yield f"given up: {done.target} is as it was"
+        yield f"aborted: {done.target} is as it was"
         return
     if not done.picked:
         yield f"nothing to do: {done.branch} is as it was, at {done.before[:12]}"
         return
     yield f"{done.target} is at {done.after[:12]} now, {count(len(done.picked), 'commit')} further"
     for path in done.recorded:
-        yield f"entered into {path}"
+        yield f"added to {path}"
     for unwritten in done.unwritten:
-        yield f"not entered, although {done.target} has moved: {unwritten.reason}"
+        yield f"not recorded, although {done.target} has moved: {unwritten.reason}"
         yield f"add this to {unwritten.path} yourself:"
         yield from (f"  {line}" if line else "" for line in unwritten.text.rstrip().splitlines())
         yield ""
     if not done.recorded and not done.unwritten:
-        yield "entered nowhere: there is no ledger; say where with --ledger FILE"
-    sent = proposal(done)
+        yield "not recorded: there is no ledger; name one with --ledger FILE"
+    sent = done.proposal
+    assert sent is not None
     yield f"to publish it: {sent.push}"
     yield ""
     yield f"pull request, {sent.head} into {sent.base}:"
@@ -159,23 +126,23 @@ def lines(done: PickResult, branch: str, lib: Path) -> Iterator[str]:
 
 
 def _stopped(done: PickResult, branch: str, lib: Path) -> Iterator[str]:
-    from haulout.backports import again  # noqa: PLC0415
+    from haulout.backports import resume_command  # noqa: PLC0415
 
     stop = done.stop
     assert stop is not None
-    yield f"conflict: {stop.source.oid[:12]} does not go onto {done.branch}: {stop.source.subject}"
+    yield f"conflict: {stop.source.oid[:12]} does not apply onto {done.branch}: {stop.source.subject}"
     yield "in these files:"
     for path in stop.files:
         yield f"  {path}"
     if stop.prerequisites:
-        yield "they were changed before it by commits that the branch does not have; perhaps pick these first:"
+        yield "commits before it changed them and are not on the branch; you may need to pick these first:"
         for commit in stop.prerequisites:
             yield f"  {commit.oid[:12]} {commit.subject}"
     for commit in stop.instead:
-        yield f"another form of it applies: {commit.oid[:12]} {commit.subject}"
-        yield f"  give up, then: {again(lib, branch, commit.oid[:12])}"
+        yield f"a backport of it applies: {commit.oid[:12]} {commit.subject}"
+        yield f"  abort, then: {resume_command(lib, branch, commit.oid[:12])}"
     yield f"resolve it in {stop.worktree}"
     yield "  edit the files, then: git add FILE"
-    yield f"  then: {again(lib, branch, '--continue')}"
-    yield f"  or give up: {again(lib, branch, '--abort')}"
+    yield f"  then: {resume_command(lib, branch, '--continue')}"
+    yield f"  or abort: {resume_command(lib, branch, '--abort')}"
     yield f"{done.target} has not moved"

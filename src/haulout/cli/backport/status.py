@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,12 +12,11 @@ from haulout.cli import options
 from haulout.cli.backport import common
 from haulout.cli.terminal import count
 from haulout.cli.tree import Example, Verb
-from haulout.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from haulout.backports import Cell, Column, Matrix
+    from haulout.backports import Column, Matrix
     from haulout.cli.session import Session
 
 
@@ -26,30 +25,30 @@ if TYPE_CHECKING:
     cls=Verb,
     short_help="Show which branches have a fix.",
     examples=(
-        Example("haulout backport status main~1 --lib common", "see which branches have a commit, in whatever form"),
+        Example("haulout backport status main~1 --lib common", "show which branches have a commit or a backport of it"),
         Example(
             "haulout backport status CVE-2024-0001 --lib common --branches 'crio-*' --report fixes.html",
-            "the same of a fix record and some branches, with a page to show",
+            "show the same for a fix record and some branches, and write a report",
         ),
     ),
 )
 @click.argument("fixes", metavar="FIX...", nargs=-1, required=True)
 @common.library
-@click.option("--branches", metavar="GLOB", multiple=True, help="Only these branches; may be given several times.")
+@click.option("--branches", metavar="GLOB", multiple=True, help="Show only these branches; may be given several times.")
 @click.option(
     "--supported",
     metavar="GLOB",
     multiple=True,
-    help="The branches that must have it.  [default: as the ledger says; without one, all]",
+    help="Branches that must have the fix.  [default: those in the ledger; without one, all]",
 )
-@click.option("--remote", metavar="NAME", help="Whose branches count.  [default: upstream, origin, or the only one]")
+@click.option("--remote", metavar="NAME", help="Take the branches of this remote.  [default: upstream, or origin]")
 @click.option(
     "--mainline",
     type=click.IntRange(1, 64),
     metavar="N",
     default=1,
     show_default=True,
-    help="Of a fix that is a merge: the parent it went onto.",
+    help="Parent of a fix that is a merge commit, counted from 1.",
 )
 @click.option(
     "--report",
@@ -57,7 +56,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     metavar="FILE",
     multiple=True,
-    help="Write a report too: FILE.md or FILE.html.",
+    help="Also write a report: FILE.md or FILE.html.",
 )
 @common.main_branch
 @common.ledger
@@ -77,67 +76,32 @@ def command(
 ) -> int:
     """Show which branches have a fix: a commit, a series A..B, or the id of a fix record.
 
-    Each branch is present, reverted, missing (and whether it applies), not affected, or unknown. The content decides:
-    the fix, and every known backport of it, is merged onto each branch, in memory; trailers, patch-ids, authors and
-    dates say which commits are backports. Nothing is written to the clone.
+    For each branch, the fix is present, reverted, missing (and applies or conflicts), not affected, or unknown. Content
+    decides: the fix, and every known backport of it, is merged onto each branch in memory. Backports are recognised by
+    trailers, patch-ids, authors and dates. Nothing is written to the clone.
 
-    Exit status is 1 where a supported branch lacks the fix, or may lack it.
+    The exit code is 1 where a supported branch lacks the fix, or may lack it.
     """
-    from haulout.backports import Options, status  # noqa: PLC0415
+    from haulout.backports import find_ledger, status  # noqa: PLC0415
 
-    for path in reports:
-        if path.suffix.lower() not in {".md", ".html", ".htm"}:
-            raise UsageError(f"not a report this makes: {path}", hint="FILE.md or FILE.html")
-    found = common.found_ledger(ledger)
+    book = find_ledger(ledger)
     with session.progress() as progress:
-        matrix = status(lib, fixes, Options(found, main, remote, branches, supported, mainline), progress=progress)
-    for path in reports:
-        _write(path, matrix)
+        matrix = status(
+            lib,
+            fixes,
+            ledger=book,
+            main=main,
+            remote=remote,
+            branches=branches,
+            supported=supported,
+            mainline=mainline,
+            reports=reports,
+            progress=progress,
+        )
     session.result(
-        "backport status", document(matrix), lines(matrix), brief="complete" if matrix.complete else "incomplete"
+        "backport status", matrix.to_dict(), lines(matrix), brief="complete" if matrix.complete else "incomplete"
     )
     return 0 if matrix.complete else 1
-
-
-def _write(path: Path, matrix: Matrix) -> None:
-    from haulout.backports import report, toml  # noqa: PLC0415
-
-    toml.store(path, report.markdown(matrix) if path.suffix.lower() == ".md" else report.html(matrix))
-
-
-def document(matrix: Matrix) -> dict[str, Any]:
-    """Return the JSON."""
-    return {
-        "library": matrix.library,
-        "complete": matrix.complete,
-        "fixes": [
-            {
-                "fix": column.fix.name,
-                "id": column.fix.record.id if column.fix.record else None,
-                "aliases": list(column.fix.record.aliases) if column.fix.record else [],
-                "title": column.fix.title,
-                "commits": [*(commit.oid for commit in column.fix.commits), *column.fix.unknown],
-                "backports": [
-                    {"commit": one.commit, "of": one.unit, "signals": list(one.signals), "branches": list(one.branches)}
-                    for one in column.known
-                ],
-                "branches": [_cell(cell) for cell in column.cells],
-            }
-            for column in matrix.columns
-        ],
-    }
-
-
-def _cell(cell: Cell) -> dict[str, Any]:
-    return {
-        "branch": cell.branch.shown,
-        "tip": cell.branch.tip or None,
-        "state": str(cell.state),
-        "supported": cell.supported,
-        "consumers": list(cell.consumers),
-        "pick": list(cell.pick),
-        "evidence": [{"signal": one.signal, "text": one.text, "commit": one.commit} for one in cell.evidence],
-    }
 
 
 def lines(matrix: Matrix) -> Iterator[str]:
@@ -162,4 +126,4 @@ def _column(column: Column) -> Iterator[str]:
     sums = "; ".join(f"{number} {state}" for state, number in counted.most_common())
     yield f"{count(len(column.cells), 'branch', 'branches')}: {sums}"
     if lacking:
-        yield f"{lacking} supported {'branch lacks' if lacking == 1 else 'branches lack'} it, or may"
+        yield f"{lacking} supported {'branch lacks' if lacking == 1 else 'branches lack'} it, or may lack it"

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from haulout.workload import Measurement
 
 _WITHOUT_ES = "sev_no_es"
+_SAME = (
+    *("passphrase_out", "workload_id", "cpus", "memory", "slop", "added", "base", "broker_key", "sev_chain"),
+    *("policy_out", "created"),
+)
+"""Parameters that a request has under the same names."""
 
 
 def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> None:  # noqa: ARG001
@@ -53,7 +58,9 @@ def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> N
     help="TEE of the guest: snp, tdx, cca, sev or sev_no_es.  [default: snp]",
 )
 @click.option("--passphrase-file", metavar="FILE", help="Read the passphrase from FILE, or - for standard input.")
-@click.option("--passphrase-out", metavar="FILE", help="Make a passphrase and write it to FILE, which must not exist.")
+@click.option(
+    "--passphrase-out", metavar="FILE", type=Path, help="Write a new passphrase to FILE, which must not exist."
+)
 @click.option("-p", "--passphrase", metavar="TEXT", hidden=True, expose_value=False, callback=_refuse, help="Refused.")
 @click.option(
     "-u",
@@ -103,20 +110,25 @@ def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> N
 @click.option(
     "--broker-key",
     metavar="FILE",
+    type=Path,
     help="Public key of the broker, in PEM or as a JSON Web Key; it becomes part of the binding.",
 )
 @click.option(
-    "--sev-chain", metavar="FILE", help="Certificate chain of the platform, for SEV: the output of 'sevctl export -f'."
+    "--sev-chain",
+    metavar="FILE",
+    type=Path,
+    help="For SEV: the platform's certificates, from 'sevctl export -f'.",
 )
 @click.option(
     "-f",
     "--firmware-library",
     metavar="FILE",
+    type=Path,
     help="Measure libkrun's firmware in this library, with the program krunfw_measurement.",
 )
-@click.option("--ovmf", metavar="FILE", help="Measure a guest that boots this firmware, built for SEV-SNP.")
-@click.option("--kernel", metavar="FILE", help="With --ovmf: the kernel.")
-@click.option("--initrd", metavar="FILE", help="With --ovmf: the initrd.")
+@click.option("--ovmf", metavar="FILE", type=Path, help="Measure a guest that boots this firmware, built for SEV-SNP.")
+@click.option("--kernel", metavar="FILE", type=Path, help="With --ovmf: the kernel.")
+@click.option("--initrd", metavar="FILE", type=Path, help="With --ovmf: the initrd.")
 @click.option("--append", metavar="TEXT", default="", help="With --ovmf: the kernel command line.")
 @click.option(
     "--vcpu-type",
@@ -126,9 +138,10 @@ def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> N
     help="With --ovmf: the processor model, as QEMU names it.",
 )
 @click.option("--measurement", metavar="HEX", help="The launch measurement, if you know it.")
-@click.option("--policy-out", metavar="FILE", help="Write a policy for 'haulout evidence verify' for this workload.")
+@click.option("--policy-out", metavar="FILE", type=Path, help="Write a policy for 'haulout evidence verify'.")
 @click.option(
     "--timestamp",
+    "created",
     metavar="SECONDS",
     type=click.IntRange(0, (1 << 32) - 1),
     envvar="SOURCE_DATE_EPOCH",
@@ -188,32 +201,19 @@ def request_of(source: str, dest: Reference, given: dict[str, Any]) -> BuildRequ
     from haulout.usecases import Broker, BuildRequest  # noqa: PLC0415
     from haulout.workload import Tee, read_passphrase  # noqa: PLC0415
 
-    values: dict[str, Any] = {
-        name: given[name]
-        for name in ("workload_id", "cpus", "memory", "slop", "added", "base")
-        if given[name] is not None
-    }
-    values |= {
-        name: Path(given[name])
-        for name in ("passphrase_out", "broker_key", "sev_chain", "policy_out")
-        if given[name] is not None
-    }
-    tee = given["tee"] or Tee.SNP.value
+    values = {name: given[name] for name in _SAME if given[name] is not None}
     if given["attestation_url"]:
         values["broker"] = Broker(
             given["attestation_url"],
             plain_http=given["attestation_plain_http"],
             optional=bool(given["ignore_attestation_errors"]),
         )
+    if given["passphrase_file"]:
+        values["passphrase"] = read_passphrase(given["passphrase_file"])
+    tee = given["tee"] or Tee.SNP.value
+    values["tee"] = Tee.SEV if tee == _WITHOUT_ES else Tee(tee)
     return BuildRequest(
-        source=subject_of(source),
-        target=dest,
-        tee=Tee.SEV if tee == _WITHOUT_ES else Tee(tee),
-        es=tee != _WITHOUT_ES,
-        passphrase=read_passphrase(given["passphrase_file"]) if given["passphrase_file"] else None,
-        measurement=measurement_of(given),
-        created=given["timestamp"],
-        **values,
+        source=subject_of(source), target=dest, es=tee != _WITHOUT_ES, measurement=measurement_of(given), **values
     )
 
 
@@ -230,12 +230,11 @@ def measurement_of(given: dict[str, Any]) -> Measurement | None:
         names = " and ".join(f"--{name.replace('_', '-')}" for name in ways)
         raise UsageError(f"{names} cannot be combined: each gives the measurement", hint="use one of them")
     if given["ovmf"]:
-        kernel, initrd = (Path(given[name]) if given[name] else None for name in ("kernel", "initrd"))
-        return SnpGuest(Path(given["ovmf"]), given["vcpu_type"], kernel, initrd, given["append"])
+        return SnpGuest(given["ovmf"], given["vcpu_type"], given["kernel"], given["initrd"], given["append"])
     if given["kernel"] or given["initrd"] or given["append"]:
         raise UsageError("--kernel, --initrd and --append can be used only with --ovmf")
     if given["firmware_library"]:
-        return KrunGuest(Path(given["firmware_library"]))
+        return KrunGuest(given["firmware_library"])
     return GivenMeasurement(given["measurement"]) if given["measurement"] else None
 
 

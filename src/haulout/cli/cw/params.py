@@ -13,19 +13,12 @@ from haulout.errors import UsageError
 if TYPE_CHECKING:
     import click
 
-KEYS: Final = {
-    "type": "tee",
-    "attestation_url": "attestation_url",
-    "workload_id": "workload_id",
-    "cpus": "cpus",
-    "memory": "memory",
-    "firmware_library": "firmware_library",
-    "slop": "slop",
-    "passphrase_file": "passphrase_file",
-    "passphrase_out": "passphrase_out",
-    "ignore_attestation_errors": "ignore_attestation_errors",
-}
-"""Keys of ``--cw``, and the parameters they stand for."""
+KEYS: Final = (
+    *("type", "attestation_url", "workload_id", "cpus", "memory", "firmware_library", "slop"),
+    *("passphrase_file", "passphrase_out", "ignore_attestation_errors"),
+)
+"""Keys of ``--cw``: the names of parameters, but for ``type``, which is ``tee``."""
+_FILES: Final = frozenset({"firmware_library", "passphrase_out"})
 _NUMBERS: Final = frozenset({"cpus", "memory"})
 _WORKLOAD = re.compile(r"[A-Za-z0-9._~:@+=-]{1,128}")
 _YES, _NO = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
@@ -99,9 +92,10 @@ class KeyValuesParam(StringParam):
                     f"--cw: unknown key {key[:40]!r}" if key not in KEYS else f"--cw: {key} needs a value",
                     hint=f"write KEY=VALUE,…; keys: {', '.join(KEYS)}",
                 )
-            if KEYS[key] in found:
+            name = "tee" if key == "type" else key
+            if name in found:
                 raise UsageError(f"--cw: {key} is given twice")
-            found[KEYS[key]] = _value(key, text)
+            found[name] = _value(key, text)
         return found
 
 
@@ -122,6 +116,8 @@ def _value(key: str, text: str) -> Any:
         return TeeParam().convert(text, None, None)
     if key == "workload_id":
         return WorkloadParam().convert(text, None, None)
+    if key in _FILES:
+        return Path(text)
     if key in _NUMBERS:
         if not text.isascii() or not text.isdigit() or len(text) > 10 or int(text) < 1:
             raise UsageError(f"--cw: {key} must be a number from 1 (got {text[:20]})")

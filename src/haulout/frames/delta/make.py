@@ -133,7 +133,7 @@ def make_delta(
         sink: receives the data blob.
         level: zstd level, 1 to 22.
         jobs: segments compressed at a time.
-        progress: told of the work.
+        progress: receives the progress of the work.
 
     Raises:
         ContentError: ``new`` is not what ``toc`` says, or the disks are too large, or too different and large.

@@ -1,92 +1,74 @@
-"""Remembers how one repository's host wants to be convinced, and what convinced it."""
+"""Chooses a scheme for one repository's host, and keeps what convinced it."""
 
 from __future__ import annotations
 
-import time
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from haulout.registry.auth import token
-from haulout.registry.auth.challenge import Challenge, choose
+from haulout.registry.auth.basic import Basic
+from haulout.registry.auth.bearer import Bearer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from haulout.http import Credentials
+    from haulout.http import Answer, Request
+    from haulout.registry.auth.challenge import Challenge
+    from haulout.registry.auth.scheme import Party, Scheme
 
-    FetchToken = Callable[[Challenge, frozenset[str], Credentials | None], token.Token]
+SCHEMES: Final[tuple[type[Scheme], ...]] = (Bearer, Basic)
+"""The strongest first."""
+
+
+def choose(challenges: Iterable[Challenge]) -> tuple[type[Scheme], Challenge] | None:
+    """Choose the strongest scheme that can answer one of the challenges, and that challenge."""
+    offered = tuple(challenges)
+    return next(((kind, one) for kind in SCHEMES for one in offered if kind.can_answer(one)), None)
 
 
 class Authorizer:
     """Makes Authorization headers, for one origin only. Safe to use from several threads."""
 
-    def __init__(self, find_credentials: Callable[[], Credentials | None]) -> None:
-        """Begin knowing nothing; ``find_credentials`` is called once, when first needed: helpers are programs."""
-        self._find = find_credentials
+    def __init__(self, party: Party) -> None:
+        self._party = party
         self._lock = Lock()
-        self._found: tuple[Credentials | None] | None = None
-        self._challenge: Challenge | None = None
-        self._wider: frozenset[str] = frozenset()
-        self._tokens: dict[frozenset[str], token.Token] = {}
+        self._scheme: Scheme | None = None
 
-    def header(self, scopes: frozenset[str], fetch: FetchToken) -> str | None:
-        """Make the header for a request, None before any challenge.
-
-        A token near its end is replaced first, by one thread for all.
+    def header(self, scopes: frozenset[str], ask: Callable[[Request], Answer]) -> str | None:
+        """Make the header for a request, None before any challenge. One thread asks for all.
 
         Args:
             scopes: what a token must allow.
-            fetch: asks the realm.
+            ask: sends what the scheme needs to be sent.
         """
         with self._lock:
-            if self._challenge is None:
+            if self._scheme is None:
                 return None
-            if self._challenge.scheme == "basic":
-                credentials = self._credentials()
-                return None if credentials is None else token.basic(credentials)
-            wanted = scopes | self._wider
-            held = self._tokens.get(wanted)
-            if held is None or not held.is_fresh(time.monotonic()):
-                held = self._tokens[wanted] = fetch(self._challenge, wanted, self._credentials())
-            return f"Bearer {held.value}"
+            flow = self._scheme.authorize(scopes)
+            try:
+                request = next(flow)
+                while True:
+                    request = flow.send(ask(request))
+            except StopIteration as done:
+                header: str | None = done.value
+                return header
 
-    def answer(self, status: int, offered: tuple[Challenge, ...], sent: str | None, scopes: frozenset[str]) -> bool:
+    def answer(self, status: int, offered: Iterable[Challenge], scopes: frozenset[str], refused: str | None) -> bool:
         """Take up a challenge.
 
         Args:
             status: 401, or 403 for a scope that is missing.
             offered: the challenges.
-            sent: the Authorization header that was refused.
             scopes: as for :meth:`header`.
+            refused: the Authorization header that was sent.
 
         Returns:
             Whether the request is worth repeating.
         """
         chosen = choose(offered)
-        if chosen is None or (status == 403 and not chosen.is_insufficient_scope):
+        if chosen is None or (status == 403 and not chosen[1].is_insufficient_scope):
             return False
+        kind, challenge = chosen
         with self._lock:
-            self._challenge = chosen
-            if chosen.scheme == "basic":
-                credentials = self._credentials()
-                # What was refused once is refused again.
-                return credentials is not None and bool(credentials.username) and sent != token.basic(credentials)
-            wanted = scopes | self._wider
-            if not chosen.scopes <= wanted and (chosen.is_insufficient_scope or sent is None):
-                # The registry knows better what it takes.
-                self._wider |= chosen.scopes
-                return True
-            held = self._tokens.get(wanted)
-            if held is not None and sent == f"Bearer {held.value}":
-                del self._tokens[wanted]
-            return True
-
-    @property
-    def has_credentials(self) -> bool:
-        """Whether credentials were looked for and found."""
-        return self._found is not None and self._found[0] is not None
-
-    def _credentials(self) -> Credentials | None:
-        if self._found is None:
-            self._found = (self._find(),)
-        return self._found[0]
+            if type(self._scheme) is not kind:
+                self._scheme = kind(self._party)
+            return self._scheme.take_up(challenge, scopes, refused)

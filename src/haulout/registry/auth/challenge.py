@@ -22,7 +22,7 @@ _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One way a server offers to be convinced; ``scheme`` and parameter names in lower case."""
+    """One scheme that a server offers; ``scheme`` and parameter names in lower case."""
 
     scheme: str
     parameters: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -34,21 +34,13 @@ class Challenge:
 
     @property
     def is_insufficient_scope(self) -> bool:
-        """Whether the token is good, but not for this."""
+        """Whether the token is valid, but not for this."""
         return self.parameters.get("error", "").lower() == "insufficient_scope"
 
 
 def parse_challenges(headers: Iterable[str]) -> tuple[Challenge, ...]:
     """Read every challenge of all WWW-Authenticate headers; what does not parse ends its header."""
     return tuple(challenge for header in headers for challenge in _parse(header[:MAX_HEADER]))
-
-
-def choose(challenges: Iterable[Challenge]) -> Challenge | None:
-    """Choose the strongest challenge we can answer: Bearer with a realm before Basic."""
-    offered = tuple(challenges)
-    bearer = (one for one in offered if one.scheme == "bearer" and one.parameters.get("realm"))
-    basic = (one for one in offered if one.scheme == "basic")
-    return next(bearer, None) or next(basic, None)
 
 
 def _parse(header: str) -> list[Challenge]:
@@ -59,7 +51,7 @@ def _parse(header: str) -> list[Challenge]:
         if scheme is None:
             break
         parameters: dict[str, str] = {}
-        # "Negotiate dG9rZW4=": a token68 in place of parameters; nothing we answer.
+        # "Negotiate dG9rZW4=": a token68 in place of parameters; nothing that is answered here.
         blob = _TOKEN68.match(header, scheme.end()) if scheme[0].endswith(" ") else None
         position = _skip(header, blob.end() if blob is not None else scheme.end())
         if blob is None:

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import UsageError
-from haulout.http import Credentials
 from haulout.local import home_of
 from haulout.registry.auth import helpers
+from haulout.registry.options import Credentials
+from haulout.registry.quirks import DOCKER_HUB_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 MAX_FILE: Final = 4 * 1024 * 1024
 DOCKER_HUB_KEY: Final = "https://index.docker.io/v1/"
 """Under which every tool keeps the credentials of docker.io."""
-_DOCKER_HUB_HOSTS: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def find_credentials(
         environment: for the locations, and for helpers.
         more_helpers: ``credential-helpers`` of registries.conf, asked in order; the name ``containers-auth.json``
             stands for the files.
-        note: told where a helper for all hosts fails, since the repository may be public.
+        note: called where a helper for all hosts fails, since the repository may be public.
 
     Raises:
         UsageError: a file is there but is not understood; names it.
@@ -144,13 +144,13 @@ def read_auth_file(path: Path, *, is_legacy: bool = False) -> AuthFile | None:
 
 
 def server_key(host: str) -> str:
-    """The name under which helpers and files keep a host."""
-    return DOCKER_HUB_KEY if host in _DOCKER_HUB_HOSTS else host
+    """Return the name under which helpers and files keep a host."""
+    return DOCKER_HUB_KEY if host in DOCKER_HUB_HOSTS else host
 
 
 def find_entry(auths: Mapping[str, Any], host: str, repository: str) -> Mapping[str, Any] | None:
     """Find the entry with the longest path that covers ``host/repository``."""
-    names = ["docker.io", *_DOCKER_HUB_HOSTS] if host in _DOCKER_HUB_HOSTS else [host]
+    names = ["docker.io", *DOCKER_HUB_HOSTS] if host in DOCKER_HUB_HOSTS else [host]
     path = repository
     while path:
         for name in names:
@@ -169,7 +169,7 @@ def find_entry(auths: Mapping[str, Any], host: str, repository: str) -> Mapping[
 
 
 def entry_credentials(entry: Mapping[str, Any], path: Path) -> Credentials | None:
-    """Decode an entry; None for an empty one, which only says that a helper knows more.
+    """Decode an entry; None for an empty one, which only means that a helper knows more.
 
     Raises:
         UsageError: it is not base64 of ``user:password``.

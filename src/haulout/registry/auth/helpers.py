@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import HauloutError, ToolError
-from haulout.http import Credentials
+from haulout.registry.options import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from haulout.local import Finished
 
 SECONDS: Final = 30.0
 """Longest wait for a helper; one that asks a person has this long."""
@@ -22,21 +23,21 @@ def get(name: str, server: str, environment: Mapping[str, str]) -> Credentials |
     """Ask a helper for a server's credentials; None where it has none.
 
     Raises:
-        ToolError: it is missing, fails, takes too long or answers nonsense. Its answer is never quoted.
+        ToolError: it is missing, fails, takes too long, or answers something else. Its answer is never quoted.
     """
     done = _run(name, "get", server, environment)
-    if done.returncode != 0:
-        said = (done.stdout + done.stderr).decode(errors="replace")
+    if done.code != 0:
+        said = (done.out + done.err).decode(errors="replace")
         if _NOT_FOUND in said.lower():
             return None
-        raise ToolError(_program(name), f"failed for {server} with exit code {done.returncode}")
+        raise ToolError(_program(name), f"failed for {server} with exit code {done.code}")
     try:
-        answer: Any = json.loads(done.stdout[:MAX_ANSWER])
+        answer: Any = json.loads(done.out[:MAX_ANSWER])
         username, secret = answer["Username"], answer["Secret"]
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
-        raise ToolError(_program(name), f"its answer for {server} is not the helper protocol") from exc
+        raise ToolError(_program(name), f"does not answer for {server} as credential helpers do") from exc
     if not isinstance(username, str) or not isinstance(secret, str):
-        raise ToolError(_program(name), f"its answer for {server} is not the helper protocol")
+        raise ToolError(_program(name), f"does not answer for {server} as credential helpers do")
     if not username and not secret:
         return None
     # docker-credential-helpers: this user name marks an identity token.
@@ -46,11 +47,11 @@ def get(name: str, server: str, environment: Mapping[str, str]) -> Credentials |
 def get_or_note(
     name: str, server: str, environment: Mapping[str, str], note: Callable[[str], None]
 ) -> Credentials | None:
-    """Ask a helper that serves all hosts; where it fails, say so and go on without: the content may be public."""
+    """Ask a helper that serves all hosts; where it fails, note it and continue without: the content may be public."""
     try:
         return get(name, server, environment)
     except HauloutError as error:
-        note(f"going on without credentials: {error}")
+        note(f"continuing without credentials: {error}")
         return None
 
 
@@ -62,8 +63,8 @@ def store(name: str, server: str, credentials: Credentials, environment: Mapping
     """
     document = {"ServerURL": server, "Username": credentials.username, "Secret": credentials.password}
     done = _run(name, "store", json.dumps(document), environment)
-    if done.returncode != 0:
-        raise ToolError(_program(name), f"does not store the credentials of {server} (exit code {done.returncode})")
+    if done.code != 0:
+        raise ToolError(_program(name), f"does not store the credentials of {server} (exit code {done.code})")
 
 
 def erase(name: str, server: str, environment: Mapping[str, str]) -> bool:
@@ -75,8 +76,8 @@ def erase(name: str, server: str, environment: Mapping[str, str]) -> bool:
     if get(name, server, environment) is None:
         return False
     done = _run(name, "erase", server, environment)
-    if done.returncode != 0:
-        raise ToolError(_program(name), f"does not erase the credentials of {server} (exit code {done.returncode})")
+    if done.code != 0:
+        raise ToolError(_program(name), f"does not erase the credentials of {server} (exit code {done.code})")
     return True
 
 
@@ -84,21 +85,10 @@ def _program(name: str) -> str:
     return f"docker-credential-{name}"
 
 
-def _run(name: str, verb: str, text: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
+def _run(name: str, verb: str, text: str, environment: Mapping[str, str]) -> Finished:
     if not name or "/" in name or "\0" in name:
         raise ToolError(_program(name[:40]), "is not the name of a credential helper")
-    try:
-        return subprocess.run(
-            [_program(name), verb],
-            input=text.encode(),
-            capture_output=True,
-            env=dict(environment),
-            timeout=SECONDS,
-            check=False,
-        )
-    except FileNotFoundError as exc:
-        raise ToolError(_program(name), "is not installed", hint="the credentials file names it for this host") from exc
-    except subprocess.TimeoutExpired as exc:
-        raise ToolError(_program(name), f"does not answer within {SECONDS:.0f} s") from exc
-    except OSError as exc:
-        raise ToolError(_program(name), f"cannot be run: {exc.strerror}") from exc
+    from haulout.local import run  # noqa: PLC0415 - most hosts have no helper
+
+    hint = "the credentials file names it for this host"
+    return run([_program(name), verb], seconds=SECONDS, stdin=text.encode(), environment=environment, hint=hint)

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
-from haulout.documents import Document
 from haulout.errors import InvalidEvidence
 from haulout.tee import certificates as x509
 from haulout.tee.cca import keys
 from haulout.tee.cca.parse import EMULATED, CcaToken, Profile
+from haulout.tee.cca.rules import CcaClaims, CcaPolicy
 from haulout.tee.chains import chain_of
 from haulout.tee.roots import EMULATED as BY_EMULATOR
 from haulout.tee.roots import anchor
-from haulout.tee.verdict import ORIGIN, Anchor, Refused, Rule
+from haulout.tee.verdict import Anchor, Refused, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from haulout.tee.cca.rules import CcaPolicy
     from haulout.tee.inputs import Inputs
 
 _HASHES: Final = {"sha-256": hashlib.sha256, "sha-384": hashlib.sha384, "sha-512": hashlib.sha512}
@@ -29,23 +27,6 @@ _REALM_PROFILES: Final[dict[Profile, tuple[str | None, ...]]] = {
     Profile.PLATFORM_1: (None, "tag:arm.com,2023:realm#1.0.0"),
 }
 """Profiles that a realm may name, by that of its platform."""
-
-
-@dataclass(frozen=True, slots=True)
-class CcaClaims(Document):
-    """What a genuine token says.
-
-    Attributes:
-        anchor: the root of the platform's key, or the key itself where it is trusted without a chain.
-        platform_key: its fingerprint.
-    """
-
-    token: CcaToken
-    profile: Profile
-    anchor: Anchor
-    platform_key: str
-
-    json_members: ClassVar = (*ORIGIN, "platform_key")
 
 
 def genuine(token: CcaToken, inputs: Inputs[CcaPolicy]) -> CcaClaims:

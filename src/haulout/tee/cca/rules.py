@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from haulout.documents import Document
 from haulout.tee.cca.parse import SECURED, Profile
 from haulout.tee.rules import Allowed, Four, read_four, require_allowed
-from haulout.tee.verdict import Refused, Rule
+from haulout.tee.verdict import ORIGIN, Refused, Rule
 
 if TYPE_CHECKING:
     from haulout.local import Table
-    from haulout.tee.cca.genuine import CcaClaims
+    from haulout.tee.cca.parse import CcaToken
+    from haulout.tee.verdict import Anchor
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,23 @@ def read_policy(table: Table) -> CcaPolicy:
         rem=read_four(table, "rem", sizes),
         personalization=table.digests("personalization", (64,)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class CcaClaims(Document):
+    """What a genuine token says.
+
+    Attributes:
+        anchor: the root of the platform's key, or the key itself where it is trusted without a chain.
+        platform_key: its fingerprint.
+    """
+
+    token: CcaToken
+    profile: Profile
+    anchor: Anchor
+    platform_key: str
+
+    json_members: ClassVar = (*ORIGIN, "platform_key")
 
 
 def require(claims: CcaClaims, policy: CcaPolicy) -> tuple[str, ...]:

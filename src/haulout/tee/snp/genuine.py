@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from haulout.documents import Document
 from haulout.tee import certificates as x509
 from haulout.tee.chains import chain_of
 from haulout.tee.revocation import read_revocation_list, require_not_revoked
@@ -16,40 +14,13 @@ from haulout.tee.roots import anchor
 from haulout.tee.signatures import P384, P384_ORDER, is_on, is_signed, require_numbers
 from haulout.tee.snp.endorsement import COMMON_NAMES, Endorsement, Signer, read
 from haulout.tee.snp.parse import SIGNER_VCEK, SIGNER_VLEK, VERSIONS, Product, SnpReport, Tcb, read_tcb
-from haulout.tee.verdict import ORIGIN, Anchor, Refused, Rule
+from haulout.tee.snp.rules import SnpClaims, SnpPolicy
+from haulout.tee.verdict import Anchor, Refused, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from haulout.tee.inputs import Inputs
-    from haulout.tee.snp.rules import SnpPolicy
-
-
-@dataclass(frozen=True, slots=True)
-class SnpClaims(Document):
-    """What a genuine report says."""
-
-    report: SnpReport
-    product: Product
-    endorsement: Endorsement
-    anchor: Anchor
-    reported_tcb: Tcb
-    committed_tcb: Tcb
-    current_tcb: Tcb
-    launch_tcb: Tcb
-    revocation_checked: bool
-
-    json_members: ClassVar = (
-        *ORIGIN,
-        "revocation_checked",
-        "product=endorsement.product_name",
-        "signer=endorsement.signer",
-        "csp_id=endorsement.csp_id",
-        "reported_tcb=reported_tcb.parts",
-        "committed_tcb=committed_tcb.parts",
-        "current_tcb=current_tcb.parts",
-        "launch_tcb=launch_tcb.parts",
-    )
 
 
 def genuine(report: SnpReport, inputs: Inputs[SnpPolicy]) -> SnpClaims:

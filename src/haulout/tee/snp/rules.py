@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
+from haulout.documents import Document
 from haulout.tee.rules import Allowed, Need, require_allowed
 from haulout.tee.snp.endorsement import Signer
 from haulout.tee.snp.parse import PLATFORM_BITS, VERSIONS, Product, Tcb
-from haulout.tee.verdict import Refused, Rule
+from haulout.tee.verdict import ORIGIN, Refused, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from haulout.local import Table
-    from haulout.tee.snp.genuine import SnpClaims
+    from haulout.tee.snp.endorsement import Endorsement
     from haulout.tee.snp.parse import SnpReport
+    from haulout.tee.verdict import Anchor
 
 _NO_MIGRATION_AGENT = b"\xff" * 32
 """REPORT_ID_MA of a guest without a migration agent."""
@@ -94,6 +96,33 @@ def _floor(table: Table, product: Product) -> Tcb:
     found = Tcb(**{name: table.number(name, 0, 255) for name in parts})
     table.end()
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class SnpClaims(Document):
+    """What a genuine report says."""
+
+    report: SnpReport
+    product: Product
+    endorsement: Endorsement
+    anchor: Anchor
+    reported_tcb: Tcb
+    committed_tcb: Tcb
+    current_tcb: Tcb
+    launch_tcb: Tcb
+    revocation_checked: bool
+
+    json_members: ClassVar = (
+        *ORIGIN,
+        "revocation_checked",
+        "product=endorsement.product_name",
+        "signer=endorsement.signer",
+        "csp_id=endorsement.csp_id",
+        "reported_tcb=reported_tcb.parts",
+        "committed_tcb=committed_tcb.parts",
+        "current_tcb=current_tcb.parts",
+        "launch_tcb=launch_tcb.parts",
+    )
 
 
 def require(claims: SnpClaims, policy: SnpPolicy) -> tuple[str, ...]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from haulout.documents import Document
 from haulout.errors import InvalidEvidence
 from haulout.tee import certificates as x509
 from haulout.tee.chains import chain_of
@@ -18,51 +16,15 @@ from haulout.tee.signatures import P256_ORDER, big_endian, require_numbers
 from haulout.tee.tdx import collateral as intel
 from haulout.tee.tdx import pck, tcb
 from haulout.tee.tdx.parse import INTEL, TdxQuote
-from haulout.tee.verdict import ORIGIN, Anchor, Refused, Rule
+from haulout.tee.tdx.rules import TdxClaims, TdxPolicy
+from haulout.tee.verdict import Refused, Rule
 
 if TYPE_CHECKING:
     from haulout.tee.inputs import Inputs
-    from haulout.tee.tdx.rules import TdxPolicy
 
 _LEAF: Final = "Intel SGX PCK Certificate"
 _AUTHORITIES: Final = ("Intel SGX PCK Platform CA", "Intel SGX PCK Processor CA")
 _ROOT: Final = "Intel SGX Root CA"
-
-
-@dataclass(frozen=True, slots=True)
-class TdxClaims(Document):
-    """What a genuine quote says.
-
-    Attributes:
-        tcb: how Intel rates the platform; None where no collateral was given.
-    """
-
-    quote: TdxQuote
-    anchor: Anchor
-    platform: pck.Platform
-    tcb: tcb.TcbRating | None
-
-    json_members: ClassVar = (
-        *ORIGIN,
-        "revocation_checked",
-        "fmspc=platform.fmspc",
-        "pce_svn=platform.pce_svn",
-        "components=platform.components",
-        "tcb_status=tcb.status",
-        "tcb_date=tcb.date",
-        "advisories",
-        "evaluation_number=tcb.evaluation_number",
-    )
-
-    @property
-    def revocation_checked(self) -> bool:
-        """Return whether revocation lists were given, which are part of the collateral."""
-        return self.tcb is not None
-
-    @property
-    def advisories(self) -> tuple[str, ...]:
-        """Return Intel's advisories about the platform, as far as the collateral has them."""
-        return () if self.tcb is None else self.tcb.advisories
 
 
 def genuine(quote: TdxQuote, inputs: Inputs[TdxPolicy]) -> TdxClaims:

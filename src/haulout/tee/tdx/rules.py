@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
+from haulout.documents import Document
 from haulout.tee.rules import Allowed, Four, Need, read_four, require_allowed
 from haulout.tee.tdx.documents import TcbStatus
 from haulout.tee.tdx.parse import ATTRIBUTE_BITS
-from haulout.tee.verdict import Refused, Rule
+from haulout.tee.verdict import ORIGIN, Refused, Rule
 
 if TYPE_CHECKING:
     from haulout.local import Table
-    from haulout.tee.tdx.genuine import TdxClaims
+    from haulout.tee.tdx import pck, tcb
+    from haulout.tee.tdx.parse import TdxQuote
+    from haulout.tee.verdict import Anchor
 
 _KNOWN_BITS: Final = sum(1 << bit for bit in ATTRIBUTE_BITS.values())
 _XFAM_ALWAYS: Final = 0b11
@@ -67,6 +70,42 @@ def read_policy(table: Table) -> TdxPolicy:
     if TcbStatus.REVOKED in found.tcb_statuses:
         raise table.wrong("tcb-statuses", "a revoked TCB is never accepted")
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class TdxClaims(Document):
+    """What a genuine quote says.
+
+    Attributes:
+        tcb: how Intel rates the platform; None where no collateral was given.
+    """
+
+    quote: TdxQuote
+    anchor: Anchor
+    platform: pck.Platform
+    tcb: tcb.TcbRating | None
+
+    json_members: ClassVar = (
+        *ORIGIN,
+        "revocation_checked",
+        "fmspc=platform.fmspc",
+        "pce_svn=platform.pce_svn",
+        "components=platform.components",
+        "tcb_status=tcb.status",
+        "tcb_date=tcb.date",
+        "advisories",
+        "evaluation_number=tcb.evaluation_number",
+    )
+
+    @property
+    def revocation_checked(self) -> bool:
+        """Return whether revocation lists were given, which are part of the collateral."""
+        return self.tcb is not None
+
+    @property
+    def advisories(self) -> tuple[str, ...]:
+        """Return Intel's advisories about the platform, as far as the collateral has them."""
+        return () if self.tcb is None else self.tcb.advisories
 
 
 def require(claims: TdxClaims, policy: TdxPolicy) -> tuple[str, ...]:

@@ -25,22 +25,8 @@ def program(goarch: str) -> bytes:
     code = _CODE[goarch](0)
     code = _CODE[goarch](_BASE + _HEADERS + len(code))
     size = _HEADERS + len(code) + len(TEXT)
-    head = _FILE_HEADER.pack(
-        _IDENT,
-        _EXECUTABLE,
-        _MACHINES[goarch],
-        _VERSION,
-        _BASE + _HEADERS,
-        _FILE_HEADER.size,
-        0,
-        0,
-        _FILE_HEADER.size,
-        _PROGRAM_HEADER.size,
-        1,
-        0,
-        0,
-        0,
-    )
+    kind = (_IDENT, _EXECUTABLE, _MACHINES[goarch], _VERSION, _BASE + _HEADERS)
+    head = _FILE_HEADER.pack(*kind, _FILE_HEADER.size, 0, 0, _FILE_HEADER.size, _PROGRAM_HEADER.size, 1, 0, 0, 0)
     load = _PROGRAM_HEADER.pack(_LOAD, _READ_EXECUTE, 0, _BASE, _BASE, size, size, _PAGE)
     return head + load + code + TEXT
 

@@ -103,7 +103,7 @@ def build_image(  # noqa: PLR0913 - each is one word of the request
         passphrase: of the disk.
         store: where the image goes. The disk is written straight into it; plain bytes are written nowhere.
         tag: its name there.
-        progress: told of the work.
+        progress: receives the progress of the work.
         before: called with the binding when everything but the tag is there: by its end, the passphrase is kept.
         base: an image whose layers go below ours.
         iteration_ms: how long trying a passphrase takes.
@@ -122,7 +122,7 @@ def build_image(  # noqa: PLR0913 - each is one word of the request
         with progress.task("storing the layer", disk.size) as task:
             layer = sink.commit(outer.LAYER, task)
     config = outer.config(tee.goarch, layer, str(tee), spec.created, lower.config)
-    described = outer.describe_config(config)
+    described = Descriptor.of(mediatype.OCI_CONFIG, config)
     store.push_blob(described, lambda: io.BytesIO(config))
     measured = None if spec.measurement is None else (str(tee), spec.measurement)
     manifest = outer.manifest(described, (*lower.layers, layer), binding, measured)

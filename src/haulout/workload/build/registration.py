@@ -5,25 +5,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 from haulout.errors import InvalidManifest, InvalidWorkload, UsageError
 from haulout.http import is_loopback
+from haulout.local import Table
 from haulout.oci import json
 from haulout.workload.krun import MAX_KEY_URL, MAX_TEXT, Tee
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 REGISTER_PATH: Final = "/kbs/v0/register_workload"
 KEY_PATH: Final = "/kbs/v0/key/"
 MAX_BYTES: Final = 16384
 """Bytes of a registration that are read; mkcw's have about 300."""
-_LONGEST_PASSPHRASE: Final = 4096
-_MEASUREMENTS: Final = frozenset({32, 48, 64})
-"""Bytes of launch measurements: SEV; SEV-SNP and TDX; CCA, which has all three."""
 
 _SMT, _MANDATORY = 1, 2
 _POLICIES: Final = {Tee.SEV: 63, Tee.SNP: _SMT | _MANDATORY, Tee.TDX: 0, Tee.CCA: 0}
@@ -85,55 +81,35 @@ def parse_registration(data: bytes) -> Registration:
         InvalidWorkload: it is larger than 16 KiB, not JSON, or a member is missing or invalid.
     """
     if len(data) > MAX_BYTES:
-        raise _invalid(f"it has {len(data)} bytes; at most {MAX_BYTES} are accepted")
-    values = _object(data, "it")
-    config = _object(_text(values, "tee_config", MAX_BYTES).encode(), "tee_config")
-    flags, firmware = _table(config, "flags"), _table(config, "minfw")
-    try:
-        measurement = bytes.fromhex(text := _text(values, "launch_measurement", 2 * max(_MEASUREMENTS)))
-    except ValueError as exc:
-        raise _invalid("launch_measurement is not hexadecimal") from exc
-    if len(measurement) not in _MEASUREMENTS or len(text) != 2 * len(measurement):
-        raise _invalid("launch_measurement must have 64, 96 or 128 hexadecimal digits")
+        raise _invalid("", f"it has {len(data)} bytes; at most {MAX_BYTES} are accepted")
+    values = _table(data, "")
+    config = _table(values.text("tee_config", longest=MAX_BYTES).encode(), "tee_config")
+    text, passphrase = values.text("launch_measurement"), values.take("passphrase")
+    # Not bytes.fromhex alone, which passes over white space.
+    if not re.fullmatch(r"([0-9A-Fa-f]{64}|[0-9A-Fa-f]{96}|[0-9A-Fa-f]{128})", text):
+        raise _invalid("launch_measurement", "expected 64, 96 or 128 hexadecimal digits")
+    if not isinstance(passphrase, str) or not passphrase:
+        raise _invalid("passphrase", "expected text that is not empty")
+    flags, firmware = config.table("flags"), config.table("minfw")
     return Registration(
-        _text(values, "workload_id", MAX_TEXT),
-        measurement,
-        _text(values, "passphrase", _LONGEST_PASSPHRASE),
-        _number(flags, "bits", (1 << 32) - 1),
-        (_number(firmware, "major", 255), _number(firmware, "minor", 255)),
+        values.text("workload_id", longest=MAX_TEXT),
+        bytes.fromhex(text),
+        passphrase,
+        flags.number("bits", None, (1 << 32) - 1),
+        (firmware.number("major", None, 255), firmware.number("minor", None, 255)),
     )
 
 
-def _object(data: bytes, what: str) -> Mapping[str, Any]:
+def _table(data: bytes, where: str) -> Table:
     try:
-        return json.loads(data, what)
+        return Table(json.loads(data, "it"), _invalid, where)
     except InvalidManifest as exc:
-        raise _invalid(f"{what} is not a JSON object: {exc.reason}") from exc
+        raise _invalid(where, f"not a JSON object: {exc.reason}") from exc
 
 
-def _table(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = values.get(key)
-    if not isinstance(value, dict):
-        raise _invalid(f"{key} must be an object")
-    return value
-
-
-def _text(values: Mapping[str, Any], key: str, longest: int) -> str:
-    value = values.get(key)
-    if not isinstance(value, str) or not 0 < len(value) <= longest:
-        raise _invalid(f"{key} must be a string of 1 to {longest} characters")
-    return value
-
-
-def _number(values: Mapping[str, Any], key: str, most: int) -> int:
-    value = values.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-        raise _invalid(f"{key} must be a number from 0 to {most}")
-    return value
-
-
-def _invalid(reason: str) -> InvalidWorkload:
-    return InvalidWorkload("registration", f"the registration cannot be read: {reason}")
+def _invalid(where: str, reason: str, *, hint: str | None = None) -> InvalidWorkload:
+    at = f" at {where}" if where else ""
+    return InvalidWorkload("registration", f"the registration cannot be read{at}: {reason}", hint=hint)
 
 
 def check_url(url: str, *, plain: bool = False) -> str:

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from haulout.workload.ext4.crc32c import Bytes
 
 EXTENTS: Final = 0x80000
+_LOW: Final = 0xFFFF_FFFF
 _EXTRA: Final = 32
 """Bytes of fields behind the first 128."""
 
-# mode uid size atime ctime mtime dtime gid links blocks flags version | block | generation file_acl size_high
-# obsolete | blocks_high file_acl_high uid_high gid_high checksum reserved | extra_isize checksum_high ctime_extra
-# mtime_extra atime_extra crtime crtime_extra version_high projid
-_FIELDS: Final = struct.Struct("<HHIIIIIHHIII60sIIIIHHHHHHHHIIIIIII")
+_FIRST: Final = struct.Struct("<HHIIIIIHHIII60s")
+"""mode uid size atime ctime mtime dtime gid links blocks flags version block"""
+_SECOND: Final = struct.Struct("<IIIIHHHHHHHHIIIIIII")
+"""generation file_acl size_high obsolete | blocks_high file_acl_high uid_high gid_high checksum reserved |
+extra_isize checksum_high ctime_extra mtime_extra atime_extra crtime crtime_extra version_high projid"""
 _KINDS: Final[Mapping[type[Node], int]] = {
     File: 0o100000,
     Directory: 0o040000,
@@ -79,43 +81,15 @@ def pack(  # noqa: PLR0913 - an inode has that many fields
         tail: 96 bytes of extended attributes.
         now: nanoseconds; when the inode was made.
     """
-    low, extra = time(node.mtime)
+    at, extra = time(node.mtime)
     born, born_extra = time(now)
-    fields = _FIELDS.pack(
-        full_mode(node),
-        node.uid & 0xFFFF,
-        size & 0xFFFF_FFFF,
-        low,
-        low,
-        low,
-        0,
-        node.gid & 0xFFFF,
-        links,
-        sectors & 0xFFFF_FFFF,
-        flags,
-        0,
-        block,
-        0,
-        attributes & 0xFFFF_FFFF,
-        size >> 32,
-        0,
-        sectors >> 32,
-        attributes >> 32,
-        node.uid >> 16,
-        node.gid >> 16,
-        0,
-        0,
-        _EXTRA,
-        0,
-        extra,
-        extra,
-        extra,
-        born,
-        born_extra,
-        0,
-        0,
-    )
-    return fields + tail
+    mode, uid, gid = full_mode(node), node.uid & 0xFFFF, node.gid & 0xFFFF
+    first = _FIRST.pack(mode, uid, size & _LOW, at, at, at, 0, gid, links, sectors & _LOW, flags, 0, block)
+    # The upper halves of what does not fit into the first 128 bytes.
+    high = (sectors >> 32, attributes >> 32, node.uid >> 16, node.gid >> 16)
+    times = (extra, extra, extra, born, born_extra)
+    second = _SECOND.pack(0, attributes & _LOW, size >> 32, 0, *high, 0, 0, _EXTRA, 0, *times, 0, 0)
+    return first + second + tail
 
 
 def seed_of(seed: int, number: int) -> int:
@@ -138,4 +112,4 @@ def seal(rows: Bytes, first: int, seed: int) -> None:
     rows[used] = taken
 
 
-assert _FIELDS.size == INODE - 96
+assert _FIRST.size + _SECOND.size == INODE - 96

@@ -107,13 +107,10 @@ class _Stream:
         self._backups = list(reversed(plan.layout.geometry.backups))
         self._journal_root = b""
         if plan.layout.journal_blocks:
-            self._journal_extents, _ = self._journal_places()
+            allocator = Allocator(plan.layout.geometry)
+            allocator.end = plan.layout.journal
+            self._journal_extents = allocator.extents(((0, plan.layout.journal_blocks),))
             self._journal_root, _ = extents.build(self._journal_extents, [], inodes.seed_of(self._seed, JOURNAL))
-
-    def _journal_places(self) -> tuple[list[Extent], list[int]]:
-        allocator = Allocator(self._layout.geometry)
-        allocator.end = self._layout.journal
-        return allocator.extents(((0, self._layout.journal_blocks),)), []
 
     def run(self) -> Iterator[bytes | bytearray]:
         """Yield everything, in the order ``plan`` handed out blocks."""

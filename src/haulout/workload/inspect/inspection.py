@@ -12,9 +12,8 @@ from haulout.errors import ContentError, NotFoundError
 from haulout.local import ScratchFile, storage_errors
 from haulout.workload import binding as bindings
 from haulout.workload import krun, outer, rootfs
+from haulout.workload.inspect.disk import check_locked, check_unlocked
 from haulout.workload.inspect.findings import Findings, Member, Outer
-from haulout.workload.inspect.locked import check_locked
-from haulout.workload.inspect.unlocked import check_unlocked
 from haulout.workload.source import MAX_CONFIG, find_image, layer_opener
 
 if TYPE_CHECKING:
@@ -161,31 +160,17 @@ def _contents(
                 small[name] = bytes(data)
                 continue
             with progress.task("reading the disk", node.size) as task:
-                kept = _Spool(stack) if whole else _Ends(node.size)
+                kept = stack.enter_context(ScratchFile("the disk", "it")) if whole else _Ends(node.size)
                 buffer = memoryview(bytearray(_CHUNK))
                 done = 0
                 while done < node.size:
                     part = buffer[: min(_CHUNK, node.size - done)]
                     reader.fill(part)
-                    kept.add(part)
+                    kept.append(part)
                     done += len(part)
                     task.advance(len(part))
-            disk = kept.file()
+            disk = stack.enter_context(kept.opened())
     return small, disk
-
-
-class _Spool:
-    """All of a disk, as encrypted as it is."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self._aside = stack.enter_context(ScratchFile("the disk", "it"))
-
-    def add(self, part: memoryview) -> None:
-        self._aside.append(part)
-
-    def file(self) -> BinaryIO:
-        return self._stack.enter_context(self._aside.opened())
 
 
 class _Ends(io.RawIOBase):
@@ -198,7 +183,7 @@ class _Ends(io.RawIOBase):
         self._tail = bytearray()
         self._position = 0
 
-    def add(self, part: memoryview) -> None:
+    def append(self, part: memoryview) -> None:
         room = _HEAD - len(self._head)
         if room > 0:
             self._head += part[:room]
@@ -206,7 +191,7 @@ class _Ends(io.RawIOBase):
         if len(self._tail) > 2 * _TAIL:
             del self._tail[:-_TAIL]
 
-    def file(self) -> BinaryIO:
+    def opened(self) -> BinaryIO:
         return cast("BinaryIO", self)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:

@@ -12,7 +12,7 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from haulout.errors import InvalidRootfs, StorageError, UsageError
+from haulout.errors import InvalidRootfs, UsageError
 from haulout.local import storage_error, storage_errors
 from haulout.workload.rootfs.descent import Descent, Place, Replaced
 from haulout.workload.rootfs.limits import PATH_MAX, Limits
@@ -65,23 +65,17 @@ class _Walk:
         with self._source.descent() as descent:
             info = descent.top()
             top = self._source.begin(info)
-            try:
-                root = self._directory(descent.enter(top), info)
-            except OSError as exc:
-                raise self._source.failed(exc, top) from exc
+            with self._source.failures(top):
+                root = Directory(**self._attributes(descent.enter(top), info))
             pending = [(top, root)]
             while pending:
                 place, directory = pending.pop()
-                try:
+                with self._source.failures(place):
                     at = descent.enter(place)
                     names = self._names(at, place)
-                except (OSError, Replaced) as exc:
-                    raise self._source.failed(exc, place) from exc
                 for name in names:
-                    try:
+                    with self._source.failures(place, name):
                         node, info = self._look(at, place, name)
-                    except OSError as exc:
-                        raise self._source.failed(exc, place, name) from exc
                     directory.children[name] = node
                     if isinstance(node, Directory):
                         pending.append((place.below(name, info), node))
@@ -109,9 +103,6 @@ class _Walk:
                 names.append(name)
         return sorted(names)
 
-    def _directory(self, fd: int, info: os.stat_result) -> Directory:
-        return Directory(**self._attributes(fd, info))
-
     def _attributes(self, fd: int, info: os.stat_result) -> Attributes:
         uid, gid = self._owner or (info.st_uid, info.st_gid)
         mode = 0o777 if stat.S_ISLNK(info.st_mode) else info.st_mode & 0o7777
@@ -119,7 +110,7 @@ class _Walk:
 
     def _node(self, fd: int, info: os.stat_result, place: Place, name: bytes) -> Node:
         if stat.S_ISDIR(info.st_mode):
-            return self._directory(fd, info)
+            return Directory(**self._attributes(fd, info))
         key = (info.st_dev, info.st_ino)
         if info.st_nlink > 1 and key in self._linked:
             return self._linked[key]
@@ -199,22 +190,24 @@ class FolderSource:
         """Make the error that names a path inside."""
         return InvalidRootfs(self.name, place.path(name), rule, reason)
 
-    def failed(self, exc: OSError | Replaced, place: Place, name: bytes | None = None) -> InvalidRootfs | StorageError:
-        """Make the error for what went wrong with a directory, or with ``name`` in it."""
-        if isinstance(exc, Replaced):
-            return self.refused(exc.place, None, "changed", "it was replaced while it was read")
-        path = b"/".join([self.folder.rstrip(b"/"), place.path(name)])
-        return storage_error(os.fsdecode(path), exc)
+    @contextmanager
+    def failures(self, place: Place, name: bytes | None = None) -> Iterator[None]:
+        """Translate what goes wrong with a directory, or with ``name`` in it."""
+        try:
+            yield
+        except Replaced as exc:
+            raise self.refused(exc.place, None, "changed", "it was replaced while it was read") from exc
+        except OSError as exc:
+            path = b"/".join([self.folder.rstrip(b"/"), place.path(name)])
+            raise storage_error(os.fsdecode(path), exc) from exc
 
     @contextmanager
     def reader(self) -> Iterator[Reader]:
         """Begin a pass."""
         with self.descent() as descent:
             if self._top is not None:
-                try:
+                with self.failures(self._top):
                     descent.require_top(self._top)
-                except Replaced as exc:
-                    raise self.failed(exc, self._top) from exc
             reader = _FolderReader(self, self._files, descent)
             try:
                 yield reader
@@ -259,10 +252,8 @@ class _FolderReader:
         self.finish()
         place, name, *self._seen, segments = self._files[offset]
         self._at = place, name
-        try:
+        with self._source.failures(place, name):
             self._fd = os.open(name, _READ, dir_fd=self._descent.enter(place))
-        except (OSError, Replaced) as exc:
-            raise self._source.failed(exc, place, name) from exc
         self._compare()
         self._segments = None if segments is None else list(reversed(segments))
 
@@ -277,10 +268,8 @@ class _FolderReader:
                 os.lseek(self._fd, start, os.SEEK_SET)
             view = view[len(part) :]
             while part:
-                try:
+                with self._source.failures(*self._at):
                     amount = os.readv(self._fd, [part])
-                except OSError as exc:
-                    raise self._source.failed(exc, *self._at) from exc
                 if not amount:
                     raise self._changed()
                 part = part[amount:]
@@ -292,10 +281,8 @@ class _FolderReader:
         self.close()
 
     def _compare(self) -> None:
-        try:
+        with self._source.failures(*self._at):
             now = os.fstat(self._fd)
-        except OSError as exc:
-            raise self._source.failed(exc, *self._at) from exc
         if [now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns] != self._seen:
             raise self._changed()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from haulout.errors import InvalidRootfs
 from haulout.workload.rootfs.limits import Limits
 from haulout.workload.rootfs.merge import Merge
-from haulout.workload.rootfs.streams import Stream, open_stream
+from haulout.workload.rootfs.streams import open_stream
 from haulout.workload.rootfs.tarball import entries
 from haulout.workload.rootfs.tree import Held, Reader, Tree
 
@@ -65,11 +65,4 @@ class LayerSource:
     def reader(self) -> Iterator[Reader]:
         """Begin a pass."""
         with open_stream(self._opener, self.name, self._limits) as stream:
-            yield _LayerReader(stream)
-
-
-class _LayerReader:
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self.begin = stream.skip_to
-        self.fill = stream.fill
+            yield stream

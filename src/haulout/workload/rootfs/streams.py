@@ -30,12 +30,11 @@ class _Counted:
         self.count = 0
 
     def read(self, amount: int = -1, /) -> bytes:
+        data = b""
         if self._head:
             size = len(self._head) if amount < 0 else amount
             data, self._head = self._head[:size], self._head[size:]
             amount = amount - len(data) if amount >= 0 else amount
-        else:
-            data = b""
         data = data + self._file.read(amount) if data else self._file.read(amount)
         self.count += len(data)
         return data
@@ -125,6 +124,9 @@ class Stream:
             self.position = position
         while self.position < position:
             self.fill(memoryview(self._scratch)[: position - self.position])
+
+    begin = skip_to
+    """As a :class:`~haulout.workload.rootfs.tree.Reader` names it."""
 
     def drain(self) -> None:
         """Read to the end, so that a checksum there is verified."""

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haulout.registry.auth.challenge import MAX_HEADER, Challenge, choose, parse_challenges
+from haulout.registry.auth.authorizer import choose
+from haulout.registry.auth.challenge import MAX_HEADER, Challenge, parse_challenges
 
 _TOKEN = st.text(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~", min_size=1, max_size=12)
 _VALUE = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)
@@ -64,7 +65,8 @@ def test_a_token68_does_not_swallow_the_challenge_after_it():
 def test_chooses_what_it_can_answer(headers, scheme):
     chosen = choose(parse_challenges(headers))
 
-    assert (chosen.scheme if chosen else None) == scheme
+    assert (chosen[1].scheme if chosen else None) == scheme
+    assert (chosen[0].name if chosen else None) == scheme
 
 
 def test_sees_that_a_scope_is_missing():

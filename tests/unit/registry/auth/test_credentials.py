@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from haulout.errors import ToolError, UsageError
-from haulout.http.options import Credentials
 from haulout.registry.auth.credentials import find_credentials, find_entry
-from haulout.registry.auth.login import logout
+from haulout.registry.login import logout
+from haulout.registry.options import Credentials
 
 
 def _auth(user: str, password: str) -> dict[str, str]:
@@ -121,8 +121,8 @@ def test_a_helper_that_knows_nothing_leaves_the_entry_to_count(tmp_path, home):
     ("script", "says"),
     [
         ("echo secret-value; exit 3", "exit code 3"),
-        ("echo secret-value", "not the helper protocol"),
-        ("echo '[]'", "not the helper"),
+        ("echo secret-value", "does not answer for host.example as credential helpers do"),
+        ("echo '[]'", "as credential helpers do"),
     ],
 )
 def test_a_broken_helper_is_named_and_never_quoted(tmp_path, home, script, says):

@@ -18,8 +18,8 @@ from haulout.emulator.cca import CcaState, encode_key, sign
 from haulout.errors import InvalidEvidence
 from haulout.tee import verify
 from haulout.tee.cca import parse as token
-from haulout.tee.cca.genuine import CcaClaims
 from haulout.tee.cca.parse import EMULATED, Profile
+from haulout.tee.cca.rules import CcaClaims
 
 
 def judge(state=None, table="", *, data=None, certificates=None, made: Any = None, **more: Any):

@@ -354,7 +354,7 @@ def test_an_index_is_followed_to_its_image():
 def test_reading_an_archive_of_a_disk_needs_no_memory_for_it():
     ends = inspection._Ends(40 << 20)
     for number in range(40):
-        ends.add(memoryview(bytes([number]) * (1 << 20)))
+        ends.append(memoryview(bytes([number]) * (1 << 20)))
     assert ends.read(3) == b"\0\0\0"
     ends.seek(-2, io.SEEK_END)
     assert ends.read(10) == b"\x27\x27"

@@ -1,0 +1,44 @@
+"""The error codes of registries (distribution-spec, "Error Codes"): a failed answer becomes the right error."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from haulout import http
+from haulout.local import printable
+
+if TYPE_CHECKING:
+    from haulout.errors import HauloutError
+    from haulout.http import Answer
+
+
+def failure(answer: Answer, what: str, host: str) -> HauloutError:
+    """Choose the error for a failed answer; as :func:`haulout.http.failure`, with the registry's codes and messages."""
+    return http.failure(answer, what, host, details=details(answer.body), login=f"haulout login {host}")
+
+
+def details(body: bytes) -> str:
+    """Return the codes and messages in a body, fit to be shown; "" where there are none."""
+    lines = []
+    for entry in _entries(body)[:3]:
+        parts = (str(entry[key]) for key in ("code", "message") if isinstance(entry.get(key), str) and entry[key])
+        lines.append(": ".join(parts))
+    return printable("; ".join(line for line in lines if line))
+
+
+def codes(body: bytes) -> frozenset[str]:
+    """Return the error codes in a body, such as ``NAME_UNKNOWN``."""
+    return frozenset(str(entry.get("code"))[:60] for entry in _entries(body))
+
+
+def _entries(body: bytes) -> list[dict[str, object]]:
+    # Tolerant on purpose: this is only ever shown, and registries differ (Quay's token service sends one object).
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(document, dict):
+        return []
+    errors = document.get("errors", [document])
+    return [entry for entry in errors if isinstance(entry, dict)] if isinstance(errors, list) else []

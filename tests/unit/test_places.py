@@ -1,0 +1,70 @@
+"""One session of places: each is opened once, and what a reference names is read once."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.publish import publish_blob
+from tests.support.simulators.registry import SimulatedRegistry
+
+from haulout.content import LayoutStore
+from haulout.errors import NotFoundError
+from haulout.oci import Architecture, Index, mediatype, parse_reference
+from haulout.places import Places, open_store
+from haulout.progress import NullProgress
+from haulout.registry import ConnectionOptions
+from haulout.resolve import DiskQuery
+
+
+@pytest.fixture
+def registry():
+    with SimulatedRegistry() as server:
+        yield server
+
+
+def test_each_place_is_opened_once(registry, tmp_path):
+    def at(text):
+        return parse_reference(f"{registry.host}/{text}")
+
+    with Places() as places:
+        reading = places.open(at("a:1"))
+        assert places.open(at("a:2")) is reading
+        writing = places.open(at("a:1"), push=True)
+        assert writing is not reading
+        assert places.open(at("a:3")) is writing, "it reads as well"
+        assert places.open(at("b:1")) is not writing
+        layout = parse_reference(f"oci:{tmp_path}/layout:1")
+        assert places.open(layout, push=True) is places.open(layout)
+        assert places.traffic.requests == 0
+
+
+def test_a_reference_is_read_once_for_all_its_disks(registry):
+    for architecture in ("x86_64", "aarch64"):
+        publish_blob(registry, "m", architecture, b"disk", f"m.{architecture}.qemu.qcow2.zst", "qemu", architecture)
+    reference = parse_reference(f"{registry.host}/m:x86_64")
+    with Places() as places:
+        first = places.resolve(reference, DiskQuery(Architecture.X86_64))
+        assert places.resolve(reference, DiskQuery(Architecture.X86_64)) == first
+        assert places.resolve(first.pinned, DiskQuery()).digest == first.digest
+        assert places.root(reference).descriptor.is_index
+        # The tag and the manifest.
+        assert places.traffic.requests == 2
+        with pytest.raises(NotFoundError):
+            places.resolve(reference.with_tag("none"), DiskQuery())
+
+
+def test_a_layout_appears_only_where_it_is_written_to(tmp_path):
+    reference = parse_reference(f"oci:{tmp_path}/layout:1")
+    with Places() as places:
+        with pytest.raises(NotFoundError):
+            places.open(reference)
+        store = places.open(reference, push=True)
+        store.push_manifest(Index(()).to_bytes(), mediatype.OCI_INDEX, "1")
+        assert places.root(reference).parse("tag") == Index(())
+    with LayoutStore(f"{tmp_path}/layout") as layout:
+        assert list(layout.tags()) == ["1"]
+
+
+def test_one_place_alone(tmp_path):
+    reference = parse_reference(f"oci:{tmp_path}/layout:1")
+    with open_store(reference, ConnectionOptions(), NullProgress(), push=True) as store:
+        assert list(store.tags()) == []
