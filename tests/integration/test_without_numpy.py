@@ -1,4 +1,4 @@
-"""Without numpy: a first push makes the same bytes, and what needs it is refused or done without."""
+"""Without numpy: a first push and a whole pull do the same, and what needs it is refused or done without."""
 
 from __future__ import annotations
 
@@ -106,3 +106,25 @@ def test_a_delta_is_refused(disk, tmp_path):
     ended = haulout(BLOCKED, tmp_path, "delta", reference, reference)
     assert ended.returncode == 11, ended.stderr
     assert "pip install 'haulout[deltas]'" in ended.stderr
+
+
+def test_a_whole_pull_neither_loads_nor_needs_it(disk, tmp_path):
+    reference = f"oci:{tmp_path / 'l'}:1"
+    done(BLOCKED, tmp_path, "push", reference, "--disk", f"x86_64/raw={disk}")
+    for name, code, more in (("with", FORBIDDEN, ()), ("without", BLOCKED, ("--no-seeds",))):
+        target = tmp_path / name
+        pulled = done(code, tmp_path, "pull", reference, "--arch", "x86_64", "--output", target, *more)
+        assert pulled["verified"] == "frames"
+        assert target.read_bytes() == disk.read_bytes()
+
+
+def test_a_pull_that_could_reuse_blocks_fetches_them_with_one_note(disk, tmp_path):
+    reference = f"oci:{tmp_path / 'l'}:1"
+    done(BLOCKED, tmp_path, "push", reference, "--disk", f"x86_64/raw={disk}")
+    output = tmp_path / "out"
+    ended = haulout(
+        BLOCKED, tmp_path, "pull", reference, "--arch", "x86_64", "--seed", disk, "--output", output, "--json"
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("haulout[deltas]") == 1
+    assert output.read_bytes() == disk.read_bytes()
