@@ -78,7 +78,7 @@ def _stream(
             for piece in disk_in_tar(pieces) if found.container_disk else pieces:
                 writer.write(piece)
         except (InvalidFrame, NoDiskInLayer):
-            # Damage on the way shows as a digest mismatch, which says more than what a decompressor made of it.
+            # Damage on the way shows as a digest mismatch, which says more than a decompressor's error.
             blob.finish()
             raise
         blob.finish()
