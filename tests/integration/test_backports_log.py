@@ -196,7 +196,7 @@ def test_what_no_record_lists(lab, tmp_path):
     (tmp_path / "fixes/F.toml").write_text(f'id = "F"\ncommits = ["{one}", "{two}"]\n')
     found = log(lab.path, "crio-1.31", ledger=book)
     assert (found.lines[0].records, found.lines[0].flags) == (("F",), ())
-    assert found.flags == (f"F is picked in part: {two[:12]} missing",)
+    assert found.flags == (f"F is only partly picked: {two[:12]} missing",)
 
 
 def test_the_ledger_says_where_it_began(lab, tmp_path):

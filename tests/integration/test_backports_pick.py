@@ -218,7 +218,7 @@ class TestPick:
         with pytest.raises(ConflictError, match="already exists"):
             pick(lab.path, "v0.59", [common.fix], topic="fix-v0.59")
         for wrong in ("-x", "a..b", "a b", "x.lock", "@{-1}"):
-            with pytest.raises(UsageError, match="not a name for a branch"):
+            with pytest.raises(UsageError, match="not a branch name"):
                 pick(lab.path, "v0.59", [common.fix], topic=wrong)
 
     def test_a_branch_that_only_the_remote_has(self, common, tmp_path):

@@ -19,7 +19,6 @@ from haulout.backports.patches import patch_of, squashed
 from haulout.backports.probe import Prober, Tried
 from haulout.backports.recognise import Carried, Undoing, carried
 from haulout.backports.renames import Renames
-from haulout.backports.report import check_report, write_report
 from haulout.backports.repository import Branch, Repository, matching, open_repository
 from haulout.backports.variants import Context, Unit, Variant, gather
 from haulout.backports.verdict import Facts, best, joined, judged, partial
@@ -66,6 +65,8 @@ def status(  # noqa: PLR0913 - each is one word of the request
         UsageError: a fix means several things, or a report is of another kind.
         HauloutError: the clone, the ledger or a record is broken.
     """
+    if reports:
+        from haulout.backports.report import check_report, write_report  # noqa: PLC0415 - only for reports
     for report in reports:
         check_report(report)
     book = path_of(ledger)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from haulout.errors import InvalidFile
+from haulout.errors import ConflictError, InvalidFile
 from haulout.local import locked, nameless_file, read_text, replace_file, storage_errors
 
 if TYPE_CHECKING:
@@ -96,9 +96,14 @@ def exclusive(folder: Path) -> Iterator[None]:
     """
     place = _existing(folder).resolve()
     with ExitStack() as stack:
-        with suppress(OSError):
-            busy = f"another haulout has been writing in {place} for {LOCK_SECONDS:g} s"
+        busy = f"another haulout has been writing in {place} for {LOCK_SECONDS:g} s"
+        try:
             stack.enter_context(locked(place, seconds=LOCK_SECONDS, busy=busy))
+        except ConflictError as error:
+            raise ConflictError(busy, hint=f"{error.hint}; lslocks shows which process has locked {place}") from None
+        except OSError:
+            # No locks here.
+            pass
         yield
 
 

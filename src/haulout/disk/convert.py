@@ -137,7 +137,7 @@ def _run(image: Image, info: DiskInfo, made: Path, target_format: DiskFormat, pr
 
 
 def _approve(made: Path, source: DiskInfo, target_format: DiskFormat, target: Path) -> DiskInfo:
-    """Inspect the result: it must be what was asked for, and no disk within a disk."""
+    """Inspect the result: it must be what was asked for, not a disk within a disk."""
     if not made.is_file():
         raise ToolError(qemu_img.TOOL, "ended without an error, but wrote nothing")
     # What is wrong with the result was wrong with the source, which is the file people know.

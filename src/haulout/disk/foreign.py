@@ -1,6 +1,6 @@
 """Files that are recognised only to be refused with the right reason.
 
-Formats QEMU would open that nobody publishes (each a parser less to trust), and files that are not disks until they are
+Formats that QEMU opens but nobody publishes (fewer parsers to trust), and files that are not disks until they are
 decompressed.
 """
 
@@ -46,7 +46,7 @@ _SKIPPABLE = b"\x2a\x4d\x18"
 
 
 def probe(image: Image) -> list[Finding]:
-    """Recognise everything that is refused whatever it holds; usually nothing."""
+    """Return what is recognised only to be refused; usually nothing."""
     start = image.read(0, _SECTOR)
     found: dict[str, Finding] = {}
     for offset, magic, name, description in _DISKS:

@@ -125,7 +125,7 @@ class DiskInfo(Document):
 
 
 class Damaged(Exception):  # noqa: N818  (it names a state of the file, and never leaves this room)
-    """A file carries a format's magic but breaks its rules so far that reading on makes no sense."""
+    """A file carries a format's magic but breaks its rules so far that reading further is pointless."""
 
     def __init__(self, reason: str, *, rule: str = "damaged", hint: str | None = None) -> None:
         super().__init__(reason)

@@ -66,7 +66,7 @@ def inspect_image(image: Image) -> DiskInfo:
         names = " and ".join(finding.name for finding in findings)
         dangers.append(Danger("polyglot", f"it is {names} at once; programs would disagree on what it holds"))
     elif main.format is not None and main.virtual_size == 0 and not dangers:
-        dangers.append(Danger("empty", "it holds a disk of no size"))
+        dangers.append(Danger("empty", "it holds a disk of zero bytes"))
     return DiskInfo(
         path=image.path,
         format=main.format or DiskFormat.RAW,

@@ -98,7 +98,7 @@ def read_table(image: Image) -> PartitionTable | None:
 
 
 def _mbr(sector: bytes) -> list[_Entry] | None:
-    """Return the four entries, or None where these bytes are no table: boot code of a file system ends alike."""
+    """Return the four entries, or None where these bytes are not a table: boot code of a file system ends alike."""
     if len(sector) < _SECTOR or sector[510:] != b"\x55\xaa":
         return None
     entries = []

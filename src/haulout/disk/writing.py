@@ -72,7 +72,7 @@ def content_bytes(data: bytes | memoryview) -> int:
 def early_writeback(fd: int) -> Iterator[None]:
     """While the block writes to ``fd``, bring what is written to the storage already, so that a later fsync is short.
 
-    Nothing is promised: durability comes from that fsync alone. A refusal is left for it to report.
+    This promises nothing: only that fsync makes data durable, and it reports what failed.
     """
     done = threading.Event()
 
@@ -85,7 +85,7 @@ def early_writeback(fd: int) -> Iterator[None]:
                 os.fdatasync(fd)
             except OSError:
                 return
-            # A slow disk is not kept busy with its journal alone.
+            # Leave a slow disk time for more than its journal.
             pause = max(_WRITEBACK_PAUSE, (time.monotonic() - begun) / 4)
 
     thread = threading.Thread(target=work, name="writeback", daemon=True)

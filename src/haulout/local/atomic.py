@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 import tempfile
 from contextlib import contextmanager, suppress
@@ -92,7 +91,7 @@ def replace_file(target: Path, data: bytes, *, mode: int | None = None, durable:
 
 def _fresh(target: Path) -> tuple[int, Path]:
     while True:
-        fresh = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.new")
+        fresh = target.with_name(f".{target.name[:200]}.{os.urandom(4).hex()}.new")
         with suppress(FileExistsError):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             return os.open(fresh, flags, PRIVATE), fresh

@@ -22,8 +22,8 @@ def choose(
 ) -> Candidate | None:
     """Return the first disk that fits, or None.
 
-    An entry that states its architecture goes before one that does not. An entry that does not state its type is only
-    chosen where no type is asked for: the caller reads its manifest first, to learn more.
+    An entry that states its architecture is preferred to one that does not. An entry that does not state its type is
+    only chosen where no type is asked for: the caller reads its manifest first, to learn more.
 
     Args:
         candidates: in the order of the index.
@@ -32,7 +32,7 @@ def choose(
         settled: whether the candidates are known as well as they can be; before that, nothing is an error.
 
     Raises:
-        NoMatchingDisk: several fit, and only the person can say which.
+        NoMatchingDisk: several fit, and only the user can choose.
     """
     fitting = [item for item in candidates if item.role is Role.DISK and query.takes_architecture(item.architecture)]
     fitting.sort(key=lambda item: item.architecture is None)
@@ -66,7 +66,7 @@ def choose_layer(manifest: Manifest, query: DiskQuery, reference: str) -> Descri
     A layer with the wanted title; else the one that looks like a disk of the wanted kind; else the only file there is.
 
     Raises:
-        NotFoundError: no layer has the wanted title, or several files fit and only the person can say which.
+        NotFoundError: no layer has the wanted title, or several files fit, and only the user can choose.
         NoMatchingDisk: there are disks, of other architectures or types.
     """
     files = file_layers(manifest)

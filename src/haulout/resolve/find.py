@@ -60,20 +60,20 @@ def resolve(
 
     Args:
         store: the repository or layout that ``reference`` names.
-        reference: where to look; its digest goes before its tag.
+        reference: where to look; its digest takes precedence over its tag.
         query: which disk.
         root: what ``reference`` names, where that was read before; None: it is read.
 
     Raises:
         NotFoundError: no such reference; or it is a container image without disks.
-        NoMatchingDisk: it holds disks, but none that fits, or several that only the person can choose from.
+        NoMatchingDisk: it holds disks, but none that fits, or several, and only the user can choose.
         ContentError: a manifest is not what it claims to be.
     """
     return _Resolving(store, reference, query).run(root)
 
 
 def container_image_error(reference: Reference) -> NotFoundError:
-    """Return the error for an ordinary container image, also once its layers were searched for a disk in vain."""
+    """Return the error for an ordinary container image, also after its layers were searched without success."""
     return NotFoundError(
         f"{reference} is a container image, not a disk, and no disk is attached to it",
         hint="run it with podman; to see what the reference holds: haulout inspect",
@@ -207,7 +207,7 @@ class _Resolving:
 
     def _attached(self, subject: Digest, inherited: Architecture | None) -> list[Candidate]:
         referrers = self._store.referrers(subject)
-        # A list is another party's word: only what is not known to be something else is looked at, and not for ever.
+        # The list comes from outside: only what may be a disk is looked at, and only so much of it.
         likely = [entry for entry in referrers if not is_attachment(entry.artifact_type)][:MAX_REFERRERS]
         return self._looked_into([classify(entry, inherited) for entry in likely])
 

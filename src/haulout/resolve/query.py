@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from haulout.oci import Architecture
 
 DEFAULT_TYPE: Final = DiskType.QEMU.value
-"""What is preferred where no type is asked for: the one this operating system boots."""
+"""What is preferred where no type is asked for: Linux boots it."""
 
 _SAME: Final = {name.value: name.disk_type.value for name in DiskFormat} | {"libkrun": DiskType.APPLEHV.value}
 """Values of ``disktype`` that mean one of Podman's: Ironic publishes ``qcow2`` and ``raw``, people ask by format."""
@@ -35,11 +35,11 @@ class DiskQuery:
     """The exact title of the layer, for artifacts that hold several files."""
 
     def takes_architecture(self, architecture: Architecture | None) -> bool:
-        """Whether a disk of this architecture will do; one that does not say may."""
+        """Whether a disk of this architecture fits; one without a stated architecture may."""
         return self.architecture is None or architecture is None or architecture == self.architecture
 
     def takes_type(self, disk_type: str | None) -> bool:
-        """Whether a disk of this type will do; one that does not say may."""
+        """Whether a disk of this type fits; one without a stated type may."""
         return self.disk_type is None or disk_type is None or canonical_type(self.disk_type) == disk_type
 
     def __str__(self) -> str:

@@ -80,7 +80,7 @@ _ARCHITECTURE = re.compile(
 
 
 def classify(entry: Descriptor, inherited: Architecture | None = None) -> Candidate:
-    """Say what an index entry or referrer is, from its descriptor alone.
+    """Classify an index entry or referrer by its descriptor alone.
 
     Args:
         entry: the descriptor.
@@ -113,7 +113,7 @@ def _role(entry: Descriptor) -> Role:
 
 
 def look_inside(candidate: Candidate, manifest: Manifest) -> Candidate:
-    """Say what a manifest is, now that it has been read; what its descriptor said stands."""
+    """Classify a manifest that has been read; what its descriptor states takes precedence."""
     entry = candidate.descriptor
     layers = disk_layers(manifest)
     kind = candidate.disk_type or annotated_type(manifest.annotations)
@@ -154,7 +154,7 @@ def tar_layers(manifest: Manifest) -> tuple[Descriptor, ...]:
 def is_tar_layer(layer: Descriptor) -> bool:
     """Whether it is a file system layer of a container image.
 
-    oras gives files it knows no type of the media type of a tar layer, but also a title, which tar layers never have.
+    oras gives files of unknown type the media type of a tar layer, but also a title, which tar layers never have.
     """
     return layer.title is None and _TAR_LAYER.fullmatch(layer.media_type) is not None
 

@@ -222,7 +222,7 @@ def _check_tables(image: Image, header: Header) -> None:
     needed = -(-header.size // reach)
     if header.size >= 1 << 63 or needed * 8 > MAX_L1_BYTES:
         raise Damaged(f"its virtual size of {header.size} bytes is beyond what its clusters can address")
-    # QEMU writes no such size, and rounds it down where it meets one; others may round it up.
+    # QEMU does not write such a size, and rounds it down where it meets one; others may round it up.
     if header.size % 512:
         raise Damaged(f"its virtual size of {header.size} bytes is not one of whole sectors")
     if header.l1_entries * 8 > MAX_L1_BYTES or header.l1_entries < needed:

@@ -1,7 +1,7 @@
 """VHDX: Hyper-V's disk format.
 
-Source: Microsoft's open specification [MS-VHDX]. Accepted is what stands alone and was closed cleanly: no parent, an
-empty log, both region tables alike.
+Source: Microsoft's open specification [MS-VHDX]. A file is accepted if it stands alone and was closed cleanly: no
+parent, an empty log, both region tables alike.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def _blocks(image: Image, bat: _Region, *, size: int, block: int, sector: int) -
     table = memoryview(image.exact(bat.offset, entries * 8, "block table")).cast("B")
     places: list[int] = []
     for index, (entry,) in enumerate(struct.iter_unpack("<Q", table)):
-        # Behind every ``ratio`` blocks stands the entry of a sector bitmap, used by differencing disks alone.
+        # Behind every ``ratio`` blocks stands the entry of a sector bitmap, which only differencing disks use.
         if not entry & 7 or index % (ratio + 1) == ratio:
             continue
         state = entry & 7

@@ -138,7 +138,7 @@ def _descriptor(text: bytes, capacity: int, dangers: list[Danger]) -> str:
     """Judge the descriptor line by line, and return the kind of disk it claims.
 
     Programs search it in cruder ways than by lines (QEMU takes the first place where the name of a key stands, comments
-    included), so nothing may stand in a comment that could be taken for more.
+    included), so a comment must not hold anything that could be taken for more.
     """
     text, _, rest = text.partition(b"\0")
     # QEMU rewrites the content id in place and does not clear what a shorter one leaves of the old end: at most as many

@@ -30,7 +30,7 @@ class Reader(Protocol):
         """
 
 
-class Source(Protocol):
+class FileSource(Protocol):
     """Holds the bytes of files; each source defines what its offsets mean."""
 
     @property
@@ -76,7 +76,7 @@ class Tree:
     """A root file system; ``sources[0]`` holds the files added by hand."""
 
     root: Directory
-    sources: tuple[Held, *tuple[Source, ...]]
+    sources: tuple[Held, *tuple[FileSource, ...]]
 
     def walk(self) -> Iterator[tuple[bytes, Node]]:
         """Yield (path, node) of everything: a directory before what it holds, names in ascending order of their bytes.
@@ -177,7 +177,7 @@ class Tree:
 class FileReader:
     """Reads files in ascending order of (source, offset); a source is open only while its files are read."""
 
-    def __init__(self, sources: tuple[Source, ...], stack: ExitStack) -> None:
+    def __init__(self, sources: tuple[FileSource, ...], stack: ExitStack) -> None:
         self._sources = sources
         self._stack = stack
         self._open: int | None = None
