@@ -11,7 +11,7 @@ from tests.support.servers import docker_registry, needs
 
 from haulout.errors import StorageError
 from haulout.fetch import frames
-from haulout.fetch.inplace import InPlace
+from haulout.fetch.inplace import InPlaceFinder
 from haulout.oci import Architecture, parse_reference
 from haulout.usecases.pull import pull
 from haulout.usecases.push import DiskSource, push
@@ -55,13 +55,14 @@ def test_no_hints_are_fetched_for_what_is_where_it_was_and_the_plan_says_so(get,
 
 
 def test_frames_are_written_when_they_are_compared_and_not_once_more(get, disks, tmp_path, monkeypatch):
-    run, written = frames.FramePull.run, []
+    run, written = frames.FrameRun.run, []
 
-    def looked(self, plan, **options):
-        written.append((len(plan.in_place.taken), next(tmp_path.glob(".b.raw*")).stat().st_blocks * 512))
-        return run(self, plan, **options)
+    def looked(self, **options):
+        taken = sum(len(finding.taken) for finding in self.survey.findings)
+        written.append((taken, next(tmp_path.glob(".b.raw*")).stat().st_blocks * 512))
+        return run(self, **options)
 
-    monkeypatch.setattr(frames.FramePull, "run", looked)
+    monkeypatch.setattr(frames.FrameRun, "run", looked)
     get(tmp_path / "b.raw", disks[0])
     ((taken, stored),) = written
     assert taken > 20
@@ -69,14 +70,14 @@ def test_frames_are_written_when_they_are_compared_and_not_once_more(get, disks,
 
 
 def test_whoever_is_interrupted_then_goes_on_from_there(get, disks, tmp_path, monkeypatch):
-    find = InPlace.find
+    find = InPlaceFinder.find
 
     def interrupted(self, *args):
         find(self, *args)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(InPlace, "find", interrupted)
+        patch.setattr(InPlaceFinder, "find", interrupted)
         with pytest.raises(KeyboardInterrupt):
             get(tmp_path / "b.raw", disks[0])
     result = get(tmp_path / "b.raw", disks[0])
@@ -87,7 +88,7 @@ def test_whoever_is_interrupted_then_goes_on_from_there(get, disks, tmp_path, mo
 def test_a_seed_that_is_rewritten_meanwhile_costs_only_a_fetch(get, disks, tmp_path, monkeypatch):
     seed = tmp_path / "seed.raw"
     seed.write_bytes(disks[0].read_bytes())
-    take = InPlace._take
+    take = InPlaceFinder._take
 
     def rewritten(self, *args):
         with seed.open("r+b") as file:
@@ -96,7 +97,7 @@ def test_a_seed_that_is_rewritten_meanwhile_costs_only_a_fetch(get, disks, tmp_p
                 file.write(b"\xaa" * 4096)
         return take(self, *args)
 
-    monkeypatch.setattr(InPlace, "_take", rewritten)
+    monkeypatch.setattr(InPlaceFinder, "_take", rewritten)
     get(tmp_path / "b.raw", seed)
     assert sha256(tmp_path / "b.raw") == sha256(disks[1])
 

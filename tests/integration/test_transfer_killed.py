@@ -24,7 +24,8 @@ VICTIM = """
 import importlib, os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-module = importlib.import_module("haulout.usecases.pull")
+module = importlib.import_module("haulout.fetch.disk")
+from haulout.usecases.pull import pull
 from haulout.disk import DiskFormat
 from haulout.oci import Architecture, parse_reference
 from haulout.fetch.records import Records
@@ -41,7 +42,7 @@ def dies(*arguments, **named):
     os._exit(9)
 
 setattr(holder, step, dies)
-module.pull(
+pull(
     parse_reference(reference), architecture=Architecture.X86_64, output=Path(output),
     as_format=None if form == "plain" else DiskFormat(form),
 )

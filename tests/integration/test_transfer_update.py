@@ -159,9 +159,9 @@ def test_a_seed_that_changed_since_its_pull_is_searched_block_by_block(registry,
 def test_a_seed_that_changes_in_the_middle_costs_only_a_fetch(registry, published, disks, tmp_path, monkeypatch, how):
     seed = tmp_path / "a.raw"
     get(registry, "1", seed)
-    run = frames.FramePull.run
+    run = frames.FrameRun.run
 
-    def changed(self, plan, **options):
+    def changed(self, **options):
         if how == "rewritten":
             with seed.open("r+b") as file:
                 for at in range(0, 64 * MIB, 2 * MIB):
@@ -171,9 +171,9 @@ def test_a_seed_that_changes_in_the_middle_costs_only_a_fetch(registry, publishe
             os.truncate(seed, 9 * MIB)
         else:
             seed.unlink()
-        return run(self, plan, **options)
+        return run(self, **options)
 
-    monkeypatch.setattr(frames.FramePull, "run", changed)
+    monkeypatch.setattr(frames.FrameRun, "run", changed)
     result = get(registry, "2", tmp_path / "b.raw")
     assert sha256(tmp_path / "b.raw") == sha256(disks[1])
     # An open file outlives its name.
@@ -183,10 +183,10 @@ def test_a_seed_that_changes_in_the_middle_costs_only_a_fetch(registry, publishe
 def test_the_user_is_told_of_a_seed_that_is_not_there(registry, published, tmp_path):
     with pytest.raises(NotFoundError, match="no seed"):
         get(registry, "2", tmp_path / "b.raw", seeds=[tmp_path / "nowhere"])
-    with pytest.raises(StorageError, match="no file to reuse"):
+    with pytest.raises(StorageError, match="not a regular file"):
         get(registry, "2", tmp_path / "b.raw", seeds=[tmp_path])
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(StorageError, match="no file to reuse"):
+    with pytest.raises(StorageError, match="not a regular file"):
         get(registry, "2", tmp_path / "b.raw", seeds=[tmp_path / "pipe"])
     assert leftovers(tmp_path) == []
 
@@ -332,13 +332,13 @@ def test_where_the_file_system_can_a_seed_that_is_written_to_gives_what_it_held(
     with mounted(tmp_path, kind) as place:
         seed = place / "a.raw"
         get(registry, "1", seed)
-        run = frames.FramePull.run
+        run = frames.FrameRun.run
 
-        def overwritten(self, plan, **options):
+        def overwritten(self, **options):
             seed.write_bytes(bytes(64 * MIB))
-            return run(self, plan, **options)
+            return run(self, **options)
 
-        monkeypatch.setattr(frames.FramePull, "run", overwritten)
+        monkeypatch.setattr(frames.FrameRun, "run", overwritten)
         result = get(registry, "2", place / "b.raw")
         assert sha256(place / "b.raw") == sha256(disks[1])
         assert result.moved.cloned > 17 * MIB
@@ -453,17 +453,17 @@ def test_a_seed_that_changes_before_its_delta_is_expanded_costs_only_a_fetch(
     registry, with_delta, rebuilt, tmp_path, monkeypatch
 ):
     get(registry, "1", tmp_path / "a.raw")
-    run = frames.FramePull.run
+    run = frames.FrameRun.run
 
-    def changed(self, plan, **options):
-        assert plan.way.delta is not None
+    def changed(self, **options):
+        assert self.plan.fetch.delta is not None
         with (tmp_path / "a.raw").open("r+b") as file:
             for at in range(2 * MIB, 10 * MIB, 512 * 1024):
                 file.seek(at)
                 file.write(noise(f"guest {at}", 4096))
-        return run(self, plan, **options)
+        return run(self, **options)
 
-    monkeypatch.setattr(frames.FramePull, "run", changed)
+    monkeypatch.setattr(frames.FrameRun, "run", changed)
     get(registry, "2", tmp_path / "b.raw")
     assert sha256(tmp_path / "b.raw") == sha256(rebuilt[1])
     assert [name for name in leftovers(tmp_path) if "b.raw" in name] == []
@@ -509,7 +509,7 @@ def test_a_delta_that_lies_costs_only_a_fallback(rebuilt, tmp_path, what, how):
         progress = Telling()
         result = pull(two, connections=FAST, progress=progress, **options)
         assert told
-        assert [note.split(" ")[:2] for note in progress.notes] == [["the", "delta"]]
+        assert [note.split(" ")[:2] for note in progress.notes] == [["cannot", "use"]]
         assert (result.moved.delta is None) == (what != "delta.data.v1" or how in {"missing", "truncated"})
         assert sha256(tmp_path / "b.raw") == sha256(new)
         assert result.moved.fetched < 1.2 * result.blob.size

@@ -1,9 +1,9 @@
-"""``haulout pull``: fetch one disk, checked and sparse."""
+"""``haulout pull``: fetch one disk, verified and sparse."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,43 +26,43 @@ if TYPE_CHECKING:
     "pull",
     cls=Verb,
     examples=(
-        Example("haulout pull registry.example.com/machines:5.0", "fetch the disk for this processor and QEMU"),
+        Example("haulout pull registry.example.com/machines:5.0", "fetch the disk for this machine and QEMU"),
         Example(
             "haulout pull registry.example.com/machines:5.0 --arch aarch64 --type qemu -o arm.qcow2",
-            "fetch the disk of another processor under a name of your own",
+            "fetch the disk of another architecture under a name of your own",
         ),
-        Example("haulout pull oci:machines:5.0 --as raw -o disk2.raw", "make a raw disk of it"),
+        Example("haulout pull oci:machines:5.0 --as raw -o disk2.raw", "convert it to a raw disk"),
     ),
 )
 @click.argument("reference", metavar="REF", type=ReferenceParam())
-@click.option("--arch", type=ArchitectureParam(), metavar="ARCH", help="Processor of the disk.  [default: this one's]")
+@click.option("--arch", type=ArchitectureParam(), metavar="ARCH", help="CPU architecture.  [default: this machine's]")
 @click.option(
     "--type",
     "disk_type",
     type=DiskTypeParam(),
-    help="Disk type (target hypervisor), or the name of its format.  [default: qemu, else the only one there is]",
+    help="Disk type (target hypervisor), or the name of its format.  [default: qemu, or the only one there is]",
 )
-@click.option("--title", metavar="FILE", help="Of an artifact with several files, the one with this title.")
+@click.option("--title", metavar="FILE", help="Choose the file with this title from an artifact that holds several.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(readable=False),
     metavar="FILE",
-    help="Write to FILE, or into it if it is a directory.  [default: the published title, here]",
+    help="Write to FILE, or into it if it is a directory.  [default: the published title, in the current directory]",
 )
 @click.option("--as", "as_format", type=FormatParam(), help="Convert the disk to this format.")
-@click.option("--check-disk", is_flag=True, help="Hash the whole finished disk once more.")
+@click.option("--check-disk", is_flag=True, help="Hash the finished disk as a whole, too.")
 @click.option(
     "--seed",
     "seeds",
     type=click.Path(readable=False),
     metavar="FILE",
     multiple=True,
-    help="Reuse blocks of this disk image, of whatever version and format; may be given several times.",
+    help="Reuse blocks of this disk image, of any version and format; may be given several times.",
 )
-@click.option("--no-seeds", is_flag=True, help="Do not look for blocks in earlier pulls and in what is at the target.")
+@click.option("--no-seeds", is_flag=True, help="Do not reuse blocks of earlier pulls or of the existing target.")
 @click.option("--no-delta", is_flag=True, help="Do not use published deltas.")
-@click.option("--dry-run", is_flag=True, help="Say what would be fetched and reused, and fetch nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be fetched and reused, without fetching the disk.")
 @options.connections
 @options.registry
 @options.common
@@ -84,16 +84,16 @@ def command(
 ) -> None:
     """Fetch one bootable disk from REF.
 
-    Every byte is verified before the file appears under its name, and holes stay holes. Interrupted, the same command
-    continues where it stopped. A disk that is here already is not fetched again; of one that is not, only the blocks
-    that no earlier pull left on this machine.
+    Every byte is verified before the file appears under its name; the file is sparse. After an interruption, the same
+    command resumes; verified data is not fetched again. A disk that is already at the target is only verified. Of a new
+    version, only the blocks that earlier pulls did not leave on this machine are fetched.
     """
     if output == "-":
-        raise UsageError("a disk cannot be written to a pipe", hint="name a file; a file called - is ./-")
+        raise UsageError("a disk cannot be written to a pipe", hint="name a file; for a file called -, write ./-")
     if output == "":
-        raise UsageError("--output names nothing", hint="leave it out to use the published title")
+        raise UsageError("--output is empty", hint="leave it out to use the published title")
     if output is not None and output.endswith("/") and not Path(output).is_dir():
-        raise NotFoundError(f"there is no folder {output}", hint="create it, or leave the slash out to name a file")
+        raise NotFoundError(f"there is no directory {output}", hint="create it, or leave the slash out to name a file")
     from haulout.usecases import pull  # noqa: PLC0415 - loads decompression and the HTTP client
 
     with session.progress() as progress:
@@ -102,10 +102,10 @@ def command(
             architecture=arch,
             disk_type=disk_type,
             title=title,
-            output=None if output is None else Path(output),
+            output=output,
             as_format=as_format,
             check_disk=check_disk,
-            seeds=[Path(seed) for seed in seeds],
+            seeds=seeds,
             find_seeds=not no_seeds,
             use_deltas=not no_delta,
             dry_run=dry_run,
@@ -113,48 +113,16 @@ def command(
             progress=progress,
             jobs=jobs,
         )
-    session.result("pull", document(result), lines(result), brief=str(result.path))
-
-
-def document(result: PullResult) -> dict[str, Any]:
-    """Return the JSON of a pull."""
-    moved = result.moved
-    return {
-        "reference": str(result.reference),
-        "pinned": str(result.pinned),
-        "architecture": None if result.architecture is None else str(result.architecture),
-        "disk_type": None if result.disk_type is None else str(result.disk_type),
-        "shape": str(result.shape),
-        "status": result.status,
-        "verified": result.verified,
-        "path": str(result.path),
-        "format": str(result.format),
-        "manifest": str(result.manifest),
-        "blob": {"digest": str(result.blob.digest), "size": result.blob.size},
-        "disk": None if result.disk is None else {"digest": str(result.disk.digest), "size": result.disk.size},
-        "fetched": moved.fetched,
-        "index": moved.index,
-        "ranges": moved.ranges,
-        "crumbs": moved.crumbs,
-        "delta": None if moved.delta is None else {"digest": str(moved.delta.digest), "size": moved.delta.size},
-        "reused": moved.reused,
-        "seeds": [{"path": str(use.path), "size": use.size} for use in moved.seeds],
-        "cloned": moved.cloned,
-        "zero": moved.zero,
-        "requests": result.traffic.requests,
-        "sent": result.traffic.sent,
-        "received": result.traffic.received,
-        "seconds": round(result.seconds, 3),
-    }
+    session.result("pull", result.to_dict(), lines(result), brief=str(result.path))
 
 
 def lines(result: PullResult) -> Iterator[str]:
-    """Write a pull for people: what became what, at which price; then the pinned reference."""
+    """Write a pull for people: what came from where, and what was fetched; then the pinned reference."""
     kind = "/".join(part for part in (result.architecture, result.disk_type) if part) or "the disk"
     took = duration(result.seconds)
     if result.status == "present":
         whole = "" if result.disk is None else f"{size(result.disk.size)}, "
-        yield f"{kind} of {result.reference} is here already: {result.path} ({whole}{took})"
+        yield f"{kind} of {result.reference} is already here: {result.path} ({whole}{took})"
     else:
         done, verb = ("pulled", "fetched") if result.status == "pulled" else ("would pull", "to fetch:")
         facts = ", ".join([*_sizes(result), took])
@@ -180,11 +148,13 @@ def _sizes(result: PullResult) -> Iterator[str]:
 
 
 def _fetched(result: PullResult) -> str:
-    moved, whole, requests = result.moved, result.blob.size, result.traffic.requests
+    moved, requests = result.moved, result.traffic.requests
+    # The index is fetched besides the blob: without it, a whole pull would be more than 100 %.
+    whole = result.blob.size + moved.index
     share = f" ({100 * moved.fetched / whole:.0f} %)" if whole else ""
     how = [
         *(["1 delta"] if moved.delta is not None else []),
-        *(["crumbs"] if moved.crumbs else []),
+        *(["small frames"] if moved.crumbs else []),
         *([count(moved.ranges, "range")] if moved.ranges else []),
         # Those of a plan are not those it takes.
         *([count(requests, "request")] if requests and result.status == "pulled" else []),

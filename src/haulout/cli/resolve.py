@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,23 +14,22 @@ if TYPE_CHECKING:
     from haulout.cli.session import Session
     from haulout.disk import DiskType
     from haulout.oci import Architecture, Reference
-    from haulout.resolve import ResolvedDisk
 
 
 @click.command(
     "resolve",
     cls=Verb,
     examples=(
-        Example("haulout resolve registry.example.com/machines:5.0", "pin the disk for this processor and QEMU"),
-        Example("haulout resolve oci:machines:5.0 --type hyperv --json", "the same for programs, and Hyper-V"),
+        Example("haulout resolve registry.example.com/machines:5.0", "pin the disk for this machine and QEMU"),
+        Example("haulout resolve oci:machines:5.0 --type hyperv --json", "print the disk for Hyper-V, as JSON"),
     ),
 )
 @click.argument("reference", metavar="REF", type=ReferenceParam())
-@click.option("--arch", type=ArchitectureParam(), metavar="ARCH", help="Processor of the disk.  [default: this one's]")
+@click.option("--arch", type=ArchitectureParam(), metavar="ARCH", help="CPU architecture.  [default: this machine's]")
 @click.option(
     "--type", "disk_type", type=DiskTypeParam(), metavar="TYPE", help="Disk type (target hypervisor).  [default: qemu]"
 )
-@click.option("--title", metavar="FILE", help="Of an artifact with several files, the one with this title.")
+@click.option("--title", metavar="FILE", help="Choose the file with this title from an artifact that holds several.")
 @options.registry
 @options.common
 @click.pass_obj
@@ -43,8 +42,8 @@ def command(
 ) -> None:
     """Print the one disk that REF means, as repository@digest.
 
-    Nothing but manifests is fetched; only of a small container image, the layers tell whether there is a disk in it.
-    Pulling what is printed gives the same disk for ever, wherever the tag moves.
+    Fetches manifests only, except for small container images, whose layers are searched for a disk. Pulling the printed
+    reference always gives the same disk, even after the tag moves.
     """
     from haulout.usecases import resolve  # noqa: PLC0415 - loads the HTTP client
 
@@ -57,22 +56,4 @@ def command(
             connections=session.connections(),
             progress=progress,
         )
-    session.result("resolve", document(found), (str(found.pinned),))
-
-
-def document(found: ResolvedDisk) -> dict[str, Any]:
-    """Return the JSON of a resolved disk."""
-    return {
-        "reference": str(found.reference),
-        "pinned": str(found.pinned),
-        "shape": str(found.shape),
-        "architecture": None if found.architecture is None else str(found.architecture),
-        "disk_type": found.disk_type,
-        "container_disk": found.container_disk,
-        "title": found.title,
-        "compression": found.compression,
-        "manifest": str(found.digest),
-        "blob": {"digest": str(found.layer.digest), "size": found.layer.size},
-        "disk": None if found.disk is None else {"digest": str(found.disk.digest), "size": found.disk.size},
-        "toc": None if found.toc is None else {"digest": str(found.toc.digest), "size": found.toc.size},
-    }
+    session.result("resolve", found.to_dict(), (str(found.pinned),))

@@ -1,4 +1,4 @@
-"""Fetching: how a disk comes into its partial file, by frames where it has a table of contents, else as a blob."""
+"""Fetch a disk: survey what is here, plan (pure), run; by frames where there is a table of contents, else as a blob."""
 
 from __future__ import annotations
 
@@ -7,36 +7,35 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
-    from haulout.fetch.background import Aside
+    from haulout.fetch.background import BackgroundCall
     from haulout.fetch.containerdisk import require_disk_inside
-    from haulout.fetch.deltas import OfferedDelta, load_index, offered
-    from haulout.fetch.disk import DiskPull, Wishes
-    from haulout.fetch.results import Moved, PullResult, SeedUse
-    from haulout.fetch.target import storage_errors, workplace
+    from haulout.fetch.deltas import load_index, offered
+    from haulout.fetch.disk import pull_disk
+    from haulout.fetch.finding import OfferedDelta
+    from haulout.fetch.results import Fetched, Moved, PullOptions, PullResult, SeedUse
 
 __all__ = [
-    "Aside",
-    "DiskPull",
+    "BackgroundCall",
+    "Fetched",
     "Moved",
     "OfferedDelta",
+    "PullOptions",
     "PullResult",
     "SeedUse",
-    "Wishes",
     "load_index",
     "offered",
+    "pull_disk",
     "require_disk_inside",
-    "storage_errors",
-    "workplace",
 ]
 
 open_face(
     __name__,
     {
-        "background": ("Aside",),
+        "background": ("BackgroundCall",),
         "containerdisk": ("require_disk_inside",),
-        "deltas": ("OfferedDelta", "load_index", "offered"),
-        "disk": ("DiskPull", "Wishes"),
-        "results": ("Moved", "PullResult", "SeedUse"),
-        "target": ("storage_errors", "workplace"),
+        "deltas": ("load_index", "offered"),
+        "disk": ("pull_disk",),
+        "finding": ("OfferedDelta",),
+        "results": ("Fetched", "Moved", "PullOptions", "PullResult", "SeedUse"),
     },
 )

@@ -1,4 +1,4 @@
-"""Doing one thing beside another: a thread that Ctrl-C does not wait for."""
+"""One call on a thread of its own, which Ctrl-C does not wait for."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-class Aside(Generic[_T]):
-    """A call under way on a thread of its own, which ends with the process if nobody waits for it."""
+class BackgroundCall(Generic[_T]):
+    """A call under way on a daemon thread: it ends with the process if nobody waits for it."""
 
     def __init__(self, work: Callable[[], _T], name: str) -> None:
         self._work = work
@@ -24,7 +24,7 @@ class Aside(Generic[_T]):
     def _run(self) -> None:
         try:
             self._result = self._work()
-        except BaseException as exc:  # noqa: BLE001 - carried to whoever asks for the result
+        except BaseException as exc:  # noqa: BLE001 - raised where the result is asked for
             self._failure = exc
 
     def result(self) -> _T:

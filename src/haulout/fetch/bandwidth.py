@@ -1,12 +1,11 @@
-"""Measuring the way to a registry while reading from it what has to be read anyway."""
+"""Measuring how fast a registry answers while reading from it what has to be read anyway."""
 
 from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
-
-from haulout.frames import Link
 
 if TYPE_CHECKING:
     from haulout.content import BlobStream, Store
@@ -14,6 +13,27 @@ if TYPE_CHECKING:
 
 _ENOUGH: Final = 64 * 1024
 """Bytes from which on the time of a read says something of bandwidth."""
+_LEAST_GAP: Final = 4 * 1024
+_MOST_GAP: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Bandwidth:
+    """How fast a registry answers and sends, as measured; cautious guesses until then."""
+
+    round_trip: float = 0.02
+    """Seconds from a request to its answer."""
+    bytes_per_second: float = 12.5e6
+    """Of one connection."""
+
+    def gap(self, connections: int) -> int:
+        """Return the unneeded bytes that are read in the time another request would cost."""
+        cost = self.round_trip * self.bytes_per_second / max(connections, 1)
+        return int(min(max(cost, _LEAST_GAP), _MOST_GAP))
+
+    def cost(self, size: int, requests: int, connections: int) -> int:
+        """Weigh an alternative: its bytes, and the bytes that its requests could have moved instead."""
+        return size + requests * self.gap(connections)
 
 
 class MeasuringReader:
@@ -41,10 +61,10 @@ class MeasuringReader:
         """Take note that what came of ``blob`` was damaged, as ``content.ports.Distrusting``."""
         return self.plain.distrust(blob)
 
-    def link(self) -> Link:
-        """Return what is known of the way, with cautious guesses for what is not."""
-        unknown = Link()
-        return Link(
+    def bandwidth(self) -> Bandwidth:
+        """Return what was measured so far."""
+        unknown = Bandwidth()
+        return Bandwidth(
             unknown.round_trip if self._round_trip is None else self._round_trip,
             unknown.bytes_per_second if self._rate is None else self._rate,
         )

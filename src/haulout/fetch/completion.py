@@ -5,28 +5,27 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from haulout.extras import np
 from haulout.frames import MISSING, join_groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from haulout.fetch.reuse import Found
+    from haulout.fetch.finding import BlockFinding
     from haulout.frames import Hashes, Numbers, Piece
 
 
-class Growth:
+class FrameCompletion:
     """The frames that lack blocks, and how many each lacks still. Safe to use from several threads.
 
-    Blocks have names: numbers that say which of the lacking blocks one is (:class:`reuse.Found`).
+    Blocks have names: numbers that say which of the lacking blocks one is (:class:`finding.BlockFinding`).
 
     Args:
         found: what the other seeds give.
         seed: the number of the file that the delta's blocks are written to.
     """
 
-    def __init__(self, found: Found, seed: int) -> None:
+    def __init__(self, found: BlockFinding, seed: int) -> None:
         self._found = found
         self._seed = seed
         self._lock = threading.Lock()

@@ -29,7 +29,7 @@ _MAX_EXTENSION: Final = 1 << 20
 """Bytes of one extended header: a name or attributes. Layers have a few hundred."""
 
 _MOST_LOOKED_INTO: Final = 64 << 20
-"""Bytes of layers read to tell whether an image holds a disk; a container disk has hardly anything before its disk."""
+"""Bytes of layers read to find out whether an image holds a disk; a container disk has hardly anything before it."""
 _MOST_EXPANDED: Final = 1 << 30
 
 _LONG_NAME: Final = tarfile.GNUTYPE_LONGNAME
@@ -47,7 +47,7 @@ class NoDiskInLayer(Exception):  # noqa: N818 - it names a finding, and never le
 
 
 def require_disk_inside(blobs: BlobReader, found: ResolvedDisk) -> ResolvedDisk:
-    """Return ``found`` with the layer that holds its disk first; as it is where that takes too long to tell.
+    """Return ``found`` with the layer that holds its disk first; unchanged where finding that out takes too long.
 
     Raises:
         NotFoundError: it is an ordinary container image: none of its layers holds a disk.
@@ -59,7 +59,7 @@ def require_disk_inside(blobs: BlobReader, found: ResolvedDisk) -> ResolvedDisk:
             if _holds_disk(blobs, layer):
                 return replace(found, layers=(layer, *(each for each in found.layers if each is not layer)))
         except ContentError:
-            # Damage, or too much of it: pulling will tell.
+            # Damaged, or too large: the pull reports it.
             return found
         if left < 0:
             return found
@@ -103,7 +103,7 @@ def disk_in_tar(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
     Raises:
         NoDiskInLayer: there is none.
-        InvalidFrame: it is no tar archive, a damaged one, or one that no builder of images makes.
+        InvalidFrame: it is not a tar archive, is damaged, or is one that no builder of images makes.
     """
     stream = _Pieces(pieces)
     stated: dict[str, str] = {}
@@ -117,7 +117,7 @@ def disk_in_tar(pieces: Iterator[bytes]) -> Iterator[bytes]:
             continue
         name, size = stated.get("path", member.name), _size(stated.get("size"), member)
         if member.type == tarfile.GNUTYPE_SPARSE or any(key.startswith("GNU.sparse.") for key in stated):
-            raise InvalidFrame("the layer's tar archive stores a file in pieces (GNU sparse), which is not read")
+            raise InvalidFrame("the layer's tar archive holds a GNU sparse file, which is not supported")
         stated = {}
         if member.isreg() and size and _DISK.fullmatch(name):
             yield from stream.take(size)
@@ -138,7 +138,7 @@ def _parse(header: bytes) -> tarfile.TarInfo:
 def _size(stated: str | None, member: tarfile.TarInfo) -> int:
     if stated is not None:
         if not (stated.isascii() and stated.isdigit() and len(stated) < 20):
-            raise InvalidFrame("the layer's tar archive states a size that is no number")
+            raise InvalidFrame("the layer's tar archive states a size that is not a number")
         return int(stated)
     if member.size < 0:
         raise InvalidFrame("the layer's tar archive states a negative size")
@@ -163,7 +163,7 @@ def _attributes(data: bytes) -> dict[str, str]:
         record = _RECORD.match(data, position)
         end = position + int(record[1]) if record else 0
         if record is None or not record.end() < end <= len(data) or data[end - 1 : end] != b"\n":
-            raise InvalidFrame("the layer's tar archive has attributes that are none")
+            raise InvalidFrame("the layer's tar archive has malformed attributes")
         key = record[2].decode("utf-8", "surrogateescape")
         found[key] = data[record.end() : end - 1].decode("utf-8", "surrogateescape")
         position = end

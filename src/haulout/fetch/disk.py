@@ -1,9 +1,8 @@
-"""One disk on its way to one target: present already, by its table of contents, or as a whole blob."""
+"""Bring one disk to one target: it is there already, or comes by its table of contents, or as a whole blob."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from haulout import disk as disks
@@ -11,20 +10,23 @@ from haulout.disk import DiskFormat, DiskInfo, DiskType, convert
 from haulout.errors import ContentError, DigestMismatch, InvalidPlatform, UnsafeDiskError, UsageError
 from haulout.fetch.bandwidth import MeasuringReader
 from haulout.fetch.containerdisk import NoDiskInLayer, require_disk_inside
-from haulout.fetch.frames import FramePull
+from haulout.fetch.fetch_plan import plan
+from haulout.fetch.frames import FrameRun
 from haulout.fetch.records import Records
-from haulout.fetch.results import Moved
+from haulout.fetch.results import Fetched, Moved
 from haulout.fetch.seeds import SeedNotes, open_seeds
-from haulout.fetch.target import check_target, look_at_partial, open_partial, storage_errors, sweep
+from haulout.fetch.survey import survey
+from haulout.fetch.target import check_target, look_at_partial, open_partial, sweep
 from haulout.fetch.whole import fetch_whole
 from haulout.frames import hash_file, holds, require_disk
+from haulout.local import open_regular, storage_errors
 from haulout.resolve import container_image_error, load_toc
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Literal
 
     from haulout.content import Store
+    from haulout.fetch.results import PullOptions
     from haulout.fetch.target import Partial
     from haulout.frames import Toc
     from haulout.oci import Descriptor, SizedDigest
@@ -35,64 +37,44 @@ _MAX_VIRTUAL_SIZE: Final = 1 << 46
 """Largest guest disk believed of a pulled image (64 TiB)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of it."""
-
-    layer: Descriptor
-    disk: SizedDigest | None
-    format: str
-    moved: Moved
-    status: Literal["pulled", "present", "planned"]
-    verified: Literal["frames", "blob", "present", "nothing"]
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the caller of a pull wants of it."""
-
-    as_format: DiskFormat | None
-    check_disk: bool
-    seeds: tuple[Path, ...]
-    find_seeds: bool
-    use_deltas: bool
-    dry_run: bool
-    jobs: int
-
-
-class DiskPull:
-    """One disk on its way to one target.
+def pull_disk(store: Store, found: ResolvedDisk, target: Path, options: PullOptions, progress: Progress) -> Fetched:
+    """Bring a disk to ``target``, where it appears whole and verified, in one step.
 
     Args:
         store: where it is.
         found: the disk.
         target: the file it becomes.
-        wishes: what the caller wants of it.
-        progress: told of the work.
-    """
+        options: how.
+        progress: receives tasks and notes; what it raises from ``advance`` ends the pull, which can be resumed.
 
-    def __init__(self, store: Store, found: ResolvedDisk, target: Path, wishes: Wishes, progress: Progress) -> None:
+    Raises:
+        HauloutError: the target is as it was.
+    """
+    return _DiskPull(store, found, target, options, progress).run()
+
+
+class _DiskPull:
+    """One disk on its way to one target; arguments as for :func:`pull_disk`."""
+
+    def __init__(
+        self, store: Store, found: ResolvedDisk, target: Path, options: PullOptions, progress: Progress
+    ) -> None:
         self._store = store
         self._found = found
         self._target = target
-        self._wishes = wishes
+        self._options = options
         self._announced = _announced_format(found)
-        self._as = None if wishes.as_format == self._announced else wishes.as_format
+        self._as = None if options.as_format == self._announced else options.as_format
         self._progress = progress
         self._records = Records()
         self._notes = SeedNotes()
         self._form = "plain" if self._as is None else str(self._as)
 
-    def run(self) -> Outcome:
-        """Bring it here, or only plan to.
-
-        Raises:
-            HauloutError: the target is as it was.
-        """
+    def run(self) -> Fetched:
         if self._as is not None and self._announced is not None and self._announced not in disks.convertible_formats():
             raise UsageError(
-                f"a {self._announced} cannot be converted to {self._as}",
-                hint="pull it without --as to have it as it is",
+                f"a {self._announced} disk cannot be converted to {self._as}",
+                hint="pull it without --as to keep its format",
             )
         check_target(self._target)
         blobs = MeasuringReader(self._store)
@@ -101,48 +83,47 @@ class DiskPull:
         present = self._present(toc, stated)
         if present is not None:
             if self._as is None:
-                with storage_errors(self._target), self._target.open("rb", buffering=0) as file:
+                with storage_errors(self._target, option="--output"), self._target.open("rb", buffering=0) as file:
                     self._check(file.fileno(), stated)
-            if not self._wishes.dry_run:
-                # Whoever was killed after its last step could neither clear up nor take note.
+            if not self._options.dry_run:
+                # A pull that was killed after its last step could neither clear up nor take note.
                 sweep(self._target)
                 self._notes.remember(self._target, self._found.reference.name, toc if self._as is None else None)
             moved = Moved(reused=present.file_size)
-            return Outcome(self._found.layer, stated, str(present.format), moved, "present", "present")
+            return Fetched(self._found.layer, stated, str(present.format), moved, "present", "present")
         if toc is None:
             return self._whole(stated)
         return self._frames(toc, blobs)
 
-    def _frames(self, toc: Toc, blobs: MeasuringReader) -> Outcome:
-        wishes, name = self._wishes, self._found.reference.name
-        opened = look_at_partial if wishes.dry_run else open_partial
+    def _frames(self, toc: Toc, blobs: MeasuringReader) -> Fetched:
+        options, name = self._options, self._found.reference.name
+        opened = look_at_partial if options.dry_run else open_partial
         with (
             opened(self._target, self._found.layer.digest) as partial,
             open_seeds(
-                wishes.seeds,
+                options.seeds,
                 self._target,
-                self._notes if wishes.find_seeds else None,
+                self._notes if options.find_seeds else None,
                 name,
-                settle=not wishes.dry_run,
+                settle=not options.dry_run,
             ) as seeds,
         ):
-            work = FramePull(
-                toc, blobs, self._found, partial, seeds, self._progress, wishes.jobs, use_deltas=wishes.use_deltas
-            )
-            plan = work.plan(dry=wishes.dry_run)
-            if wishes.dry_run:
-                return self._planned(self._found.layer, toc.disk, plan.moved)
-            moved = work.run(plan, further=toc.data_bytes if self._as is not None else 0)
+            here = survey(toc, blobs, self._found, partial, seeds, options, self._progress)
+            steps = plan(here)
+            if options.dry_run:
+                return self._planned(self._found.layer, toc.disk, steps.moved)
+            run = FrameRun(here, steps, blobs, self._found, partial, seeds, self._progress)
+            moved = run.run(further=toc.data_bytes if self._as is not None else 0)
             info = self._finish(partial, toc.disk)
         self._notes.remember(self._target, name, toc if self._as is None else None)
-        return Outcome(self._found.layer, toc.disk, str(info.format), moved, "pulled", "frames")
+        return Fetched(self._found.layer, toc.disk, str(info.format), moved, "pulled", "frames")
 
-    def _planned(self, layer: Descriptor, stated: SizedDigest | None, moved: Moved) -> Outcome:
+    def _planned(self, layer: Descriptor, stated: SizedDigest | None, moved: Moved) -> Fetched:
         form = self._as or self._announced
-        return Outcome(layer, stated, str(form or "unknown"), moved, "planned", "nothing")
+        return Fetched(layer, stated, str(form or "unknown"), moved, "planned", "nothing")
 
-    def _whole(self, stated: SizedDigest | None) -> Outcome:
-        if self._wishes.dry_run:
+    def _whole(self, stated: SizedDigest | None) -> Fetched:
+        if self._options.dry_run:
             found = require_disk_inside(self._store, self._found) if self._found.container_disk else self._found
             with look_at_partial(self._target, found.layer.digest, "blob") as spool:
                 kept = min(os.fstat(spool.fd).st_size, found.layer.size)
@@ -163,14 +144,14 @@ class DiskPull:
                     raise
                 _discard(plain, spool)
             self._notes.remember(self._target, self._found.reference.name, None)
-            return Outcome(layer, stated, str(info.format), moved, "pulled", "blob")
+            return Fetched(layer, stated, str(info.format), moved, "pulled", "blob")
         raise container_image_error(self._found.reference)
 
     def _present(self, toc: Toc | None, stated: SizedDigest | None) -> DiskInfo | None:
-        """Say what the target is, if it is the disk already, byte for byte.
+        """Return what the target is, if it is the disk already, byte for byte.
 
-        A conversion does not show the bytes that the publisher states: to a check it is the disk only if what it was
-        made from was checked. Else it is made again, mostly of the blocks that are in it.
+        A conversion does not show the bytes that the publisher states: with ``check_disk`` it counts only if what it
+        was made from was checked. Otherwise it is made again, mostly of the blocks that are in it.
         """
         if not self._target.exists():
             return None
@@ -183,25 +164,21 @@ class DiskPull:
         return disks.inspect(self._target, follow_symlinks=False)
 
     def _holds(self, toc: Toc) -> bool:
-        with storage_errors(self._target):
-            fd = os.open(self._target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
+        with open_regular(self._target, follow=False) as fd:
             if os.fstat(fd).st_size != toc.disk.size:
                 return False
-            with self._progress.task("checking what is here", toc.data_bytes) as task:
-                return holds(fd, toc, self._wishes.jobs, task)
-        finally:
-            os.close(fd)
+            with self._progress.task("checking existing data", toc.data_bytes) as task:
+                return holds(fd, toc, self._options.jobs, task)
 
     def _finish(self, partial: Partial, stated: SizedDigest | None, *, shows_origin: bool = True) -> DiskInfo:
         """Let the result appear; remember what it was made from where it does not show.
 
-        Each step comes before what it replaces goes, so that whoever is killed between them has nothing to fetch again.
+        Each step comes before what it replaces goes: a pull that is killed between them has nothing to fetch again.
         """
         try:
             self._check(partial.fd, stated)
         except DigestMismatch:
-            # Every frame is what its table says, and fetching it again would not change that.
+            # Every frame is what its table says: fetching it again would not change that.
             partial.discard()
             raise
         info = self._approve(partial)
@@ -211,24 +188,24 @@ class DiskPull:
             partial.publish()
             return info
         made = convert(partial.fd, info.format, self._target, self._as, progress=self._progress)
-        with storage_errors(self._target), self._target.open("rb", buffering=0) as file:
+        with storage_errors(self._target, option="--output"), self._target.open("rb", buffering=0) as file:
             self._remember(file.fileno(), stated)
         partial.discard()
         return made
 
     def _check(self, fd: int, stated: SizedDigest | None) -> None:
-        if self._wishes.check_disk and stated is not None:
+        if self._options.check_disk and stated is not None:
             with self._progress.task("hashing the disk", stated.size) as task:
                 require_disk(hash_file(fd, task), stated)
 
     def _checked(self, stated: SizedDigest | None) -> SizedDigest | None:
-        return stated if self._wishes.check_disk else None
+        return stated if self._options.check_disk else None
 
     def _remember(self, fd: int, stated: SizedDigest | None) -> None:
         self._records.remember(self._target, self._found.digest, self._form, fd, checked=self._checked(stated))
 
     def _approve(self, partial: Partial) -> DiskInfo:
-        """Inspect what came before anything else may open it."""
+        """Inspect what came before any other program may open it."""
         info = disks.inspect(partial.fd, name=str(self._target))
         if self._announced is not None or self._as is not None or info.format is not DiskFormat.RAW:
             try:

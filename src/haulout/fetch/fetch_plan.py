@@ -1,26 +1,28 @@
-"""The ways of fetching what is missing, and the cheapest of them. Pure."""
+"""How a disk comes here: what is rebuilt from local files, and the cheapest way to fetch the rest. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from haulout.frames import MAX_SMALL_FRAME, slices
+from haulout.fetch.results import Moved, SeedUse
+from haulout.frames import MAX_SMALL_FRAME, slices, wanted_frames
+from haulout.oci import SizedDigest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from haulout.fetch.choice import DeltaPlan
-    from haulout.frames import FrameFlags, Link, Slice, Toc
-    from haulout.oci import SizedDigest
+    from haulout.fetch.finding import DeltaPlan, Survey
+    from haulout.frames import Slice, Toc
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """One way of fetching: a delta or none, the crumbs or not, and ranges of the disk's blob for the rest."""
+class FetchPlan:
+    """One way to fetch what is missing: a delta or none, the small-frame bundle or not, and ranges for the rest."""
 
     ranges: tuple[Slice, ...]
     crumbs: SizedDigest | None = None
+    """The small-frame bundle, if it is used."""
     delta: DeltaPlan | None = None
 
     @property
@@ -38,42 +40,60 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
-    """What there is to choose from.
+class FramePlan:
+    """How the frames of a disk come into its partial file."""
 
-    Args:
-        toc: of the disk.
-        right: frames that are in place, which are never fetched again.
-        link: the way to the registry, as measured.
-        connections: requests at a time.
-    """
+    rebuild: tuple[int, ...]
+    """Frames that are put together from seeds, ascending, without those that a finder put in place already."""
+    missing: tuple[int, ...]
+    """Frames of which no seed holds all, ascending."""
+    fetch: FetchPlan
+    """How these come."""
+    moved: Moved
+    """What all of it comes to."""
 
-    toc: Toc
-    right: FrameFlags
-    link: Link
-    connections: int
 
-    def by_ranges(self, missing: list[int]) -> tuple[Slice, ...]:
-        """Return the ranges that fetch the frames ``missing``, ascending."""
-        gap = self.link.gap(self.connections)
-        return tuple(slices(self.toc, missing, verified=self.right, gap=gap))
+def plan(survey: Survey) -> FramePlan:
+    """Decide how the frames that are not in place come here."""
+    toc, findings = survey.toc, survey.findings
+    complete = frozenset[int]().union(*(finding.complete for finding in findings))
+    taken = frozenset[int]().union(*(finding.taken for finding in findings))
+    wanted = wanted_frames(toc, survey.right)
+    missing = [frame for frame in wanted if frame not in complete]
+    fetch = cheapest(survey, missing)
+    moved = Moved(
+        fetched=survey.received + fetch.size,
+        index=survey.received,
+        ranges=len(fetch.ranges),
+        crumbs=fetch.crumbs.size if fetch.crumbs is not None else 0,
+        delta=None if fetch.delta is None else SizedDigest(fetch.delta.delta.offer.manifest, fetch.delta.size),
+        reused=toc.data_bytes - toc.plain_bytes(wanted),
+        seeds=seed_uses(survey, _shares(survey, fetch.delta)),
+        zero=toc.disk.size - toc.data_bytes,
+    )
+    rebuild = tuple(frame for frame in wanted if frame in complete and frame not in taken)
+    return FramePlan(rebuild, tuple(missing), fetch, moved)
 
-    def cheapest(self, missing: list[int], crumbs: SizedDigest | None, deltas: Sequence[DeltaPlan]) -> Way:
-        """Return the cheapest way to fetch ``missing``, by bytes and by what requests cost in bytes.
 
-        Args:
-            missing: frames, ascending.
-            crumbs: of the disk.
-            deltas: what each would do.
-        """
-        ways = [Way(self.by_ranges(missing))]
-        short = short_frames(self.toc, missing)
-        if crumbs is not None and short:
-            ways.append(Way(self.by_ranges([frame for frame in missing if frame not in short]), crumbs))
-        for delta in deltas:
+def cheapest(survey: Survey, missing: list[int]) -> FetchPlan:
+    """Return the cheapest way to fetch the frames ``missing``, by bytes and by what requests cost in bytes."""
+    alternatives = [FetchPlan(by_ranges(survey, missing))]
+    short = short_frames(survey.toc, missing)
+    if survey.crumbs is not None and short:
+        rest = [frame for frame in missing if frame not in short]
+        alternatives.append(FetchPlan(by_ranges(survey, rest), survey.crumbs))
+    if missing:
+        found = (finding.with_delta(delta) for finding in survey.findings for delta in survey.deltas)
+        for delta in filter(None, found):
             rest = [frame for frame in missing if frame not in delta.covered]
-            ways.append(Way(self.by_ranges(rest), delta=delta))
-        return min(ways, key=lambda way: self.link.cost(way.size, way.requests, self.connections))
+            alternatives.append(FetchPlan(by_ranges(survey, rest), delta=delta))
+    return min(alternatives, key=lambda each: survey.bandwidth.cost(each.size, each.requests, survey.connections))
+
+
+def by_ranges(survey: Survey, frames: list[int]) -> tuple[Slice, ...]:
+    """Return the ranges of the disk's blob that fetch ``frames``, ascending."""
+    gap = survey.bandwidth.gap(survey.connections)
+    return tuple(slices(survey.toc, frames, verified=survey.right, gap=gap))
 
 
 def short_frames(toc: Toc, frames: Iterable[int]) -> set[int]:
@@ -84,3 +104,18 @@ def short_frames(toc: Toc, frames: Iterable[int]) -> set[int]:
 def length(ranges: Iterable[Slice]) -> int:
     """Return the bytes of ``ranges``."""
     return sum(piece.stop - piece.start for piece in ranges)
+
+
+def seed_uses(survey: Survey, given: Sequence[int]) -> tuple[SeedUse, ...]:
+    """Return the seeds with the bytes each gives; a delta's blocks, which come after them, are not shown."""
+    return tuple(SeedUse(path, size) for path, size in zip(survey.seeds, given, strict=False) if size)
+
+
+def _shares(survey: Survey, delta: DeltaPlan | None) -> list[int]:
+    """Return the plain bytes each seed gives, if all goes well."""
+    given = [0] * len(survey.seeds)
+    for finding in survey.findings:
+        covered = delta.covered if delta is not None and delta.finding is finding else ()
+        for number, size in enumerate(finding.shares([*finding.complete, *covered])):
+            given[number] += size
+    return given

@@ -1,264 +1,225 @@
-"""Bringing a disk here by its table of contents: from what is in place, from seeds, and the rest from the registry."""
+"""Bringing a disk here by its table of contents, as planned: from seeds, and the rest from the registry."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from haulout.disk import early_writeback, punch_hole
+from haulout.content import read_blob
+from haulout.disk import BLOCK, early_writeback, punch_hole, write_all
 from haulout.errors import HauloutError, StorageError
-from haulout.fetch.choice import DeltaChoice
-from haulout.fetch.completion import Growth
-from haulout.fetch.fetch_plan import Way, Ways, length, short_frames
-from haulout.fetch.inplace import InPlace
-from haulout.fetch.results import Moved, SeedUse
-from haulout.fetch.reuse import Reuse
-from haulout.fetch.small_frames import take_crumbs
-from haulout.fetch.target import storage_errors
-from haulout.frames import BLOCK, Rebuilder, Rebuilding, apply, expand, survey, wanted_frames
-from haulout.local import processors
-from haulout.oci import SizedDigest
+from haulout.fetch.fetch_plan import by_ranges, length, seed_uses, short_frames
+from haulout.frames import MAX_BUNDLE_BYTES, apply, read_bundle
+from haulout.local import nameless_file, processors, storage_errors
+from haulout.oci import Descriptor, SizedDigest, mediatype
 from haulout.progress import NullProgress
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from haulout.content import BlobReader
     from haulout.fetch.bandwidth import MeasuringReader
-    from haulout.fetch.choice import DeltaPlan
+    from haulout.fetch.fetch_plan import FramePlan
+    from haulout.fetch.finding import DeltaPlan, Survey
+    from haulout.fetch.results import Moved
     from haulout.fetch.seeds import Seed
     from haulout.fetch.target import Partial
-    from haulout.frames import FrameFlags, Slice, Toc
+    from haulout.frames import Piece, Rebuilder, Rebuilding, Slice, Toc
     from haulout.progress import Progress
     from haulout.resolve import ResolvedDisk
 
 
-@dataclass(frozen=True, slots=True)
-class FramePlan:
-    """How a disk will come here."""
+@dataclass
+class FrameRun:
+    """One disk with a table of contents on its way into a partial file."""
 
-    reuse: Reuse
-    """Which frames are rebuilt from seeds, and from what; the others are fetched."""
-    way: Way
-    """How they are fetched."""
-    ways: Ways
-    moved: Moved
-    """What that comes to."""
-    in_place: InPlace
-    """What of it has been done already."""
+    survey: Survey
+    plan: FramePlan
+    blobs: MeasuringReader
+    """Reads from where the disk is."""
+    found: ResolvedDisk
+    partial: Partial
+    seeds: Sequence[Seed]
+    """Those of the survey, open."""
+    progress: Progress
+    _ranges: list[Slice] = field(default_factory=list)
+    """Asked for so far."""
+    _delta: SizedDigest | None = None
+    """Used so far, with its bytes that came."""
 
-
-class FramePull:
-    """One disk with a table of contents on its way into a partial file.
-
-    Args:
-        toc: its table of contents.
-        blobs: reads from where it is.
-        found: the disk.
-        partial: what an earlier pull left is kept where it is right.
-        seeds: local files whose blocks may be reused; none: no hints are fetched.
-        progress: told of the work.
-        jobs: parallel connections.
-        use_deltas: whether published deltas may be used.
-    """
-
-    def __init__(
-        self,
-        toc: Toc,
-        blobs: MeasuringReader,
-        found: ResolvedDisk,
-        partial: Partial,
-        seeds: Sequence[Seed],
-        progress: Progress,
-        jobs: int,
-        *,
-        use_deltas: bool = True,
-    ) -> None:
-        self._toc = toc
-        self._blobs = blobs
-        self._found = found
-        self._partial = partial
-        self._seeds = tuple(seeds)
-        self._progress = progress
-        self._jobs = jobs
-        self._use_deltas = use_deltas
-        self._ranges: list[Slice] = []
-        """Asked for so far."""
-        self._delta: SizedDigest | None = None
-        """Used so far, with its bytes that came."""
-
-    def plan(self, *, dry: bool = False) -> FramePlan:
-        """Find out what is here already and what has to be fetched. Of the registry, only indexes are read.
+    def run(self, *, further: int = 0) -> Moved:
+        """Do what the plan says; what a seed, the delta or the bundle turn out not to hold is fetched instead.
 
         Args:
-            dry: whether nothing is written: the partial file may be open for reading only. Else, what seeds hold at its
-                own place is taken over while it is looked for.
-
-        Raises:
-            StorageError: there is no room for what is taken over.
-            UnreachableError: the registry failed for good.
-        """
-        toc = self._toc
-        right = self._right()
-        wanted = wanted_frames(toc, right)
-        deltas = DeltaChoice(self._blobs, self._found, toc, self._seeds, self._progress, enabled=self._use_deltas)
-        in_place = InPlace(toc, self._seeds, None if dry else self._partial, self._progress)
-        reuse = Reuse.find(
-            toc,
-            wanted,
-            self._blobs,
-            self._seeds,
-            self._progress,
-            deltas,
-            self._blobs.link(),
-            in_place=in_place,
-        )
-        ways = Ways(toc, right, self._blobs.link(), self._jobs)
-        way = ways.cheapest(reuse.missing, self._found.crumbs, deltas.plan(reuse))
-        moved = Moved(
-            fetched=self._blobs.received + way.size,
-            index=self._blobs.received,
-            ranges=len(way.ranges),
-            crumbs=way.crumbs.size if way.crumbs else 0,
-            delta=SizedDigest(way.delta.offer.manifest, way.delta.size) if way.delta else None,
-            reused=toc.plain_bytes(frame for frame in toc.data_frames if right[frame]),
-            seeds=self._uses(reuse.expected(way.delta.covered if way.delta is not None else ())),
-            zero=toc.disk.size - toc.data_bytes,
-        )
-        return FramePlan(reuse, way, ways, moved, in_place)
-
-    def run(self, plan: FramePlan, *, further: int = 0) -> Moved:
-        """Do what the plan says; what a seed, the delta or the crumbs turn out not to hold is fetched instead.
-
-        Args:
-            plan: what to do.
             further: bytes for which there has to be room as well.
 
         Raises:
             ContentError: a frame is not what the table of contents promises.
             StorageError: there is no room for the disk.
         """
-        toc, reuse, delta = self._toc, plan.reuse, plan.way.delta
-        rebuilder = Rebuilder(toc, self._partial.fd)
-        for seed in self._seeds:
-            rebuilder.add_seed(seed.fd, shared=seed.shared)
-        waiting = [frame for frame in reuse.frames if frame not in plan.in_place.taken]
-        self._require_room(plan, waiting, rebuilder, further)
-        self._prepare(plan.ways.right)
-        rebuilt = [*waiting, *(delta.covered if delta is not None else ())]
-        with early_writeback(self._partial.fd), ExitStack() as stack:
-            # One waits for the processor, the other for the network.
-            with self._rebuilding(rebuilder, rebuilt) as rebuilding:
-                rebuilding.add(waiting, reuse.pieces)
-                if delta is None:
-                    self._fetch_missing(plan, reuse.missing, plan.way.crumbs)
-                else:
-                    self._fetch_missing(plan, self._expand(delta, reuse, rebuilder, rebuilding, stack), None)
-                failed = rebuilding.finish()
-            if failed:
-                self._progress.note(f"frames that are not in their seeds any more: {len(failed)}; fetching them")
-                self._fetch(plan.ways.by_ranges(failed))
+        plan = self.plan
+        if plan.rebuild or plan.fetch.delta is not None:
+            given, cloned = self._reuse(further)
+        else:
+            given, cloned = [0] * len(self.seeds), 0
+            self._require_room(further, None)
+            self._prepare()
+            with early_writeback(self.partial.fd):
+                self._fetch_missing(plan.missing, plan.fetch.crumbs)
+        for finding in self.survey.findings:
+            cloned += finding.cloned
+            given = [one + more for one, more in zip(given, finding.shares(finding.taken), strict=False)]
         return replace(
             plan.moved,
-            fetched=self._blobs.received + length(self._ranges),
+            fetched=self.blobs.received + length(self._ranges),
             ranges=len(self._ranges),
             delta=self._delta,
-            seeds=self._uses([now + before for now, before in zip(rebuilder.used, plan.in_place.used, strict=False)]),
-            cloned=rebuilder.cloned + plan.in_place.cloned,
+            seeds=seed_uses(self.survey, given),
+            cloned=cloned,
         )
 
-    def _require_room(self, plan: FramePlan, frames: list[int], rebuilder: Rebuilder, further: int) -> None:
-        """Check that what will be written fits: the disk and the delta's blocks, but not what will be cloned.
+    def _reuse(self, further: int) -> tuple[list[int], int]:
+        """Rebuild from seeds while the rest is fetched; return what each seed gave, and the bytes cloned of it."""
+        from haulout.frames import Rebuilder  # noqa: PLC0415 - a pull without seeds does without
 
-        Of what is rebuilt, only ``frames`` are not in place yet.
-        """
-        toc, reuse, partial = self._toc, plan.reuse, self._partial
-        needed = further + toc.plain_bytes([*frames, *reuse.missing])
-        needed += plan.way.delta.plain_size if plan.way.delta is not None else 0
-        if needed > partial.free:
-            pieces = zip(frames, reuse.pieces(frames), strict=True)
+        plan, delta = self.plan, self.plan.fetch.delta
+        rebuilder = Rebuilder(self.survey.toc, self.partial.fd)
+        for seed in self.seeds:
+            rebuilder.add_seed(seed.fd, shared=seed.shared)
+        self._require_room(further, rebuilder)
+        self._prepare()
+        rebuilt = [*plan.rebuild, *(delta.covered if delta is not None else ())]
+        with early_writeback(self.partial.fd), ExitStack() as stack:
+            # One waits for the processor, the other for the network.
+            with self._rebuilding(rebuilder, rebuilt) as rebuilding:
+                rebuilding.add(plan.rebuild, self._pieces)
+                if delta is None:
+                    self._fetch_missing(plan.missing, plan.fetch.crumbs)
+                else:
+                    self._fetch_missing(self._expand(delta, rebuilder, rebuilding, stack), None)
+                failed = rebuilding.finish()
+            if failed:
+                self.progress.note(f"{len(failed)} frames are no longer in the seeds; fetching them")
+                self._fetch(failed)
+        return rebuilder.used, rebuilder.cloned
+
+    def _pieces(self, frames: Sequence[int]) -> list[list[Piece]]:
+        """Return the pieces of each of some frames that the seeds hold."""
+        found: dict[int, list[Piece]] = {}
+        for finding in self.survey.findings:
+            own = [frame for frame in frames if frame in finding.complete]
+            found.update(zip(own, finding.pieces(own) if own else (), strict=True))
+        return [found[frame] for frame in frames]
+
+    def _require_room(self, further: int, rebuilder: Rebuilder | None) -> None:
+        """Check that what will be written fits: the disk and the delta's blocks, but not what will be cloned."""
+        plan, partial, toc = self.plan, self.partial, self.survey.toc
+        needed = further + toc.plain_bytes(plan.rebuild) + toc.plain_bytes(plan.missing)
+        needed += plan.fetch.delta.plain_size if plan.fetch.delta is not None else 0
+        if rebuilder is not None and needed > partial.free:
+            pieces = zip(plan.rebuild, self._pieces(plan.rebuild), strict=True)
             needed -= toc.plain_bytes(frame for frame, own in pieces if rebuilder.would_clone(own))
         partial.require_room(needed)
 
-    def _expand(
-        self, delta: DeltaPlan, reuse: Reuse, rebuilder: Rebuilder, rebuilding: Rebuilding, stack: ExitStack
-    ) -> list[int]:
+    def _prepare(self) -> None:
+        """Bring the file to its size, with nothing wrong where zeros belong."""
+        toc, partial = self.survey.toc, self.partial
+        partial.resize(toc.disk.size)
+        for frame, is_zero in enumerate(toc.kinds):
+            if is_zero and not self.survey.right[frame]:
+                punch_hole(partial.fd, toc.disk_offsets[frame], toc.plain_size(frame))
+
+    def _expand(self, delta: DeltaPlan, rebuilder: Rebuilder, rebuilding: Rebuilding, stack: ExitStack) -> list[int]:
         """Make a seed of the delta, and rebuild what it completes while it comes; return the frames missing still.
 
         The seed is a file without a name, so that nothing is left of it whatever happens.
         """
-        with storage_errors(self._partial.target):
-            file = tempfile.TemporaryFile(dir=self._partial.target.parent)  # noqa: SIM115 - closed by the stack
-            spare = stack.enter_context(file).fileno()
+        from haulout.fetch.completion import FrameCompletion  # noqa: PLC0415 - rarely needed
+        from haulout.frames import expand  # noqa: PLC0415
+
+        with storage_errors(self.partial.target, option="--output"):
+            spare = stack.enter_context(nameless_file(self.partial.target.parent)).fileno()
         # Cloning what was just written would wait for it to reach the storage.
         rebuilder.add_seed(spare)
-        growth = Growth(reuse.found, len(self._seeds))
+        finding, loaded = delta.finding, delta.delta
+        completion = FrameCompletion(finding, len(self.seeds))
 
         def made(segment: int, offset: int, plain: bytes) -> None:
-            names = reuse.found.names_of(delta.delta, segment, plain)
-            # Before what lies here anyway: whoever is interrupted has nothing of it to fetch again.
-            rebuilding.add(growth.add(offset // BLOCK, names), growth.pieces, first=True)
+            names = finding.names_of(loaded, segment, plain)
+            # Before what lies here anyway: after an interruption nothing of it has to be fetched again.
+            rebuilding.add(completion.add(offset // BLOCK, names), completion.pieces, first=True)
 
-        name, before, told = delta.offer.manifest, self._blobs.received, False
+        name, before, failed = loaded.offer.manifest, self.blobs.received, False
         try:
-            with self._progress.task("pulling a delta", delta.size) as task:
-                what = (delta.index, delta.segments, self._blobs, delta.offer.data, reuse.found.reference(delta.delta))
-                expand(*what, [seed.fd for seed in self._seeds], spare, task, jobs=processors(), made=made)
+            with self.progress.task("pulling a delta", delta.size) as task:
+                what = (loaded.index, delta.segments, self.blobs, loaded.offer.data, finding.reference(loaded))
+                expand(*what, [seed.fd for seed in self.seeds], spare, task, jobs=processors(), made=made)
         except StorageError:
             raise
         except HauloutError as error:
-            told = True
-            self._progress.note(f"the delta {name.short} is of no use: {error}")
-        if received := self._blobs.received - before:
+            failed = True
+            self.progress.note(f"cannot use the delta {name.short}: {error}")
+        if received := self.blobs.received - before:
             self._delta = SizedDigest(name, received)
-        absent = len(delta.covered - growth.complete)
-        if absent and not told:
-            self._progress.note(
-                f"the delta {name.short} gives {absent} of {len(delta.covered)} frames less than planned: fetching them"
+        absent = len(delta.covered - completion.complete)
+        if absent and not failed:
+            self.progress.note(
+                f"the delta {name.short} lacks {absent} of the {len(delta.covered)} frames planned from it; "
+                "fetching them"
             )
-        return [frame for frame in reuse.missing if frame not in growth.complete]
-
-    def _fetch_missing(self, plan: FramePlan, missing: list[int], crumbs: SizedDigest | None) -> None:
-        if crumbs is not None:
-            short = short_frames(self._toc, missing)
-            taken = take_crumbs(self._toc, crumbs, short, self._blobs, self._partial.fd, self._progress)
-            missing = [frame for frame in missing if frame not in taken]
-        self._fetch(plan.ways.by_ranges(missing))
-
-    def _fetch(self, ranges: Sequence[Slice]) -> None:
-        if ranges:
-            self._ranges += ranges
-            fd, blob = self._partial.fd, self._found.layer
-            with self._progress.task("pulling", length(ranges)) as task:
-                apply(self._toc, ranges, self._blobs.plain, blob, fd, jobs=self._jobs, task=task)
+        return [frame for frame in self.plan.missing if frame not in completion.complete]
 
     @contextmanager
     def _rebuilding(self, rebuilder: Rebuilder, frames: Collection[int]) -> Iterator[Rebuilding]:
-        total = self._toc.plain_bytes(frames)
+        from haulout.frames import Rebuilding  # noqa: PLC0415 - as above
+
+        total = self.survey.toc.plain_bytes(frames)
         with (
-            (self._progress if total else NullProgress()).task("reusing local blocks", total) as task,
+            (self.progress if total else NullProgress()).task("reusing local blocks", total) as task,
             Rebuilding(rebuilder, processors(), task) as rebuilding,
         ):
             yield rebuilding
 
-    def _uses(self, used: Sequence[int]) -> tuple[SeedUse, ...]:
-        # A delta is one more seed, the last, which nobody asked about.
-        return tuple(SeedUse(seed.path, size) for seed, size in zip(self._seeds, used, strict=False) if size)
+    def _fetch_missing(self, missing: Sequence[int], crumbs: SizedDigest | None) -> None:
+        taken: Collection[int] = ()
+        if crumbs is not None:
+            short = short_frames(self.survey.toc, missing)
+            taken = take_bundle(self.survey.toc, crumbs, short, self.blobs, self.partial.fd, self.progress)
+        self._fetch([frame for frame in missing if frame not in taken])
 
-    def _right(self) -> FrameFlags:
-        """Survey what an earlier pull left."""
-        toc, fd = self._toc, self._partial.fd
-        if os.fstat(fd).st_size == 0:
-            return toc.kinds  # 1 for a frame of zeros
-        with self._progress.task("checking what is here", toc.data_bytes) as task:
-            return survey(fd, toc, self._jobs, task)
+    def _fetch(self, frames: list[int]) -> None:
+        if frames:
+            ranges = by_ranges(self.survey, frames)
+            self._ranges += ranges
+            fd, blob, jobs = self.partial.fd, self.found.layer, self.survey.connections
+            with self.progress.task("pulling", length(ranges)) as task:
+                apply(self.survey.toc, ranges, self.blobs.plain, blob, fd, jobs=jobs, task=task)
 
-    def _prepare(self, right: FrameFlags) -> None:
-        """Bring the file to its size, with nothing wrong where zeros belong."""
-        toc, partial = self._toc, self._partial
-        partial.resize(toc.disk.size)
-        for frame, is_zero in enumerate(toc.kinds):
-            if is_zero and not right[frame]:
-                punch_hole(partial.fd, toc.disk_offsets[frame], toc.plain_size(frame))
+
+def take_bundle(
+    toc: Toc, crumbs: SizedDigest, wanted: set[int], blobs: BlobReader, fd: int, progress: Progress
+) -> set[int]:
+    """Fetch the small-frame bundle, and write those that are ``wanted`` to their places in ``fd``.
+
+    Returns:
+        The frames written, each verified; all others are left to be fetched by ranges, whatever was wrong.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    written: set[int] = set()
+    blob = Descriptor(mediatype.CRUMBS, crumbs.digest, crumbs.size)
+    try:
+        data = read_blob(blobs, blob, MAX_BUNDLE_BYTES, "small-frame bundle")
+        with progress.task("pulling small frames", toc.plain_bytes(wanted)) as task:
+            for frame, plain in read_bundle(data, toc):
+                if frame in wanted:
+                    write_all(fd, plain, toc.disk_offsets[frame])
+                    written.add(frame)
+                    task.advance(len(plain))
+    except StorageError:
+        raise
+    except HauloutError as error:
+        progress.note(f"cannot use the small-frame bundle ({error}); fetching those frames separately")
+    return written

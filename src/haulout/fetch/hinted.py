@@ -1,39 +1,121 @@
-"""Blocks found by their hints, in whatever files: those of the new disk, and those that deltas refer to."""
+"""Blocks found by their hints, in any file: those of the new disk, and those that deltas refer to."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from haulout.errors import HauloutError
-from haulout.frames import HINT_BYTES, MISSING, Located, SeedIndex, hash_blocks, hint_ranges
+from haulout.extras import np
+from haulout.fetch.background import BackgroundCall
+from haulout.fetch.deltas import hints_of
+from haulout.fetch.finding import DeltaPlan, WholeFrames
+from haulout.fetch.search import Search
+from haulout.frames import (
+    HINT_BYTES,
+    MISSING,
+    Located,
+    SeedIndex,
+    Wanted,
+    hash_blocks,
+    hint_ranges,
+    join_groups,
+    stored_bytes,
+)
 from haulout.oci import Descriptor, mediatype
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from haulout.content import BlobReader, BlobStream
-    from haulout.fetch.choice import LoadedDelta
+    from haulout.fetch.bandwidth import MeasuringReader
+    from haulout.fetch.finding import Finding, LoadedDelta
+    from haulout.fetch.seeds import Seed
     from haulout.frames import Blocks, Hashes, Mask, Numbers, Piece, SeedNumbers, Toc
     from haulout.progress import Progress
 
 _SKIP: Final = 1 << 20
+_MOST_HINTS: Final = 512 * 1024 * 1024
+"""Bytes of hints held at most: those of 256 GiB that would all be new."""
+_LEAST_RETURN: Final = 4
+"""Stored bytes of all seeds, for each byte of hints, from which on searching them may save more than it costs."""
+
+
+@dataclass(frozen=True, slots=True)
+class HintFinder:
+    """Fetches the hints of frames, and looks for blocks of those hints in seeds; a :class:`finding.Finder`."""
+
+    toc: Toc
+    """Of the disk that is pulled."""
+    deltas: Sequence[LoadedDelta]
+    """Their old blocks are looked for, too, so that they can be decoded."""
+    seeds: Sequence[Seed]
+    numbers: Sequence[int]
+    """Of the seeds that are searched."""
+    blobs: MeasuringReader
+    """Where the hints are."""
+    progress: Progress
+
+    def find(self, frames: Sequence[int]) -> Finding:
+        """Look for blocks of ``frames``, where what may be found is worth fetching the hints."""
+        if not self._may_pay(frames):
+            return WholeFrames({}, len(self.seeds))
+        size = self.toc.blob_bytes(frames)
+        asked = BackgroundCall(lambda: hints_of(self.blobs, self.deltas, size, self.progress), "hints of deltas")
+        search = Search(self.toc, self.seeds, self.numbers, self.progress)
+        try:
+            hints = read_hints(self.toc, frames, self.blobs, self.progress)
+            references = asked.result()
+            wanted = Wanted(*references.values(), *hints.values())
+            scans = search.finish(wanted, {delta.offer.source for delta in self.deltas})
+        except Exception:
+            # A caller that cancels finds no thread left; Ctrl-C does not wait.
+            with suppress(Exception):
+                asked.result()
+            raise
+        finally:
+            search.abandon()
+        return Hinted(self.toc, hints, scans, references)
+
+    def _may_pay(self, frames: Sequence[int]) -> bool:
+        """Whether the seeds hold enough for their blocks to be worth the hints, and the hints are not too many."""
+        hints = self.toc.hint_bytes(frames)
+        # The one request that the hints take at least is worth a few small frames.
+        if self.toc.blob_bytes(frames) <= self.blobs.bandwidth().cost(hints, 1, 1):
+            return False
+        return hints <= _MOST_HINTS and may_hold(self.seeds, hints)
+
+
+def may_hold(seeds: Sequence[Seed], hints: int) -> bool:
+    """Return whether seeds are so large that searching them may save more than ``hints`` bytes of hints cost."""
+    return sum(stored_bytes(seed.fd) for seed in seeds) > _LEAST_RETURN * hints
 
 
 class Hinted:
-    """What seeds hold of some frames, by hints; a :class:`reuse.Found`. The name of a block is its hint.
+    """What seeds hold of some frames, by hints; a :class:`finding.BlockFinding`. The name of a block is its hint.
 
     Args:
         toc: of the disk that is pulled.
         hints: of the frames that are looked for, as far as they could be read.
         scans: the wanted blocks of every seed.
+        references: the hints of the blocks that deltas refer to.
     """
 
-    def __init__(self, toc: Toc, hints: dict[int, Hashes], scans: Sequence[Blocks]) -> None:
+    taken: frozenset[int] = frozenset()
+    cloned = 0
+
+    def __init__(
+        self,
+        toc: Toc,
+        hints: Mapping[int, Hashes],
+        scans: Sequence[Blocks],
+        references: Mapping[LoadedDelta, Hashes],
+    ) -> None:
         self._toc = toc
         self._seeds = SeedIndex(scans)
+        self._references = references
         self._places, incomplete = _locate(self._seeds, hints)
         self.lacking = {frame: np.flatnonzero(self._places[frame] == MISSING) for frame in incomplete}
         self.complete = frozenset(frame for frame in hints if frame not in self.lacking)
@@ -45,6 +127,11 @@ class Hinted:
         places = [self._places[frame] for frame in frames]
         return [len(own) for own in places], *self._seeds.resolve(np.concatenate([np.empty(0, np.int64), *places]))
 
+    def pieces(self, frames: Sequence[int]) -> list[list[Piece]]:
+        """Return the pieces of each of some complete frames."""
+        lengths, seeds, numbers = self.blocks(frames)
+        return join_groups(seeds, numbers, lengths)
+
     def names(self, frames: Sequence[int]) -> Hashes:
         """Return the hints of the blocks that some frames lack."""
         names = (self._hints[frame][self.lacking[frame]] for frame in frames)
@@ -55,11 +142,11 @@ class Hinted:
         places = [self._places[frame] for frame in frames]
         return self._seeds.shares(np.concatenate([np.empty(0, np.int64), *places]))
 
-    def served(self, delta: LoadedDelta) -> tuple[tuple[int, ...], frozenset[int]]:
-        """Return the segments that give blocks which are lacking, and the frames they complete."""
+    def with_delta(self, delta: LoadedDelta) -> DeltaPlan | None:
+        """Return what a delta would complete, by the segments whose old blocks are here."""
         reference = self._located(delta)
         if reference is None:
-            return (), frozenset()
+            return None
         lacking: Mask = np.zeros(self._toc.hints.size // HINT_BYTES, dtype=np.bool_)
         own = {frame: self._first_block(frame) + blocks for frame, blocks in self.lacking.items()}
         for blocks in own.values():
@@ -71,7 +158,8 @@ class Hinted:
             if lacking[blocks].any():
                 segments.append(number)
                 given[blocks] = True
-        return tuple(segments), frozenset(frame for frame, blocks in own.items() if given[blocks].all())
+        covered = frozenset(frame for frame, blocks in own.items() if given[blocks].all())
+        return DeltaPlan(delta, self, tuple(segments), covered) if covered else None
 
     def reference(self, delta: LoadedDelta) -> Callable[[int], Sequence[Piece]]:
         """Return what gives the pieces of a segment's reference."""
@@ -84,13 +172,14 @@ class Hinted:
         return np.asarray(hash_blocks(memoryview(plain)))
 
     def _locate_reference(self, delta: LoadedDelta) -> Located | None:
-        return None if delta.hints is None else Located.of(delta.index, delta.hints, self._seeds)
+        hints = self._references.get(delta)
+        return None if hints is None else Located.of(delta.index, hints, self._seeds)
 
     def _first_block(self, frame: int) -> int:
         return self._toc.hint_offsets[frame] // HINT_BYTES
 
 
-def _locate(index: SeedIndex, hints: dict[int, Hashes]) -> tuple[dict[int, Numbers], list[int]]:
+def _locate(index: SeedIndex, hints: Mapping[int, Hashes]) -> tuple[dict[int, Numbers], list[int]]:
     """Return where the blocks of each frame are, and which frames lack some."""
     if not hints:
         return {}, []
@@ -109,12 +198,12 @@ def _read_from(stream: BlobStream, begin: int, end: int) -> bytes:
     return stream.read(end - position)
 
 
-def read_hints(toc: Toc, frames: list[int], blobs: BlobReader, progress: Progress) -> dict[int, Hashes]:
+def read_hints(toc: Toc, frames: Sequence[int], blobs: BlobReader, progress: Progress) -> dict[int, Hashes]:
     """Fetch the hints of ``frames``: parts of a blob, unverified, since hints are never trusted anyway."""
     blob = Descriptor(mediatype.HINTS, toc.hints.digest, toc.hints.size)
     hints: dict[int, Hashes] = {}
     try:
-        for first, stop in hint_ranges(toc, frames):
+        for first, stop in hint_ranges(toc, list(frames)):
             begin, end = toc.hint_offsets[frames[first]], toc.hint_offsets[frames[stop - 1] + 1]
             with blobs.open_blob(blob, begin, end) as stream:
                 data = _read_from(stream, begin, end)
@@ -125,5 +214,5 @@ def read_hints(toc: Toc, frames: list[int], blobs: BlobReader, progress: Progres
                 if len(own) == toc.blocks[frame]:
                     hints[frame] = own
     except HauloutError as error:
-        progress.note(f"the hints cannot be read ({error}): local blocks are found by whole frames only")
+        progress.note(f"cannot read the hints ({error}); reusing whole frames only")
     return hints

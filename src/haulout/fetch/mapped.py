@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final, Self
-
-import numpy as np
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from haulout.errors import StorageError
+from haulout.extras import np
+from haulout.fetch.finding import DeltaPlan, WholeFrames
 from haulout.frames import BLOCK, HINT_BYTES, MISSING, ZEROS, Source, join_blocks, join_groups, read_pieces, spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from haulout.fetch.choice import LoadedDelta
+    from haulout.fetch.finding import Finding, LoadedDelta
     from haulout.fetch.seeds import Seed
     from haulout.frames import Hashes, Kinds, Numbers, Piece, SeedNumbers, Toc
 
@@ -23,8 +24,52 @@ _MOST_WRONG: Final = 4
 """One of so many frames of the sample may be wrong: a machine that was booted has written to its disk."""
 
 
+@dataclass(frozen=True, slots=True)
+class MapFinder:
+    """Looks for a seed that is laid out as the old disk of a delta; a :class:`finding.Finder`.
+
+    A note of an earlier pull says so, or a few frames that the map says are made of old blocks: nothing is fetched for
+    it. Where new blocks are lacking and the user named another file, nothing is found: that file may hold them, and
+    only hints find them.
+    """
+
+    toc: Toc
+    """Of the disk that is pulled."""
+    deltas: Sequence[LoadedDelta]
+    seeds: Sequence[Seed]
+    numbers: Sequence[int]
+    """Of the seeds that may be read for it."""
+
+    def find(self, frames: Sequence[int]) -> Finding:
+        """Say of which old and new blocks each of ``frames`` is made."""
+        delta, number = next(self._candidates(frames), (None, 0))
+        if delta is not None:
+            mapped = Mapped(self.toc, frames, delta, number, len(self.seeds))
+            others = any(seed.named for seed in [*self.seeds[:number], *self.seeds[number + 1 :]])
+            if not (mapped.lacking and others):
+                return mapped
+        return WholeFrames({}, len(self.seeds))
+
+    def _candidates(self, frames: Sequence[int]) -> Iterator[tuple[LoadedDelta, int]]:
+        """Yield deltas with the number of a seed that is laid out as their old disk: those known by notes first."""
+        deltas = sorted(self.deltas, key=lambda each: each.offer.size)
+        for delta in deltas:
+            for number, seed in enumerate(self.seeds):
+                if seed.toc is not None and seed.toc.disk == delta.offer.source:
+                    yield delta, number
+        fds = [seed.fd for seed in self.seeds]
+        for delta in deltas:
+            sample = _sample(self.toc, frames, delta)
+            for number in self.numbers:
+                if self.seeds[number].toc is None and len(sample) >= _LEAST_SAMPLE:
+                    pieces = Mapped(self.toc, sample, delta, number, len(fds)).pieces(sample)
+                    wrong = sum(not _is_right(self.toc, *each, fds) for each in zip(sample, pieces, strict=True))
+                    if wrong * _MOST_WRONG <= len(sample):
+                        yield delta, number
+
+
 class Mapped:
-    """What one seed holds of some frames, by the map of a delta; a :class:`reuse.Found`.
+    """What one seed holds of some frames, by the map of a delta; a :class:`finding.BlockFinding`.
 
     The name of a block that is lacking is its number among the new blocks of the delta.
 
@@ -35,6 +80,9 @@ class Mapped:
         seed: the number of the seed that is laid out as the delta's old disk.
         seeds: how many there are.
     """
+
+    taken: frozenset[int] = frozenset()
+    cloned = 0
 
     def __init__(self, toc: Toc, frames: Sequence[int], delta: LoadedDelta, seed: int, seeds: int) -> None:
         self._toc = toc
@@ -51,42 +99,17 @@ class Mapped:
             frame: np.flatnonzero(part) for frame, part in zip(lacking, parts, strict=False)
         }
 
-    @classmethod
-    def find(
-        cls,
-        toc: Toc,
-        frames: Sequence[int],
-        deltas: Sequence[LoadedDelta],
-        seeds: Sequence[Seed],
-        numbers: Sequence[int],
-    ) -> Self | None:
-        """Look for a seed that is laid out as the old disk of one of ``deltas``; None where there is none.
-
-        A note says so, or a few frames that the map says are made of old blocks: nothing is fetched for it. Where new
-        blocks are lacking and the user named another file, there is none either: that file may hold them, and only
-        hints find them.
-
-        Args:
-            toc: of the disk that is pulled.
-            frames: those looked for, ascending.
-            deltas: whose indexes are here.
-            seeds: all there are.
-            numbers: which of them may be read for it.
-        """
-        ordered = sorted(deltas, key=lambda each: each.offer.size)
-        delta, number = next(_candidates(toc, frames, ordered, seeds, numbers), (None, 0))
-        if delta is None:
-            return None
-        mapped = cls(toc, frames, delta, number, len(seeds))
-        others = any(seed.named for seed in [*seeds[:number], *seeds[number + 1 :]])
-        return None if mapped.lacking and others else mapped
-
     def blocks(self, frames: Sequence[int]) -> tuple[list[int], SeedNumbers, Numbers]:
         """Return the number of blocks of each frame, and of all of them the seed and the number there."""
         lengths, sources, numbers = self._part(frames)
         seeds = np.array([self._seed, ZEROS, MISSING], np.int16)[sources]
         # Zeros are numbered on, whatever lies before them.
         return lengths, seeds, np.where(sources == Source.ZEROS, np.arange(len(numbers)), numbers)
+
+    def pieces(self, frames: Sequence[int]) -> list[list[Piece]]:
+        """Return the pieces of each of some complete frames."""
+        lengths, seeds, numbers = self.blocks(frames)
+        return join_groups(seeds, numbers, lengths)
 
     def names(self, frames: Sequence[int]) -> Hashes:
         """Return which new blocks of the delta some frames lack."""
@@ -99,13 +122,13 @@ class Mapped:
         old = _blocks_of(self._toc, np.array([*frames], np.int64), self._delta, Source.OLD)
         return [int(old.sum()) * BLOCK if number == self._seed else 0 for number in range(self._seeds)]
 
-    def served(self, delta: LoadedDelta) -> tuple[tuple[int, ...], frozenset[int]]:
-        """Return the segments that give blocks which are lacking, and the frames they complete."""
+    def with_delta(self, delta: LoadedDelta) -> DeltaPlan | None:
+        """Return what the map's own delta would complete: all that is lacking."""
         if delta is not self._delta or not self.lacking:
-            return (), frozenset()
+            return None
         names = self.names(list(self.lacking)).astype(np.int64)
         segments = np.unique(np.searchsorted(delta.index.segment_edges, names, side="right") - 1)
-        return tuple(segments.tolist()), frozenset(self.lacking)
+        return DeltaPlan(delta, self, tuple(segments.tolist()), frozenset(self.lacking))
 
     def reference(self, delta: LoadedDelta) -> Callable[[int], Sequence[Piece]]:
         """Return what gives the pieces of a segment's reference."""
@@ -125,35 +148,10 @@ class Mapped:
 
     def _part(self, frames: Sequence[int]) -> tuple[list[int], Kinds, Numbers]:
         """Return the number of blocks of each frame, and of all of them the source and the number there."""
-        wanted = np.asarray(frames, dtype=np.int64)
-        firsts: Numbers = np.asarray(self._toc.hint_offsets)[wanted] // HINT_BYTES
-        lengths: Numbers = np.asarray(self._toc.blocks)[wanted].astype(np.int64)
+        own = np.asarray(frames, dtype=np.int64)
+        firsts: Numbers = np.asarray(self._toc.hint_offsets)[own] // HINT_BYTES
+        lengths: Numbers = np.asarray(self._toc.blocks)[own].astype(np.int64)
         return lengths.tolist(), *self._delta.index.tiles.at(spread(firsts, lengths))
-
-
-def _candidates(
-    toc: Toc,
-    frames: Sequence[int],
-    deltas: Sequence[LoadedDelta],
-    seeds: Sequence[Seed],
-    numbers: Sequence[int],
-) -> Iterator[tuple[LoadedDelta, int]]:
-    """Yield deltas with the number of a seed that is laid out as their old disk: those known by notes first."""
-    for delta in deltas:
-        for number, seed in enumerate(seeds):
-            if seed.toc is not None and seed.toc.disk == delta.offer.source:
-                yield delta, number
-    for delta in deltas:
-        sample = _sample(toc, frames, delta)
-        for number in numbers:
-            if seeds[number].toc is None and len(sample) >= _LEAST_SAMPLE:
-                mapped = Mapped(toc, sample, delta, number, len(seeds))
-                lengths, own, places = mapped.blocks(sample)
-                pieces = join_groups(own, places, lengths)
-                fds = [seed.fd for seed in seeds]
-                wrong = sum(not _is_right(toc, *each, fds) for each in zip(sample, pieces, strict=True))
-                if wrong * _MOST_WRONG <= len(sample):
-                    yield delta, number
 
 
 def _is_right(toc: Toc, frame: int, pieces: Sequence[Piece], seeds: Sequence[int]) -> bool:

@@ -1,4 +1,4 @@
-"""Remembering results, for those that do not show what they were made from: conversions, and disks without a TOC.
+"""Records of results that do not show what they were made from: conversions, and disks without a TOC.
 
 A record is a note in the cache, never an authority: the file's bytes are hashed again before it is believed.
 """
@@ -6,13 +6,14 @@ A record is a note in the cache, never an authority: the file's bytes are hashed
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from haulout.disk import data_extents, is_zero
-from haulout.fetch import cachefile
+from haulout.errors import HauloutError
+from haulout.fetch import cache
+from haulout.local import open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,10 +44,10 @@ class Records:
     """The records of one user."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder if folder is not None else cachefile.folder("pulls")
+        self._folder = folder if folder is not None else cache.folder("pulls")
 
     def holds(self, target: Path, manifest: Digest, form: str, *, checked: SizedDigest | None = None) -> bool:
-        """Whether ``target`` is, byte for byte, what an earlier pull of ``manifest`` made in the format ``form``.
+        """Return whether ``target`` is, byte for byte, what an earlier pull of ``manifest`` made in format ``form``.
 
         Args:
             target: the file.
@@ -54,23 +55,16 @@ class Records:
             form: in which format.
             checked: it must have been made from a disk that was hashed as a whole, and was this one; None: any.
         """
-        try:
-            record = json.loads(self._path(target).read_bytes())
-            fd = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except (OSError, ValueError):
+        record = cache.read_note(self._path(target)) or {}
+        if record.get("manifest") != str(manifest) or record.get("form") != form:
+            return False
+        if checked is not None and record.get("checked") != str(checked):
             return False
         try:
-            return bool(
-                isinstance(record, dict)
-                and record.get("manifest") == str(manifest)
-                and record.get("form") == form
-                and (checked is None or record.get("checked") == str(checked))
-                and record.get("fingerprint") == fingerprint(fd)
-            )
-        except OSError:
+            with open_regular(target, follow=False) as fd:
+                return bool(record.get("fingerprint") == fingerprint(fd))
+        except (OSError, HauloutError):
             return False
-        finally:
-            os.close(fd)
 
     def remember(
         self, target: Path, manifest: Digest, form: str, fd: int, *, checked: SizedDigest | None = None
@@ -84,7 +78,6 @@ class Records:
             fd: its bytes, open for reading.
             checked: the disk it is made from, if that was hashed as a whole.
         """
-        path = self._path(target)
         with suppress(OSError):
             note = {
                 "path": str(target.absolute()),
@@ -93,8 +86,7 @@ class Records:
                 "fingerprint": fingerprint(fd),
                 "checked": None if checked is None else str(checked),
             }
-            path.parent.mkdir(parents=True, exist_ok=True)
-            cachefile.put(path, json.dumps(note).encode())
+            cache.put_note(self._path(target), note)
 
     def _path(self, target: Path) -> Path:
         name = hashlib.sha256(os.fsencode(target.absolute())).hexdigest()

@@ -1,19 +1,18 @@
-"""Searching seeds for blocks, begun before it is known which are wanted: hashing and fetching take turns nowhere."""
+"""Searching seeds for blocks. It begins before the wanted hints are here, so that hashing and fetching overlap."""
 
 from __future__ import annotations
 
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from haulout.disk import Extent
 from haulout.errors import StorageError
-from haulout.fetch.background import Aside
-from haulout.frames import Blocks, known_parts, scan, stored_bytes, stored_parts
+from haulout.extras import np
+from haulout.fetch.background import BackgroundCall
+from haulout.frames import Blocks, known_parts, scan, stored_parts
+from haulout.local import processors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -23,12 +22,10 @@ if TYPE_CHECKING:
     from haulout.oci import SizedDigest
     from haulout.progress import Progress, Task
 
-NOTHING: Final = Blocks(np.empty(0, np.uint64), np.empty(0, np.int64))
 _MOST_AHEAD: Final = 8 << 30
 """Bytes of seeds hashed before it is known what is wanted: all hashes are kept until then, 32 MiB of them."""
-_PROCESSORS: Final = len(os.sched_getaffinity(0))
 _PART: Final = 16 << 20
-"""Bytes after which a search looks whether it is wanted still."""
+"""Bytes after which a search checks whether it was abandoned."""
 
 
 class Search:
@@ -38,7 +35,7 @@ class Search:
         toc: of the disk that is pulled.
         seeds: all there are.
         numbers: which of them are searched.
-        progress: told of it.
+        progress: receives a task for each seed.
     """
 
     def __init__(self, toc: Toc, seeds: Sequence[Seed], numbers: Sequence[int], progress: Progress) -> None:
@@ -49,7 +46,7 @@ class Search:
         self._stop = threading.Event()
         parts = {number: self._parts(number) for number in numbers}
         size = sum(part.length for extents in parts.values() for part in extents)
-        self._ahead = Aside(lambda: self._scan(parts, None), "search") if size <= _MOST_AHEAD else None
+        self._ahead = BackgroundCall(lambda: self._scan(parts, None), "search") if size <= _MOST_AHEAD else None
 
     def finish(self, wanted: Wanted, sources: Collection[SizedDigest]) -> tuple[Blocks, ...]:
         """Return the wanted blocks of every seed.
@@ -58,7 +55,7 @@ class Search:
             wanted: what to look for.
             sources: disks to which deltas refer: of these, what both disks hold as whole frames is searched, too.
         """
-        found = [NOTHING] * len(self._seeds)
+        found = [_nothing()] * len(self._seeds)
         if self._ahead is not None:
             for number, blocks in self._ahead.result().items():
                 found[number] = blocks.among(wanted)
@@ -94,27 +91,24 @@ class Search:
                 with self._progress.task(f"searching {seed.path.name}", sum(part.length for part in extents)) as task:
                     found[number] = self._scan_one(seed.fd, wanted, task, extents)
             except StorageError as error:
-                self._progress.note(f"{seed.path} cannot be searched for known blocks: {error}")
+                self._progress.note(f"cannot search {seed.path} for known blocks: {error}")
         return found
 
     def _scan_one(self, fd: int, wanted: Wanted | None, task: Task, extents: Sequence[Extent]) -> Blocks:
-        with ThreadPoolExecutor(_PROCESSORS, "scan") as pool:
+        with ThreadPoolExecutor(processors(), "scan") as pool:
             scans = list(pool.map(lambda part: self._scan_part(fd, wanted, task, part), _parted(extents)))
-        return Blocks(
-            np.concatenate([NOTHING.hints, *(each.hints for each in scans)]),
-            np.concatenate([NOTHING.numbers, *(each.numbers for each in scans)]),
-        )
+        scans.append(_nothing())
+        return Blocks(np.concatenate([each.hints for each in scans]), np.concatenate([each.numbers for each in scans]))
 
     def _scan_part(self, fd: int, wanted: Wanted | None, task: Task, part: Extent) -> Blocks:
-        return NOTHING if self._stop.is_set() else scan(fd, wanted, task, [part])
+        return _nothing() if self._stop.is_set() else scan(fd, wanted, task, [part])
+
+
+def _nothing() -> Blocks:
+    return Blocks(np.empty(0, np.uint64), np.empty(0, np.int64))
 
 
 def _parted(extents: Sequence[Extent]) -> Iterator[Extent]:
     for extent in extents:
         for start in range(extent.offset, extent.end, _PART):
             yield Extent(start, min(_PART, extent.end - start))
-
-
-def searchable_bytes(seeds: Sequence[Seed]) -> int:
-    """Return the stored bytes of all seeds."""
-    return sum(stored_bytes(seed.fd) for seed in seeds)

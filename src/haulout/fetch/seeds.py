@@ -1,22 +1,21 @@
-"""Finding seeds: local files from which blocks may be reused, those of earlier pulls above all.
+"""Seeds: local files from which blocks may be reused, those of earlier pulls above all.
 
-Every pull leaves a note in the cache: where its disk lies, and the table of contents it had then. A note is a hint and
-no more: whatever is taken from the file is hashed again.
+Every pull leaves a note in the cache: where its disk is, and the table of contents it had then. A note is only a hint:
+whatever is taken from the file is hashed again.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import stat
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import InvalidToc, NotFoundError, StorageError
-from haulout.fetch import cachefile
+from haulout.fetch import cache
 from haulout.frames import MAX_TOC_BYTES, Toc
-from haulout.local import snapshot
+from haulout.local import open_regular, snapshot, storage_errors
 from haulout.oci import Digest
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class Seed:
 
     Args:
         path: where it was found.
-        fd: it, open for reading; closed by whoever opened it.
+        fd: it, open for reading; closed by the caller.
         toc: what it held when its pull ended, if it has not been changed since; None where nothing is known.
         named: whether the user named it.
         folder: where a snapshot of it may be made; None: nowhere.
@@ -58,40 +57,37 @@ class SeedNotes:
     """The notes of one user."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder if folder is not None else cachefile.folder("seeds")
+        self._folder = folder if folder is not None else cache.folder("seeds")
 
     def remember(self, path: Path, name: str, toc: Toc | None) -> None:
         """Note that the disk at ``path`` was pulled from ``name``. A cache that cannot be written costs only speed."""
         with suppress(OSError):
             where = path.absolute()
             note: dict[str, Any] = {"path": os.fspath(where), "name": name, "state": _state(where.stat()), "toc": None}
-            self._folder.mkdir(parents=True, exist_ok=True)
             if toc is not None:
                 data = toc.encode()
                 note["toc"] = Digest.of(data).hex
-                cachefile.put(self._folder / f"{note['toc']}.toc", data)
-            # Names that are not UTF-8 survive as surrogates, escaped.
-            cachefile.put(self._folder / f"{Digest.of(os.fsencode(where)).hex}.json", json.dumps(note).encode())
+                cache.put(self._folder / f"{note['toc']}.toc", data)
+            cache.put_note(self._folder / f"{Digest.of(os.fsencode(where)).hex}.json", note)
             self._prune()
 
     def recall(self, name: str) -> Iterator[tuple[Path, Toc | None]]:
         """Yield files of earlier pulls that are still there: those of ``name`` first, the latest first among equals."""
-        notes = [note for note in self._notes() if note is not None]
+        notes: list[dict[str, Any]] = []
+        with suppress(OSError):
+            notes += [note for _, note in islice(self._notes(), _MOST_NOTES) if note is not None]
         notes.sort(key=lambda note: note.get("name") != name)  # stable: the latest stay first
         for note in notes[:_MOST_FOUND]:
             path = Path(note["path"])
-            with suppress(OSError):
+            with suppress(OSError, ValueError):
                 unchanged = note.get("state") == _state(path.stat())
                 yield path, self._toc(note.get("toc")) if unchanged else None
 
-    def _notes(self) -> Iterator[dict[str, Any] | None]:
-        with suppress(OSError):
-            found = sorted(self._folder.glob("*.json"), key=_modified, reverse=True)
-            for file in found[:_MOST_NOTES]:
-                note = None
-                with suppress(OSError, ValueError):
-                    note = json.loads(file.read_bytes())
-                yield note if isinstance(note, dict) and isinstance(note.get("path"), str) else None
+    def _notes(self) -> Iterator[tuple[Path, dict[str, Any] | None]]:
+        """Yield the files of notes, the latest first, with what they say."""
+        for file in sorted(self._folder.glob("*.json"), key=_modified, reverse=True):
+            note = cache.read_note(file)
+            yield file, note if note is not None and isinstance(note.get("path"), str) else None
 
     def _toc(self, name: object) -> Toc | None:
         if not isinstance(name, str) or not name.isalnum():
@@ -105,11 +101,8 @@ class SeedNotes:
     def _prune(self) -> None:
         """Forget files that are gone, the oldest of too many, and tables that no note names."""
         kept: set[str] = set()
-        for number, file in enumerate(sorted(self._folder.glob("*.json"), key=_modified, reverse=True)):
-            note: Any = None
-            with suppress(OSError, ValueError):
-                note = json.loads(file.read_bytes())
-            if number < _MOST_NOTES and isinstance(note, dict) and os.path.lexists(str(note.get("path", ""))):
+        for number, (file, note) in enumerate(self._notes()):
+            if number < _MOST_NOTES and note is not None and os.path.lexists(note["path"]):
                 kept.add(f"{note.get('toc')}.toc")
             else:
                 file.unlink(missing_ok=True)
@@ -133,7 +126,7 @@ def open_seeds(
 
     Raises:
         NotFoundError: a named file is not there.
-        StorageError: a named file cannot be read, or is no file.
+        StorageError: a named file cannot be read, or is not a regular file.
     """
     seeds: list[Seed] = []
     seen: set[tuple[int, int]] = set()
@@ -166,23 +159,15 @@ def open_seeds(
 
 def _open(path: Path, *, is_named: bool) -> int | None:
     try:
-        # Not blocking: a pipe of that name must not hold the pull up.
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if is_named else os.O_NOFOLLOW))
-    except FileNotFoundError:
-        if not is_named:
-            return None
-        raise NotFoundError(f"no seed {path}", hint="name a file that is there with --seed, or leave it out") from None
-    except OSError as error:
-        if not is_named:
-            return None
-        raise StorageError(str(path), f"cannot be read as a seed: {(error.strerror or str(error)).lower()}") from error
-    mode = os.fstat(fd).st_mode
-    if stat.S_ISREG(mode):
-        return fd
-    os.close(fd)
-    if not is_named:
-        return None
-    raise StorageError(str(path), "is no file to reuse blocks from", hint="name a disk image with --seed")
+        with open_regular(path, follow=is_named) as fd, storage_errors(path):
+            return os.dup(fd)
+    except NotFoundError:
+        if is_named:
+            raise NotFoundError(f"no seed {path}", hint="name an existing file with --seed, or leave it out") from None
+    except StorageError:
+        if is_named:
+            raise
+    return None
 
 
 def _state(found: os.stat_result) -> list[int]:

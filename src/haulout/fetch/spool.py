@@ -1,4 +1,4 @@
-"""A blob read once, in order, and kept while it is read, so that an interrupted pull can go on."""
+"""A blob read once, in order, and kept while it is read, so that an interrupted pull can resume."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HEAD: Final = 16
 class SpooledBlob:
     """First what the spool holds of the blob, then the rest from its place, spooled as it comes.
 
-    Everything read is hashed; :meth:`finish` vouches for it. Until then the bytes may go into a partial file only.
+    Everything read is hashed, and :meth:`finish` compares. Until then the bytes may go into a partial file only.
 
     Args:
         blobs: where the blob is.

@@ -1,32 +1,30 @@
-"""The file a pull makes: a partial beside its target, locked while it grows, renamed when it is right.
+"""The file a pull makes: a partial beside its target, locked while it grows, renamed when it is verified.
 
-The partial's name holds the digest of what it will become, so that an interrupted pull finds its own and no other's;
-its lock dies with its process, however that dies.
+The partial's name holds the digest of what it will become, so that a pull resumes only its own; its lock dies with its
+process, however that dies.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import re
 import stat
-import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from haulout.errors import ConflictError, StorageError
-from haulout.local import scratch
+from haulout.local import BESIDE, hold, nameless_file, storage_errors, sync_folder, umask
+from haulout.local import sweep as sweep_scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import ExitStack
+    from pathlib import Path
 
     from haulout.oci import Digest
 
 _SUFFIX: Final = ".partial"
+_OPTION: Final = "--output"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class Partial:
         Raises:
             StorageError: the file system does not hold files of this size.
         """
-        with storage_errors(self.path):
+        with storage_errors(self.path, option=_OPTION):
             os.ftruncate(self.fd, size)
 
     @property
@@ -72,9 +70,9 @@ class Partial:
         Raises:
             StorageError: the file system refuses; the old result is untouched.
         """
-        with storage_errors(self.target):
+        with storage_errors(self.target, option=_OPTION):
             os.fsync(self.fd)
-            os.fchmod(self.fd, 0o666 & ~_umask())
+            os.fchmod(self.fd, 0o666 & ~umask())
             self.path.rename(self.target)
             sync_folder(self.target.parent)
         sweep(self.target)
@@ -87,14 +85,14 @@ class Partial:
                 self.path.unlink()
 
     def discard_empty(self) -> None:
-        """Remove the partial if it holds no content: there is nothing to go on with."""
+        """Remove the partial if it holds no content: there is nothing to resume."""
         if os.fstat(self.fd).st_blocks == 0:
             self.discard()
 
 
 @contextmanager
 def open_partial(target: Path, identity: Digest, part: str = "disk") -> Iterator[Partial]:
-    """Open the partial of ``target`` that will become ``identity``, creating it or going on with an earlier one.
+    """Open the partial of ``target`` that will become ``identity``, creating it or resuming an earlier one.
 
     Args:
         target: where the result will appear.
@@ -102,7 +100,7 @@ def open_partial(target: Path, identity: Digest, part: str = "disk") -> Iterator
         part: tells the partials of one pull apart.
 
     Raises:
-        ConflictError: another process is pulling the same thing to the same place.
+        ConflictError: another process or thread is pulling the same disk to the same place.
         StorageError: the target cannot be replaced, or its folder cannot be written.
     """
     check_target(target)
@@ -148,7 +146,7 @@ def check_target(target: Path) -> None:
     Raises:
         StorageError: a symbolic link, a folder or a device is in the way, or the folder is missing.
     """
-    with storage_errors(target):
+    with storage_errors(target, option=_OPTION):
         try:
             mode = target.lstat().st_mode
         except FileNotFoundError:
@@ -162,64 +160,17 @@ def check_target(target: Path) -> None:
             str(target), "is a symbolic link, which is not replaced", hint="name the file itself with --output"
         )
     if not stat.S_ISREG(mode):
-        raise StorageError(str(target), "exists and is no regular file", hint="choose another --output")
-
-
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Translate the file system's refusals, naming ``path`` and the way out."""
-    try:
-        yield
-    except OSError as exc:
-        hint = _HINTS.get(exc.errno or 0)
-        raise StorageError(str(path), (exc.strerror or str(exc)).lower(), hint=hint) from exc
-
-
-def workplace(stack: ExitStack) -> Path:
-    """Make a private folder for large intermediate files, which ``stack`` removes.
-
-    Raises:
-        StorageError: no folder can be made in ``$TMPDIR``, or else ``/var/tmp``.
-    """
-    # /var/tmp rather than /tmp, which is often memory: a converted disk is large.
-    parent = os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - a fresh private folder is made in it
-    with storage_errors(Path(parent)):
-        return stack.enter_context(scratch.scratch_folder(Path(parent), scratch.APART))
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` durable, where the file system can and the folder may be read."""
-    try:
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except PermissionError:
-        # A folder to drop files into: the result is there, and an error now would deny it.
-        return
-    try:
-        with suppress(OSError):
-            os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-_HINTS: Final = {
-    errno.ENOSPC: "make room, or choose another place with --output",
-    errno.EDQUOT: "make room, or choose another place with --output",
-    errno.EROFS: "choose a place that can be written with --output",
-    errno.EACCES: "choose a place you may write with --output",
-    errno.EPERM: "choose a place you may write with --output",
-    errno.EFBIG: "this file system holds no file of that size; choose another with --output",
-    errno.ENAMETOOLONG: "choose a shorter name with --output",
-}
+        raise StorageError(str(target), "exists and is not a regular file", hint="choose another --output")
 
 
 def _open_locked(path: Path, target: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     while True:
-        with storage_errors(path):
+        with storage_errors(path, option=_OPTION):
             fd = os.open(path, flags, 0o600)
         try:
             _lock(fd, path, target)
-            # Whoever held the lock before may have renamed or removed the file meanwhile.
+            # The one that held the lock before may have renamed or removed the file meanwhile.
             with suppress(FileNotFoundError):
                 if os.path.samestat(path.lstat(), os.fstat(fd)):
                     return fd
@@ -235,29 +186,29 @@ def _lock(fd: int, path: Path, target: Path) -> None:
         raise StorageError(
             str(path), "is in the way and was not made by a pull", hint="remove it, or choose another --output"
         )
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    with storage_errors(path, option=_OPTION):
+        is_ours = hold(fd)
+    if not is_ours:
         raise ConflictError(
-            f"another process is pulling to {target} right now", hint="wait for it, or choose another --output"
-        ) from None
+            f"another pull is writing to {target}", hint="wait for it to end, or choose another --output"
+        )
 
 
 def _is_our_own(found: os.stat_result, folder: Path) -> bool:
-    """Whether a file in ``folder`` belongs to whom the files belong that we make there.
+    """Return whether a file in ``folder`` has the owner that files made there get.
 
-    That is not always this user: FAT knows no owners and has all files belong to one, and NFS gives those of root to
-    nobody. Who may write to files of that owner there may write to ours in any case.
+    That is not always this user: on FAT all files belong to one user, and NFS gives those of root to nobody. Anyone who
+    may write to files of that owner may write to ours in any case.
     """
     if found.st_uid == os.geteuid():
         return True
-    with storage_errors(folder), tempfile.TemporaryFile(dir=folder) as fresh:
+    with storage_errors(folder, option=_OPTION), nameless_file(folder) as fresh:
         return os.fstat(fresh.fileno()).st_uid == found.st_uid
 
 
 def sweep(target: Path) -> None:
     """Remove what interrupted pulls to ``target`` left behind: the result is there."""
-    scratch.sweep(target.parent, scratch.BESIDE)
+    sweep_scratch(target.parent, BESIDE)
     ours = re.compile(re.escape(f".{target.name}.") + r"[0-9a-f]{12}\.[a-z]+" + re.escape(_SUFFIX))
     found: list[Path] = []
     with suppress(PermissionError):
@@ -266,16 +217,7 @@ def sweep(target: Path) -> None:
         with suppress(OSError):
             fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
+                if hold(fd):
+                    path.unlink()
             finally:
                 os.close(fd)
-
-
-def _umask() -> int:
-    # There is no way to read it but to set it, which would be seen by other threads.
-    with Path("/proc/self/status").open() as status:
-        for line in status:
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    return 0o022

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from haulout.content import STEP, Distrusting, expand, sniff
+from haulout.disk import write_sparse
 from haulout.errors import ContentError, DigestMismatch, InvalidFrame
 from haulout.fetch.containerdisk import NoDiskInLayer, disk_in_tar
-from haulout.fetch.expand import SparseWriter
 from haulout.fetch.results import Moved
 from haulout.fetch.spool import SpooledBlob
 
@@ -19,13 +19,17 @@ if TYPE_CHECKING:
     from haulout.progress import Progress
     from haulout.resolve import ResolvedDisk
 
+_MAX_RATIO: Final = 2000
+_SLACK: Final = 64 * 1024 * 1024
+_MAX_PLAIN: Final = 1 << 44
+
 
 def fetch_whole(
     blobs: BlobReader, found: ResolvedDisk, layer: Descriptor, plain: Partial, spool: Partial, progress: Progress
 ) -> tuple[Moved, Partial]:
     """Fetch a blob without TOC in one stream, decompressing on the way.
 
-    The blob itself is kept in ``spool`` until it is verified, so that an interrupted pull goes on where it stopped.
+    The blob itself is kept in ``spool`` until it is verified, so that an interrupted pull resumes where it stopped.
 
     Returns:
         What was moved, and the partial that holds the disk: ``plain``, or ``spool`` where the blob is not compressed.
@@ -44,7 +48,7 @@ def fetch_whole(
         if not kept and not (isinstance(blobs, Distrusting) and blobs.distrust(layer)):
             raise
         if kept:
-            progress.note("what an interrupted pull left behind is damaged: fetching it again")
+            progress.note("the data kept from an interrupted pull is damaged; fetching it again")
         os.ftruncate(spool.fd, 0)
         return _stream(blobs, found, layer, plain, spool, 0, progress)
 
@@ -74,7 +78,7 @@ def _stream(
             for piece in disk_in_tar(pieces) if found.container_disk else pieces:
                 writer.write(piece)
         except (InvalidFrame, NoDiskInLayer):
-            # Damage on the way shows as a digest mismatch, which says more than what a decompressor made of it.
+            # Damage on the way shows as a digest mismatch, which says more than a decompressor's error.
             blob.finish()
             raise
         blob.finish()
@@ -86,3 +90,35 @@ def _stream(
 def _require_size(found: ResolvedDisk, size: int) -> None:
     if found.disk is not None and found.disk.size != size:
         raise ContentError(f"the disk has {size} bytes, but its manifest says {found.disk.size}")
+
+
+class SparseWriter:
+    """Writes plain bytes in order, leaving holes for zeros, and stops a decompression bomb.
+
+    Args:
+        fd: an empty file.
+        compressed: bytes of the blob, against which the stored bytes are weighed.
+    """
+
+    def __init__(self, fd: int, compressed: int) -> None:
+        self._fd = fd
+        self._allowance = compressed * _MAX_RATIO + _SLACK
+        self.size = 0
+        """Plain bytes so far, holes included."""
+        self.stored = 0
+        """Plain bytes written, holes excluded."""
+
+    def write(self, data: bytes) -> None:
+        """Append ``data``.
+
+        Raises:
+            ContentError: no real disk decompresses to so much.
+            StorageError: the file system refuses.
+        """
+        self.stored += write_sparse(self._fd, data, self.size)
+        self.size += len(data)
+        if self.stored > self._allowance or self.size > _MAX_PLAIN:
+            raise ContentError(
+                f"the blob is a decompression bomb: {self.stored} bytes of content so far, of {self.size}, which no "
+                "disk of its compressed size holds"
+            )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from haulout.frames.frame_reuse import FrameReuse, FrameSource
     from haulout.frames.pack import Guide, Packed, pack
     from haulout.frames.pieces import MISSING, ZEROS, Piece, read_pieces, stored_bytes, stored_parts
-    from haulout.frames.plan import Link, Slice, hint_ranges, slices, wanted_frames
+    from haulout.frames.plan import Slice, hint_ranges, slices, wanted_frames
     from haulout.frames.rebuild import Rebuilder, Rebuilding
     from haulout.frames.seeds import Blocks, SeedIndex, Wanted, join_blocks, join_groups, known_parts, same_frames, scan
     from haulout.frames.small_frames import MAX_BUNDLE_BYTES, MAX_SMALL_FRAME, bundled_frames, read_bundle
@@ -50,7 +50,6 @@ __all__ = [
     "Guide",
     "Hashes",
     "Kinds",
-    "Link",
     "Located",
     "Mask",
     "Numbers",
@@ -109,7 +108,7 @@ open_face(
         "frame_reuse": ("FrameReuse", "FrameSource"),
         "pack": ("Guide", "Packed", "pack"),
         "pieces": ("MISSING", "ZEROS", "Piece", "read_pieces", "stored_bytes", "stored_parts"),
-        "plan": ("Link", "Slice", "hint_ranges", "slices", "wanted_frames"),
+        "plan": ("Slice", "hint_ranges", "slices", "wanted_frames"),
         "rebuild": ("Rebuilder", "Rebuilding"),
         "seeds": ("Blocks", "SeedIndex", "Wanted", "join_blocks", "join_groups", "known_parts", "same_frames", "scan"),
         "small_frames": ("MAX_BUNDLE_BYTES", "MAX_SMALL_FRAME", "bundled_frames", "read_bundle"),

@@ -18,28 +18,8 @@ SLICE: Final = 8 * 1024 * 1024
 MOST_GAPS: Final = 240
 """Requests that gaps may add: the narrowest gaps are read over until there are no more."""
 
-_LEAST_GAP: Final = 4 * 1024
 _MOST_GAP: Final = 64 * 1024
 _MOST_WASTE: Final = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """The connection to a registry, as measured."""
-
-    round_trip: float = 0.02
-    """Seconds from a request to its answer."""
-    bytes_per_second: float = 12.5e6
-    """Of one connection."""
-
-    def gap(self, connections: int) -> int:
-        """Return the unneeded bytes that are read in the time another request would cost."""
-        cost = self.round_trip * self.bytes_per_second / max(connections, 1)
-        return int(min(max(cost, _LEAST_GAP), _MOST_GAP))
-
-    def cost(self, size: int, requests: int, connections: int) -> int:
-        """Weigh a way of fetching: its bytes, and the bytes that its requests could have moved instead."""
-        return size + requests * self.gap(connections)
 
 
 @dataclass(frozen=True, slots=True)

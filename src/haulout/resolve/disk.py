@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from haulout.documents import Document
 from haulout.oci import Architecture, Descriptor, Digest, Manifest, Reference, SizedDigest
 from haulout.oci import annotations as keys
 from haulout.resolve.recognise import compression_of
@@ -26,8 +27,13 @@ class Shape(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ResolvedDisk:
+class ResolvedDisk(Document):
     """One disk."""
+
+    json_members: ClassVar = (
+        *("reference", "pinned", "shape", "architecture", "disk_type", "container_disk", "title", "compression"),
+        *("manifest=digest", "blob", "disk", "toc"),
+    )
 
     reference: Reference
     """What was asked."""
@@ -74,6 +80,11 @@ class ResolvedDisk:
     def layer(self) -> Descriptor:
         """The blob that holds the disk; for a container disk, the likeliest."""
         return self.layers[0]
+
+    @property
+    def blob(self) -> SizedDigest:
+        """Digest and size in bytes of :attr:`layer`."""
+        return SizedDigest(self.layer.digest, self.layer.size)
 
     @property
     def digest(self) -> Digest:

@@ -1,4 +1,4 @@
-"""File names: those we give (titles), and those we accept from elsewhere. Pure."""
+"""File names: those that a push gives (titles), and those accepted from elsewhere. Pure."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def title_for(name: str, architecture: Architecture, disk_type: DiskType) -> str
     room = _LONGEST - (len(title) - len(name))
     if len(name) > room:
         raise UsageError(
-            f"{name[:40]!r}… is too long to begin a title: {len(name)} characters, where {room} fit",
-            hint="name a shorter one with --title",
+            f"{name[:40]!r}… is too long for a title: {len(name)} characters; at most {room} fit",
+            hint="choose a shorter one with --title",
         )
     if _SAFE.fullmatch(title) is None:
         raise UsageError(
-            f"{name!r} cannot begin a title", hint="use letters, digits and . _ - only, not beginning with a dot"
+            f"{name!r} cannot begin a title", hint="use only letters, digits and . _ -, and do not begin with a dot"
         )
     return title
 
@@ -52,16 +52,16 @@ def file_name(found: ResolvedDisk, as_format: DiskFormat | None) -> str:
     """Return the name for a pulled disk where the user gave none.
 
     Raises:
-        ContentError: the publisher's title is no plain file name; it is never used as a path.
+        ContentError: the publisher's title is not a plain file name; it is never used as a path.
     """
     title = found.title
     if title is None:
-        # A disk type that is none of ours is whatever its publisher wrote.
+        # An unknown disk type is whatever its publisher wrote.
         parts = [base_name(found.reference), found.architecture, _plain(found.disk_type or "")[:_MAX_TYPE]]
         title = ".".join(str(part) for part in parts if part) + ".disk"
     elif _SAFE.fullmatch(title) is None:
         raise ContentError(
-            f"the disk is titled {title[:80]!r}, which is no plain file name", hint="name the file with --output"
+            f"the disk is titled {title[:80]!r}, which is not a plain file name", hint="name the file with --output"
         )
     for suffix in _COMPRESSED:
         title = title.removesuffix(suffix)

@@ -31,7 +31,7 @@ def load_toc(blobs: BlobReader, found: ResolvedDisk, progress: Progress) -> Toc 
         )
     except NotFoundError:
         progress.note(
-            f"{found.pinned} has no table of contents here (a copy leaves it behind unless it copies referrers): "
+            f"the table of contents of {found.pinned} is missing here (a copy without referrers leaves it behind); "
             "fetching the whole blob"
         )
         return None
@@ -39,5 +39,5 @@ def load_toc(blobs: BlobReader, found: ResolvedDisk, progress: Progress) -> Toc 
     if toc.blob_size != found.layer.size:
         raise InvalidToc(f"the table of contents is of a blob of {toc.blob_size} bytes, not {found.layer.size}")
     if found.disk is not None and found.disk != toc.disk:
-        raise InvalidToc("the table of contents is of another disk than the manifest says")
+        raise InvalidToc("the table of contents is of another disk than the manifest states")
     return toc

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from haulout.disk import DiskType
-from haulout.errors import UsageError
+from haulout.disk import DiskFormat, DiskType
+from haulout.errors import InvalidPlatform, UsageError
 from haulout.oci import Architecture, LayoutReference, RegistryReference, parse_reference
 
 if TYPE_CHECKING:
@@ -67,3 +67,15 @@ def disk_type_of(value: str | DiskType) -> DiskType:
         InvalidPlatform: there is no such disk type; it lists the known ones.
     """
     return DiskType.parse(value)
+
+
+def format_of(value: str | DiskFormat) -> DiskFormat:
+    """Parse a disk format that is given as text (``qcow2``), in any case.
+
+    Raises:
+        InvalidPlatform: there is no such format; it lists the known ones.
+    """
+    try:
+        return DiskFormat(value.strip().lower())
+    except ValueError:
+        raise InvalidPlatform("format", value, list(DiskFormat)) from None

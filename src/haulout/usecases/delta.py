@@ -100,18 +100,10 @@ class FetchedForDelta:
 
     def pull(self, end: DeltaEnd, target: Path, seeds: Sequence[Path]) -> None:
         """Pull a disk to ``target``, reusing blocks of ``seeds``."""
-        from haulout.fetch import DiskPull, Wishes  # noqa: PLC0415 - heavy, and most pushes make no delta
+        from haulout.fetch import PullOptions, pull_disk  # noqa: PLC0415 - heavy, and most pushes make no delta
 
-        wishes = Wishes(
-            as_format=None,
-            check_disk=False,
-            seeds=tuple(seeds),
-            find_seeds=True,
-            use_deltas=True,
-            dry_run=False,
-            jobs=_CONNECTIONS,
-        )
-        DiskPull(end.store, end.found, target, wishes, self._progress).run()
+        options = PullOptions(seeds=tuple(seeds), jobs=_CONNECTIONS)
+        pull_disk(end.store, end.found, target, options, self._progress)
 
     def attached(self, end: DeltaEnd, toc: Toc, source: SizedDigest) -> Iterator[AttachedDelta]:
         """Yield the deltas to a disk that are from ``source``."""

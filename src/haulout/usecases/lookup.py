@@ -1,4 +1,4 @@
-"""Looking without fetching: which disk a reference means, and what all it holds."""
+"""Look up what a reference means, without fetching: one disk, or all it holds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from haulout.registry import ConnectionOptions
 from haulout.resolve import DiskQuery, Inventory, ResolvedDisk
 from haulout.resolve import inventory as list_all
 from haulout.resolve import resolve as find
+from haulout.usecases.arguments import architecture_of, disk_type_of, reference_of
 
 if TYPE_CHECKING:
     from haulout.disk import DiskType
@@ -19,24 +20,28 @@ if TYPE_CHECKING:
 
 
 def resolve(
-    reference: Reference,
+    reference: str | Reference,
     *,
-    architecture: Architecture | None = None,
-    disk_type: DiskType | None = None,
+    architecture: str | Architecture | None = None,
+    disk_type: str | DiskType | None = None,
     title: str | None = None,
     connections: ConnectionOptions | None = None,
     progress: Progress | None = None,
 ) -> ResolvedDisk:
-    """Find the one disk that is meant; arguments as :func:`haulout.usecases.pull`.
+    """Find the one disk that is meant; arguments as for :func:`haulout.pull`.
 
-    Only manifests are read, unless the disk would be a file in a small container image: whether it is there, only its
-    layers tell.
+    Only manifests are read, except for small container images, whose layers are searched for a disk.
 
     Raises:
         NotFoundError: there is no such reference, or no such disk in it.
         HauloutError: see the tree in :mod:`haulout.errors`.
     """
-    query = DiskQuery(architecture or Architecture.here(), disk_type, title)
+    reference = reference_of(reference)
+    query = DiskQuery(
+        Architecture.here() if architecture is None else architecture_of(architecture),
+        None if disk_type is None else disk_type_of(disk_type),
+        title,
+    )
     with open_store(reference, connections or ConnectionOptions(), progress or NullProgress()) as store:
         found = find(store, reference, query)
         if found.container_disk:
@@ -47,7 +52,7 @@ def resolve(
 
 
 def inventory(
-    reference: Reference, *, connections: ConnectionOptions | None = None, progress: Progress | None = None
+    reference: str | Reference, *, connections: ConnectionOptions | None = None, progress: Progress | None = None
 ) -> Inventory:
     """List what ``reference`` holds: disks, containers, and what is attached to them.
 
@@ -55,5 +60,6 @@ def inventory(
         NotFoundError: there is no such reference.
         HauloutError: see the tree in :mod:`haulout.errors`.
     """
+    reference = reference_of(reference)
     with open_store(reference, connections or ConnectionOptions(), progress or NullProgress()) as store:
         return list_all(store, reference)

@@ -3,40 +3,40 @@
 from __future__ import annotations
 
 import time
-from importlib import import_module
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from haulout.fetch import Aside, PullResult, storage_errors
+from haulout import fetch
+from haulout.fetch import BackgroundCall, PullResult
+from haulout.local import storage_errors
 from haulout.oci import Architecture, SizedDigest
 from haulout.places import open_store
 from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions
 from haulout.resolve import DiskQuery, file_name, resolve
+from haulout.usecases.arguments import architecture_of, disk_type_of, format_of, path_of, paths_of, reference_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import os
+    from collections.abc import Iterable
 
     from haulout.disk import DiskFormat, DiskType
     from haulout.oci import Reference
     from haulout.progress import Progress
     from haulout.resolve import ResolvedDisk
 
-_DEFAULT_JOBS: Final = 4
-_HEAVY: Final = "haulout.fetch.disk"
-"""What needs numpy and decompression: loaded while the registry is asked which disk is meant."""
-
 
 def pull(  # noqa: PLR0913 - each is one word of the request
-    reference: Reference,
+    reference: str | Reference,
     *,
-    architecture: Architecture | None = None,
-    disk_type: DiskType | None = None,
+    architecture: str | Architecture | None = None,
+    disk_type: str | DiskType | None = None,
     title: str | None = None,
-    output: Path | None = None,
-    as_format: DiskFormat | None = None,
+    output: str | os.PathLike[str] | None = None,
+    as_format: str | DiskFormat | None = None,
     check_disk: bool = False,
-    seeds: Sequence[Path] = (),
+    seeds: Iterable[str | os.PathLike[str]] = (),
     find_seeds: bool = True,
     use_deltas: bool = True,
     dry_run: bool = False,
@@ -46,12 +46,14 @@ def pull(  # noqa: PLR0913 - each is one word of the request
 ) -> PullResult:
     """Fetch one disk, verify it, and let it appear at its target in one step.
 
-    An interrupted pull, however it ended, is continued by the next one to the same target. A target that holds the disk
-    already is verified and left alone. On any error the target stays as it was.
+    A pull that was interrupted, in whatever way, is resumed by the next one to the same target. To cancel one, raise an
+    exception of your own from ``advance`` of ``progress``: it ends the pull and arrives here. A target that is the disk
+    already is verified and left alone. On any error the target stays as it was. Pulls to different targets may run in
+    several threads.
 
     Args:
         reference: where the disk is.
-        architecture: whose disk; None for this machine's.
+        architecture: of the disk; None for this machine's.
         disk_type: which hypervisor's; None for qemu, or the only one there is.
         title: the file wanted of an artifact that holds several.
         output: target file, or a folder for it; None: its title, in the current folder.
@@ -63,27 +65,42 @@ def pull(  # noqa: PLR0913 - each is one word of the request
         use_deltas: use a published delta where that is the cheapest way.
         dry_run: find out what would be fetched and reused, and stop there.
         connections: how registries are reached.
-        progress: told of the work.
+        progress: receives tasks and notes, from several threads.
         jobs: parallel connections.
 
     Raises:
+        ConflictError: another pull is writing to the same target.
         HauloutError: see the tree in :mod:`haulout.errors`; nothing else for bad input of any kind.
     """
     begun = time.monotonic()
     progress = progress or NullProgress()
-    query = DiskQuery(architecture or Architecture.here(), disk_type, title)
-    loading = Aside(lambda: import_module(_HEAVY), "load")
+    reference = reference_of(reference)
+    query = DiskQuery(
+        Architecture.here() if architecture is None else architecture_of(architecture),
+        None if disk_type is None else disk_type_of(disk_type),
+        title,
+    )
+    wanted = None if as_format is None else format_of(as_format)
+    # It loads decompression and conversion, while the registry is asked which disk is meant.
+    loading = BackgroundCall(lambda: fetch.pull_disk, "load")
     with open_store(reference, connections or ConnectionOptions(), progress) as store:
         try:
             found = resolve(store, reference, query)
-            target = _target(found, output, as_format)
+            target = _target(found, None if output is None else path_of(output), wanted)
         finally:
             # In any case: a process must not end in the middle of it.
-            loading.result()
-        from haulout.fetch import DiskPull, Wishes  # noqa: PLC0415 - loaded by now
-
-        wishes = Wishes(as_format, check_disk, tuple(seeds), find_seeds, use_deltas, dry_run, jobs or _DEFAULT_JOBS)
-        outcome = DiskPull(store, found, target, wishes, progress).run()
+            pull_disk = loading.result()
+        options = fetch.PullOptions(
+            as_format=wanted,
+            check_disk=check_disk,
+            seeds=paths_of(seeds),
+            find_seeds=find_seeds,
+            use_deltas=use_deltas,
+            dry_run=dry_run,
+        )
+        options = replace(options, jobs=jobs) if jobs else options
+        # Between resolving and fetching is the place to approve of what was found: nothing was fetched of it yet.
+        fetched = pull_disk(store, found, target, options, progress)
         return PullResult(
             reference=reference,
             pinned=found.pinned,
@@ -91,13 +108,13 @@ def pull(  # noqa: PLR0913 - each is one word of the request
             disk_type=found.disk_type,
             shape="container-disk" if found.container_disk else str(found.shape),
             manifest=found.digest,
-            blob=SizedDigest(outcome.layer.digest, outcome.layer.size),
-            disk=outcome.disk,
+            blob=SizedDigest(fetched.layer.digest, fetched.layer.size),
+            disk=fetched.disk,
             path=target,
-            format=outcome.format,
-            moved=outcome.moved,
-            status=outcome.status,
-            verified=outcome.verified,
+            format=fetched.format,
+            moved=fetched.moved,
+            status=fetched.status,
+            verified=fetched.verified,
             traffic=store.traffic,
             seconds=time.monotonic() - begun,
         )
@@ -105,7 +122,7 @@ def pull(  # noqa: PLR0913 - each is one word of the request
 
 def _target(found: ResolvedDisk, output: Path | None, as_format: DiskFormat | None) -> Path:
     if output is not None:
-        with storage_errors(output):
+        with storage_errors(output, option="--output"):
             if not output.is_dir():
                 return output
     return (output or Path()) / file_name(found, as_format)

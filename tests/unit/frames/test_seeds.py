@@ -19,7 +19,7 @@ from haulout.frames.blocks import BLOCK, ZERO_HINT, hash_blocks
 from haulout.frames.codec import FrameCompressor
 from haulout.frames.pack import pack
 from haulout.frames.pieces import MISSING, ZEROS, Piece, fill, read_pieces, stored_parts
-from haulout.frames.plan import Link, hint_ranges, slices
+from haulout.frames.plan import hint_ranges, slices
 from haulout.frames.rebuild import Rebuilder, Rebuilding
 from haulout.frames.seeds import SeedIndex, Wanted, join_blocks, join_groups, known_parts, same_frames, scan
 from haulout.progress import NullProgress
@@ -343,13 +343,6 @@ def test_any_choice_of_frames_is_sliced_in_order_without_overlap(disk, data):
     ranges = hint_ranges(toc, frames)
     assert len(ranges) <= 4
     assert [at for first, stop in ranges for at in range(first, stop)] == list(range(len(frames)))
-
-
-def test_a_slow_link_reads_over_wider_gaps():
-    assert Link(0.0001, 1e9).gap(4) == 24 * 1024 + 424
-    assert Link(0.1, 1e6).gap(4) == 25_000
-    assert Link(1.0, 1e9).gap(4) == 64 * 1024
-    assert Link(0.0, 1e9).gap(4) == 4 * 1024
 
 
 def test_compressed_sizes_decide_what_counts_as_a_gap(disk):

@@ -79,7 +79,7 @@ def test_what_cannot_begin_a_title_is_refused(name):
 
 
 def test_a_long_repository_is_called_too_long_with_the_room_there_is():
-    with pytest.raises(UsageError, match="is too long to begin a title: 190 characters, where 178 fit") as caught:
+    with pytest.raises(UsageError, match="is too long for a title: 190 characters; at most 178 fit") as caught:
         title_for("x" * 190, X86, DiskType.QEMU)
     assert "--title" in (caught.value.hint or "")
     assert title_for("x" * 178, X86, DiskType.QEMU)
@@ -103,7 +103,7 @@ def test_a_title_is_a_plain_name_or_refused(title, as_format):
     ["", ".", "..", "../evil", "/etc/passwd", "a/b", "a\\b", ".bashrc", "-o", "a\nb", "a\0b", "x" * 201, ".zst", " "],
 )
 def test_titles_that_are_no_plain_names_are_refused(title):
-    with pytest.raises(ContentError, match="no plain file name"):
+    with pytest.raises(ContentError, match="not a plain file name"):
         file_name(found(title), None)
 
 

@@ -9,7 +9,6 @@ import lzma
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 
 import pytest
 import zstandard
@@ -19,7 +18,6 @@ from tests.support.servers import needs
 
 from haulout.content.expand import STEP, expand, sniff
 from haulout.errors import ContentError, InvalidFrame
-from haulout.fetch.expand import SparseWriter
 
 MIB = 1 << 20
 PACK = {
@@ -134,67 +132,3 @@ def test_what_is_not_read_is_named(head, name):
 def test_anything_else_is_plain(head):
     found = sniff(head)
     assert found is None or head[:2] in {b"\x1f\x8b", b"BZ"} or len(head) >= 4
-
-
-@contextmanager
-def empty(path):
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    st.lists(
-        st.one_of(
-            st.binary(max_size=300),
-            st.integers(0, 300_000).map(bytes),
-            st.builds(lambda n: b"\x07" * n, st.integers(0, 100_000)),
-        ),
-        max_size=8,
-    )
-)
-def test_a_sparse_writer_writes_what_it_is_given(tmp_path_factory, pieces):
-    whole = b"".join(pieces)
-    path = tmp_path_factory.mktemp("w") / "out"
-    with empty(path) as fd:
-        writer = SparseWriter(fd, len(whole))
-        for piece in pieces:
-            writer.write(piece)
-        os.ftruncate(fd, writer.size)
-    assert path.read_bytes() == whole
-    assert writer.size == len(whole)
-    assert writer.stored >= len(whole) - whole.count(0)
-    assert writer.stored <= len(whole)
-
-
-def test_a_sparse_writer_leaves_holes(tmp_path):
-    with empty(tmp_path / "out") as fd:
-        writer = SparseWriter(fd, 1)
-        for _ in range(16):
-            writer.write(bytes(MIB))
-        assert (writer.stored, writer.size) == (0, 16 * MIB)
-        os.ftruncate(fd, writer.size)
-        assert os.fstat(fd).st_blocks * 512 < MIB
-
-
-def test_a_bomb_of_content_stops_at_what_its_size_allows(tmp_path):
-    with empty(tmp_path / "out") as fd:
-        writer = SparseWriter(fd, 1000)
-        allowed = 1000 * 2000 + 64 * MIB
-        for _ in range(allowed // MIB):
-            writer.write(b"\x01" * MIB)
-        with pytest.raises(ContentError, match="decompression bomb"):
-            writer.write(b"\x01" * MIB)
-
-
-def test_a_bomb_of_zeros_stops_at_the_largest_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr("haulout.fetch.expand._MAX_PLAIN", 8 * MIB)
-    with empty(tmp_path / "out") as fd:
-        writer = SparseWriter(fd, 1 << 30)
-        for _ in range(8):
-            writer.write(bytes(MIB))
-        with pytest.raises(ContentError, match="decompression bomb"):
-            writer.write(b"\0")
