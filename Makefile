@@ -18,7 +18,7 @@ check: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tools/check_rooms.py
 	$(BIN)/python -m tools.generate_docs --check
 	$(BIN)/python tools/check_sizes.py
