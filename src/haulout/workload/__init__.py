@@ -13,7 +13,7 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.workload.binding import Binding, broker_key
-    from haulout.workload.build.image import BuiltImage, ImageSpec, build_image
+    from haulout.workload.build.image import BuiltImage, DiskSizes, ImageSpec, build_image
     from haulout.workload.build.registration import (
         REGISTER_PATH,
         Registration,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         key_url_fits,
         parse_registration,
     )
-    from haulout.workload.inspect.findings import Findings, Outer, Unlocked
+    from haulout.workload.inspect.findings import BrokenRule, Findings, ImageEntry, OuterImage, UnlockedDisk
     from haulout.workload.inspect.inspection import inspect_disk, inspect_image
     from haulout.workload.krun import Tee, WorkloadConfig
     from haulout.workload.measurement import (
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Measurement,
         PageType,
         SnpGuest,
+        Vmm,
         expected_measurement,
     )
     from haulout.workload.passphrase import keep_passphrase, new_passphrase, read_passphrase
@@ -40,21 +41,25 @@ if TYPE_CHECKING:
 __all__ = [
     "REGISTER_PATH",
     "Binding",
+    "BrokenRule",
     "BuiltImage",
+    "DiskSizes",
     "Findings",
     "GivenMeasurement",
     "Image",
+    "ImageEntry",
     "ImageSpec",
     "KrunGuest",
     "LaunchDigest",
     "Measurement",
-    "Outer",
+    "OuterImage",
     "PageType",
     "Registration",
     "Root",
     "SnpGuest",
     "Tee",
-    "Unlocked",
+    "UnlockedDisk",
+    "Vmm",
     "WorkloadConfig",
     "broker_key",
     "build_image",
@@ -77,9 +82,9 @@ open_face(
     __name__,
     {
         "binding": ("Binding", "broker_key"),
-        "build.image": ("BuiltImage", "ImageSpec", "build_image"),
+        "build.image": ("BuiltImage", "DiskSizes", "ImageSpec", "build_image"),
         "build.registration": ("REGISTER_PATH", "Registration", "check_url", "key_url_fits", "parse_registration"),
-        "inspect.findings": ("Findings", "Outer", "Unlocked"),
+        "inspect.findings": ("BrokenRule", "Findings", "ImageEntry", "OuterImage", "UnlockedDisk"),
         "inspect.inspection": ("inspect_disk", "inspect_image"),
         "krun": ("Tee", "WorkloadConfig"),
         "measurement": (
@@ -89,6 +94,7 @@ open_face(
             "Measurement",
             "PageType",
             "SnpGuest",
+            "Vmm",
             "expected_measurement",
         ),
         "passphrase": ("keep_passphrase", "new_passphrase", "read_passphrase"),

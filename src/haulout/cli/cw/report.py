@@ -11,7 +11,7 @@ from haulout.cli.terminal import size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from haulout.workload import Binding, Findings, Outer, Unlocked
+    from haulout.workload import Binding, Findings, OuterImage, UnlockedDisk
 
 _VERITY = {
     "verified": "dm-verity: every block matches the binding's root hash",
@@ -60,7 +60,7 @@ def lines(subject: str, found: Findings) -> Iterator[str]:
         yield "  no rule is broken"
 
 
-def _outer_lines(outer: Outer) -> Iterator[str]:
+def _outer_lines(outer: OuterImage) -> Iterator[str]:
     yield f"  outer image     {outer.architecture}, created {outer.created or '(unknown)'}, {outer.manifest}"
     for one in outer.members:
         yield f"    {stat.filemode(one.mode)[1:]}  {size(one.size):>10}  {one.name}"
@@ -80,7 +80,7 @@ def _disk_lines(found: Findings) -> Iterator[str]:
         yield f"    header        {luks.digest}"
 
 
-def _unlocked_lines(unlocked: Unlocked) -> Iterator[str]:
+def _unlocked_lines(unlocked: UnlockedDisk) -> Iterator[str]:
     if unlocked.file_system_size is not None:
         yield f"  unlocked        ext4, {size(unlocked.file_system_size)}"
     yield f"    {_VERITY[unlocked.verity]}"

@@ -9,7 +9,7 @@ from haulout.errors import InvalidManifest, InvalidWorkload, RefusedVerity
 from haulout.oci import json
 from haulout.workload import krun, luks, verity
 from haulout.workload.inspect import ext4_file
-from haulout.workload.inspect.findings import Unlocked
+from haulout.workload.inspect.findings import UnlockedDisk
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -96,7 +96,7 @@ def check_unlocked(file: BinaryIO, passphrase: bytes, findings: Findings, progre
         return
     volume = luks.open_volume(file, passphrase)
     payload = io.BufferedReader(luks.Payload(file, volume, findings.payload_size // luks.SECTOR * luks.SECTOR), 1 << 20)
-    found = findings.unlocked = Unlocked()
+    found = findings.unlocked = UnlockedDisk()
     plain = cast("BinaryIO", payload)
     system: ext4_file.FileSystem | None = None
     with findings.judging():
@@ -109,7 +109,7 @@ def check_unlocked(file: BinaryIO, passphrase: bytes, findings: Findings, progre
             _inner(ext4_file.read_file(plain, system, krun.INNER_CONFIG), found)
 
 
-def _check_hashes(plain: BinaryIO, findings: Findings, found: Unlocked) -> None:
+def _check_hashes(plain: BinaryIO, findings: Findings, found: UnlockedDisk) -> None:
     binding = findings.binding
     if binding is None:
         size = found.file_system_size
@@ -134,7 +134,7 @@ def _check_hashes(plain: BinaryIO, findings: Findings, found: Unlocked) -> None:
         found.verity = "verified"
 
 
-def _inner(data: bytes | None, found: Unlocked) -> None:
+def _inner(data: bytes | None, found: UnlockedDisk) -> None:
     if data is None:
         raise InvalidWorkload("inner-config", f"there is no /{krun.INNER_CONFIG} in the encrypted root")
     try:

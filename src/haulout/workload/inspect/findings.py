@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from haulout.oci import Digest
     from haulout.workload.binding import Binding
     from haulout.workload.krun import WorkloadConfig
-    from haulout.workload.luks import Header
+    from haulout.workload.luks import LuksHeader
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class BrokenRule:
     """A rule that is broken, and how."""
 
     rule: str
@@ -35,7 +35,7 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ImageEntry:
     """An entry of the outer image."""
 
     json_members: ClassVar = ("name", "mode=octal_mode", "size")
@@ -51,7 +51,7 @@ class Member:
 
 
 @dataclass
-class Outer:
+class OuterImage:
     """What everybody can see of an image."""
 
     json_members: ClassVar = ("manifest", "architecture", "created", "entries=members", "leaks")
@@ -59,13 +59,13 @@ class Outer:
     manifest: Digest
     architecture: str = ""
     created: str | None = None
-    members: tuple[Member, ...] = ()
+    members: tuple[ImageEntry, ...] = ()
     leaks: tuple[str, ...] = ()
     """What the configuration may reveal of the image inside: ``environment (2)``."""
 
 
 @dataclass
-class Unlocked:
+class UnlockedDisk:
     """What the passphrase revealed."""
 
     file_system_size: int | None = None
@@ -83,16 +83,16 @@ class Findings(Document):
 
     json_members = ("image=outer", "config", "disk", "binding", "measurement", "opened=unlocked", "broken")
 
-    outer: Outer | None = None
+    outer: OuterImage | None = None
     config: WorkloadConfig | None = None
     disk_size: int | None = None
     payload_size: int | None = None
     """Bytes from the payload's beginning to the footer, padding included."""
-    luks: Header | None = None
+    luks: LuksHeader | None = None
     binding: Binding | None = None
     measurement: str | None = None
-    unlocked: Unlocked | None = None
-    broken: list[Broken] = field(default_factory=list)
+    unlocked: UnlockedDisk | None = None
+    broken: list[BrokenRule] = field(default_factory=list)
 
     @property
     def disk(self) -> dict[str, Any] | None:
@@ -112,7 +112,7 @@ class Findings(Document):
 
     def breaks(self, rule: str, reason: str) -> None:
         """Note a broken rule."""
-        self.broken.append(Broken(rule, reason))
+        self.broken.append(BrokenRule(rule, reason))
 
     @contextmanager
     def judging(self, prefix: str = "") -> Iterator[None]:

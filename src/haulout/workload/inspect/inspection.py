@@ -13,7 +13,7 @@ from haulout.local import ScratchFile, storage_errors
 from haulout.workload import binding as bindings
 from haulout.workload import krun, outer, rootfs
 from haulout.workload.inspect.disk import check_locked, check_unlocked
-from haulout.workload.inspect.findings import Findings, Member, Outer
+from haulout.workload.inspect.findings import Findings, ImageEntry, OuterImage
 from haulout.workload.source import MAX_CONFIG, find_image, layer_opener
 
 if TYPE_CHECKING:
@@ -93,14 +93,14 @@ def inspect_image(image: Image, passphrase: bytes | None, progress: Progress) ->
     return findings
 
 
-def _outer(image: Image, data: bytes, tree: Tree) -> Outer:
+def _outer(image: Image, data: bytes, tree: Tree) -> OuterImage:
     values = outer.parse_config(data, "the image's configuration")
-    found = Outer(image.store.manifest(image.selector).descriptor.digest)
+    found = OuterImage(image.store.manifest(image.selector).descriptor.digest)
     found.architecture = str(values.get("architecture", ""))[:40]
     created = values.get("created")
     found.created = created[:40] if isinstance(created, str) else None
     members = [
-        Member(path.decode("utf-8", "replace"), node.mode, node.size if isinstance(node, rootfs.File) else 0)
+        ImageEntry(path.decode("utf-8", "replace"), node.mode, node.size if isinstance(node, rootfs.File) else 0)
         for path, node in tree.walk()
         if path
     ]

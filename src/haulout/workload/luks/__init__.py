@@ -9,7 +9,7 @@ from haulout.extras import require
 require("cryptography", "numpy")
 
 from haulout.errors import NotLuks, RefusedLuks, WrongPassphrase  # noqa: E402
-from haulout.workload.luks.header import HEADER_BYTES, Header, KeySlot, Rule, read_header  # noqa: E402
+from haulout.workload.luks.header import HEADER_BYTES, LuksHeader, LuksKeySlot, Rule, read_header  # noqa: E402
 from haulout.workload.luks.payload import Payload  # noqa: E402
 from haulout.workload.luks.volume import Volume, create, open_volume  # noqa: E402
 from haulout.workload.luks.xts import SECTOR  # noqa: E402
@@ -17,8 +17,8 @@ from haulout.workload.luks.xts import SECTOR  # noqa: E402
 __all__ = [
     "HEADER_BYTES",
     "SECTOR",
-    "Header",
-    "KeySlot",
+    "LuksHeader",
+    "LuksKeySlot",
     "NotLuks",
     "Payload",
     "RefusedLuks",

@@ -69,7 +69,7 @@ class Rule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class KeySlot:
+class LuksKeySlot:
     """A place for the master key, encrypted with one passphrase.
 
     Attributes:
@@ -93,7 +93,7 @@ class KeySlot:
 
 
 @dataclass(frozen=True)
-class Header:
+class LuksHeader:
     """A header that is accepted.
 
     Attributes:
@@ -112,7 +112,7 @@ class Header:
     key_salt: bytes = field(repr=False)
     key_iterations: int
     uuid: UUID
-    slots: tuple[KeySlot, ...]
+    slots: tuple[LuksKeySlot, ...]
     raw: bytes = field(default=b"", repr=False)
 
     @property
@@ -125,7 +125,7 @@ class Header:
         """The SHA-256 of everything before the payload."""
         return Digest.of(self.raw)
 
-    def with_raw(self, raw: bytes) -> Header:
+    def with_raw(self, raw: bytes) -> LuksHeader:
         """Return it with everything before the payload."""
         return replace(self, raw=raw)
 
@@ -146,7 +146,7 @@ class Header:
         )
         return fixed + b"".join(slot.pack() for slot in self.slots)
 
-    def material(self, slot: KeySlot) -> tuple[int, int]:
+    def material(self, slot: LuksKeySlot) -> tuple[int, int]:
         """Return where a slot's key material begins and how long it is with its padding, in bytes."""
         return slot.offset * SECTOR, material_bytes(self.key_bytes)
 
@@ -162,7 +162,7 @@ def material_bytes(key_bytes: int) -> int:
     return -(-key_bytes * STRIPES // SECTOR) * SECTOR
 
 
-def read_header(file: BinaryIO) -> Header:
+def read_header(file: BinaryIO) -> LuksHeader:
     """Read the header of a volume that begins where the file does.
 
     Raises:
@@ -192,7 +192,7 @@ def read_header(file: BinaryIO) -> Header:
     return header.with_raw(raw)
 
 
-def _parse(data: bytes) -> Header:
+def _parse(data: bytes) -> LuksHeader:
     if len(data) < PHDR_BYTES:
         _refuse(Rule.TRUNCATED, f"its header ends after {len(data)} of {PHDR_BYTES} bytes")
     _, version, cipher, mode, hash_spec, payload, key_bytes, digest, salt, iterations, uuid = _FIXED.unpack_from(data)
@@ -205,7 +205,7 @@ def _parse(data: bytes) -> Header:
         _refuse(Rule.HASH, f"its hash is {_shown(hash_spec)}; only {' and '.join(HASHES)} are accepted")
     if key_bytes not in KEY_SIZES:
         _refuse(Rule.KEY_SIZE, f"its key has {key_bytes} bytes; only 32 and 64 are accepted")
-    header = Header(
+    header = LuksHeader(
         hash_name=hash_name,
         key_bytes=key_bytes,
         payload_offset=payload,
@@ -220,16 +220,16 @@ def _parse(data: bytes) -> Header:
     return header
 
 
-def _slot(data: bytes, number: int) -> KeySlot:
+def _slot(data: bytes, number: int) -> LuksKeySlot:
     state, iterations, salt, offset, stripes = _SLOT.unpack_from(data, _FIXED.size + number * _SLOT.size)
     if state not in {ACTIVE, INACTIVE}:
         _refuse(Rule.SLOT_STATE, f"slot {number} is marked neither as used nor as free")
     if stripes != STRIPES:
         _refuse(Rule.STRIPES, f"slot {number} has {stripes} stripes; only {STRIPES} are accepted")
-    return KeySlot(state == ACTIVE, iterations, salt, offset, stripes)
+    return LuksKeySlot(state == ACTIVE, iterations, salt, offset, stripes)
 
 
-def _check_work(header: Header) -> None:
+def _check_work(header: LuksHeader) -> None:
     if not any(slot.active for slot in header.slots):
         _refuse(Rule.NO_SLOT, "no slot is in use, so no passphrase opens it")
     counts = [header.key_iterations, *(slot.iterations for slot in header.slots if slot.active)]
@@ -246,7 +246,7 @@ def _check_work(header: Header) -> None:
         )
 
 
-def _check_geometry(header: Header) -> None:
+def _check_geometry(header: LuksHeader) -> None:
     """Refuse key material in the header, in other key material or in the payload, that of free slots included."""
     if not header.payload_start <= MAX_HEADER or not header.payload_offset:
         _refuse(

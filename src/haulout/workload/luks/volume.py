@@ -20,8 +20,8 @@ from haulout.workload.luks.header import (
     MIN_ITERATIONS,
     SLOTS,
     STRIPES,
-    Header,
-    KeySlot,
+    LuksHeader,
+    LuksKeySlot,
     Rule,
     material_bytes,
     read_header,
@@ -51,7 +51,7 @@ class Volume:
         layout: the header, taken apart.
     """
 
-    layout: Header
+    layout: LuksHeader
     _cipher: Xts = field(repr=False)
 
     @property
@@ -104,7 +104,7 @@ def create(
         raise UsageError(f"a master key must have {_KEY_BYTES} bytes and two different halves")
     step = -(-material_bytes(_KEY_BYTES) // ALIGNMENT) * ALIGNMENT
     slots = tuple(
-        KeySlot(
+        LuksKeySlot(
             active=number == 0,
             iterations=0 if number else iterations,
             salt=bytes(32) if number else secrets.token_bytes(32),
@@ -113,7 +113,7 @@ def create(
         for number in range(SLOTS)
     )
     salt = secrets.token_bytes(32)
-    header = Header(
+    header = LuksHeader(
         hash_name=_HASH,
         key_bytes=_KEY_BYTES,
         payload_offset=HEADER_BYTES // SECTOR,
