@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path  # noqa: F401 - the inherited annotations are resolved here, too
 
 from haulout.http import HttpOptions
 
