@@ -48,7 +48,8 @@ def wheel(dist):
 def installed(place: Path, python: str, *what: str | Path) -> Path:
     """Make an environment with what is named; skip where this Python or the packages cannot be had."""
     versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    found = shutil.which(f"python{python}") or next(iter(sorted(versions.glob(f"{python}.*/bin/python"))), None)
+    # A shim of pyenv may be on the path without that version being active.
+    found = next(iter(sorted(versions.glob(f"{python}.*/bin/python"))), None) or shutil.which(f"python{python}")
     if found is None:
         pytest.skip(f"not installed: Python {python}")
     done = run(found, "-m", "venv", "--without-pip", place)
