@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from haulout.content import StoredManifest
+from haulout import content
 from haulout.errors import DigestMismatch, RegistryError
 from haulout.http import Request
 from haulout.oci import MAX_MANIFEST_BYTES, Descriptor, Digest, mediatype, parse_any
 
 if TYPE_CHECKING:
+    from haulout.content import StoredManifest
     from haulout.http import Answer
     from haulout.registry.access import Access
 
@@ -43,7 +44,7 @@ def read(access: Access, selector: str | Digest) -> StoredManifest:
         raise DigestMismatch(what, stated[:80], str(actual))
     announced = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     kind = announced if announced in _KNOWN else parse_any(data, what, announced or None).media_type
-    return StoredManifest(Descriptor(kind, actual, len(data)), data)
+    return content.StoredManifest(Descriptor(kind, actual, len(data)), data)
 
 
 def write(access: Access, data: bytes, media_type: str, tag: str | None) -> tuple[Descriptor, bool]:
