@@ -11,8 +11,7 @@ from haulout.registry.access import Access
 from haulout.registry.config import RegistriesConfig, load_config
 from haulout.registry.host import HostMemory, RepositoryHost, settings_for
 from haulout.registry.options import ConnectionOptions, Credentials
-from haulout.registry.referrers import ReferrersMemory
-from haulout.registry.repository import Place, RegistryRepository
+from haulout.registry.repository import Place, ReferrersMemory, RegistryRepository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from haulout import fetch
+from haulout import fetch, oci
 from haulout.fetch import BackgroundCall
 from haulout.local import storage_errors
-from haulout.oci import Architecture, SizedDigest
+from haulout.oci import Architecture
 from haulout.places import Places
 from haulout.progress import NullProgress
 from haulout.usecases.arguments import architecture_of, disk_type_of, format_of, path_of, paths_of, reference_of
@@ -109,7 +109,7 @@ def pull(  # noqa: PLR0913 - each is one word of the request
             disk_type=found.disk_type,
             shape="container-disk" if found.container_disk else str(found.shape),
             manifest=found.digest,
-            blob=SizedDigest(fetched.layer.digest, fetched.layer.size),
+            blob=oci.SizedDigest(fetched.layer.digest, fetched.layer.size),
             disk=fetched.disk,
             path=target,
             format=fetched.format,
