@@ -1,15 +1,12 @@
-"""Files that appear and replace nothing, and the first bytes of files of any kind."""
+"""Files that appear whole and replace nothing."""
 
 from __future__ import annotations
 
-import os
 import stat
-import threading
 
 import pytest
 
-from haulout.errors import NotFoundError, StorageError
-from haulout.local import appearing, read_head
+from haulout.local import appearing
 from haulout.local import atomic as module
 
 
@@ -49,19 +46,3 @@ def test_nothing_is_left_where_it_is_not_asked_for(tmp_path):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(FileNotFoundError), appearing(tmp_path / "nowhere/key", b"new"):
         pass
-
-
-def test_the_head_of_a_file_or_pipe(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(b"12345")
-    assert (read_head(path, 3), read_head(path, 9)) == (b"123", b"12345")
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_bytes, args=(b"through",))
-    writer.start()
-    assert read_head(pipe, 100) == b"through"
-    writer.join()
-    with pytest.raises(NotFoundError, match="no such file"):
-        read_head(tmp_path / "absent", 1)
-    with pytest.raises(StorageError, match="it is a directory"):
-        read_head(tmp_path, 1)
