@@ -17,7 +17,7 @@ from haulout.frames.delta.index import DeltaIndex
 from haulout.frames.pack import pack
 from haulout.progress import NullProgress
 
-VECTORS = Path(__file__).parents[3] / "docs/formats/vectors"
+VECTORS = Path(__file__).parents[2] / "docs/formats/vectors"
 BLOCK = 4096
 
 
