@@ -2,31 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-import struct
-import subprocess
-import sys
-from pathlib import Path
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from hypothesis import given
-from hypothesis import strategies as st
-from tests.support.evidence import AT, BOOT, DATA, cca, snp, tdx
-from tests.support.evidence import given as certificates
-from tests.support.workloads import config
-from haulout.emulator import make_bundle
-from haulout.errors import InvalidWorkload, UsageError
-from haulout.oci import Digest
-from haulout.tee import KINDS, parse_policy, verify
-from haulout.workload import krun, policy
-from haulout.workload.binding import Binding, broker_key
-from haulout.workload.build import entrypoint
+
+from haulout.errors import UsageError
 from haulout.workload.build.image import size_with
-from haulout.workload.build.registration import Registration, check_url, parse_registration
-from haulout.workload.measurement import GivenMeasurement, KrunGuest, SnpGuest, expected_measurement
 
 
 @pytest.mark.parametrize(
