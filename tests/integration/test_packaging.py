@@ -101,12 +101,14 @@ def test_the_wheel_installs_manuals_completion_and_little_else(wheel, tmp_path):
     assert mib(place) - mib(tmp_path / "empty") <= LARGEST_MIB
 
 
-def test_the_wheel_holds_the_package_alone(wheel):
+def test_the_wheel_holds_the_whole_package_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         (metadata,) = (name for name in names if name.endswith("dist-info/METADATA"))
         text = archive.read(metadata).decode()
     assert "haulout/py.typed" in names
+    modules = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src/haulout").rglob("*.py")}
+    assert modules == {name for name in names if name.endswith(".py")}
     assert not [name for name in names if "test" in name.split("/")[0]]
     for label in ("Homepage", "Documentation", "Changelog", "Issues"):
         assert f"Project-URL: {label}, https://" in text
