@@ -33,7 +33,7 @@ NEEDED = {
 
 
 def say(text: str) -> None:
-    """Tell the story."""
+    """Print a heading."""
     print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
 
 
@@ -73,7 +73,7 @@ def registry(folder: Path) -> Iterator[str]:
 
 def boot(disk: Path) -> tuple[list[str], float, str]:
     """Boot a disk in QEMU until it powers off; return its greeting, the seconds, and how it ran."""
-    # /dev/kvm may be there and yet run no guest: only booting tells.
+    # /dev/kvm may be there and yet run no guest; only booting shows it.
     for accelerator, patience in (("kvm", 20), ("tcg", 120)):
         if accelerator == "kvm" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
             continue
@@ -97,7 +97,7 @@ def spell(size: int) -> str:
 
 
 def main() -> None:
-    """Tell the whole story."""
+    """Run every step."""
     missing = sorted({package for tool, package in NEEDED.items() if shutil.which(tool) is None})
     if missing:
         raise SystemExit(f"please install as root: apt-get install --no-install-recommends {' '.join(missing)}")

@@ -213,7 +213,7 @@ class InvalidDelta(ContentError):
 class InvalidEvidence(ContentError):
     """Evidence, a certificate or collateral that cannot be read: no verdict is possible.
 
-    What can be read and is not to be trusted is no error but a refusal, which names its rule.
+    What can be read but must not be trusted is a refusal, not an error; it names its rule.
 
     Attributes:
         what: what was read, such as ``SEV-SNP report``.
@@ -286,7 +286,7 @@ class InvalidRootfs(ContentError):
 
     Attributes:
         source: what was read, such as ``layer 2`` or a folder.
-        entry: the path inside, as text that is safe to print; "" where it is no one entry.
+        entry: the path inside, as text that is safe to print; "" where it is not about one entry.
         rule: the name of the broken rule, such as ``escape``.
         reason: one line.
     """

@@ -43,6 +43,7 @@ MADE = [
     (errors.InvalidDigest("md5:0"), 2),
     (errors.InvalidPlatform("architecture", "z80", ["x86_64"]), 2),
     (errors.InvalidPolicy("p.toml", "snp.vmpl", "a number is expected"), 2),
+    (errors.InvalidFile(Path("f.toml"), "is not TOML"), 2),
     (errors.ImageTooSmall(1, 2), 2),
     (errors.NotFoundError("absent"), 4),
     (errors.NoMatchingDisk("r/x:1", "aarch64/qemu", ["x86_64/qemu"]), 4),
@@ -92,8 +93,8 @@ def test_every_error_class_has_its_exit_code_text_and_hint(error, code):
     [
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/x"), 10, "/data/x: No space left on device"),
         (PermissionError(errno.EACCES, os.strerror(errno.EACCES), b"/data/y"), 10, "/data/y: Permission denied"),
-        (OSError(errno.EROFS, os.strerror(errno.EROFS)), 10, "the system: Read-only file system"),
-        (OSError("odd"), 10, "the system: odd"),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS)), 10, "the operating system: Read-only file system"),
+        (OSError("odd"), 10, "the operating system: odd"),
         (MemoryError(), 10, "not enough memory"),
         (KeyboardInterrupt(), 130, "interrupted; run the same command again to continue"),
         (Terminated(signal.SIGTERM), 143, "ended by SIGTERM; run the same command again to continue"),

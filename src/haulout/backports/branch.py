@@ -103,7 +103,7 @@ def branch(
 
 def _not_recorded(error: StorageError | ConflictError, ledger: Path, name: str) -> StorageError | ConflictError:
     """Return the error for a branch that was created and could not be added to the ledger."""
-    hint = "solve that and run it again: the branch is then added to the ledger, and nothing else is done"
+    hint = "fix that and run the command again: it adds the branch to the ledger"
     if isinstance(error, StorageError):
         return StorageError(str(ledger), f"{error.reason}; the branch {name} exists", hint=hint)
     return ConflictError(

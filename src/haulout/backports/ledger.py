@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 FILE: Final = "backports.toml"
 VARIABLE: Final = "HAULOUT_LEDGER"
 _HEAD: Final = """\
-# Which branch of which library is kept for whom; written by "haulout backport", and by hand: comments stay.
-# Fix records lie beside it, in fixes/.
+# Branches kept for consumers. "haulout backport" writes this file; you may edit it, and comments are kept.
+# Fix records are in fixes/ beside it.
 """
 
 

@@ -172,7 +172,7 @@ def _not_picked(made: Worktree, err: str) -> Exception:
     if "Please tell me who you are" in said or "unable to auto-detect email" in said or "empty ident name" in said:
         return UsageError("no committer is set", hint='git config user.name "…" && git config user.email "…"')
     if "untracked working tree files would be overwritten" in said:
-        return ToolError("git", "untracked files would be overwritten", hint=f"look into {made.path}")
+        return ToolError("git", "untracked files would be overwritten", hint=f"see {made.path}")
     return failure("cherry-pick", 1, said, made.path)
 
 

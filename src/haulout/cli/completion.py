@@ -46,7 +46,9 @@ _ZSH_GUARD: Final = "(( $+functions[compdef] )) || { autoload -Uz compinit && co
 @options.common
 @click.pass_obj
 def command(session: Session, shell: str | None, install: bool) -> None:
-    """Print or install a completion script for a shell; without a name, for the shell of $SHELL.
+    """Print or install a completion script for a shell.
+
+    Without a name, it is for the shell in $SHELL.
 
     It completes verbs, options, processors, disk types, formats and files.
     """
@@ -89,7 +91,7 @@ def script(shell: str) -> str:
 def _shell_here() -> str:
     name = Path(os.environ.get("SHELL", "")).name
     if name not in SHELLS:
-        raise UsageError(f"$SHELL names no shell that is known: {name!r}", hint=f"name one of {', '.join(SHELLS)}")
+        raise UsageError(f"$SHELL names an unknown shell: {name!r}", hint=f"name one of {', '.join(SHELLS)}")
     return name
 
 

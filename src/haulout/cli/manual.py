@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from haulout.cli.tree import Example
 
 _ENVIRONMENT: Final = (
-    ("HAULOUT_LEDGER", "The ledger of haulout backport, where --ledger does not name one."),
-    ("HAULOUT_DEBUG", "Set to 1, it does what --debug does."),
-    ("HAULOUT_DEBUG_HTTP", "Set to 1, it does what --debug-http does, for every verb that talks to a server."),
-    ("REGISTRY_AUTH_FILE, DOCKER_CONFIG", "Where credentials are read, as podman and docker have it."),
-    ("NO_COLOR, TERM", "Whether, and how, bars are drawn."),
+    ("HAULOUT_LEDGER", "Ledger of haulout backport, unless --ledger names one."),
+    ("HAULOUT_DEBUG", "1: show the traceback of an error, as --debug does."),
+    ("HAULOUT_DEBUG_HTTP", "1: log every HTTP request, as --debug-http does."),
+    ("REGISTRY_AUTH_FILE, DOCKER_CONFIG", "Where credentials are stored: the file, or docker's folder."),
+    ("NO_COLOR, TERM", "Whether and how progress bars are drawn."),
 )
 
 

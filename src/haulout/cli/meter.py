@@ -42,7 +42,7 @@ class Meter:
         return (self.done - then) / (now - since) if now - since >= _MOMENT else None
 
     def left(self, now: float) -> float | None:
-        """Return the seconds left at the present rate; None where nobody can tell."""
+        """Return the seconds left at the present rate; None where unknown."""
         rate = self.rate(now)
         if self.total is None or not rate or rate < 0:
             return None

@@ -59,8 +59,8 @@ class Watched:
 class Reporter:
     """Keeps the tasks under way and looks at them every ``interval`` seconds; subclasses say how that is written.
 
-    Use it in a ``with`` block: leaving it ends the thread. Where nobody can be written to any more, it falls
-    silent, and the work goes on.
+    Use it in a ``with`` block: leaving it ends the thread. Where the stream was closed, it
+    writes nothing more, and the work continues.
     """
 
     interval: float | None = None
@@ -123,7 +123,7 @@ class Reporter:
         self.write(message)
 
     def write(self, line: str) -> None:
-        """Write a line where anybody is there to read it."""
+        """Write a line, unless the stream is closed."""
         try:
             self._err.write(f"{line}\n")
             self._err.flush()

@@ -98,8 +98,8 @@ def write_examples(formatter: click.HelpFormatter, examples: Sequence[Example]) 
 
 
 EXAMPLES: Final = (
-    Example("haulout push oci:machines:5.0 disk.qcow2", "publish a disk in an image layout beside you"),
-    Example("haulout pull oci:machines:5.0", "fetch the disk for this processor, checked and sparse"),
+    Example("haulout push oci:machines:5.0 disk.qcow2", "publish a disk in an image layout on disk"),
+    Example("haulout pull oci:machines:5.0", "fetch the disk for this processor, verified and sparse"),
 )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PARTIAL: Final = ".partial-"
-"""Prefix of unfinished files. The writer of each holds its lock: one that nobody holds was left by a killed process."""
+"""Prefix of unfinished files. The writer of each holds its lock: one without a lock was left by a killed process."""
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 """O_NONBLOCK: opening a FIFO put in place of a blob must not wait for a writer."""
 

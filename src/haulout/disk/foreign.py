@@ -1,6 +1,6 @@
 """Files that are recognised only to be refused with the right reason.
 
-Formats that QEMU opens but nobody publishes (fewer parsers to trust), and files that are not disks until they are
+Formats that QEMU opens but that are not published (fewer parsers to trust), and files that are not disks until they are
 decompressed.
 """
 
@@ -88,5 +88,7 @@ def _compressed(name: str, command: str) -> Finding:
         name,
         None,
         compressed=True,
-        dangers=(Danger("compressed", f"it is compressed ({name}), not a disk as it is", f"decompress it: {command}"),),
+        dangers=(
+            Danger("compressed", f"it is a compressed file ({name}), not a plain disk", f"decompress it: {command}"),
+        ),
     )

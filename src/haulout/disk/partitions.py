@@ -128,7 +128,7 @@ def _logical(image: Image, extended: _Entry) -> list[Partition]:
     link = extended.start
     while len(found) < _MAX_LOGICAL:
         if link in seen:
-            raise Damaged("its chain of logical partitions runs in a circle", rule="partition-table")
+            raise Damaged("its chain of logical partitions is circular", rule="partition-table")
         seen.add(link)
         entries = _mbr(image.read(link * _SECTOR, _SECTOR))
         if entries is None:

@@ -63,7 +63,7 @@ def data_extents(descriptor: int, size: int) -> Iterator[Extent]:
     """Yield where the first ``size`` bytes of a file hold data, in order; everything between reads as zeros.
 
     Extents are widened to multiples of :data:`BLOCK` (the last one ends at ``size`` at most) and never touch.
-    Where the file system cannot tell, all of the file is one extent. Moves the descriptor's position.
+    Where the file system does not know, all of the file is one extent. Moves the descriptor's position.
 
     Raises:
         StorageError: the file cannot be searched.

@@ -1,4 +1,4 @@
-"""A TEE for developers without the hardware: real layouts, real chains of certificates, keys that anybody can make.
+"""A TEE for developers without the hardware: real layouts, real chains of certificates, keys that anyone can make.
 
 :mod:`haulout.tee` accepts what it signs under a policy that is marked as one for tests and names the emulator's root,
 and under no other. Nothing protects a guest here: it emulates evidence, not protection. For cli and tests only.

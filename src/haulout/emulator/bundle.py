@@ -89,7 +89,7 @@ def make_bundle(
     """
     made = platform.evidence(boot, at, report_data, workload or bytes(platform.binding))
     lines = [
-        "# For tests only: it trusts an emulator, and anybody with the emulator's keys can make such evidence.",
+        "# For tests only: it trusts an emulator, and anyone with the emulator's keys can make such evidence.",
         "schema = 1",
         'name = "emulator"',
         "test = true",

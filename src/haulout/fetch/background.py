@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 
 class BackgroundCall(Generic[_T]):
-    """A call under way on a daemon thread: it ends with the process if nobody waits for it.
+    """A call under way on a daemon thread: it ends with the process, even if no one waits for it.
 
     Args:
         work: what is called.

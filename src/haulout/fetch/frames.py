@@ -147,7 +147,7 @@ class FrameRun:
 
         def made(segment: int, offset: int, plain: bytes) -> None:
             names = finding.names_of(loaded, segment, plain)
-            # Before what lies here anyway: after an interruption nothing of it has to be fetched again.
+            # Before local blocks: after an interruption nothing of it has to be fetched again.
             rebuilding.add(completion.add(offset // BLOCK, names), completion.pieces, first=True)
 
         name, before, failed = loaded.offer.manifest, self.blobs.received, False

@@ -50,7 +50,7 @@ class Moved:
     fetched: int = 0
     """Bytes of blobs fetched by this call: ranges, delta and index."""
     index: int = 0
-    """Of these, what only tells where the rest is: table of contents, hints, the delta's index."""
+    """Of these, the metadata: table of contents, hints, the delta's index."""
     ranges: int = 0
     """Ranges of the disk's blob asked for."""
     crumbs: int = 0

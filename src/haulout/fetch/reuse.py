@@ -71,7 +71,7 @@ def find_reusable(
         found: the disk.
         seeds: in the order of their numbers; those that give something become snapshots where they can.
         progress: receives tasks and notes.
-        partial: takes over at once what is found at its own place; None: nothing is written.
+        partial: gets at once what is found at its own place; None: nothing is written.
         use_deltas: whether deltas may be used.
 
     Raises:

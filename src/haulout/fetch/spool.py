@@ -60,7 +60,7 @@ class SpooledBlob:
         return data
 
     def _look_ahead(self, amount: int) -> None:
-        # What an earlier pull kept may end anywhere, also within the few bytes that tell what the blob is.
+        # What an earlier pull kept may end anywhere, also within the few bytes that show what the blob is.
         while len(self._ahead) < amount and (more := self._next(amount - len(self._ahead))):
             self._ahead += more
 

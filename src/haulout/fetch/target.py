@@ -97,7 +97,7 @@ def open_partial(target: Path, identity: Digest, part: str = "disk") -> Iterator
     Args:
         target: where the result will appear.
         identity: digest of the blob it is made from.
-        part: tells the partials of one pull apart.
+        part: distinguishes the partials of one pull.
 
     Raises:
         ConflictError: another process or thread is pulling the same disk to the same place.

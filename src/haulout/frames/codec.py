@@ -54,13 +54,13 @@ class FrameDecoder:
             where: names the frame in errors.
 
         Raises:
-            InvalidFrame: it is no zstd frame, promises another size, asks for a dictionary or a huge window, or holds
-                other bytes than the TOC says.
+            InvalidFrame: it is not a zstd frame, promises another size, asks for a dictionary or a huge window, or
+                holds other bytes than the TOC says.
         """
         plain, _ = self._expand(frame, size, where)
         if len(plain) != size or hashlib.sha256(plain).digest() != sha256:
             raise InvalidFrame(
-                f"{where} does not hold the bytes its table of contents promises",
+                f"{where} does not match its table of contents",
                 hint="the registry or something between holds damaged data; try another mirror, or push again",
             )
         return plain

@@ -46,7 +46,7 @@ class FrameReuse:
         self._wrong = 0
 
     def take(self, coming: Callable[[], bytes | None], plain: bytes | memoryview) -> bytes | None:
-        """Return the frame that ``source`` was told to expect, if it holds exactly ``plain``."""
+        """Return the frame that ``source`` was asked to expect, if it holds exactly ``plain``."""
         frame = coming() if self._wrong < _MOST_WRONG else None
         if frame is None:
             return None
@@ -58,5 +58,5 @@ class FrameReuse:
                 return frame
             self._wrong += 1
             if self._wrong == _MOST_WRONG:
-                self._note("the base is not what its table of contents says; no more of its frames are reused")
+                self._note("the base does not match its table of contents; no more of its frames are reused")
         return None

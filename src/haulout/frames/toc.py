@@ -167,7 +167,7 @@ class Toc:
 
     def _check_columns(self) -> None:
         if not len(self) or self.disk.size > _MAX_DISK or self.blob_size > _MAX_DISK:
-            raise InvalidToc("the table of contents describes no possible disk")
+            raise InvalidToc("the table of contents describes an impossible disk")
         if max(self.kinds) > Kind.ZERO:
             raise InvalidToc("the table of contents has a frame of unknown kind")
         if (

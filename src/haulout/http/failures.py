@@ -28,6 +28,13 @@ FOREIGN: Final = (
 """Everything a request or a read can raise that is not ours."""
 
 _E = TypeVar("_E", bound=BaseException)
+_HINTS: Final[dict[int, str | None]] = {
+    9: "check this machine's clock",
+    10: "check this machine's clock; if it is right, the certificate of {host} must be renewed",
+    62: "use the host name that the certificate is for",
+    64: "use the host name that the certificate is for",
+}
+"""By X509_V_ERR_* of OpenSSL: what a new authority would not mend (not valid yet, expired, for another host)."""
 _NO_SUCH_HOST: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
@@ -45,7 +52,8 @@ def translate(error: BaseException, host: str, what: str) -> UnreachableError | 
             break
     certificate = _first(chain, ssl.SSLCertVerificationError)
     detail = certificate.verify_message if certificate is not None else _short(chain)
-    hint = meaning.hint.format(host=host) if meaning.hint else None
+    hint = _HINTS.get(certificate.verify_code, meaning.hint) if certificate is not None else meaning.hint
+    hint = hint.format(host=host) if hint else None
     return meaning.error(f"{what}: {meaning.text.format(host=host, detail=detail)}", hint=hint)
 
 

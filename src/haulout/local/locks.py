@@ -88,7 +88,7 @@ def locked(path: Path, *, seconds: float, busy: str) -> Iterator[int]:
         try:
             if not hold(fd, seconds=deadline - time.monotonic()):
                 raise ConflictError(busy, hint="wait for it to end, or stop it")
-            # Whoever held it before may have removed or replaced the file meanwhile.
+            # Its last holder may have removed or replaced the file meanwhile.
             with suppress(FileNotFoundError):
                 if os.path.samestat(path.lstat(), os.fstat(fd)):
                     yield fd

@@ -1,8 +1,8 @@
 """Scratch space: folders that other programs write into by name, and files without a name.
 
-A folder is locked (``flock``) for as long as it is used. The lock dies with its process, however that dies, so one that
-nobody holds is abandoned: the next to make a folder beside it removes it, with all it holds. A file without a name is
-gone with its process.
+A folder is locked (``flock``) for as long as it is used. The lock dies with its process, however that dies, so a
+folder without a lock is abandoned: the next to make a folder beside it removes it, with all it holds. A file without a
+name is gone with its process.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _is_held(fd: int) -> bool:
     try:
         return hold(fd)
     except OSError:
-        # NFS locks no folders: nobody sweeps there either.
+        # NFS does not lock folders: they are not swept there either.
         return True
 
 
@@ -111,7 +111,7 @@ def private_folder(prefix: str, parent: str | os.PathLike[str] | None = None) ->
 
 
 def lasting_folder(prefix: str) -> Path:
-    """Make a fresh folder in the temporary directory that stays until somebody removes it.
+    """Make a fresh folder in the temporary directory that stays until it is removed.
 
     Raises:
         StorageError: it cannot be made.

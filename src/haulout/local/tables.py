@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Choice = TypeVar("Choice", bound=StrEnum)
 
 LARGEST: Final = 8 << 20
-"""Bytes of a file read; nobody keeps so much by hand."""
+"""Bytes of a file read; no file kept by hand is so large."""
 LONGEST_TEXT: Final = 200
 LONGEST_LIST: Final = 10_000
 _KEY_SHOWN: Final = 60
@@ -32,7 +32,7 @@ class Wrong(Protocol):
 
 
 class Table:
-    """One table of a document. Ask for each key by type; :meth:`end` refuses the keys that nobody asked for.
+    """One table of a document. Ask for each key by type; :meth:`end` refuses the keys that were not asked for.
 
     Args:
         values: as parsed.
@@ -200,7 +200,7 @@ class Table:
         return value
 
     def end(self, *also: str) -> None:
-        """Refuse keys that nobody asked for, but for those of ``also``: most are slips of the keyboard."""
+        """Refuse keys that were not asked for, except those in ``also``: most are typing errors."""
         known = self._asked | set(also)
         for name in self._values:
             if name not in known:

@@ -1,7 +1,7 @@
 """Architectures under their two families of names, and the platform of a descriptor.
 
 Podman names disk entries as the kernel does (``x86_64``); container entries are named as Go does (``amd64``). When
-asking, the two are the same; when writing and when telling the families apart, they are not.
+asking, the two are the same; when writing and when distinguishing the families, they are not.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class Bases:
 
     def find(self, architecture: Architecture, disk_type: DiskType, size: int) -> FoundBase | None:
         """Return the base for a disk of ``size`` bytes; None where there is none that can be used."""
-        # What holds many times the data of the disk is no version of it, and costs memory.
+        # What holds many times the data of the disk is not a version of it, and costs memory.
         limit = min(_MAX_HINTS, max(_LEAST_HINTS, 4 * _BYTES_PER_HINT * block_count(size)))
         query = DiskQuery(architecture, disk_type.value)
         if self._named is not None:

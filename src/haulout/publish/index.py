@@ -146,9 +146,9 @@ def publish(
 
 
 class _Labels:
-    """Tells the keys of entries, also of those that lost their ``disktype``.
+    """Finds the keys of entries, also of those that lost their ``disktype``.
 
-    Podman 4 and its buildah drop the annotations of entries they take over into a list of their own. Such an entry is
+    Podman 4 and its buildah drop the annotations of entries that they copy into a list of their own. Such an entry is
     still a disk to a client that looks into its manifest, and comes first: a new disk beside it would never be found.
     """
 
@@ -213,7 +213,7 @@ def _intents(
     try:
         names = [name for name, _ in zip(store.tags(_prefix(tag)), range(_MAX_INTENTS), strict=False)]
     except (RegistryError, DeniedError, NotFoundError) as exc:
-        progress.note(f"other publishers of this tag cannot be seen ({exc}): push one at a time")
+        progress.note(f"other publishers of this tag cannot be seen ({exc}); push one at a time")
         names = []
     for name in names:
         intent = None if name in but else _read_intent(store, name, tag)

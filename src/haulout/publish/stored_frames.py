@@ -73,7 +73,7 @@ class _Range:
     """It grows no more, and waits for a connection or has one."""
     data: bytes | None = field(default=None, repr=False)
     deadline: float | None = None
-    """When waiting for it has taken as long as compressing would; None before anybody waited."""
+    """When waiting for it has taken as long as compressing would; None before any wait."""
     is_late: bool = False
 
 

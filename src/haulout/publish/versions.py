@@ -1,4 +1,4 @@
-"""Which tag came before which, as far as names tell. Pure."""
+"""Which tag came before which, as far as names show. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PART = re.compile(r"\d+|[A-Za-z]+")
 _NUMBER = re.compile(r"\d")
 _BEFORE_RELEASE: Final = frozenset({"alpha", "beta", "dev", "pre", "rc"})
 _OURS = re.compile(r"haulout\.|sha256-[0-9a-f]{64}")
-"""Tags that are no versions of anything: announcements of publishers, lists of referrers."""
+"""Tags that are not versions of anything: announcements of publishers, lists of referrers."""
 
 _BEFORE, _END, _DASH, _DOT = range(4)
 """How parts of a version rank where others of the same beginning end, or go on."""

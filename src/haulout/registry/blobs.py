@@ -92,7 +92,7 @@ class RangeStream:
         """Return exactly ``amount`` bytes, fewer only at ``stop``, none after it.
 
         Raises:
-            UnreachableError: the connection failed and could not be taken up again.
+            UnreachableError: the connection failed and could not be resumed.
             SizeMismatch: the blob ended before ``stop``.
         """
         wanted = min(amount, self.stop - self._position)

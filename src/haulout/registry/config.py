@@ -99,7 +99,7 @@ class RegistriesConfig:
         if rule.blocked:
             raise DeniedError(
                 f"{reference.name} is blocked by registries.conf (prefix {rule.prefix!r})",
-                hint="look into /etc/containers/registries.conf* and ~/.config/containers/registries.conf*",
+                hint="see /etc/containers/registries.conf* and ~/.config/containers/registries.conf*",
             )
         if action == "push":
             return (Endpoint(reference.host, reference.repository, rule.insecure),)
@@ -145,7 +145,7 @@ def load_config(environment: Mapping[str, str], system: Path = Path("/etc/contai
     if explicit:
         main = Path(explicit)
         if not main.exists():
-            raise UsageError(f"CONTAINERS_REGISTRIES_CONF names {main}, which is not there")
+            raise UsageError(f"CONTAINERS_REGISTRIES_CONF names {main}, which does not exist")
     else:
         main = user / "registries.conf" if (user / "registries.conf").exists() else system / "registries.conf"
     files = [main]
@@ -226,5 +226,5 @@ def _location(table: Table, key: str) -> str:
 def _endpoint(name: str, insecure: bool, *, is_mirror: bool = False, pull_from: str = "all") -> Endpoint:  # noqa: FBT001
     host, slash, repository = name.partition("/")
     if not slash or not host or not repository:
-        raise UsageError(f"registries.conf rewrites the reference to {name!r}, which names no repository")
+        raise UsageError(f"registries.conf rewrites the reference to {name!r}, which is not a repository name")
     return Endpoint(host.lower(), repository, insecure, is_mirror, pull_from)

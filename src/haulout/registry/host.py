@@ -150,7 +150,7 @@ class RepositoryHost:
             and there.host == here.host
             and there.port in {80, here.port}
         ):
-            # A registry behind a proxy that does not tell it about TLS. The request stays here, and encrypted.
+            # A registry behind a proxy that does not report TLS to it. The request stays here, and encrypted.
             _, slash, path = url.partition("://")[2].partition("/")
             return f"{here}{slash}{path}"
         raise DeniedError(
@@ -189,7 +189,7 @@ class RepositoryHost:
             except FOREIGN as error:
                 if not speaks_no_tls(error, self.name):
                     raise
-                # Nobody has read it.
+                # It was not read.
                 meter.add(requests=-1)
                 continue
             self._memory.scheme = scheme

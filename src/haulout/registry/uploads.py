@@ -113,7 +113,7 @@ class _Upload:
         try:
             return self._start(mount_from)
         except (DeniedError, NotFoundError, RegistryError):
-            # A mount only saves: what is wrong with the other repository is no reason not to send.
+            # A mount only saves: what is wrong with the other repository does not prevent sending.
             return self._start(None)
 
     def _start(self, mount_from: str | None) -> Reply:

@@ -1,6 +1,6 @@
 """The roots of trust: whose signature at the end of a chain means that evidence is genuine.
 
-Roots are pinned by the SHA-256 of their DER certificate. There is none for Arm CCA: neither Arm nor anybody else
+Roots are pinned by the SHA-256 of their DER certificate. There is none for Arm CCA: neither Arm nor anyone else
 publishes one, so a policy has to name the platforms, or the roots of their makers, that it trusts.
 """
 
@@ -20,7 +20,7 @@ EMULATOR: Final = "Haulout Emulator - not a TEE"
 """Organisation in the certificates of emulated platforms, by which a refusal can name them."""
 
 
-EMULATED: Final = "it was made by an emulator: anybody can make such evidence"
+EMULATED: Final = "it was made by an emulator: anyone can make such evidence"
 
 PINNED: Final = (
     Anchor("AMD ARK-Milan", "AMD", "Milan", "69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd"),

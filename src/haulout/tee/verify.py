@@ -40,7 +40,7 @@ def verify(
         ValueError: the time has no time zone.
     """
     if at.tzinfo is None:
-        raise ValueError("a time without a time zone can mean any of 24 hours")
+        raise ValueError("the time must have a time zone")
     kind = recognise(data, kinds)
     statement = kind.parse(data)
     section = None if policy is None else policy.sections.get(kind.name)
@@ -83,7 +83,7 @@ def _require_occasion(found: bytes, expected: bytes | None, policy: Policy | Non
         if policy is not None and policy.report_data_required:
             raise Refused(
                 Rule.FRESHNESS,
-                "the policy requires report data to expect, and none was given",
+                "the policy requires report data, and none was given",
                 hint="give it with --report-data",
             )
     elif not hmac.compare_digest(found, expected):

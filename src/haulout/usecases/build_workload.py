@@ -306,7 +306,7 @@ class _Opened:
 
 
 def _registration(request: BuildRequest, spec: ImageSpec, passphrase: bytes, progress: Progress) -> Registration | None:
-    """Return what the broker is sent; None where there is no broker, or nothing that it would accept."""
+    """Return what is sent to the broker; None where there is no broker, or nothing that it would accept."""
     if request.broker is None or spec.measurement is None:
         return None
     config = spec.config

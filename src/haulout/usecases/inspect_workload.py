@@ -28,7 +28,7 @@ def inspect_workload(
 
     Args:
         subject: an image, or a disk by itself.
-        passphrase: of the disk; None: only what everybody can see is checked.
+        passphrase: of the disk; None: only what is not encrypted is checked.
         connections: how registries are reached.
         progress: receives the progress of the work.
 

@@ -100,7 +100,7 @@ def push(  # noqa: PLR0913 - each is one word of the request
     progress = progress or NullProgress()
     target, jobs = reference_of(reference), jobs or processors()
     if target.tag is None or target.digest is not None:
-        raise UsageError(f"cannot push to {target}: a digest names what is there already", hint="name a tag")
+        raise UsageError(f"cannot push to {target}: a digest names existing content", hint="name a tag")
     if base is not None or delta_from:
         require("numpy", extra="deltas")
     earlier, named = [reference_of(old) for old in delta_from], None if base is None else reference_of(base)

@@ -190,7 +190,7 @@ def check_before(before: bytes, what: str) -> None:
             raise InvalidWorkload(
                 "footer-twice",
                 f"{what} has two footers: one was appended to another",
-                hint="somebody may have tampered with it; build the image again",
+                hint="it may have been tampered with; build the image again",
             )
 
 

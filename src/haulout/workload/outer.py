@@ -1,4 +1,4 @@
-"""The outer image: what everybody can see. It reveals of the image inside only what libkrun has to know. Pure.
+"""The outer image, which is not encrypted. It reveals of the image inside only what libkrun has to know. Pure.
 
 Nothing is copied from the image inside: no environment, label, annotation, history, or date.
 """

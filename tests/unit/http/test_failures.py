@@ -51,16 +51,21 @@ def _wrapped(cause: BaseException) -> Exception:
     return outer
 
 
-def _unverified() -> ssl.SSLCertVerificationError:
+def _unverified(code: int = 18, message: str = "self-signed certificate") -> ssl.SSLCertVerificationError:
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
-    error.verify_message = "self-signed certificate"
+    error.verify_code, error.verify_message = code, message
     return error
+
+
+def _expired() -> ssl.SSLCertVerificationError:
+    return _unverified(10, "certificate has expired")
 
 
 @pytest.mark.parametrize(
     ("cause", "says", "hint"),
     [
         (_unverified(), "certificate of host.example is not trusted: self-signed", "certs.d/host.example"),
+        (_expired(), "certificate of host.example is not trusted: certificate has expired", "clock"),
         (ssl.SSLError(1, "wrong version number"), "does not answer with TLS", "--plain-http"),
         (socket.gaierror(socket.EAI_NONAME, "unknown"), "does not resolve", "spelling"),
         (ConnectionRefusedError(111, "refused"), "nothing listens", "check host and port"),

@@ -43,7 +43,7 @@ def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> N
         Example("haulout cw build root oci:secret:1 --passphrase-out key", "encrypt a folder, with a new passphrase"),
         Example(
             "haulout cw build root oci:secret:2 --type tdx --passphrase-file key --policy-out policy.toml",
-            "for TDX, with a passphrase of yours, and write the policy that names it",
+            "encrypt for TDX with your own passphrase, and write a policy for it",
         ),
     ),
 )
@@ -66,7 +66,7 @@ def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> N
     "-u",
     "--attestation-url",
     metavar="URL",
-    help="Key broker: the passphrase is registered there now, and the guest asks it for the passphrase.",
+    help="URL of the key broker: the passphrase is registered there, and the guest fetches it from there.",
 )
 @click.option(
     "--attestation-plain-http",
@@ -105,7 +105,7 @@ def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> N
     "base",
     metavar="REF",
     type=ReferenceParam(),
-    help="Put the layers of this image below; they are not encrypted.",
+    help="Add the layers of this image below; they are not encrypted.",
 )
 @click.option(
     "--broker-key",
@@ -164,7 +164,7 @@ def command(session: Session, /, source: str, dest: Reference, keys: dict[str, A
     IMAGE is oci:DIR:TAG, a registry reference, or a folder with a root file system. The disk is made and encrypted in
     one pass, straight into DEST: nothing unencrypted is written anywhere, and no privilege is needed.
 
-    Opening the disk takes its passphrase. Have one made and written to a file (--passphrase-out), bring your own
+    The disk opens with its passphrase. Have one made and written to a file (--passphrase-out), bring your own
     (--passphrase-file), or name a broker to register it with (--attestation-url). Never write it on a command line,
     where other processes can read it.
 

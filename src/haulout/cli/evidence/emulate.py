@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,19 @@ import click
 from haulout.cli import options
 from haulout.cli.evidence.params import BytesParam
 from haulout.cli.tree import Example, Verb
+from haulout.errors import HauloutError
 
 if TYPE_CHECKING:
     from haulout.cli.session import Session
+
+
+def _kinds(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Complete the TEEs that can be emulated; without the packages for them, none."""
+    with suppress(HauloutError):
+        from haulout.emulator import PLATFORMS  # noqa: PLC0415 - loads the cryptography
+
+        return [kind for kind in PLATFORMS if kind.startswith(incomplete)]
+    return []
 
 
 @click.command(
@@ -22,11 +33,11 @@ if TYPE_CHECKING:
         Example("haulout evidence emulate cca lab --boot disk.raw", "make a CCA token of a realm that booted a file"),
         Example(
             "haulout evidence verify lab/evidence.bin --cert lab/certificates.pem --policy lab/policy.toml",
-            "and verify it with the policy made with it",
+            "verify it with the policy made with it",
         ),
     ),
 )
-@click.argument("kind", metavar="TEE")
+@click.argument("kind", metavar="snp|tdx|cca", shell_complete=_kinds)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--boot",
@@ -41,7 +52,7 @@ if TYPE_CHECKING:
     metavar="HEX",
     type=BytesParam(64),
     default="00" * 64,
-    help="The 64 bytes that the guest was asked to carry. [default: zeros]",
+    help="Report data to put into the evidence, 64 bytes.  [default: zeros]",
 )
 @click.option(
     "--workload",
@@ -62,7 +73,7 @@ def command(
 ) -> int:
     """Make evidence without the hardware, for tests.
 
-    TEE is snp, tdx or cca. DIR gets evidence.bin, certificates.pem (or, for TDX, collateral.json), and policy.toml,
+    DIR gets evidence.bin, certificates.pem (or, for TDX, collateral.json), and policy.toml,
     which accepts this evidence and no other. The keys are kept in DIR, so the same platform signs next time. Only a
     policy that is marked as one for tests and names this platform's root accepts such evidence.
     """

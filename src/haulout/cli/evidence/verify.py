@@ -57,14 +57,14 @@ _NO = 1
     "--policy",
     metavar="FILE",
     type=click.Path(),
-    help="What the evidence has to say (docs/evidence.md). Without it, only genuineness is verified.",
+    help="Policy that the evidence must satisfy (docs/evidence.md). Without one, only genuineness is verified.",
 )
 @click.option("--at", metavar="TIME", type=TimeParam(), help="Verify for this time instead of now.")
 @click.option(
     "--report-data",
     metavar="HEX",
     type=BytesParam(64),
-    help="The 64 bytes that the guest was asked to carry: proof that the evidence is fresh, and for you.",
+    help="Expected report data, 64 bytes: proves that the evidence is fresh and made for you.",
 )
 @options.common
 @click.pass_obj
@@ -77,14 +77,15 @@ def command(
     at: datetime | None,
     report_data: bytes | None,
 ) -> int:
-    """Verify evidence: is it genuine, and does it satisfy a policy?
+    """Verify that evidence is genuine and satisfies a policy.
 
     FILE is an SEV-SNP report, a TDX quote or an Arm CCA token. The type is detected automatically.
 
     Without a policy only genuineness is verified: signature, chain, a pinned root, and that all of it is valid at the
     time. Genuine evidence may still come from an attacker's machine, or allow debugging: a policy says what you accept.
 
-    Exit status is 0 if it is accepted, 1 if it is refused, with the rule it breaks, 3 or more if it cannot be read.
+    Exit status is 0 if the evidence is accepted, 1 if it is refused (the broken rule is printed), 2 or more if
+    there is no verdict.
     """
     from haulout.usecases import verify_evidence  # noqa: PLC0415 - loads the cryptography
 
@@ -114,7 +115,7 @@ def _lines(result: EvidenceResult) -> Iterator[str]:
     if verdict.warning is not None:
         yield f"  warning: the default policy would reject it: {verdict.warning.reason} [{verdict.warning.rule}]"
     if claims is not None and claims.anchor.given:
-        yield "  warning: its key is trusted only because you gave it: do not take it from where the evidence is from"
+        yield "  warning: its key is trusted only because you gave it; get it from its maker, not with the evidence"
     if verdict.open:
         yield f"  left open by the policy: {', '.join(verdict.open)}"
     if claims is None:

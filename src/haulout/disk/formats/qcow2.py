@@ -268,7 +268,7 @@ def _walk(image: Image, header: Header) -> tuple[bool, list[Danger]]:
         dangers.append(Danger("truncated", "some of its data lies outside the file", "is the file complete?"))
     least = header.cluster // _DEFLATE_RATIO if header.compression == 0 else 1
     if plain * header.cluster + packed * least > image.size + header.cluster:
-        dangers.append(Danger("shared-clusters", "it shows the same data at many places, as only bombs do"))
+        dangers.append(Danger("shared-clusters", "it maps the same data many times, as decompression bombs do"))
     return packed > 0, dangers
 
 

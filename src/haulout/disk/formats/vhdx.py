@@ -192,7 +192,7 @@ def _blocks(image: Image, bat: _Region, *, size: int, block: int, sector: int) -
     if places and places[-1] + block > image.size:
         return [Danger("truncated", "some of its data lies outside the file", "is the file complete?")]
     if places and (places[0] < _MIB or any(after - before < block for before, after in pairwise(places))):
-        return [Danger("shared-clusters", "it shows the same data at many places, as only bombs do")]
+        return [Danger("shared-clusters", "it maps the same data many times, as decompression bombs do")]
     return []
 
 

@@ -216,7 +216,7 @@ class DeltaIndex:
 
     def _check_columns(self) -> None:
         if self.source.size > MAX_DISK or self.target.size > MAX_DISK or not len(self.compressed):
-            raise InvalidDelta("the delta is between no possible disks, or holds nothing")
+            raise InvalidDelta("invalid delta: impossible disk size, or no blocks")
         for runs in (self.references, self.runs, self.old):
             if int(runs.counts.sum(dtype=np.uint64)) != len(runs.takes) or (runs.takes == 0).any():
                 raise InvalidDelta("the delta's index contradicts itself: its runs do not add up")
@@ -228,7 +228,7 @@ class DeltaIndex:
         if (new > MAX_SEGMENT_BLOCKS).any() or (old > MAX_REFERENCE_BLOCKS).any():
             raise InvalidDelta("the delta has an oversized segment")
         if int(old.sum()) > MAX_REFERENCE_RATIO * int(new.sum()):
-            raise InvalidDelta("the delta asks for more old blocks than its new blocks can be worth")
+            raise InvalidDelta("the delta needs too many old blocks for its new blocks")
         # A stored frame is never longer than its plain bytes by more than block headers and a frame header.
         if (self.compressed > new * (BLOCK + 64) + 64).any():
             raise InvalidDelta("the delta has a segment of impossible compressed size")
@@ -236,7 +236,7 @@ class DeltaIndex:
         if (np.diff(ends[self.references.edges]) > self.old.total).any():
             raise InvalidDelta("the delta refers to old blocks that it does not list")
         if self.old.total * HINT_BYTES > MAX_HINTS_BYTES:
-            raise InvalidDelta("the delta lists more old blocks than a reader looks for")
+            raise InvalidDelta("the delta lists more old blocks than a reader accepts")
         blocks = block_count(self.source.size)
         if (
             self.old.end > blocks

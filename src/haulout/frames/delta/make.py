@@ -140,7 +140,7 @@ def make_delta(
         StorageError: one of them cannot be read.
     """
     if max(source.size, toc.disk.size) > MAX_DISK:
-        raise ContentError(f"a delta is between disks of {MAX_DISK >> 40} TiB at most")
+        raise ContentError(f"a delta supports disks of at most {MAX_DISK >> 40} TiB")
     with progress.task("comparing the disks", 2 * stored_bytes(old) + toc.data_bytes) as task:
         every = scan(old, None, task)
         known = _Blocks.of(old, every).part(_first_of_each(every.hints))

@@ -35,9 +35,9 @@ def get(name: str, server: str, environment: Mapping[str, str]) -> Credentials |
         answer: Any = json.loads(done.out[:MAX_ANSWER])
         username, secret = answer["Username"], answer["Secret"]
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
-        raise ToolError(_program(name), f"does not answer for {server} as credential helpers do") from exc
+        raise ToolError(_program(name), f"gave an invalid answer for {server}") from exc
     if not isinstance(username, str) or not isinstance(secret, str):
-        raise ToolError(_program(name), f"does not answer for {server} as credential helpers do")
+        raise ToolError(_program(name), f"gave an invalid answer for {server}")
     if not username and not secret:
         return None
     # docker-credential-helpers: this user name marks an identity token.
@@ -64,7 +64,7 @@ def store(name: str, server: str, credentials: Credentials, environment: Mapping
     document = {"ServerURL": server, "Username": credentials.username, "Secret": credentials.password}
     done = _run(name, "store", json.dumps(document), environment)
     if done.code != 0:
-        raise ToolError(_program(name), f"does not store the credentials of {server} (exit code {done.code})")
+        raise ToolError(_program(name), f"failed to store the credentials of {server} (exit code {done.code})")
 
 
 def erase(name: str, server: str, environment: Mapping[str, str]) -> bool:
@@ -77,7 +77,7 @@ def erase(name: str, server: str, environment: Mapping[str, str]) -> bool:
         return False
     done = _run(name, "erase", server, environment)
     if done.code != 0:
-        raise ToolError(_program(name), f"does not erase the credentials of {server} (exit code {done.code})")
+        raise ToolError(_program(name), f"failed to erase the credentials of {server} (exit code {done.code})")
     return True
 
 

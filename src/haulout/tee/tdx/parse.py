@@ -280,7 +280,7 @@ def _certification(source: _Source, wanted: int) -> tuple[bytes, int]:
 def _chain(data: bytes, at: int) -> bytes:
     """Require certificates and white space alone: the unsigned part must not carry a message."""
     if len(_PEM.findall(data)) > _MAX_CHAIN_CERTIFICATES or _PEM.sub(b"", data).strip(b" \t\r\n\0"):
-        raise _wrong("its certificates are not a few certificates in PEM", at)
+        raise _wrong("its certificate data does not hold a few certificates in PEM", at)
     return data.rstrip(b"\0")
 
 

@@ -125,7 +125,7 @@ def check_url(url: str, *, plain: bool = False) -> str:
     url = url.rstrip("/")
     if "@" in url:
         raise UsageError(
-            "the URL of the broker holds credentials, which everybody could read in the image",
+            "the URL of the broker holds credentials, which would be readable in the image",
             hint="remove everything before the @",
         )
     try:

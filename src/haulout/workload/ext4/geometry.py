@@ -28,7 +28,7 @@ Runs = tuple[tuple[int, int], ...]
 
 
 def has_backup(group: int) -> bool:
-    """Tell whether sparse_super puts a copy of the superblock into a group: 0, 1, and powers of 3, 5 and 7."""
+    """Return whether sparse_super puts a copy of the superblock into a group: 0, 1, and powers of 3, 5 and 7."""
     for base in (3, 5, 7):
         power = base
         while power < group:

@@ -1,1 +1,1 @@
-"""Inspecting an image, of any origin: what everybody can see, and what the passphrase reveals."""
+"""Inspecting an image, of any origin: what is not encrypted, and what the passphrase reveals."""

@@ -52,7 +52,7 @@ class ImageEntry:
 
 @dataclass
 class OuterImage:
-    """What everybody can see of an image."""
+    """What can be seen of an image without its passphrase."""
 
     json_members: ClassVar = ("manifest", "architecture", "created", "entries=members", "leaks")
 

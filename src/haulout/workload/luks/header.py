@@ -1,6 +1,6 @@
 """The header of LUKS version 1: its layout, and the rules by which one from elsewhere is accepted.
 
-A header is not trusted before its digest is compared: anybody who can write to the disk can write it. So it is read
+A header is not trusted before its digest is compared: anyone who can write to the disk can write it. So it is read
 strictly, and what an attacker could choose (ciphers, geometry, work) is bounded before any of it is used.
 """
 
