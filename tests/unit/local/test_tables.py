@@ -6,6 +6,7 @@ import pytest
 
 from haulout.errors import InvalidEvidence, InvalidFile, NotFoundError, StorageError
 from haulout.local import parse_toml, read_text, read_toml
+from haulout.local.tables import parse_json
 
 
 def test_lines_may_hold_any_letters(tmp_path):
@@ -55,3 +56,22 @@ def test_every_complaint_about_toml_is_the_error_that_the_caller_wants(text):
     with pytest.raises(InvalidEvidence, match="is not TOML: ") as caught:
         parse_toml(text, wrong)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "is not JSON: "),
+        ("[" * 100_000, "is not JSON: "),
+        (b"\xff", "is not JSON: "),
+        ("[1]", "is not a JSON object"),
+    ],
+)
+def test_every_complaint_about_json_is_the_error_that_the_caller_wants(text, reason):
+    def wrong(where, said, *, hint=None):
+        assert where == ""
+        return InvalidEvidence("file", said, hint=hint)
+
+    with pytest.raises(InvalidEvidence, match=reason):
+        parse_json(text, wrong)
+    assert parse_json('{"a": "b"}', wrong).line("a") == "b"
