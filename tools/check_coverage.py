@@ -17,7 +17,7 @@ def shares(report: dict[str, Any]) -> dict[str, tuple[int, int]]:
     """Return covered and all lines of each room, of the rooms with a floor of their own, and of everything ("")."""
     found: dict[str, tuple[int, int]] = {}
     for name, file in report["files"].items():
-        path = Path(name.partition("haulout/")[2])
+        path = Path(name.rpartition("haulout/")[2])
         keys = {"", path.parts[0].removesuffix(".py"), *(room for room in FLOORS if path.is_relative_to(room))}
         for key in keys:
             covered, lines = found.get(key, (0, 0))
@@ -27,8 +27,12 @@ def shares(report: dict[str, Any]) -> dict[str, tuple[int, int]]:
 
 
 def main(path: Path) -> int:
-    low = 0
-    for room, (covered, lines) in sorted(shares(json.loads(path.read_text(encoding="utf-8"))).items()):
+    found = shares(json.loads(path.read_text(encoding="utf-8")))
+    missing = FLOORS.keys() - found.keys()
+    for room in sorted(missing):
+        print(f"{room}: not measured")
+    low = len(missing)
+    for room, (covered, lines) in sorted(found.items()):
         share = 100 * covered / lines if lines else 100.0
         floor = FLOORS.get(room, FLOOR if room == "" else 0.0)
         low += share < floor

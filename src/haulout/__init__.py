@@ -113,7 +113,7 @@ if TYPE_CHECKING:
     )
     from haulout.workload.luks import LuksHeader, LuksKeySlot
 
-__version__: Final = "0.1.0"
+__version__: Final = "0.2.0"
 
 __all__ = [
     "Architecture",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
-from haulout.content import LayoutStore, Remembered, RememberingStore
+from haulout import content
+from haulout.content import Remembered, RememberingStore
 from haulout.oci import LayoutReference
 from haulout.progress import NullProgress, Traffic
 from haulout.registry import Registries
-from haulout.resolve import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from haulout.content import Store, StoredManifest
     from haulout.oci import Reference
@@ -30,10 +30,18 @@ class Places:
     Args:
         connections: how registries are reached; layouts ignore it.
         progress: receives warnings of registries, and mirrors that fail.
+        on_sent: called each time a registry is asked and its answer is awaited, from any thread.
     """
 
-    def __init__(self, connections: ConnectionOptions | None = None, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        connections: ConnectionOptions | None = None,
+        progress: Progress | None = None,
+        *,
+        on_sent: Callable[[], None] | None = None,
+    ) -> None:
         self._connections = connections
+        self._on_sent = on_sent
         self._progress = progress or NullProgress()
         self._stack = ExitStack()
         self._registries: Registries | None = None
@@ -63,9 +71,11 @@ class Places:
 
     def _opened(self, reference: Reference, *, push: bool) -> Store:
         if isinstance(reference, LayoutReference):
-            return self._stack.enter_context(LayoutStore(reference.directory, create=push))
+            return self._stack.enter_context(content.LayoutStore(reference.directory, create=push))
         if self._registries is None:
-            self._registries = self._stack.enter_context(Registries(self._connections, note=self._progress.note))
+            self._registries = self._stack.enter_context(
+                Registries(self._connections, note=self._progress.note, on_sent=self._on_sent)
+            )
         known = self._known.get(reference.name)
         if known is None:
             known = self._known[reference.name] = Remembered()
@@ -78,6 +88,8 @@ class Places:
         Raises:
             HauloutError: as :func:`haulout.resolve.resolve`.
         """
+        from haulout.resolve import resolve  # noqa: PLC0415 - most of what it takes is not needed to ask
+
         return resolve(self.open(reference), reference, query, root=self.root(reference))
 
     def root(self, reference: Reference) -> StoredManifest:

@@ -18,6 +18,7 @@ import pytest
 from tests.support.sandbox import ROOT, Sandbox, raw_disk, sandbox
 from tests.support.servers import docker_registry, free_port, needs
 
+import haulout
 from haulout import errors
 from haulout.cli import main as cli
 from haulout.cli.main import BUG, Terminated, explain, main
@@ -249,7 +250,7 @@ def test_a_bug_is_one_line_and_a_traceback_only_on_demand(capsys, monkeypatch):
     assert main(["pull", "oci:x:1"]) == BUG
     told = capsys.readouterr()
     assert told.err.splitlines() == [
-        r"haulout: this is a bug in haulout 0.1.0: ZeroDivisionError: division by \x1b[31mzero",
+        rf"haulout: this is a bug in haulout {haulout.__version__}: ZeroDivisionError: division by \x1b[31mzero",
         "  hint: please report it, with what the same command prints under --debug",
     ]
     assert main(["pull", "oci:x:1", "--debug"]) == BUG
@@ -282,7 +283,7 @@ def place(tmp_path_factory):
 
 def test_version_is_printed(place: Sandbox):
     done = place.haulout("--version")
-    assert (done.code, done.out) == (0, "haulout 0.1.0\n")
+    assert (done.code, done.out) == (0, f"haulout {haulout.__version__}\n")
 
 
 def test_a_closed_pipe_ends_quietly(place: Sandbox):

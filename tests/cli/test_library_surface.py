@@ -188,6 +188,29 @@ def test_a_pull_asks_the_registry_before_it_loads_what_decodes():
     assert not {"numpy", "xxhash", "haulout.frames"} & set(out)
 
 
+def test_a_pull_sends_its_first_request_before_it_loads_what_only_answers_need():
+    out = python(
+        "import os, socket, sys\n"
+        "from haulout.cli.main import main\n"
+        "def sent(*_):\n"
+        "    print(*sys.modules, flush=True)\n"
+        "    os._exit(0)\n"
+        "socket.socket.send = socket.socket.sendall = sent\n"
+        "with socket.create_server(('127.0.0.1', 0)) as server:\n"
+        "    main(['pull', f'127.0.0.1:{server.getsockname()[1]}/disk:1', '--plain-http'])"
+    ).split()
+    assert "haulout.http.transport" in out
+    loaded = {
+        "haulout.fetch.disk",
+        "haulout.fetch.results",
+        "haulout.resolve.find",
+        "haulout.registry.auth.credentials",
+    }
+    loaded |= {"haulout.registry.auth.challenge", "haulout.content.layout", "haulout.disk.formats", "haulout.frames"}
+    loaded |= {"haulout.oci.manifest", "haulout.registry.uploads", "haulout.registry.referrers"}
+    assert not (loaded | {"numpy", "xxhash", "zstandard", "rich", "difflib"}) & set(out)
+
+
 def test_python_dash_m_is_the_command():
     done = subprocess.run(
         [sys.executable, "-m", "haulout", "--version"],

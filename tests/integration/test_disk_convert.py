@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.unit.disk.test_corpus import GOOD, HOSTILE, iso, qcow2
+from tests.support.disk_corpus import GOOD, HOSTILE, iso, qcow2
 
 from haulout.disk import DiskFormat, _confine, inspect, qemu_img
 from haulout.disk.convert import convert, uncompress

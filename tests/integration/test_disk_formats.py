@@ -7,8 +7,8 @@ import shutil
 import subprocess
 
 import pytest
+from tests.support.disk_corpus import GOOD
 from tests.support.disks import qemu_encrypts
-from tests.unit.disk.test_corpus import GOOD
 
 from haulout.disk import DiskFormat, inspect, require_safe
 

@@ -6,7 +6,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.disk.test_corpus import GOOD, HOSTILE
+from tests.support.disk_corpus import GOOD, HOSTILE
 
 from haulout.disk import DiskInfo, inspect
 from haulout.disk.formats.vhdx import crc32c

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -74,6 +73,8 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb, or say which one may be meant."""
         if args and args[0] not in self.verbs and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches  # noqa: PLC0415 - a misspelling is rare
+
             near = get_close_matches(args[0], self.verbs, n=1)
             meant = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(self.verbs)}"
             raise click.UsageError(f"no such verb: {args[0][:80]!r}{meant}", ctx)

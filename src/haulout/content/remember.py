@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final, Self
 
-from haulout.content.ports import StoredManifest
 from haulout.errors import HauloutError, StorageError
 from haulout.local import ScratchFile
 from haulout.oci import Digest, mediatype
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
-    from haulout.content.ports import BlobStream, Store
+    from haulout.content.ports import BlobStream, Store, StoredManifest
     from haulout.oci import Descriptor
     from haulout.progress import Task, Traffic
 
@@ -125,6 +124,8 @@ class RememberingStore:
         except HauloutError:
             self._known.blobs.clear()
             raise
+        from haulout.content.ports import StoredManifest  # noqa: PLC0415 - readers are not to wait for it
+
         self._known.keep(StoredManifest(described, data))
         return described
 

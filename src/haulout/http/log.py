@@ -29,7 +29,7 @@ BLANK: Final = "***"
 _NUMBERS: Final = itertools.count(1)
 _PARAMETERS: Final = frozenset({"artifacttype", "digest", "from", "last", "mount", "n", "scope", "service"})
 """Parameters of a query that are shown; of all others, names and values may be secrets."""
-_SIGNATURE: Final = re.compile(r"(?i:x-(?:amz|goog)-[a-z-]{1,30}|sig|signature|token|_state|expires)")
+_SIGNATURE: Final = r"(?i:x-(?:amz|goog)-[a-z-]{1,30}|sig|signature|token|_state|expires)"
 """Parameters of a query whose names are shown."""
 _HEADERS: Final = frozenset(
     """
@@ -41,8 +41,8 @@ _HEADERS: Final = frozenset(
 )
 _ADDRESSES: Final = frozenset({"content-location", "location"})
 _CREDENTIALS: Final = frozenset({"authorization", "proxy-authorization"})
-_SCHEME: Final = re.compile(r"(?i:basic|bearer|digest|negotiate)(?= )")
-_CHALLENGE: Final = re.compile(r'(?i:\b(realm|service|scope|error)="([^"]*)")')
+_SCHEME: Final = r"(?i:basic|bearer|digest|negotiate)(?= )"
+_CHALLENGE: Final = r'(?i:\b(realm|service|scope|error)="([^"]*)")'
 _LONGEST: Final = 1000
 
 
@@ -101,7 +101,7 @@ def _shown_parameter(part: str) -> str:
     name, is_assigned, _ = part.partition("=")
     if is_assigned and unquote_plus(name).lower() in _PARAMETERS:
         return part
-    return f"{name}={BLANK}" if is_assigned and _SIGNATURE.fullmatch(name) else BLANK
+    return f"{name}={BLANK}" if is_assigned and re.fullmatch(_SIGNATURE, name) else BLANK
 
 
 def shown_header(name: str, value: str) -> str:
@@ -114,8 +114,8 @@ def shown_header(name: str, value: str) -> str:
     if key == "link":
         return ", ".join(f"<{shown_url(target)}>" for target in re.findall(r"<([^>]*)>", value))
     if key == "www-authenticate":
-        scheme = _SCHEME.match(value)
-        parts = (f'{one[1]}="{shown_url(one[2])}"' for one in _CHALLENGE.finditer(value))
+        scheme = re.match(_SCHEME, value)
+        parts = (f'{one[1]}="{shown_url(one[2])}"' for one in re.finditer(_CHALLENGE, value))
         return f"{scheme[0] if scheme else BLANK} {','.join(parts)}".rstrip()
-    scheme = _SCHEME.match(value) if key in _CREDENTIALS else None
+    scheme = re.match(_SCHEME, value) if key in _CREDENTIALS else None
     return f"{scheme[0]} {BLANK}" if scheme else BLANK

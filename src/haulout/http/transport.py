@@ -44,10 +44,22 @@ _SOCKET_OPTIONS: Final = [
 
 
 class Transport:
-    """Connection pools shared by all threads and repositories. Close it when done."""
+    """Connection pools shared by all threads and repositories. Close it when done.
 
-    def __init__(self, options: HttpOptions, environment: Mapping[str, str] | None = None) -> None:
+    Args:
+        options: deadlines, and the name of the program.
+        environment: in place of ``os.environ``: proxies.
+        on_sent: called each time a request has been sent and its answer is awaited, from any thread.
+    """
+
+    def __init__(
+        self,
+        options: HttpOptions,
+        environment: Mapping[str, str] | None = None,
+        on_sent: Callable[[], None] | None = None,
+    ) -> None:
         self.options = options
+        self._on_sent = on_sent
         self.environment = os.environ if environment is None else environment
         self._deadlines = Deadlines()
         self._lock = Lock()
@@ -141,7 +153,7 @@ class Transport:
             basic = make_headers(proxy_basic_auth=parsed.auth) if parsed.auth else None
             manager = urllib3.ProxyManager(proxy, proxy_headers=basic, **common)
         stall = self.options.stall_seconds
-        manager.pool_classes_by_scheme = _pool_classes(self._deadlines, stall, quiet=not profile.verify)
+        manager.pool_classes_by_scheme = _pool_classes(self._deadlines, stall, self._on_sent, quiet=not profile.verify)
         return manager
 
     def _proxy(self, origin: Origin) -> str | None:
@@ -193,7 +205,9 @@ def bypasses_proxy(origin: Origin, no_proxy: str) -> bool:
     return False
 
 
-def _pool_classes(deadlines: Deadlines, stall: float, *, quiet: bool) -> dict[str, type[HTTPConnectionPool]]:
+def _pool_classes(
+    deadlines: Deadlines, stall: float, on_sent: Callable[[], None] | None, *, quiet: bool
+) -> dict[str, type[HTTPConnectionPool]]:
     class Bounded:
         """Bounds the wait for the header as a whole, and each block sent, not only the gaps between bytes."""
 
@@ -206,6 +220,8 @@ def _pool_classes(deadlines: Deadlines, stall: float, *, quiet: bool) -> dict[st
                 self.is_verified = True
 
         def getresponse(self) -> Any:
+            if on_sent is not None:
+                on_sent()
             sock = self.sock  # type: ignore[attr-defined]
             patience = self.timeout if isinstance(self.timeout, (int, float)) else stall  # type: ignore[attr-defined]
             # Twice: a silent server is left to the socket's own timeout, which says so more exactly.

@@ -6,8 +6,6 @@ Pure, but for :func:`read_text` and :func:`read_toml`.
 from __future__ import annotations
 
 import json
-import tomllib
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from haulout.errors import InvalidFile
@@ -206,6 +204,8 @@ class Table:
         known = self._asked | set(also)
         for name in self._values:
             if name not in known:
+                from difflib import get_close_matches  # noqa: PLC0415 - a misspelling is rare
+
                 near = get_close_matches(name, known, n=1)
                 meant = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
                 raise self.wrong(name[:_KEY_SHOWN], "is not a known key", hint=meant)
@@ -221,6 +221,8 @@ def parse_toml(text: str, wrong: Wrong) -> Table:
     Raises:
         Exception: as ``wrong`` makes it.
     """
+    import tomllib  # noqa: PLC0415 - most machines have no configuration to parse
+
     try:
         return Table(tomllib.loads(text), wrong)
     except (ValueError, RecursionError) as error:

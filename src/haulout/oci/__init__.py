@@ -1,14 +1,19 @@
 """OCI values: digests, references, platforms, descriptors, manifests, indexes. Pure; parsed once, passed as values."""
 
-from haulout.oci import annotations, json, mediatype
-from haulout.oci.annotations import SizedDigest
-from haulout.oci.descriptor import EMPTY, Descriptor
-from haulout.oci.digest import Digest
-from haulout.oci.json import MAX_MANIFEST_BYTES, loads
-from haulout.oci.manifest import Index, Manifest, empty_config_manifest, manifest_media_type, parse_any
-from haulout.oci.mediatype import INDEXES, MANIFESTS
-from haulout.oci.platform import Architecture, Platform
-from haulout.oci.reference import LayoutReference, Reference, RegistryReference, parse_reference
+from typing import TYPE_CHECKING
+
+from haulout._face import open_face
+
+if TYPE_CHECKING:
+    from haulout.oci import annotations, json, mediatype
+    from haulout.oci.annotations import SizedDigest
+    from haulout.oci.descriptor import EMPTY, Descriptor
+    from haulout.oci.digest import Digest
+    from haulout.oci.json import MAX_MANIFEST_BYTES, loads
+    from haulout.oci.manifest import Index, Manifest, empty_config_manifest, manifest_media_type, parse_any
+    from haulout.oci.mediatype import INDEXES, MANIFESTS
+    from haulout.oci.platform import Architecture, Platform
+    from haulout.oci.reference import LayoutReference, Reference, RegistryReference, parse_reference
 
 __all__ = [
     "EMPTY",
@@ -34,3 +39,17 @@ __all__ = [
     "parse_any",
     "parse_reference",
 ]
+
+open_face(
+    __name__,
+    {
+        "annotations": ("SizedDigest",),
+        "descriptor": ("EMPTY", "Descriptor"),
+        "digest": ("Digest",),
+        "json": ("MAX_MANIFEST_BYTES", "loads"),
+        "manifest": ("Index", "Manifest", "empty_config_manifest", "manifest_media_type", "parse_any"),
+        "mediatype": ("INDEXES", "MANIFESTS"),
+        "platform": ("Architecture", "Platform"),
+        "reference": ("LayoutReference", "Reference", "RegistryReference", "parse_reference"),
+    },
+)

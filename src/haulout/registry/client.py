@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Self
 
 from haulout.http import Meter, Transport
 from haulout.registry.access import Access
-from haulout.registry.auth.credentials import find_credentials
 from haulout.registry.config import RegistriesConfig, load_config
 from haulout.registry.host import HostMemory, RepositoryHost, settings_for
 from haulout.registry.options import ConnectionOptions, Credentials
-from haulout.registry.referrers import ReferrersMemory
-from haulout.registry.repository import Place, RegistryRepository
+from haulout.registry.repository import Place, ReferrersMemory, RegistryRepository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,6 +29,7 @@ class Registries:
         *,
         environment: Mapping[str, str] | None = None,
         note: Callable[[str], None] | None = None,
+        on_sent: Callable[[], None] | None = None,
     ) -> None:
         """Begin without touching network or files.
 
@@ -38,11 +37,12 @@ class Registries:
             options: choices of the command line.
             environment: in place of ``os.environ``: where configuration and credentials are, and proxies.
             note: called with warnings of servers and fallbacks taken, one line each, from any thread.
+            on_sent: called each time a request has been sent and its answer is awaited, from any thread.
         """
         self.options = options or ConnectionOptions()
         self._environment = dict(os.environ if environment is None else environment)
         self._note = note or _ignore
-        self._transport = Transport(self.options, self._environment)
+        self._transport = Transport(self.options, self._environment, on_sent)
         self._lock = Lock()
         self._config: RegistriesConfig | None = None
         self._schemes: dict[str, HostMemory] = {}
@@ -111,6 +111,8 @@ class Registries:
         override = options.credentials if named and endpoint.host == reference.host else None
 
         def find() -> Credentials | None:
+            from haulout.registry.auth.credentials import find_credentials  # noqa: PLC0415 - for a challenge only
+
             return override or find_credentials(
                 endpoint.host, endpoint.repository, self._environment, more_helpers=helpers, note=self._note
             )

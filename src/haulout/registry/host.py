@@ -23,9 +23,6 @@ from haulout.http import (
     speaks_no_tls,
 )
 from haulout.local import printable
-from haulout.registry.auth.authorizer import Authorizer
-from haulout.registry.auth.challenge import parse_challenges
-from haulout.registry.auth.scheme import Party
 from haulout.registry.errcode import failure
 from haulout.registry.quirks import api_host
 
@@ -33,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from haulout.http import Answer, Meter, Reply, Transport
+    from haulout.registry.auth.authorizer import Authorizer
     from haulout.registry.options import ConnectionOptions, Credentials
 
 _MAX_AUTH_ROUNDS: Final = 2
@@ -78,8 +76,9 @@ class RepositoryHost:
         self.transport = transport
         self._note = note
         self._memory = memory
-        party = Party(settings.name, settings.options.user_agent, lambda: self.origin, cache(find_credentials))
-        self._authorizer = Authorizer(party)
+        self._find_credentials = cache(find_credentials)
+        self._authorizer: Authorizer | None = None
+        """None before the first challenge."""
         self._lock = Lock()
         self._warned: set[str] = set()
         self._targets = Targets(self.profile)
@@ -108,13 +107,18 @@ class RepositoryHost:
         """
         rounds = 0
         while True:
-            authorization = self._authorizer.header(scopes, lambda asked: self._ask(asked, meter))
+            known = self._authorizer
+            authorization = known.header(scopes, lambda asked: self._ask(asked, meter)) if known else None
             reply = self._send(request, meter, authorization)
             self._show_warnings(reply)
             if reply.status not in {401, 403}:
                 return reply
+            from haulout.registry.auth.challenge import parse_challenges  # noqa: PLC0415 - here it is needed first
+
             offered = parse_challenges([reply.headers.get("www-authenticate", "")])
-            if rounds == _MAX_AUTH_ROUNDS or not self._authorizer.answer(reply.status, offered, scopes, authorization):
+            if rounds == _MAX_AUTH_ROUNDS or not self._challenged().answer(
+                reply.status, offered, scopes, authorization
+            ):
                 return reply
             rounds += 1
             reply.close()
@@ -160,6 +164,16 @@ class RepositoryHost:
         insecure = not self.settings.profile.verify and origin.host == self.origin.host
         environment, ca_file = self.transport.environment, self.settings.options.ca_file
         return profile_for(origin.netloc, environment, insecure=insecure, ca_file=ca_file)
+
+    def _challenged(self) -> Authorizer:
+        from haulout.registry.auth.authorizer import Authorizer  # noqa: PLC0415 - as parse_challenges
+        from haulout.registry.auth.scheme import Party  # noqa: PLC0415
+
+        with self._lock:
+            if self._authorizer is None:
+                name, agent = self.settings.name, self.settings.options.user_agent
+                self._authorizer = Authorizer(Party(name, agent, lambda: self.origin, self._find_credentials))
+            return self._authorizer
 
     def _url(self, target: str, scheme: str) -> str:
         return f"{scheme}://{api_host(self.settings.name)}{target}" if target.startswith("/") else target

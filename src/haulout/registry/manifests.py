@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from haulout.content import StoredManifest
+from haulout import content, oci
 from haulout.errors import DigestMismatch, RegistryError
 from haulout.http import Request
-from haulout.oci import MAX_MANIFEST_BYTES, Descriptor, Digest, mediatype, parse_any
+from haulout.oci import MAX_MANIFEST_BYTES, Digest, mediatype
 
 if TYPE_CHECKING:
+    from haulout.content import StoredManifest
     from haulout.http import Answer
+    from haulout.oci import Descriptor
     from haulout.registry.access import Access
 
 _ACCEPT: Final = (
@@ -42,8 +44,8 @@ def read(access: Access, selector: str | Digest) -> StoredManifest:
     if stated.startswith("sha256:") and stated != str(actual):
         raise DigestMismatch(what, stated[:80], str(actual))
     announced = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    kind = announced if announced in _KNOWN else parse_any(data, what, announced or None).media_type
-    return StoredManifest(Descriptor(kind, actual, len(data)), data)
+    kind = announced if announced in _KNOWN else oci.parse_any(data, what, announced or None).media_type
+    return content.StoredManifest(oci.Descriptor(kind, actual, len(data)), data)
 
 
 def write(access: Access, data: bytes, media_type: str, tag: str | None) -> tuple[Descriptor, bool]:
@@ -56,7 +58,7 @@ def write(access: Access, data: bytes, media_type: str, tag: str | None) -> tupl
         DigestMismatch: the registry stored something else.
         RegistryError, DeniedError, UnreachableError: it did not store it.
     """
-    descriptor = Descriptor.of(media_type, data)
+    descriptor = oci.Descriptor.of(media_type, data)
     what = describe(access, tag or descriptor.digest)
     request = Request("PUT", f"manifests/{tag or descriptor.digest}", {"Content-Type": media_type}, lambda: data)
     with access.send(request, what=what, accept=frozenset({200, 201, 202})) as reply:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -15,19 +14,11 @@ from haulout.registry.pages import read_pages
 if TYPE_CHECKING:
     from haulout.oci import Descriptor, Digest
     from haulout.registry.access import Access
+    from haulout.registry.repository import ReferrersMemory
 
 MAX_PAGES: Final = 64
 MAX_ENTRIES: Final = 4096
 _NO_API: Final = frozenset({404, 405, 501})
-
-
-class ReferrersMemory:
-    """What is known of one repository, shared by all its users in this process."""
-
-    def __init__(self) -> None:
-        self.lacks_api = False
-        self.writing = Lock()
-        """One writer of fallback tags at a time, so that our own threads do not race each other."""
 
 
 def list_referrers(

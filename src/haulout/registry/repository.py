@@ -6,11 +6,12 @@ import io
 import random
 import time
 from contextlib import contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from haulout import oci
 from haulout.errors import ContentError, HauloutError, RegistryError, StorageError, UnreachableError, UsageError
-from haulout.oci import EMPTY, MAX_MANIFEST_BYTES, parse_any
-from haulout.registry import blobs, fallback, ingest, manifests, referrers, tags, uploads
+from haulout.registry import blobs, manifests
 from haulout.registry.blobs import EmbeddedStream, MirroredStream, RangeStream
 from haulout.registry.quirks import MANIFEST_ATTEMPTS
 
@@ -23,10 +24,19 @@ if TYPE_CHECKING:
     from haulout.http import Meter
     from haulout.oci import Descriptor, Digest, RegistryReference
     from haulout.progress import Task, Traffic
+    from haulout.registry import ingest
     from haulout.registry.access import Access
-    from haulout.registry.referrers import ReferrersMemory
 
 _T = TypeVar("_T")
+
+
+class ReferrersMemory:
+    """What is known of one repository, shared by all its users in this process."""
+
+    def __init__(self) -> None:
+        self.lacks_api = False
+        self.writing = Lock()
+        """One writer of fallback tags at a time, so that our own threads do not race each other."""
 
 
 class Place:
@@ -113,12 +123,16 @@ class RegistryRepository:
 
     def referrers(self, subject: Digest, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
         """List the referrers: :func:`referrers.list_referrers`."""
+        from haulout.registry import referrers  # noqa: PLC0415 - not needed to read a manifest
+
         return self._first(
             lambda place: referrers.list_referrers(place.access, place.memory, subject, artifact_type), digest=True
         )
 
     def tags(self, prefix: str = "") -> Iterator[str]:
         """Yield tags: :func:`tags.list_tags`. Always of the registry itself, since mirrors hold some only."""
+        from haulout.registry import tags  # noqa: PLC0415 - not needed to read a manifest
+
         return tags.list_tags(self._home.access, prefix)
 
     # -- writing -----------------------------------------------------------------------------------------------------
@@ -136,10 +150,14 @@ class RegistryRepository:
         mount_from: str | None = None,
     ) -> None:
         """Store a blob: :func:`uploads.push`."""
+        from haulout.registry import uploads  # noqa: PLC0415 - not needed to read a manifest
+
         uploads.push(self._home.access, blob, source, task, mount_from=mount_from)
 
     def ingest(self) -> AbstractContextManager[ingest.SpooledBlob]:
         """Begin a blob of unknown digest in a temporary file: :func:`ingest.spool`."""
+        from haulout.registry import ingest  # noqa: PLC0415 - not needed to read a manifest
+
         return ingest.spool(
             lambda blob, source, task, mount_from: self.push_blob(blob, source, task, mount_from=mount_from)
         )
@@ -152,12 +170,14 @@ class RegistryRepository:
             HauloutError: as :func:`manifests.write` and :func:`fallback.add`.
         """
         what = f"{self.name}:{tag}" if tag else f"a manifest for {self.name}"
-        if len(data) > MAX_MANIFEST_BYTES:
-            raise UsageError(f"{what} has {len(data)} bytes; registries take {MAX_MANIFEST_BYTES}")
-        document = parse_any(data, what, media_type)
+        if len(data) > oci.MAX_MANIFEST_BYTES:
+            raise UsageError(f"{what} has {len(data)} bytes; registries take {oci.MAX_MANIFEST_BYTES}")
+        document = oci.parse_any(data, what, media_type)
         home = self._home
         descriptor, keeps_referrers = self._write_manifest(data, media_type, tag)
         if document.subject is not None and not keeps_referrers:
+            from haulout.registry import fallback  # noqa: PLC0415 - not needed to read a manifest
+
             entry = fallback.describe(descriptor, document)
             fallback.add(home.access, home.memory.writing, document.subject.digest, entry, data)
         return descriptor
@@ -172,7 +192,7 @@ class RegistryRepository:
                 if error.status != 400:
                     raise
             time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311 - jitter, not a secret
-            self.push_blob(EMPTY, lambda: io.BytesIO(b"{}"))
+            self.push_blob(oci.EMPTY, lambda: io.BytesIO(b"{}"))
         return manifests.write(self._home.access, data, media_type, tag)
 
     @contextmanager

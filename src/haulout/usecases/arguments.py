@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from haulout.disk import DiskFormat, DiskType
+from haulout import disk
 from haulout.errors import InvalidPlatform, UsageError
 from haulout.oci import Architecture, LayoutReference, RegistryReference, parse_reference
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
 
+    from haulout.disk import DiskFormat, DiskType
     from haulout.oci import Reference
 
 
@@ -66,7 +67,7 @@ def disk_type_of(value: str | DiskType) -> DiskType:
     Raises:
         InvalidPlatform: there is no such disk type; it lists the known ones.
     """
-    return DiskType.parse(value)
+    return disk.DiskType.parse(value)
 
 
 def format_of(value: str | DiskFormat) -> DiskFormat:
@@ -76,6 +77,6 @@ def format_of(value: str | DiskFormat) -> DiskFormat:
         InvalidPlatform: there is no such format; it lists the known ones.
     """
     try:
-        return DiskFormat(value.strip().lower())
+        return disk.DiskFormat(value.strip().lower())
     except ValueError:
-        raise InvalidPlatform("format", value, list(DiskFormat)) from None
+        raise InvalidPlatform("format", value, list(disk.DiskFormat)) from None

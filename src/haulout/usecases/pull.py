@@ -7,14 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from haulout import fetch
-from haulout.fetch import BackgroundCall, PullResult
+from haulout import fetch, oci
+from haulout.fetch import BackgroundCall
 from haulout.local import storage_errors
-from haulout.oci import Architecture, SizedDigest
-from haulout.places import open_store
+from haulout.oci import Architecture
+from haulout.places import Places
 from haulout.progress import NullProgress
-from haulout.registry import ConnectionOptions
-from haulout.resolve import DiskQuery, file_name, resolve
 from haulout.usecases.arguments import architecture_of, disk_type_of, format_of, path_of, paths_of, reference_of
 
 if TYPE_CHECKING:
@@ -22,8 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from haulout.disk import DiskFormat, DiskType
+    from haulout.fetch import PullResult
     from haulout.oci import Reference
     from haulout.progress import Progress
+    from haulout.registry import ConnectionOptions
     from haulout.resolve import ResolvedDisk
 
 
@@ -75,21 +75,22 @@ def pull(  # noqa: PLR0913 - each is one word of the request
     begun = time.monotonic()
     progress = progress or NullProgress()
     reference = reference_of(reference)
-    query = DiskQuery(
-        Architecture.here() if architecture is None else architecture_of(architecture),
-        None if disk_type is None else disk_type_of(disk_type),
-        title,
-    )
+    architecture = Architecture.here() if architecture is None else architecture_of(architecture)
+    disk_type = None if disk_type is None else disk_type_of(disk_type)
     wanted = None if as_format is None else format_of(as_format)
-    # It loads decompression and conversion, while the registry is asked which disk is meant.
-    loading = BackgroundCall(lambda: fetch.pull_disk, "load")
-    with open_store(reference, connections or ConnectionOptions(), progress) as store:
+    # It loads decompression and conversion, once the registry has been asked and until it answers.
+    loading = BackgroundCall(lambda: fetch.pull_disk, "load", begin=False)
+    with Places(connections, progress, on_sent=loading.begin) as places:
         try:
-            found = resolve(store, reference, query)
+            places.root(reference)
+            from haulout.resolve import DiskQuery  # noqa: PLC0415 - not needed to ask
+
+            found = places.resolve(reference, DiskQuery(architecture, disk_type, title))
             target = _target(found, None if output is None else path_of(output), wanted)
         finally:
             # In any case: a process must not end in the middle of it.
-            pull_disk = loading.result()
+            loading.wait()
+        store = places.open(reference)
         options = fetch.PullOptions(
             as_format=wanted,
             check_disk=check_disk,
@@ -100,15 +101,15 @@ def pull(  # noqa: PLR0913 - each is one word of the request
         )
         options = replace(options, jobs=jobs) if jobs else options
         # Between resolving and fetching is the place to approve of what was found: nothing was fetched of it yet.
-        fetched = pull_disk(store, found, target, options, progress)
-        return PullResult(
+        fetched = loading.result()(store, found, target, options, progress)
+        return fetch.PullResult(
             reference=reference,
             pinned=found.pinned,
             architecture=found.architecture,
             disk_type=found.disk_type,
             shape="container-disk" if found.container_disk else str(found.shape),
             manifest=found.digest,
-            blob=SizedDigest(fetched.layer.digest, fetched.layer.size),
+            blob=oci.SizedDigest(fetched.layer.digest, fetched.layer.size),
             disk=fetched.disk,
             path=target,
             format=fetched.format,
@@ -125,4 +126,6 @@ def _target(found: ResolvedDisk, output: Path | None, as_format: DiskFormat | No
         with storage_errors(output, option="--output"):
             if not output.is_dir():
                 return output
+    from haulout.resolve import file_name  # noqa: PLC0415 - not needed to ask
+
     return (output or Path()) / file_name(found, as_format)

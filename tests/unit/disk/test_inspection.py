@@ -4,7 +4,7 @@ import os
 import socket
 
 import pytest
-from tests.unit.disk.test_corpus import MIB, ext4, gpt, mbr, over, put, qcow2
+from tests.support.disk_corpus import MIB, ext4, gpt, mbr, over, put, qcow2
 
 from haulout.disk import DiskFormat, DiskType, inspect, require_safe
 from haulout.errors import HauloutError, InvalidPlatform, NotFoundError, StorageError, UnsafeDiskError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from haulout.errors import InvalidFile, NotFoundError, StorageError
-from haulout.local import read_text, read_toml
+from haulout.errors import InvalidEvidence, InvalidFile, NotFoundError, StorageError
+from haulout.local import parse_toml, read_text, read_toml
 
 
 def test_lines_may_hold_any_letters(tmp_path):
@@ -44,3 +44,14 @@ def test_what_cannot_be_read_says_why(tmp_path):
         read_toml(path)
     with pytest.raises(StorageError):
         read_text(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["a", "a = 1\na = 1", "a = " + "9" * 5000, "a = " + "[" * 100_000])
+def test_every_complaint_about_toml_is_the_error_that_the_caller_wants(text):
+    def wrong(where, reason, *, hint=None):
+        assert where == ""
+        return InvalidEvidence("file", reason, hint=hint)
+
+    with pytest.raises(InvalidEvidence, match="is not TOML: ") as caught:
+        parse_toml(text, wrong)
+    assert str(caught.value).isprintable()

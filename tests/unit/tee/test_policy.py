@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from tests.support.evidence import ROOT
 
 from haulout.errors import InvalidPolicy
 from haulout.tee import parse_policy
@@ -11,7 +14,6 @@ from haulout.tee.rules import Need
 from haulout.tee.snp.parse import Product, Tcb
 
 HEX = {size: "ab" * size for size in (6, 8, 16, 32, 33, 48, 64)}
-
 EVERYTHING = f"""
 schema = 1
 name = "everything"
@@ -183,3 +185,14 @@ def test_policies_that_are_refused(case):
     assert caught.value.exit_code == 2
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 300
+
+
+DOCUMENT = (ROOT / "docs/evidence.md").read_text(encoding="utf-8")
+POLICY = DOCUMENT.partition("## Policy")[2].partition("## Rules")[0]
+
+
+@pytest.mark.parametrize("name", sorted({line.partition(" =")[0] for line in LINES}))
+def test_every_key_of_a_policy_is_documented(name):
+    if re.fullmatch(r"rtmr[12]|rem[12]", name):
+        pytest.skip("named by the first and the last")
+    assert re.search(rf"`(freshness\.)?{name}`", POLICY)

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import struct
 import uuid
+from pathlib import Path
 
 import pytest
+from tests.support.workloads import config
 
 from haulout import extras
 from haulout.errors import ContentError, StorageError, ToolError, UsageError
-from haulout.workload.measurement import LaunchDigest, PageType, SnpGuest, Vmm, snp_launch_digest
+from haulout.workload import krun
+from haulout.workload.measurement import (
+    GivenMeasurement,
+    KrunGuest,
+    LaunchDigest,
+    PageType,
+    SnpGuest,
+    Vmm,
+    expected_measurement,
+    snp_launch_digest,
+)
 
 pytest.importorskip("sevsnpmeasure", reason="sev-snp-measure is not installed")
 
@@ -126,3 +138,15 @@ def test_a_package_that_is_missing_is_told_with_the_way_to_it(guest, monkeypatch
     with pytest.raises(ToolError, match="sev-snp-measure") as caught:
         snp_launch_digest(guest, 2)
     assert caught.value.hint == "install it with: pip install 'haulout[measure]'"
+
+
+def test_measurements_given():
+    assert expected_measurement(GivenMeasurement("ab" * 48), config()) == b"\xab" * 48
+    for how, tee in (
+        (GivenMeasurement("ab" * 32), krun.Tee.SNP),
+        (GivenMeasurement("zz" * 48), krun.Tee.TDX),
+        (SnpGuest(Path("x")), krun.Tee.TDX),
+        (KrunGuest(Path("x")), krun.Tee.TDX),
+    ):
+        with pytest.raises(UsageError):
+            expected_measurement(how, config(tee=tee))
