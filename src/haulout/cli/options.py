@@ -17,15 +17,25 @@ if TYPE_CHECKING:
 PROGRESS_MODES = ("auto", "plain", "json", "none")
 
 
-def _into_session(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+def _is_given(context: click.Context, parameter: click.Parameter) -> bool:
     # An option left out after the verb must not undo the same option before it.
     source = context.get_parameter_source(parameter.name or "")
-    if source not in {None, click.core.ParameterSource.DEFAULT} and not context.resilient_parsing:
+    return source not in {None, click.core.ParameterSource.DEFAULT} and not context.resilient_parsing
+
+
+def _into_session(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if _is_given(context, parameter):
         setattr(context.ensure_object(Session), parameter.name or "", value)
 
 
-def _flag(names: str, target: str, text: str) -> Decorator:
-    return click.option(*names.split(), target, is_flag=True, expose_value=False, callback=_into_session, help=text)
+def _into_connection(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Keep the member of ConnectionOptions that the parameter is named after."""
+    if _is_given(context, parameter):
+        context.ensure_object(Session).connection[parameter.name or ""] = value
+
+
+def _flag(names: str, target: str, text: str, into: Callable[..., None] = _into_session) -> Decorator:
+    return click.option(*names.split(), target, is_flag=True, expose_value=False, callback=into, help=text)
 
 
 def common(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,15 +68,17 @@ def registry(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of verbs that talk to a registry."""
     for option in reversed(
         (
-            _flag("--plain-http", "plain_http", "Use HTTP without TLS (loopback hosts need no option)."),
-            _flag("--insecure", "insecure", "Do not verify the registry's TLS certificate."),
+            _flag(
+                "--plain-http", "plain_http", "Use HTTP without TLS (loopback hosts need no option).", _into_connection
+            ),
+            _flag("--insecure", "insecure", "Do not verify the registry's TLS certificate.", _into_connection),
             click.option(
                 "--ca-file",
                 "ca_file",
                 type=click.Path(path_type=Path),
                 metavar="FILE",
                 expose_value=False,
-                callback=_into_session,
+                callback=_into_connection,
                 help="Trust the certificate authorities in this PEM file, in addition to the system's.",
             ),
             _flag("--debug-http", "debug_http", "Log every HTTP request on standard error, without secrets."),

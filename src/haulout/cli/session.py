@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ from haulout.cli.terminal import neutral
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
@@ -31,10 +30,9 @@ class Session:
     quiet: bool = False
     progress_mode: str = "auto"
     debug: bool = False
-    plain_http: bool = False
-    insecure: bool = False
-    ca_file: Path | None = None
     debug_http: bool = False
+    connection: dict[str, Any] = field(default_factory=dict)
+    """Members of ConnectionOptions, by name."""
 
     @classmethod
     def foreseen(cls, arguments: list[str], environment: Mapping[str, str]) -> Session:
@@ -63,7 +61,7 @@ class Session:
             from haulout.cli.request_log import show_requests  # noqa: PLC0415
 
             show_requests()
-        return ConnectionOptions(plain_http=self.plain_http, insecure=self.insecure, ca_file=self.ca_file)
+        return ConnectionOptions(**self.connection)
 
     def result(self, verb: str, document: Mapping[str, Any], lines: Iterable[str], *, brief: str | None = None) -> None:
         """Print the result.

@@ -129,12 +129,14 @@ class Reply:
         deadlines: Deadlines,
         stall_seconds: float,
         log: Exchange | None,
+        on_bytes: Callable[[int], None] | None = None,
     ) -> None:
         self._response = response
         self._meter = meter
         self._deadlines = deadlines
         self._stall_seconds = stall_seconds
         self._log = log
+        self._on_bytes = on_bytes
         self._is_too_slow = False
         self.url = url
         self.status = response.status
@@ -171,6 +173,8 @@ class Reply:
         self._meter.add(received=len(data))
         if self._log is not None:
             self._log.received += len(data)
+        if self._on_bytes is not None:
+            self._on_bytes(len(data))
         return data
 
     def blocks(self, limit: int, what: str) -> Generator[bytes, None, None]:

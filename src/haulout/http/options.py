@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable  # noqa: TC003 - subclasses elsewhere are documented with it
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - subclasses elsewhere are documented with it
 from typing import Final
@@ -22,3 +23,6 @@ class HttpOptions:
     attempts: int = 5
     """Attempts per request, the first included."""
     user_agent: str = USER_AGENT
+    on_bytes: Callable[[int], None] | None = None
+    """Called with the length of each block of a body, after it is received and before it is sent, from several threads.
+    It may wait, which slows the transfer."""

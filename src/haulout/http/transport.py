@@ -86,7 +86,7 @@ class Transport:
         if isinstance(body, bytes):
             _count(len(body), meter, log)
         meter.add(requests=1)
-        sent = body if body is None or isinstance(body, bytes) else _counted(body, meter, log)
+        sent = body if body is None or isinstance(body, bytes) else _counted(body, meter, log, options.on_bytes)
         try:
             response = manager.request(
                 request.method,
@@ -114,6 +114,7 @@ class Transport:
             deadlines=self._deadlines,
             stall_seconds=options.stall_seconds,
             log=log,
+            on_bytes=options.on_bytes,
         )
 
     def close(self) -> None:
@@ -179,8 +180,12 @@ def _count(size: int, meter: Meter, log: Exchange | None) -> None:
         log.sent += size
 
 
-def _counted(blocks: Generator[bytes, None, None], meter: Meter, log: Exchange | None) -> Generator[bytes, None, None]:
+def _counted(
+    blocks: Generator[bytes, None, None], meter: Meter, log: Exchange | None, on_bytes: Callable[[int], None] | None
+) -> Generator[bytes, None, None]:
     for block in blocks:
+        if on_bytes is not None:
+            on_bytes(len(block))
         yield block
         _count(len(block), meter, log)
 

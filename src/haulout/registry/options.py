@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable  # noqa: F401 - as for Path
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: F401 - the inherited annotations are resolved here, too
 
