@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from haulout.http import Caller, Origin
@@ -11,6 +12,15 @@ from haulout.registry.errcode import failure
 if TYPE_CHECKING:
     from haulout.http import Meter, Reply, Request
     from haulout.registry.host import RepositoryHost
+
+
+class ReferrersMemory:
+    """What is known of one repository, shared by all its users in this process."""
+
+    def __init__(self) -> None:
+        self.lacks_api = False
+        self.writing = Lock()
+        """One writer of fallback tags at a time, so that our own threads do not race each other."""
 
 
 class Access(Caller):

@@ -7,11 +7,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Self
 
 from haulout.http import Meter, Transport
-from haulout.registry.access import Access
+from haulout.registry.access import Access, ReferrersMemory
 from haulout.registry.config import RegistriesConfig, load_config
 from haulout.registry.host import HostMemory, RepositoryHost, settings_for
 from haulout.registry.options import ConnectionOptions, Credentials
-from haulout.registry.repository import Place, ReferrersMemory, RegistryRepository
+from haulout.registry.repository import Place, RegistryRepository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

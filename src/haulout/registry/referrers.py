@@ -13,8 +13,7 @@ from haulout.registry.pages import read_pages
 
 if TYPE_CHECKING:
     from haulout.oci import Descriptor, Digest
-    from haulout.registry.access import Access
-    from haulout.registry.repository import ReferrersMemory
+    from haulout.registry.access import Access, ReferrersMemory
 
 MAX_PAGES: Final = 64
 MAX_ENTRIES: Final = 4096

@@ -6,7 +6,6 @@ import io
 import random
 import time
 from contextlib import contextmanager
-from threading import Lock
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from haulout import oci
@@ -25,18 +24,9 @@ if TYPE_CHECKING:
     from haulout.oci import Descriptor, Digest, RegistryReference
     from haulout.progress import Task, Traffic
     from haulout.registry import ingest
-    from haulout.registry.access import Access
+    from haulout.registry.access import Access, ReferrersMemory
 
 _T = TypeVar("_T")
-
-
-class ReferrersMemory:
-    """What is known of one repository, shared by all its users in this process."""
-
-    def __init__(self) -> None:
-        self.lacks_api = False
-        self.writing = Lock()
-        """One writer of fallback tags at a time, so that our own threads do not race each other."""
 
 
 class Place:
