@@ -28,6 +28,15 @@ MUST_NOT_KNOW = {
 KNOWS_ONLY = {
     "guest": {"errors", "extras", "tee", "broker.protocol", "workload.luks", "workload.verity", "workload.binding"},
 }
+ONLY = {
+    "click": ("cli",),
+    "rich": ("cli",),
+    "urllib3": ("http",),
+    "fcntl": ("local",),
+    "subprocess": ("local", "backports.git"),
+    "tempfile": ("local",),
+}
+"""Who may import it. The contracts of import-linter list the rooms that may not, and so not the room added tomorrow."""
 DECIDE = re.compile(r"haulout\.((\w+\.)*policy|broker\.(protocol|sessions)|machine\.(model|states|journal)|tee\b.*)")
 """Modules that decide and never act."""
 ACTS = {"http", "os", "pathlib", "random", "secrets", "socket", "ssl", "subprocess", "tempfile", "time", "urllib3"}
@@ -99,6 +108,9 @@ def against_the_list(one: Import) -> str | None:
         return f"{room} knows only {', '.join(sorted(KNOWS_ONLY[room]))}"
     if known is None and DECIDE.fullmatch(one.module) and one.target.split(".")[0] in ACTS:
         return f"it decides, and must not import {one.target}"
+    importers = ONLY.get(one.target.split(".")[0])
+    if importers and not any(f"{one.module}.".startswith(f"haulout.{each}.") for each in importers):
+        return f"only {', '.join(importers)} imports {one.target.split('.')[0]}"
     return None
 
 

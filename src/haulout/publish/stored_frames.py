@@ -69,8 +69,6 @@ class _Range:
 
     start: int
     stop: int
-    is_closed: bool = False
-    """It grows no more, and waits for a connection or has one."""
     data: bytes | None = field(default=None, repr=False)
     deadline: float | None = None
     """When waiting for it has taken as long as compressing would; None before any wait."""
