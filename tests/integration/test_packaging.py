@@ -72,7 +72,6 @@ def mib(place: Path) -> float:
 def test_the_wheel_works_in_a_clean_environment(wheel, tmp_path, python):
     place = installed(tmp_path / "venv", python, wheel)
     raw_disk(tmp_path / "disk.raw", data_mib=1, size_mib=4)
-    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     haulout = place / "bin/haulout"
     for argv in (
         ("push", "oci:machines:5.0", "disk.raw"),
@@ -80,7 +79,7 @@ def test_the_wheel_works_in_a_clean_environment(wheel, tmp_path, python):
         ("inspect", "again.raw"),
         ("pull", "--help"),
     ):
-        done = run(haulout, *argv, cwd=tmp_path, **home)
+        done = run(haulout, *argv, cwd=tmp_path, HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
         assert done.returncode == 0, f"{argv}: {done.stderr}"
         assert "Traceback" not in done.stderr
     assert (tmp_path / "again.raw").read_bytes() == (tmp_path / "disk.raw").read_bytes()
