@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -54,6 +55,12 @@ class Import(NamedTuple):
     """``file:line``."""
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Parse a module once."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def modules(source: Path) -> dict[str, Path]:
     """Return every module by its dotted name."""
     found = {}
@@ -65,7 +72,7 @@ def modules(source: Path) -> dict[str, Path]:
 
 def imports(module: str, path: Path, source: Path) -> Iterator[Import]:
     """Yield the absolute imports of a module, wherever in it they stand."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         place = f"{path.relative_to(source.parent)}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield from (Import(module, node.module, alias.name, place) for alias in node.names)
@@ -80,7 +87,7 @@ def room_of(module: str) -> str:
 
 def face_of(path: Path) -> set[str]:
     """Return the names in ``__all__``."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in parsed(path).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__":
             return set(ast.literal_eval(node.value))
     return set()
@@ -116,7 +123,7 @@ def against_the_list(one: Import) -> str | None:
 
 def untyped_requests(path: Path, source: Path) -> Iterator[str]:
     """Yield the parameters of a module's functions that are mappings of anything."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
                 written = ast.unparse(argument.annotation) if argument.annotation else ""

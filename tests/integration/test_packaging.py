@@ -132,6 +132,7 @@ def test_the_sources_hold_what_it_takes_to_test_them(dist):
 @pytest.mark.tools
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.skipif("HAULOUT_TEST_CONTAINER" not in os.environ, reason="takes minutes: make container-test")
 @pytest.mark.skipif(os.geteuid() != 0, reason="building an image in a chroot needs root")
 @needs("buildah", "mmdebstrap")
 def test_the_container_image_builds_and_runs(tmp_path):

@@ -242,7 +242,7 @@ def spoil_hints(reference, disk):
 @pytest.mark.parametrize(
     ("damage", "note"),
     [
-        (spoil_frames, "not what its table"),
+        (spoil_frames, "does not match its table of contents"),
         (cut_blob, "no more frames are reused"),
         (remove_blob, "no more frames are reused"),
         (remove_toc, "no table of contents"),

@@ -184,7 +184,7 @@ def test_a_broken_file_gives_one_line_that_names_it(tmp_path, text, says):
 
 
 def test_a_named_file_must_be_there(tmp_path):
-    with pytest.raises(UsageError, match="not there"):
+    with pytest.raises(UsageError, match="which does not exist"):
         load_config({"HOME": str(tmp_path), "CONTAINERS_REGISTRIES_CONF": str(tmp_path / "missing")})
 
 

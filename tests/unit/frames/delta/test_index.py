@@ -149,10 +149,10 @@ LEAPS, SOURCES = COUNTS + 6 * 4, COUNTS + 6 * 8
         *((offset, struct.pack("<I", 0xFFFFFFFF), "do not hold") for offset in (12, 16, 20, 24, 28)),
         (32, b"\1", "unknown format"),
         (36, b"\1", "unknown format"),
-        (40, struct.pack("<Q", MAX_DISK + 1), "no possible disks"),
+        (40, struct.pack("<Q", MAX_DISK + 1), "impossible disk size"),
         (40, struct.pack("<Q", 0), "disks do not have"),
         (40, struct.pack("<Q", 99 * BLOCK), "disks do not have"),
-        (48, struct.pack("<Q", MAX_DISK + 1), "no possible disks"),
+        (48, struct.pack("<Q", MAX_DISK + 1), "impossible disk size"),
         (48, struct.pack("<Q", 89 * BLOCK), "disks do not have"),
         (120, b"\1", "unknown format"),
         (128, struct.pack("<I", 0), "empty segment"),
@@ -171,7 +171,7 @@ LEAPS, SOURCES = COUNTS + 6 * 4, COUNTS + 6 * 8
         (OLDS, struct.pack("<I", 0xFFFFFFFF), "disks do not have"),
         (OLDS + 12, struct.pack("<I", 0), "do not add up"),
         (OLDS + 12, struct.pack("<I", 1), "does not list"),
-        (OLDS + 12, struct.pack("<I", 0xFFFFFFFF), "looks for"),
+        (OLDS + 12, struct.pack("<I", 0xFFFFFFFF), "lists more old blocks"),
         (COUNTS, struct.pack("<II", 0, 32), "empty, or of an unknown source"),
         (COUNTS, struct.pack("<I", 31), "disks do not have"),
         (COUNTS + 8, struct.pack("<II", 27, 2), "leads out"),
@@ -226,7 +226,7 @@ def test_a_bomb_is_refused_before_it_is_decoded():
 def test_more_reference_than_new_blocks_are_worth_is_refused():
     one = SizedDigest(OLD.digest, 1 << 30)
     many = np.arange(MAX_REFERENCE_RATIO + 1, dtype=np.int64)
-    with pytest.raises(InvalidDelta, match="more old blocks"):
+    with pytest.raises(InvalidDelta, match="too many old blocks"):
         DeltaIndex(
             one, NEW, columns(9), runs(many, restart=True), runs([1], restart=False), runs(many, restart=True), map_of()
         )
@@ -263,7 +263,7 @@ def test_the_largest_index_takes_bounded_memory(kind):
 
 def test_an_index_without_segments_is_refused():
     none = runs(restart=True)
-    with pytest.raises(InvalidDelta, match="holds nothing"):
+    with pytest.raises(InvalidDelta, match="or no blocks"):
         DeltaIndex(OLD, NEW, columns(), none, none, runs([], restart=True), map_of())
 
 

@@ -121,8 +121,8 @@ def test_a_helper_that_knows_nothing_leaves_the_entry_to_count(tmp_path, home):
     ("script", "says"),
     [
         ("echo secret-value; exit 3", "exit code 3"),
-        ("echo secret-value", "does not answer for host.example as credential helpers do"),
-        ("echo '[]'", "as credential helpers do"),
+        ("echo secret-value", "gave an invalid answer for host.example"),
+        ("echo '[]'", "gave an invalid answer"),
     ],
 )
 def test_a_broken_helper_is_named_and_never_quoted(tmp_path, home, script, says):
