@@ -9,6 +9,7 @@ from haulout.errors import UsageError
 from haulout.places import open_store
 from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions
+from haulout.usecases.arguments import reference_of
 from haulout.workload import Image, inspect_disk, inspect_image
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def inspect_workload(
-    subject: Path | Reference,
+    subject: str | Path | Reference,
     *,
     passphrase: bytes | None = None,
     connections: ConnectionOptions | None = None,
@@ -27,7 +28,7 @@ def inspect_workload(
     """Check an image or disk of a confidential workload; the disk is opened in memory, if the passphrase is given.
 
     Args:
-        subject: an image, or a disk by itself.
+        subject: an image, as text or parsed; or a disk by itself, as a path.
         passphrase: of the disk; None: only what is not encrypted is checked.
         connections: how registries are reached.
         progress: receives the progress of the work.
@@ -43,5 +44,6 @@ def inspect_workload(
         if subject.is_dir():
             raise UsageError(f"{subject} is a directory", hint="name a disk.img, or an image layout as oci:DIR:TAG")
         return inspect_disk(subject, passphrase, progress)
-    with open_store(subject, connections or ConnectionOptions(), progress) as store:
-        return inspect_image(Image(store, subject), passphrase, progress)
+    reference = reference_of(subject)
+    with open_store(reference, connections or ConnectionOptions(), progress) as store:
+        return inspect_image(Image(store, reference), passphrase, progress)

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from haulout.content import read_blob
-from haulout.errors import ContentError, NotFoundError
-from haulout.local import ScratchFile, storage_errors
+from haulout.errors import ContentError
+from haulout.local import ScratchFile, open_regular, storage_errors
 from haulout.workload import binding as bindings
 from haulout.workload import krun, outer, rootfs
 from haulout.workload.inspect.disk import check_locked, check_unlocked
@@ -44,20 +44,16 @@ def inspect_disk(path: Path, passphrase: bytes | None, progress: Progress) -> Fi
         WrongPassphrase: it does not open the disk.
     """
     findings = Findings()
-    with storage_errors(path):
-        try:
-            file = path.open("rb")
-        except FileNotFoundError:
-            raise NotFoundError(f"no such file: {path}") from None
-        with file:
-            check_locked(file, path.name, findings)
-            if {"luks-missing", "footer-magic"} <= {one.rule for one in findings.broken}:
-                raise ContentError(
-                    f"{path} is not a disk of a confidential workload: it has neither a LUKS header nor a footer",
-                    hint="name a disk.img, or an image: oci:DIR:TAG or HOST/NAME:TAG",
-                )
-            if passphrase is not None:
-                check_unlocked(file, passphrase, findings, progress)
+    # Not Path.open: a pipe of that name would hold everything up.
+    with open_regular(path) as fd, storage_errors(path), os.fdopen(fd, "rb", closefd=False) as file:
+        check_locked(file, path.name, findings)
+        if {"luks-missing", "footer-magic"} <= {one.rule for one in findings.broken}:
+            raise ContentError(
+                f"{path} is not a disk of a confidential workload: it has neither a LUKS header nor a footer",
+                hint="name a disk.img, or an image: oci:DIR:TAG or HOST/NAME:TAG",
+            )
+        if passphrase is not None:
+            check_unlocked(file, passphrase, findings, progress)
     return findings
 
 
