@@ -80,21 +80,13 @@ if TYPE_CHECKING:
     from haulout.registry import ConnectionOptions, Credentials
     from haulout.resolve import Inventory, Item, ResolvedDisk, Role, Shape
     from haulout.tee import Claims, Given, Policy, Refusal, Rule, Statement, Verdict, parse_policy
-    from haulout.usecases import (
-        Broker,
-        BuildRequest,
-        BuiltWorkload,
-        DiskSource,
-        EvidenceResult,
-        build_workload,
-        delta,
-        inspect_workload,
-        inventory,
-        pull,
-        push,
-        resolve,
-        verify_evidence,
-    )
+    from haulout.usecases.build_workload import Broker, BuildRequest, BuiltWorkload, build_workload
+    from haulout.usecases.delta import delta
+    from haulout.usecases.inspect_workload import inspect_workload
+    from haulout.usecases.lookup import inventory, resolve
+    from haulout.usecases.pull import pull
+    from haulout.usecases.push import DiskSource, push
+    from haulout.usecases.verify_evidence import EvidenceResult, verify_evidence
     from haulout.workload import (
         Binding,
         BrokenRule,
@@ -286,21 +278,13 @@ open_face(
         "registry": ("ConnectionOptions", "Credentials"),
         "resolve": ("Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
         "tee": ("Claims", "Given", "Policy", "Refusal", "Rule", "Statement", "Verdict", "parse_policy"),
-        "usecases": (
-            "Broker",
-            "BuildRequest",
-            "BuiltWorkload",
-            "DiskSource",
-            "EvidenceResult",
-            "build_workload",
-            "delta",
-            "inspect_workload",
-            "inventory",
-            "pull",
-            "push",
-            "resolve",
-            "verify_evidence",
-        ),
+        "usecases.build_workload": ("Broker", "BuildRequest", "BuiltWorkload", "build_workload"),
+        "usecases.delta": ("delta",),
+        "usecases.inspect_workload": ("inspect_workload",),
+        "usecases.lookup": ("inventory", "resolve"),
+        "usecases.pull": ("pull",),
+        "usecases.push": ("DiskSource", "push"),
+        "usecases.verify_evidence": ("EvidenceResult", "verify_evidence"),
         "workload": (
             "Binding",
             "BrokenRule",

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from tests.support.disk_corpus import GOOD, HOSTILE, iso, qcow2
 
+from haulout import DiskSource, pull, push
 from haulout.disk import DiskFormat, _confine, inspect, qemu_img
 from haulout.disk.convert import convert, uncompress
 from haulout.errors import NotFoundError, StorageError, ToolError, UnsafeDiskError, UsageError
 from haulout.oci import Architecture, LayoutReference
-from haulout.usecases import DiskSource, pull, push
 
 MIB = 1 << 20
 SIZE = 64 * MIB

@@ -82,7 +82,7 @@ def command(
     parts that changed; the result is verified as always. OLD and NEW may be in different repositories. An existing
     delta is kept.
     """
-    from haulout.usecases import delta  # noqa: PLC0415 - loads compression and the HTTP client
+    from haulout import delta  # noqa: PLC0415 - loads compression and the HTTP client
 
     with session.progress() as progress:
         result = delta(

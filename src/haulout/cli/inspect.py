@@ -51,8 +51,8 @@ def command(session: Session, subject: str) -> int:
         info = inspect(found)
         session.result("inspect", info.to_dict(), disk_report.lines(info))
         return 0 if info.safe else _NO
+    from haulout import inventory  # noqa: PLC0415 - loads the HTTP client
     from haulout.cli import inventory_report  # noqa: PLC0415
-    from haulout.usecases import inventory  # noqa: PLC0415 - loads the HTTP client
 
     with session.progress() as progress:
         held = inventory(found, connections=session.connections(), progress=progress)

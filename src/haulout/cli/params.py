@@ -9,9 +9,9 @@ import click
 from haulout.errors import UsageError
 
 if TYPE_CHECKING:
+    from haulout import DiskSource
     from haulout.disk import DiskFormat, DiskType
     from haulout.oci import Architecture, Reference
-    from haulout.usecases import DiskSource
 
     StringParam: TypeAlias = click.ParamType[Any]
 else:
@@ -169,9 +169,9 @@ class DiskSourceParam(StringParam):
         """Parse it."""
         from pathlib import Path  # noqa: PLC0415
 
+        from haulout import DiskSource  # noqa: PLC0415
         from haulout.disk import DiskType  # noqa: PLC0415
         from haulout.oci import Architecture  # noqa: PLC0415
-        from haulout.usecases import DiskSource  # noqa: PLC0415
 
         kind, equals, path = str(value).partition("=")
         architecture, slash, disk_type = kind.partition("/")

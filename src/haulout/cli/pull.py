@@ -94,7 +94,7 @@ def command(
         raise UsageError("--output is empty", hint="leave it out to use the published title")
     if output is not None and output.endswith("/") and not Path(output).is_dir():
         raise NotFoundError(f"there is no directory {output}", hint="create it, or leave the slash out to name a file")
-    from haulout.usecases import pull  # noqa: PLC0415 - loads decompression and the HTTP client
+    from haulout import pull  # noqa: PLC0415 - loads decompression and the HTTP client
 
     with session.progress() as progress:
         result = pull(

@@ -22,11 +22,11 @@ from haulout.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from haulout import DiskSource
     from haulout.cli.session import Session
     from haulout.disk import DiskType
     from haulout.oci import Architecture, Reference
     from haulout.publish import PushResult
-    from haulout.usecases import DiskSource
 
 
 @click.command(
@@ -127,7 +127,7 @@ def command(
         raise UsageError("nothing to push", hint="name a disk file, or use --disk ARCH/TYPE=FILE")
     if not disks and (arch or disk_type):
         raise UsageError("--arch and --type belong to DISK arguments", hint="--disk ARCH/TYPE=FILE carries its own")
-    from haulout.usecases import push  # noqa: PLC0415 - loads compression and the HTTP client
+    from haulout import push  # noqa: PLC0415 - loads compression and the HTTP client
 
     with session.progress() as progress:
         result = push(

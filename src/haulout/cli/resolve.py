@@ -45,7 +45,7 @@ def command(
     Fetches manifests only, except for small container images, whose layers are searched for a disk. Pulling the printed
     reference always gives the same disk, even after the tag moves.
     """
-    from haulout.usecases import resolve  # noqa: PLC0415 - loads the HTTP client
+    from haulout import resolve  # noqa: PLC0415 - loads the HTTP client
 
     with session.progress() as progress:
         found = resolve(

@@ -166,7 +166,7 @@ _WHOLE_PULL = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 sys.modules["numpy"] = None
-from haulout.usecases import pull
+from haulout import pull
 for status in ("planned", "pulled", "present"):
     result = pull(sys.argv[2], architecture="amd64", output=sys.argv[3], dry_run=status == "planned", find_seeds=False)
     assert result.status == status, result

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from tests.support.evidence import AT, BOOT, DATA, cca, tdx
 
+from haulout import verify_evidence
 from haulout.emulator import emulate, make_bundle
 from haulout.errors import ContentError, InvalidEvidence, InvalidPolicy, NotFoundError, StorageError, UsageError
 from haulout.tee import parse_policy
-from haulout.usecases import verify_evidence
 
 
 @pytest.fixture

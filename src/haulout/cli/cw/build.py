@@ -18,9 +18,9 @@ from haulout.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from haulout import BuildRequest, BuiltWorkload
     from haulout.cli.session import Session
     from haulout.oci import Reference
-    from haulout.usecases import BuildRequest, BuiltWorkload
     from haulout.workload import Measurement
 
 _WITHOUT_ES = "sev_no_es"
@@ -171,7 +171,7 @@ def command(session: Session, /, source: str, dest: Reference, keys: dict[str, A
     The image is bound to its workload: only evidence that carries the printed value as HOST_DATA (SEV-SNP), MRCONFIGID
     (TDX) or personalization value (CCA) proves that a machine runs this disk.
     """
-    from haulout.usecases import build_workload  # noqa: PLC0415 - loads the cryptography
+    from haulout import build_workload  # noqa: PLC0415 - loads the cryptography
 
     request = request_of(source, dest, merged(given, keys or {}))
     with session.progress() as progress:
@@ -198,7 +198,7 @@ def request_of(source: str, dest: Reference, given: dict[str, Any]) -> BuildRequ
     Raises:
         UsageError: options contradict each other.
     """
-    from haulout.usecases import Broker, BuildRequest  # noqa: PLC0415
+    from haulout import Broker, BuildRequest  # noqa: PLC0415
     from haulout.workload import Tee, read_passphrase  # noqa: PLC0415
 
     values = {name: given[name] for name in _SAME if given[name] is not None}

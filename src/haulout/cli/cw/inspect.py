@@ -44,8 +44,8 @@ def command(session: Session, subject: str, passphrase_file: str | None) -> int:
     Exit status is 1 if a rule is broken, such as two footers, a cipher that protects nothing, or a binding that names
     another disk; docs/confidential.md lists the rules.
     """
+    from haulout import inspect_workload  # noqa: PLC0415 - loads the HTTP client
     from haulout.cli.cw import report  # noqa: PLC0415
-    from haulout.usecases import inspect_workload  # noqa: PLC0415 - loads the HTTP client
     from haulout.workload import read_passphrase  # noqa: PLC0415
 
     found = subject_of(subject)

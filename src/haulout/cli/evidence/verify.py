@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
+    from haulout import EvidenceResult
     from haulout.cli.session import Session
-    from haulout.usecases import EvidenceResult
 
 _NO = 1
 """Exit code where the evidence is refused."""
@@ -87,7 +87,7 @@ def command(
     Exit status is 0 if the evidence is accepted, 1 if it is refused (the broken rule is printed), 2 or more if
     there is no verdict.
     """
-    from haulout.usecases import verify_evidence  # noqa: PLC0415 - loads the cryptography
+    from haulout import verify_evidence  # noqa: PLC0415 - loads the cryptography
 
     result = verify_evidence(
         file, policy=policy, certificates=certificates, collateral=collateral, nonce=report_data, at=at
