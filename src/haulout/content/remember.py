@@ -67,6 +67,8 @@ class RememberingStore:
         self.ingest = store.ingest
         self.tags = store.tags
         self.exclusive = store.exclusive
+        self.can_delete = store.can_delete
+        self.delete_tag = store.delete_tag
         self.distrust = store.distrust
         self.close = store.close
 
@@ -128,6 +130,12 @@ class RememberingStore:
 
         self._known.keep(StoredManifest(described, data))
         return described
+
+    def delete_manifest(self, digest: Digest) -> None:
+        """Delete a manifest; nothing of it is known any more."""
+        self._known.referrers.clear()
+        self._known.manifests.pop(digest, None)
+        self._store.delete_manifest(digest)
 
     def referrers(self, subject: Digest, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
         """List what points at a manifest."""
