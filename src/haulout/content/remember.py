@@ -6,7 +6,6 @@ import hashlib
 from typing import TYPE_CHECKING, Final, Self
 
 from haulout.errors import HauloutError, StorageError
-from haulout.local import ScratchFile
 from haulout.oci import Digest, mediatype
 
 if TYPE_CHECKING:
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from haulout.content.ports import BlobStream, Store, StoredManifest
+    from haulout.local import ScratchFile
     from haulout.oci import Descriptor
     from haulout.progress import Task, Traffic
 
@@ -189,6 +189,8 @@ class _RecordingStream:
     def _recorded(self, data: bytes) -> None:
         self._hash.update(data)
         try:
+            from haulout.local import ScratchFile  # noqa: PLC0415 - not needed before the first table
+
             self._file = self._file or ScratchFile("a table of a disk", "it")
             self._file.append(data)
         except StorageError:
