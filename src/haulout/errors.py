@@ -158,6 +158,25 @@ class RegistryError(HauloutError):
         super().__init__(message, hint=hint)
 
 
+class DeletionRefused(RegistryError):
+    """The registry does not delete this.
+
+    Attributes:
+        only_by_digest: it deletes manifests, which takes all their tags away, but not a tag alone.
+    """
+
+    def __init__(self, what: str, host: str, *, status: int | None = None, only_by_digest: bool = False) -> None:
+        self.only_by_digest = only_by_digest
+        reason = "deletes only by digest, with all tags of the manifest" if only_by_digest else "does not delete"
+        hint = (
+            "delete the manifest by its digest, if no other tag needs it"
+            if only_by_digest
+            else "use the registry's own page or API, or have deletion enabled; "
+            "docker-registry: REGISTRY_STORAGE_DELETE_ENABLED=true"
+        )
+        super().__init__(f"{what}: {host} {reason}", status=status, hint=hint)
+
+
 class ContentError(HauloutError):
     """Content from a registry or a file is damaged, or is not what it claims to be."""
 

@@ -24,9 +24,18 @@ from haulout.errors import (
     UnreachableError,
     UsageError,
 )
-from haulout.oci import Descriptor, Digest, Index, RegistryReference, empty_config_manifest, mediatype, parse_reference
+from haulout.oci import (
+    Descriptor,
+    Digest,
+    Index,
+    RegistryReference,
+    empty_config_manifest,
+    fallback_tag,
+    mediatype,
+    parse_reference,
+)
 from haulout.registry import ConnectionOptions, Credentials, Registries
-from haulout.registry.fallback import announcement_prefix, fallback_tag
+from haulout.registry.fallback import announcement_prefix
 
 CONTENT = os.urandom(2_000_000)
 BLOB = Descriptor.of(mediatype.OCTETS, CONTENT)

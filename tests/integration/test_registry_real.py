@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support.servers import docker_registry, find, issue_tls, needs, nginx
 
-from haulout.errors import DeniedError, InvalidManifest, NotFoundError, RegistryError, UnreachableError
-from haulout.oci import EMPTY, Descriptor, RegistryReference, empty_config_manifest, mediatype, parse_reference
+from haulout.errors import DeletionRefused, DeniedError, InvalidManifest, NotFoundError, RegistryError, UnreachableError
+from haulout.oci import (
+    EMPTY,
+    Descriptor,
+    Index,
+    RegistryReference,
+    empty_config_manifest,
+    fallback_tag,
+    mediatype,
+    parse_reference,
+)
 from haulout.registry import ConnectionOptions, Credentials, Registries, login, logout
 from haulout.registry.auth.credentials import find_credentials
-from haulout.registry.fallback import fallback_tag
 
 if TYPE_CHECKING:
     from haulout.content.ports import Store
@@ -422,3 +430,51 @@ def test_a_mirror_is_asked_first_and_passed_over_when_it_fails(tmp_path, plain):
             assert plain.count("GET") == before
             assert mirror.count("GET", "/blobs/") == 1
             assert [note.split(":")[0] for note in notes] == ["mirror 127.0.0.1"]
+
+
+@pytest.fixture(scope="module")
+def keeping(tmp_path_factory):
+    with docker_registry(tmp_path_factory.mktemp("keeping"), deletes=False) as server:
+        yield server
+
+
+def test_a_registry_that_deletes_takes_a_manifest_with_its_tags(plain):
+    with Registries() as registries:
+        store = registries.repository(_reference(plain.host, "deletes"), push=True)
+        described = _publish(store)
+        _publish(store, "1.0")
+        assert store.can_delete()
+        # docker-registry 2.8 knows no other way.
+        with pytest.raises(DeletionRefused, match="only by digest") as refused:
+            store.delete_tag("1")
+        assert refused.value.only_by_digest
+        store.delete_manifest(described.digest)
+        assert list(store.tags()) == []
+        with pytest.raises(NotFoundError):
+            store.delete_manifest(described.digest)
+
+
+def test_a_deleted_referrer_leaves_the_fallback_tag(plain):
+    with Registries() as registries:
+        store = registries.repository(_reference(plain.host, "unattached"), push=True)
+        described = _publish(store)
+        attached = [_publish(store, f"a{number}", subject=described, annotations={"n": str(number)}) for number in "12"]
+        listed = store.manifest(fallback_tag(described.digest)).parse("the list")
+        assert isinstance(listed, Index)
+        assert {entry.digest for entry in listed.manifests} == {one.digest for one in attached}
+        store.delete_manifest(attached[0].digest)
+        assert [entry.digest for entry in store.referrers(described.digest)] == [attached[1].digest]
+        store.delete_manifest(attached[1].digest)
+        assert [tag for tag in store.tags() if not tag.startswith("haulout.")] == ["1"]
+
+
+def test_a_registry_that_does_not_delete_says_so_with_the_way_out(keeping):
+    with Registries() as registries:
+        store = registries.repository(_reference(keeping.host, "keeps"), push=True)
+        described = _publish(store)
+        assert not store.can_delete()
+        for refused in (lambda: store.delete_manifest(described.digest), lambda: store.delete_tag("1")):
+            with pytest.raises(DeletionRefused, match="does not delete") as caught:
+                refused()
+            assert "REGISTRY_STORAGE_DELETE_ENABLED" in (caught.value.hint or "")
+        assert list(store.tags()) == ["1"]

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.rootfs import can_mount, flat, fsck, image_of, mounted, trees, write_image
 
-from haulout.workload import rootfs
+from haulout import rootfs
 
 pytestmark = pytest.mark.tools
 

@@ -10,10 +10,10 @@ import zstandard
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.support.rootfs import read_all
-from tests.unit.workload.rootfs.test_layers import END, bare, tar
+from tests.unit.rootfs.test_layers import END, bare, tar
 
+from haulout import rootfs
 from haulout.errors import InvalidRootfs
-from haulout.workload import rootfs
 
 SECONDS = 5.0
 LIMITS = rootfs.Limits(plain_bytes=64 << 20)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.support.rootfs import Builder
 
-from haulout.workload import rootfs
+from haulout import rootfs
 
 
 def tree_of(children, builder=None, **attributes) -> rootfs.Tree:

@@ -12,8 +12,9 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from haulout.workload import ext4, rootfs
-from haulout.workload.rootfs.tree import Held
+from haulout import rootfs
+from haulout.rootfs.tree import Held
+from haulout.workload import ext4
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -128,6 +128,7 @@ def docker_registry(
     root: Path | None = None,
     environment: dict[str, str] | None = None,
     port: int | None = None,
+    deletes: bool = True,
 ) -> Iterator[Server]:
     """Run Debian's docker-registry.
 
@@ -138,6 +139,7 @@ def docker_registry(
         root: where to keep blobs; give the same again to restart with the same content.
         environment: more settings, in the registry's ``REGISTRY_…`` form.
         port: a fixed port, for restarting where clients expect it.
+        deletes: whether manifests may be deleted; by default, docker-registry refuses.
     """
     program = find("docker-registry")
     if program is None:
@@ -151,7 +153,7 @@ def docker_registry(
     lines = [
         "version: 0.1",
         "log: {level: warn, accesslog: {disabled: false}}",
-        f"storage: {{filesystem: {{rootdirectory: {storage}}}, delete: {{enabled: true}}}}",
+        f"storage: {{filesystem: {{rootdirectory: {storage}}}, delete: {{enabled: {str(deletes).lower()}}}}}",
         "http:",
         f"  addr: 127.0.0.1:{number}",
     ]

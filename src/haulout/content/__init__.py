@@ -8,10 +8,12 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.content.expand import STEP, expand, sniff
+    from haulout.content.fallback import deleted_with_its_line
     from haulout.content.layout import LayoutStore
     from haulout.content.ports import (
         BlobReader,
         BlobStream,
+        Deleter,
         Distrusting,
         Ingest,
         ManifestReader,
@@ -26,6 +28,7 @@ __all__ = [
     "STEP",
     "BlobReader",
     "BlobStream",
+    "Deleter",
     "Distrusting",
     "Ingest",
     "LayoutStore",
@@ -37,6 +40,7 @@ __all__ = [
     "StoredManifest",
     "VerifiedFile",
     "VerifiedReader",
+    "deleted_with_its_line",
     "expand",
     "read_blob",
     "sniff",
@@ -46,10 +50,12 @@ open_face(
     __name__,
     {
         "expand": ("STEP", "expand", "sniff"),
+        "fallback": ("deleted_with_its_line",),
         "layout": ("LayoutStore",),
         "ports": (
             "BlobReader",
             "BlobStream",
+            "Deleter",
             "Distrusting",
             "Ingest",
             "ManifestReader",

@@ -7,14 +7,15 @@ Any number of processes may read and write one layout at once: blobs and ``index
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from haulout.content import naming
-from haulout.content.folder import Folder, Partial
+from haulout.content.fallback import deleted_with_its_line
+from haulout.content.folder import Folder
+from haulout.content.ingest import LayoutIngest
 from haulout.content.ports import StoredManifest
 from haulout.content.stream import FileStream
 from haulout.content.subjects import Subjects
@@ -109,15 +110,18 @@ class LayoutStore:
         index = self._index()
         entry = naming.find(index, selector, f"oci:{self.directory}")
         if entry is None:
-            there = naming.tags(index)
-            known = f"there are {', '.join(there[:8])}{', …' if len(there) > 8 else ''}" if there else "it has no tags"
-            raise NotFoundError(f"no tag {selector} in oci:{self.directory}; {known}")
+            raise self._no_tag(index, selector)
         try:
             return self._by_digest(entry.digest, entry)
         except NotFoundError as exc:
             raise ContentError(
                 f"oci:{self.directory}:{selector} is damaged: the blob {entry.digest} is missing"
             ) from exc
+
+    def _no_tag(self, index: Index, tag: str) -> NotFoundError:
+        there = naming.tags(index)
+        known = f"there are {', '.join(there[:8])}{', …' if len(there) > 8 else ''}" if there else "it has no tags"
+        return NotFoundError(f"no tag {tag} in oci:{self.directory}; {known}")
 
     def _by_digest(self, digest: Digest, entry: Descriptor | None = None) -> StoredManifest:
         what = f"manifest {digest} in oci:{self.directory}"
@@ -173,7 +177,44 @@ class LayoutStore:
             keep = frozenset(digest for digest in before if self._subjects.has_subject(digest))
             changed = naming.with_tag(index, tag, entry, keep)
         if changed != index:
-            self._root.write(_INDEX_FILE, changed.to_bytes())
+            self._rewrite(changed)
+
+    def _rewrite(self, index: Index) -> None:
+        self._root.write(_INDEX_FILE, index.to_bytes())
+
+    def can_delete(self) -> bool:
+        """Return True: what a file system refuses shows when it is tried."""
+        return True
+
+    def delete_manifest(self, digest: Digest) -> None:
+        """Delete a manifest, and every entry of ``index.json`` that means it. Other blobs stay.
+
+        Raises:
+            NotFoundError: no such manifest.
+            ConflictError, StorageError: as :meth:`push_manifest`.
+        """
+        with self.exclusive():
+            deleted_with_its_line(self, self._by_digest(digest), lambda: self._forget(digest))
+
+    def _forget(self, digest: Digest) -> None:
+        self._subjects.forget(digest)
+        self._rewrite(naming.without(self._index(), digest))
+        self._write_blobs().remove(digest.hex)
+
+    def delete_tag(self, tag: str) -> None:
+        """Take a tag away, and its entry with it unless that is a referrer, which is found by being listed.
+
+        Raises:
+            NotFoundError: no such tag.
+            ConflictError, StorageError: as :meth:`push_manifest`.
+        """
+        with self.exclusive():
+            index = self._index()
+            entry = naming.find(index, tag, f"oci:{self.directory}")
+            if entry is None:
+                raise self._no_tag(index, tag)
+            keep = frozenset({entry.digest} if self._subjects.has_subject(entry.digest) else ())
+            self._rewrite(naming.without_tag(index, tag, entry, keep))
 
     def tags(self, prefix: str = "") -> Iterator[str]:
         """Yield the tags that begin with ``prefix``, in lexical order."""
@@ -332,48 +373,3 @@ class LayoutStore:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-class LayoutIngest:
-    """A blob being written into a layout."""
-
-    def __init__(self, partial: Partial) -> None:
-        self._partial = partial
-        self._hash = hashlib.sha256()
-        self.size = 0
-        """Bytes written so far."""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append bytes.
-
-        Raises:
-            StorageError: the file system refuses.
-        """
-        self._partial.write(data)
-        self._hash.update(data)
-        self.size += memoryview(data).nbytes
-
-    def commit(
-        self,
-        media_type: str,
-        task: Task | None = None,
-        *,
-        mount_from: str | None = None,  # noqa: ARG002 - there is one repository
-        expected: Descriptor | None = None,
-    ) -> Descriptor:
-        """Give the blob its name and describe it.
-
-        Raises:
-            SizeMismatch, DigestMismatch: it is not what ``expected`` says.
-            StorageError: the file system refuses.
-        """
-        described = Descriptor(media_type, Digest(self._hash.hexdigest()), self.size)
-        if expected is not None:
-            if self.size != expected.size:
-                raise SizeMismatch(f"blob {expected.digest}", expected.size, self.size)
-            if described.digest != expected.digest:
-                raise DigestMismatch(f"blob {expected.digest}", str(expected.digest), str(described.digest))
-        self._partial.publish(described.digest.hex)
-        if task is not None:
-            task.advance(self.size)
-        return described

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Self
 
+from haulout.content.fallback import deleted_with_its_line
 from haulout.content.ports import StoredManifest
 from haulout.content.subjects import Subjects
 from haulout.errors import DigestMismatch, NotFoundError, SizeMismatch
@@ -56,6 +57,33 @@ class MemoryStore:
         if tag is not None:
             self._tags[tag] = described.digest
         return described
+
+    def can_delete(self) -> bool:
+        """Return True."""
+        return True
+
+    def delete_manifest(self, digest: Digest) -> None:
+        """Delete a manifest and its tags.
+
+        Raises:
+            NotFoundError: it is not there.
+        """
+        stored = self._by_digest(digest)
+        deleted_with_its_line(self, stored, lambda: self._forget(digest))
+
+    def _forget(self, digest: Digest) -> None:
+        self._subjects.forget(digest)
+        del self._manifests[digest]
+        self._tags = {tag: other for tag, other in self._tags.items() if other != digest}
+
+    def delete_tag(self, tag: str) -> None:
+        """Take a tag away.
+
+        Raises:
+            NotFoundError: it is not there.
+        """
+        if self._tags.pop(tag, None) is None:
+            raise NotFoundError(f"no tag {tag} in memory")
 
     def tags(self, prefix: str = "") -> Iterator[str]:
         """Yield the tags that begin with ``prefix``, in lexical order."""

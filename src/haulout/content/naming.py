@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from haulout.oci import Descriptor, Digest, Index
 
 CONTAINERD_NAME: Final = "io.containerd.image.name"
+_NAME_KEYS: Final = (keys.REF_NAME, CONTAINERD_NAME)
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
@@ -92,6 +93,28 @@ def with_tag(index: Index, tag: str, target: Descriptor, keep: frozenset[Digest]
     return replace(index, manifests=tuple(entries))
 
 
+def without(index: Index, digest: Digest) -> Index:
+    """Return the index without any entry of a manifest."""
+    return replace(index, manifests=tuple(entry for entry in index.manifests if entry.digest != digest))
+
+
+def without_tag(index: Index, tag: str, meant: Descriptor, keep: frozenset[Digest]) -> Index:
+    """Return the index in which ``tag`` means nothing.
+
+    Args:
+        index: as it is.
+        tag: the name; full names that end in it go as well.
+        meant: the entry that :func:`find` returns for it.
+        keep: digests that stay listed without a name.
+    """
+    entries: list[Descriptor] = []
+    for entry in index.manifests:
+        bare = _without_names(entry, tag)
+        if (bare is entry and entry is not meant) or any(_names(bare)) or entry.digest in keep:
+            entries.append(bare)
+    return replace(index, manifests=tuple(entries))
+
+
 def with_unnamed(index: Index, target: Descriptor) -> Index:
     """Return the index that lists ``target``, without a name unless it has one already."""
     if any(entry.digest == target.digest for entry in index.manifests):
@@ -100,19 +123,27 @@ def with_unnamed(index: Index, target: Descriptor) -> Index:
 
 
 def _names(entry: Descriptor) -> Iterator[str]:
-    for key in (keys.REF_NAME, CONTAINERD_NAME):
+    for key in _NAME_KEYS:
         name = entry.annotations.get(key)
         if name:
             yield name
 
 
 def _full_name_tags(entry: Descriptor) -> set[str]:
-    found = set()
-    for name in _names(entry):
-        repository, colon, tag = name.rpartition(":")
-        if colon and repository and _TAG.fullmatch(tag):
-            found.add(tag)
-    return found
+    return {tag for name in _names(entry) if (tag := _tag_of(name)) is not None}
+
+
+def _tag_of(full_name: str) -> str | None:
+    repository, colon, tag = full_name.rpartition(":")
+    return tag if colon and repository and _TAG.fullmatch(tag) else None
+
+
+def _without_names(entry: Descriptor, tag: str) -> Descriptor:
+    """Return the entry without the names that mean ``tag``: itself, where it has none."""
+    names = {key for key in _NAME_KEYS if (name := entry.annotations.get(key)) and tag in {name, _tag_of(name)}}
+    if not names:
+        return entry
+    return replace(entry, annotations={key: value for key, value in entry.annotations.items() if key not in names})
 
 
 def _unnamed(entry: Descriptor) -> Descriptor:

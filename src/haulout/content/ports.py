@@ -151,6 +151,31 @@ class ManifestWriter(Protocol):
         """
 
 
+class Deleter(Protocol):
+    """Deletes manifests and tags, where the place allows it. Blobs go when the place collects its garbage."""
+
+    def can_delete(self) -> bool:
+        """Whether manifests can be deleted here by their digest: asked of the place, once, and changes nothing."""
+
+    def delete_manifest(self, digest: Digest) -> None:
+        """Delete a manifest or index, and with it every tag that names it.
+
+        Where it has a ``subject``, the fallback tag's list of referrers loses it.
+
+        Raises:
+            NotFoundError: it is not there.
+            DeletionRefused: the place does not delete.
+        """
+
+    def delete_tag(self, tag: str) -> None:
+        """Take a tag away; its manifest and other tags of that stay.
+
+        Raises:
+            NotFoundError: it is not there.
+            DeletionRefused: the place does not delete, or only by digest: :attr:`~DeletionRefused.only_by_digest`.
+        """
+
+
 class ReferrerLister(Protocol):
     """Finds what points at a manifest by ``subject``."""
 
@@ -179,6 +204,7 @@ class Store(
     BlobWriter,
     Ingester,
     ManifestWriter,
+    Deleter,
     ReferrerLister,
     TagLister,
     Exclusive,

@@ -6,7 +6,6 @@ import hashlib
 from typing import TYPE_CHECKING, Final, Self
 
 from haulout.errors import HauloutError, StorageError
-from haulout.local import ScratchFile
 from haulout.oci import Digest, mediatype
 
 if TYPE_CHECKING:
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from haulout.content.ports import BlobStream, Store, StoredManifest
+    from haulout.local import ScratchFile
     from haulout.oci import Descriptor
     from haulout.progress import Task, Traffic
 
@@ -67,6 +67,8 @@ class RememberingStore:
         self.ingest = store.ingest
         self.tags = store.tags
         self.exclusive = store.exclusive
+        self.can_delete = store.can_delete
+        self.delete_tag = store.delete_tag
         self.distrust = store.distrust
         self.close = store.close
 
@@ -129,6 +131,12 @@ class RememberingStore:
         self._known.keep(StoredManifest(described, data))
         return described
 
+    def delete_manifest(self, digest: Digest) -> None:
+        """Delete a manifest; nothing of it is known any more."""
+        self._known.referrers.clear()
+        self._known.manifests.pop(digest, None)
+        self._store.delete_manifest(digest)
+
     def referrers(self, subject: Digest, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
         """List what points at a manifest."""
         key = (subject, artifact_type)
@@ -181,6 +189,8 @@ class _RecordingStream:
     def _recorded(self, data: bytes) -> None:
         self._hash.update(data)
         try:
+            from haulout.local import ScratchFile  # noqa: PLC0415 - not needed before the first table
+
             self._file = self._file or ScratchFile("a table of a disk", "it")
             self._file.append(data)
         except StorageError:

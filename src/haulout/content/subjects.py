@@ -65,6 +65,10 @@ class Subjects:
         node = self._node(digest)
         return node is not None and node.subject is not None
 
+    def forget(self, digest: Digest) -> None:
+        """Forget a manifest that was deleted."""
+        self._known.pop(digest, None)
+
     def _walk(self, roots: Iterable[Descriptor]) -> Iterator[Node]:
         seen: set[Digest] = set()
         level = list(roots)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from haulout.oci.mediatype import INDEXES, MANIFESTS
     from haulout.oci.platform import Architecture, Platform
     from haulout.oci.reference import LayoutReference, Reference, RegistryReference, parse_reference
+    from haulout.oci.tags import fallback_tag, is_helper_tag
 
 __all__ = [
     "EMPTY",
@@ -32,6 +33,8 @@ __all__ = [
     "SizedDigest",
     "annotations",
     "empty_config_manifest",
+    "fallback_tag",
+    "is_helper_tag",
     "json",
     "loads",
     "manifest_media_type",
@@ -51,5 +54,6 @@ open_face(
         "mediatype": ("INDEXES", "MANIFESTS"),
         "platform": ("Architecture", "Platform"),
         "reference": ("LayoutReference", "Reference", "RegistryReference", "parse_reference"),
+        "tags": ("fallback_tag", "is_helper_tag"),
     },
 )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from haulout.oci import is_helper_tag
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PART = re.compile(r"\d+|[A-Za-z]+")
 _NUMBER = re.compile(r"\d")
 _BEFORE_RELEASE: Final = frozenset({"alpha", "beta", "dev", "pre", "rc"})
-_OURS = re.compile(r"haulout\.|sha256-[0-9a-f]{64}")
-"""Tags that are not versions of anything: announcements of publishers, lists of referrers."""
 
 _BEFORE, _END, _DASH, _DOT = range(4)
 """How parts of a version rank where others of the same beginning end, or go on."""
@@ -26,7 +26,7 @@ def earlier_tags(tags: Iterable[str], tag: str) -> list[str]:
     Tags of the same series (``5.9`` and ``v5.10`` are of one, ``next-5.9`` is of another) that are earlier, the latest
     of them first; then tags without a number, such as ``latest``. Before a tag without a number, every version counts.
     """
-    others = [other for other in dict.fromkeys(tags) if other != tag and _OURS.match(other) is None]
+    others = [other for other in dict.fromkeys(tags) if other != tag and not is_helper_tag(other)]
     numbered = [other for other in others if _NUMBER.search(other)]
     if _NUMBER.search(tag):
         numbered = [other for other in numbered if _series(other) == _series(tag) and version(other) < version(tag)]

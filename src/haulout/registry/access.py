@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING
 
 from haulout.http import Caller, Origin
@@ -19,7 +19,9 @@ class ReferrersMemory:
 
     def __init__(self) -> None:
         self.lacks_api = False
-        self.writing = Lock()
+        self.can_delete: bool | None = None
+        """None before it was asked."""
+        self.writing = RLock()
         """One writer of fallback tags at a time, so that our own threads do not race each other."""
 
 

@@ -20,11 +20,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from haulout.errors import ConflictError, ContentError, DeniedError, InvalidManifest, NotFoundError, RegistryError
-from haulout.oci import Descriptor, Digest, Index, Manifest
+from haulout.oci import Descriptor, Digest, Index, Manifest, fallback_tag
 from haulout.registry import manifests, tags
 
 if TYPE_CHECKING:
-    from threading import Lock
+    from threading import RLock
 
     from haulout.registry.access import Access
 
@@ -33,11 +33,6 @@ _CHECKS: Final = 2
 """Times the entries must be seen after writing before they count as there."""
 _FIRST_CHECK: Final = 0.05
 _MAX_ANNOUNCED: Final = 256
-
-
-def fallback_tag(subject: Digest) -> str:
-    """Return the tag under which referrers are kept where the API is missing."""
-    return f"sha256-{subject.hex}"
 
 
 def announcement_prefix(subject: Digest) -> str:
@@ -73,7 +68,7 @@ def read(access: Access, subject: Digest, *, is_strict: bool) -> Index | None:
     return Index.parse(stored.data, what, stored.descriptor.media_type)
 
 
-def add(access: Access, writing: Lock, subject: Digest, entry: Descriptor, data: bytes) -> None:
+def add(access: Access, writing: RLock, subject: Digest, entry: Descriptor, data: bytes) -> None:
     """Enter a referrer into the list; does nothing where it is there.
 
     Args:

@@ -185,6 +185,28 @@ class RegistryRepository:
             self.push_blob(oci.EMPTY, lambda: io.BytesIO(b"{}"))
         return manifests.write(self._home.access, data, media_type, tag)
 
+    def can_delete(self) -> bool:
+        """Return whether the registry deletes: :func:`deletion.can_delete`."""
+        from haulout.registry import deletion  # noqa: PLC0415 - few commands delete
+
+        return deletion.can_delete(self._home.access, self._home.memory)
+
+    def delete_manifest(self, digest: Digest) -> None:
+        """Delete a manifest with all its tags, and its line in the fallback tag's list: :func:`deletion.delete`."""
+        from haulout.content import deleted_with_its_line  # noqa: PLC0415 - few commands delete
+        from haulout.registry import deletion  # noqa: PLC0415
+
+        access = self._home.access
+        stored = manifests.read(access, digest)
+        with self._home.memory.writing:
+            deleted_with_its_line(self, stored, lambda: deletion.delete(access, digest, by_digest=False))
+
+    def delete_tag(self, tag: str) -> None:
+        """Delete a tag alone: :func:`deletion.delete`."""
+        from haulout.registry import deletion  # noqa: PLC0415 - few commands delete
+
+        deletion.delete(self._home.access, tag, by_digest=self.can_delete())
+
     @contextmanager
     def exclusive(self) -> Iterator[bool]:
         """Yield False: the distribution API has no lock."""

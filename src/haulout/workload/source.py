@@ -6,12 +6,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
+from haulout import rootfs
 from haulout.content import VerifiedFile, VerifiedReader, read_blob
 from haulout.errors import ContentError, NotFoundError
 from haulout.local import ScratchFile
 from haulout.oci import Descriptor, Index, Manifest, json, mediatype
 from haulout.oci import annotations as keys
-from haulout.workload import outer, rootfs
+from haulout.workload import outer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,7 +11,7 @@ from tests.support.stores import put, put_manifest
 
 from haulout.content.verify import read_blob
 from haulout.errors import DigestMismatch, InvalidManifest, NotFoundError, SizeMismatch
-from haulout.oci import Descriptor, Digest, Index, empty_config_manifest, mediatype
+from haulout.oci import Descriptor, Digest, Index, empty_config_manifest, fallback_tag, mediatype
 
 BLOB = b"0123456789" * 100
 
@@ -158,3 +158,44 @@ def test_a_store_counts_no_traffic_and_may_be_held_alone(store):
         assert still
         put_manifest(store, Index(()), "inside")
     assert list(store.tags()) == ["inside"]
+
+
+def test_a_deleted_manifest_takes_its_tags_with_it(store):
+    gone = put_manifest(store, empty_config_manifest((put(store),), artifact_type="a/1"), "5.0")
+    put_manifest(store, empty_config_manifest((put(store),), artifact_type="a/1"), "5.1")
+    stays = put_manifest(store, empty_config_manifest((put(store),), artifact_type="a/2"), "6.0")
+    assert store.can_delete()
+    store.delete_manifest(gone.digest)
+    assert list(store.tags()) == ["6.0"]
+    assert store.manifest("6.0").descriptor == stays
+    for absent in (gone.digest, "5.0"):
+        with pytest.raises(NotFoundError):
+            store.manifest(absent)
+    with pytest.raises(NotFoundError):
+        store.delete_manifest(gone.digest)
+
+
+def test_a_deleted_tag_leaves_its_manifest_and_other_tags(store):
+    described = put_manifest(store, empty_config_manifest((put(store),), artifact_type="a/1"), "5.0")
+    put_manifest(store, empty_config_manifest((put(store),), artifact_type="a/1"), "5.1")
+    store.delete_tag("5.0")
+    assert list(store.tags()) == ["5.1"]
+    assert store.manifest(described.digest).descriptor == described
+    with pytest.raises(NotFoundError):
+        store.delete_tag("5.0")
+
+
+def test_a_deleted_referrer_leaves_the_lists(store):
+    disk = put_manifest(store, empty_config_manifest((put(store),)), "5.0")
+    one, other = (
+        put_manifest(store, empty_config_manifest((), artifact_type=f"x/{number}", subject=disk.bare()))
+        for number in range(2)
+    )
+    listed = fallback_tag(disk.digest)
+    put_manifest(store, Index((one, other)), listed)
+    store.delete_manifest(one.digest)
+    assert store.manifest(listed).parse("the list") == Index((other,))
+    assert [entry.digest for entry in store.referrers(disk.digest)] == [other.digest]
+    store.delete_manifest(other.digest)
+    assert list(store.tags()) == ["5.0"]
+    assert store.referrers(disk.digest) == ()

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from haulout.content import Ingest, Store
     from haulout.progress import Progress
+    from haulout.rootfs import Tree
     from haulout.workload.binding import Binding
-    from haulout.workload.rootfs import Tree
     from haulout.workload.source import Image, Root
 
 DEFAULT_SLOP: Final = "25%"

@@ -8,14 +8,14 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
+from haulout.rootfs import Device, Directory, Fifo, File, Socket, Symlink
 from haulout.workload.ext4.crc32c import crc32c
 from haulout.workload.ext4.geometry import BLOCK
-from haulout.workload.rootfs import Device, Directory, Fifo, File, Socket, Symlink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from haulout.workload.rootfs import Node
+    from haulout.rootfs import Node
 
 _ENTRY: Final = struct.Struct("<IHBB")
 _TAIL: Final = struct.Struct("<IHBBI")

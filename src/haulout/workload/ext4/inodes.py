@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from haulout.rootfs import Device, Directory, Fifo, File, Node, Socket, Symlink
 from haulout.workload.ext4.crc32c import crc32c, crc32c_rows
 from haulout.workload.ext4.geometry import INODE
-from haulout.workload.rootfs import Device, Directory, Fifo, File, Node, Socket, Symlink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,7 +20,7 @@ from haulout.workload.ext4.survey import LOST_AND_FOUND, Survey
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from haulout.workload.rootfs import Node, Tree
+    from haulout.rootfs import Node, Tree
 
 _LAST_GROUP_MIN: Final = 64
 """Blocks a last group is worth; fewer are left unused, behind the file system."""

@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from haulout.rootfs import Device, Directory, File, Symlink
 from haulout.workload.ext4 import directories, extents, inodes, superblock, xattrs
 from haulout.workload.ext4.geometry import BLOCK, INODE, Allocator, Extent
 from haulout.workload.ext4.plan import place
 from haulout.workload.ext4.survey import JOURNAL, LOST_AND_FOUND, ROOT
-from haulout.workload.rootfs import Device, Directory, File, Symlink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from haulout.rootfs import FileReader, Node
     from haulout.workload.ext4.plan import Plan
-    from haulout.workload.rootfs import Node
-    from haulout.workload.rootfs.tree import FileReader
 
 CHUNK: Final = 1 << 20
 """Bytes yielded at a time, at most; a multiple of the block."""

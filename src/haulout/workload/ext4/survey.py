@@ -6,13 +6,13 @@ from array import array
 from typing import TYPE_CHECKING, Final
 
 from haulout.errors import InvalidRootfs
+from haulout.rootfs import Device, Directory, File, Node, Symlink
 from haulout.workload.ext4.directories import count_blocks
 from haulout.workload.ext4.geometry import BLOCK, Runs
 from haulout.workload.ext4.xattrs import split
-from haulout.workload.rootfs import Device, Directory, File, Node, Symlink
 
 if TYPE_CHECKING:
-    from haulout.workload.rootfs import Tree
+    from haulout.rootfs import Tree
 
 ROOT: Final = 2
 JOURNAL: Final = 8

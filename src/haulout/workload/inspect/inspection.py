@@ -7,11 +7,12 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from haulout import rootfs
 from haulout.content import read_blob
 from haulout.errors import ContentError
 from haulout.local import ScratchFile, open_regular, storage_errors
 from haulout.workload import binding as bindings
-from haulout.workload import krun, outer, rootfs
+from haulout.workload import krun, outer
 from haulout.workload.inspect.disk import check_locked, check_unlocked
 from haulout.workload.inspect.findings import Findings, ImageEntry, OuterImage
 from haulout.workload.source import MAX_CONFIG, find_image, layer_opener
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from haulout.oci import Manifest
     from haulout.progress import Progress
-    from haulout.workload.rootfs import Tree
+    from haulout.rootfs import Tree
     from haulout.workload.source import Image
 
 _HEAD: Final = 17 << 20

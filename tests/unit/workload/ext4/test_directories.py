@@ -6,7 +6,7 @@ import pytest
 from tests.support.ext4_trees import tree_of
 from tests.support.rootfs import Builder, debugfs, flat, fsck, mounted, write_image
 
-from haulout.workload import rootfs
+from haulout import rootfs
 
 MIB = 1 << 20
 

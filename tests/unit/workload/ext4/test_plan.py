@@ -6,8 +6,9 @@ import pytest
 from tests.support.ext4_trees import tree_of
 from tests.support.rootfs import ID, NOW, Builder, fsck, write_image
 
+from haulout import rootfs
 from haulout.errors import ImageTooSmall, InvalidRootfs, UsageError
-from haulout.workload import ext4, rootfs
+from haulout.workload import ext4
 
 MIB = 1 << 20
 

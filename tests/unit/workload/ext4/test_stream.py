@@ -9,7 +9,8 @@ import pytest
 from tests.support.ext4_trees import tree_of
 from tests.support.rootfs import ID, NOW, Builder, fsck, image_of, mounted, write_image
 
-from haulout.workload import ext4, rootfs
+from haulout import rootfs
+from haulout.workload import ext4
 
 MIB = 1 << 20
 
@@ -34,7 +35,7 @@ class Endless:
 @pytest.mark.tools
 def test_large_files_run_on_past_the_backups(tmp_path):
     """Three files of 700 MiB: each crosses copies of the superblock; the image is written with holes for the test."""
-    from haulout.workload.rootfs.tree import Held
+    from haulout.rootfs.tree import Held
 
     root = rootfs.Directory(mode=0o755)
     for index in range(3):

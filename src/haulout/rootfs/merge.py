@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from haulout.errors import InvalidRootfs
-from haulout.workload.rootfs.nodes import Directory, Node, Symlink
+from haulout.rootfs.nodes import Directory, Node, Symlink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from haulout.workload.rootfs.limits import Path
+    from haulout.rootfs.limits import Path
 
     Visit = Callable[[Directory, bytes, Node | None], Node | None]
 

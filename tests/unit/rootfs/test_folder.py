@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from tests.support.rootfs import got, read_all
 
+from haulout import rootfs
 from haulout.errors import InvalidRootfs, StorageError
-from haulout.workload import rootfs
 
 
 def test_all_kinds_arrive_and_symlinks_stay_data(tmp_path, monkeypatch):

@@ -6,16 +6,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from haulout.errors import InvalidRootfs
-from haulout.workload.rootfs.limits import Limits
-from haulout.workload.rootfs.merge import Merge
-from haulout.workload.rootfs.streams import open_stream
-from haulout.workload.rootfs.tarball import entries
-from haulout.workload.rootfs.tree import Held, Reader, Tree
+from haulout.rootfs.limits import Limits
+from haulout.rootfs.merge import Merge
+from haulout.rootfs.streams import open_stream
+from haulout.rootfs.tarball import entries
+from haulout.rootfs.tree import Held, Reader, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from haulout.workload.rootfs.streams import Opener
+    from haulout.rootfs.streams import Opener
 
 
 def from_layers(layers: Sequence[Opener], *, names: Sequence[str] | None = None, limits: Limits | None = None) -> Tree:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from haulout.errors import InvalidRootfs
-from haulout.workload.rootfs.limits import split
-from haulout.workload.rootfs.merge import find_parent
-from haulout.workload.rootfs.nodes import Directory, File, Node
+from haulout.rootfs.limits import split
+from haulout.rootfs.merge import find_parent
+from haulout.rootfs.nodes import Directory, File, Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.errors import InvalidRootfs, UsageError
 from haulout.local import storage_error, storage_errors
-from haulout.workload.rootfs.descent import Descent, Place, Replaced
-from haulout.workload.rootfs.limits import PATH_MAX, Limits
-from haulout.workload.rootfs.nodes import Attributes, Device, Directory, Fifo, File, Node, Segments, Socket, Symlink
-from haulout.workload.rootfs.tree import Held, Reader, Tree
+from haulout.rootfs.descent import Descent, Place, Replaced
+from haulout.rootfs.limits import PATH_MAX, Limits
+from haulout.rootfs.nodes import Attributes, Device, Directory, Fifo, File, Node, Segments, Socket, Symlink
+from haulout.rootfs.tree import Held, Reader, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

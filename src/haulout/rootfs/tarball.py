@@ -13,16 +13,16 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final, cast
 
 from haulout.errors import InvalidRootfs
-from haulout.workload.rootfs.limits import NAME_MAX, PATH_MAX, split
-from haulout.workload.rootfs.merge import Entry
-from haulout.workload.rootfs.nodes import Attributes, Device, Directory, Fifo, File, Node, Segments, Symlink
+from haulout.rootfs.limits import NAME_MAX, PATH_MAX, split
+from haulout.rootfs.merge import Entry
+from haulout.rootfs.nodes import Attributes, Device, Directory, Fifo, File, Node, Segments, Symlink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
-    from haulout.workload.rootfs.limits import Limits
-    from haulout.workload.rootfs.streams import Stream
+    from haulout.rootfs.limits import Limits
+    from haulout.rootfs.streams import Stream
 
 _BLOCK: Final = 512
 _XATTR: Final = "SCHILY.xattr."

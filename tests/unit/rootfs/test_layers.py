@@ -13,9 +13,9 @@ import pytest
 import zstandard
 from tests.support.rootfs import got, read_all
 
+from haulout import rootfs
 from haulout.errors import InvalidRootfs
-from haulout.workload import rootfs
-from haulout.workload.rootfs import Device, Directory, Fifo, File, Limits, Symlink
+from haulout.rootfs import Device, Directory, Fifo, File, Limits, Symlink
 
 KINDS = {"dir": tarfile.DIRTYPE, "link": tarfile.LNKTYPE, "sym": tarfile.SYMTYPE, "chr": tarfile.CHRTYPE,
          "blk": tarfile.BLKTYPE, "fifo": tarfile.FIFOTYPE, "file": tarfile.REGTYPE}  # fmt: skip

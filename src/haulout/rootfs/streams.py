@@ -12,7 +12,7 @@ from haulout.errors import ContentError, InvalidRootfs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from haulout.workload.rootfs.limits import Limits
+    from haulout.rootfs.limits import Limits
 
     Opener = Callable[[], BinaryIO]
 
@@ -126,7 +126,7 @@ class Stream:
             self.fill(memoryview(self._scratch)[: position - self.position])
 
     begin = skip_to
-    """As a :class:`~haulout.workload.rootfs.tree.Reader` names it."""
+    """As a :class:`~haulout.rootfs.tree.Reader` names it."""
 
     def drain(self) -> None:
         """Read to the end, so that a checksum there is verified."""
