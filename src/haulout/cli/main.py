@@ -21,6 +21,8 @@ from haulout.errors import HauloutError, StorageError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import click
+
 BUG: Final = 70
 """Exit code of an unexpected error (EX_SOFTWARE of sysexits.h)."""
 _LONGEST: Final = 2000
@@ -112,7 +114,18 @@ def _click_failure(error: BaseException) -> Failure | None:
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "haulout"
         message = error.format_message()
         message = message[:1].lower() + message[1:].rstrip(".")
-        return Failure("UsageError", message, f"see {path} --help", UsageError.exit_code)
+        return Failure("UsageError", message, _variable_hint(error) or f"see {path} --help", UsageError.exit_code)
+    return None
+
+
+def _variable_hint(error: click.ClickException) -> str | None:
+    import click  # noqa: PLC0415 - by now it is loaded
+
+    if isinstance(error, click.BadParameter) and error.param is not None and error.ctx is not None:
+        from haulout.cli.params import spelling  # noqa: PLC0415 - for this message only
+
+        name = spelling(error.param, error.ctx)
+        return f"the environment variable {name} says so" if not name.startswith("-") and name.isupper() else None
     return None
 
 

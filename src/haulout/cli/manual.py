@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 import haulout
+from haulout.cli.options import variables
 from haulout.cli.tree import Verb, Verbs
 from haulout.cli.tree import haulout as tree
 
@@ -17,9 +18,16 @@ if TYPE_CHECKING:
     from haulout.cli.tree import Example
 
 _ENVIRONMENT: Final = (
+    (
+        "HAULOUT_OPTION",
+        (
+            "Default of an option that many verbs have: HAULOUT_JSON, HAULOUT_QUIET, HAULOUT_PROGRESS, HAULOUT_DEBUG, "
+            "HAULOUT_JOBS, HAULOUT_PLAIN_HTTP, HAULOUT_INSECURE, HAULOUT_CA_FILE, HAULOUT_LIMIT_RATE, HAULOUT_TIMEOUT, "
+            "HAULOUT_RETRIES, HAULOUT_DEBUG_HTTP. Flags take 1 or 0."
+        ),
+    ),
+    ("HAULOUT_VERB_OPTION", "Default of any option of one verb, such as HAULOUT_PULL_ARCH; it goes before the former."),
     ("HAULOUT_LEDGER", "Ledger of haulout backport, unless --ledger names one."),
-    ("HAULOUT_DEBUG", "1: show the traceback of an error, as --debug does."),
-    ("HAULOUT_DEBUG_HTTP", "1: log every HTTP request, as --debug-http does."),
     ("REGISTRY_AUTH_FILE, DOCKER_CONFIG", "Where credentials are stored: the file, or docker's folder."),
     ("NO_COLOR, TERM", "Whether and how progress bars are drawn."),
 )
@@ -87,6 +95,8 @@ def _verb_page(command: Verb, context: click.Context) -> str:
             *_options(context),
             *_examples(command.examples),
             *_exit_status(),
+            ".SH ENVIRONMENT",
+            _text(f"The defaults of the options, in this order: {', '.join(_variables(context))}."),
             ".SH SEE ALSO",
             *_also([_name(above), *others]),
         ],
@@ -119,6 +129,12 @@ def _paragraphs(text: str) -> Iterator[str]:
         if number:
             yield ".PP"
         yield _text(" ".join(paragraph.split()))
+
+
+def _variables(context: click.Context) -> Iterator[str]:
+    for parameter in context.command.get_params(context):
+        if isinstance(parameter, click.Option) and not parameter.is_eager:
+            yield variables(context.command_path, parameter)[0]
 
 
 def _options(context: click.Context) -> Iterator[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from haulout.cli.params import NumberParam, RateParam
 from haulout.cli.session import Session
 
 if TYPE_CHECKING:
@@ -15,12 +16,44 @@ if TYPE_CHECKING:
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 PROGRESS_MODES = ("auto", "plain", "json", "none")
+_LONGEST_WAIT: Final = 86400
+
+
+class Shared(click.Option):
+    """An option that means the same for every verb, so that one variable sets it for all: ``HAULOUT_RETRIES``."""
+
+
+def variables(path: str, option: click.Option) -> tuple[str, ...]:
+    """Return the environment variables that stand for an option of a verb; the first that is set counts.
+
+    Args:
+        path: the words before the option, such as ``haulout backport pick``.
+        option: of that verb.
+    """
+    name = max(option.opts, key=len).lstrip("-")
+    own = f"{path} {name}"
+    shared = ("haulout " + name,) if isinstance(option, Shared) else ()
+    return tuple(dict.fromkeys(text.upper().replace(" ", "_").replace("-", "_") for text in (own, *shared)))
+
+
+def read_environment(context: click.Context) -> None:
+    """Let each option of the context's verb be set by its variables."""
+    for parameter in context.command.get_params(context):
+        # Neither --help nor --version.
+        if isinstance(parameter, click.Option) and parameter.envvar is None and not parameter.is_eager:
+            parameter.envvar = variables(context.command_path, parameter)
 
 
 def _is_given(context: click.Context, parameter: click.Parameter) -> bool:
-    # An option left out after the verb must not undo the same option before it.
+    # An option left out after the verb must not undo the same option before it, and nor must a variable.
     source = context.get_parameter_source(parameter.name or "")
-    return source not in {None, click.core.ParameterSource.DEFAULT} and not context.resilient_parsing
+    given = context.ensure_object(Session).given
+    if source in {None, click.core.ParameterSource.DEFAULT} or context.resilient_parsing:
+        return False
+    if source is click.core.ParameterSource.ENVIRONMENT:
+        return parameter.name not in given
+    given.add(parameter.name or "")
+    return True
 
 
 def _into_session(context: click.Context, parameter: click.Parameter, value: Any) -> None:
@@ -34,8 +67,25 @@ def _into_connection(context: click.Context, parameter: click.Parameter, value: 
         context.ensure_object(Session).connection[parameter.name or ""] = value
 
 
+def _into_retries(context: click.Context, parameter: click.Parameter, value: int) -> None:
+    if _is_given(context, parameter):
+        context.ensure_object(Session).connection["attempts"] = value + 1
+
+
+def _into_waits(context: click.Context, parameter: click.Parameter, value: float) -> None:
+    if _is_given(context, parameter):
+        connection = context.ensure_object(Session).connection
+        connection["connect_seconds"] = connection["stall_seconds"] = value
+
+
 def _flag(names: str, target: str, text: str, into: Callable[..., None] = _into_session) -> Decorator:
-    return click.option(*names.split(), target, is_flag=True, expose_value=False, callback=into, help=text)
+    return click.option(*names.split(), target, cls=Shared, is_flag=True, expose_value=False, callback=into, help=text)
+
+
+def _valued(name: str, kind: click.ParamType[Any], metavar: str, text: str, into: Callable[..., None]) -> Decorator:
+    return click.option(
+        *name.split(), cls=Shared, type=kind, metavar=metavar, expose_value=False, callback=into, help=text
+    )
 
 
 def common(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,6 +101,7 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--progress",
                 "progress_mode",
+                cls=Shared,
                 type=click.Choice(PROGRESS_MODES),
                 expose_value=False,
                 callback=_into_session,
@@ -72,14 +123,33 @@ def registry(function: Callable[..., Any]) -> Callable[..., Any]:
                 "--plain-http", "plain_http", "Use HTTP without TLS (loopback hosts need no option).", _into_connection
             ),
             _flag("--insecure", "insecure", "Do not verify the registry's TLS certificate.", _into_connection),
-            click.option(
+            _valued(
                 "--ca-file",
-                "ca_file",
-                type=click.Path(path_type=Path),
-                metavar="FILE",
-                expose_value=False,
-                callback=_into_connection,
-                help="Trust the certificate authorities in this PEM file, in addition to the system's.",
+                click.Path(path_type=Path),
+                "FILE",
+                "Trust the certificate authorities in this PEM file, in addition to the system's.",
+                _into_connection,
+            ),
+            _valued(
+                "--limit-rate on_bytes",
+                RateParam(),
+                "RATE",
+                "Transfer at most so many bytes per second over all connections, both ways, such as 500K or 10M.",
+                _into_connection,
+            ),
+            _valued(
+                "--timeout",
+                NumberParam(1, _LONGEST_WAIT, float),
+                "SECONDS",
+                "Longest wait for a connection, and longest silence of a server.  [default: 10 and 30]",
+                _into_waits,
+            ),
+            _valued(
+                "--retries",
+                NumberParam(0, 100),
+                "N",
+                "Times that a failed request is repeated.  [default: 4]",
+                _into_retries,
             ),
             _flag("--debug-http", "debug_http", "Log every HTTP request on standard error, without secrets."),
         )
@@ -90,13 +160,13 @@ def registry(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def jobs(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--jobs`` to a verb that computes."""
-    return _jobs("Number of parallel jobs.  [default: number of CPUs]")(function)
+    return _jobs("Number of parallel jobs, 1 to 256.  [default: number of CPUs]")(function)
 
 
 def connections(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--jobs`` to a verb that fetches."""
-    return _jobs("Number of parallel connections.  [default: 4]")(function)
+    return _jobs("Number of parallel connections, 1 to 256.  [default: 4]")(function)
 
 
 def _jobs(text: str) -> Decorator:
-    return click.option("--jobs", type=click.IntRange(1, 256), metavar="N", help=text)
+    return click.option("--jobs", cls=Shared, type=NumberParam(1, 256), metavar="N", help=text)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+import os
+import re
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import click
 
@@ -11,6 +13,7 @@ from haulout.errors import UsageError
 if TYPE_CHECKING:
     from haulout import DiskSource
     from haulout.disk import DiskFormat, DiskType
+    from haulout.http import RateLimit
     from haulout.oci import Architecture, Reference
 
     StringParam: TypeAlias = click.ParamType[Any]
@@ -19,10 +22,73 @@ else:
     StringParam = click.ParamType
 
 
+_RATE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?([KMGTkmgt]?)(?:i?B)?(?:/s)?")
+_SLOWEST: Final = 1024
+_FASTEST: Final = 1024**5
+
+
 def _matching(names: list[str], incomplete: str) -> list[click.shell_completion.CompletionItem]:
     from click.shell_completion import CompletionItem  # noqa: PLC0415 - only on TAB
 
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def spelling(param: click.Parameter | None, ctx: click.Context | None) -> str:
+    """Return how the user gave a value: ``--jobs``, or the variable that stands for it."""
+    if param is None:
+        return "the value"
+    if ctx is not None and ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.ENVIRONMENT:
+        names = [param.envvar] if isinstance(param.envvar, str) else list(param.envvar or ())
+        return next((name for name in names if os.environ.get(name)), param.opts[-1])
+    return param.opts[-1]
+
+
+class NumberParam(StringParam):
+    """A number within bounds, which the message of an error names.
+
+    Args:
+        least: the smallest.
+        most: the largest.
+        kind: ``int``, or ``float`` for seconds.
+    """
+
+    name = "number"
+
+    def __init__(self, least: int, most: int, kind: type[int | float] = int) -> None:
+        self._least = least
+        self._most = most
+        self._kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse it."""
+        try:
+            found = self._kind(value)
+        except ValueError:
+            found = self._kind(-1)
+        if not self._least <= found <= self._most:
+            raise UsageError(
+                f"{spelling(param, ctx)} takes a number from {self._least} to {self._most}, not {str(value)[:80]!r}"
+            )
+        return found
+
+
+class RateParam(StringParam):
+    """Bytes per second, as curl and wget write them; becomes the limit itself, one for all that share the value."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> RateLimit:
+        """Parse it."""
+        from haulout.http import RateLimit  # noqa: PLC0415
+
+        found = _RATE.fullmatch(str(value).strip())
+        rate = float(found[1]) * 1024.0 ** " KMGT".index(found[2].upper() or " ") if found else 0.0
+        if not _SLOWEST <= rate <= _FASTEST:
+            raise UsageError(
+                f"{spelling(param, ctx)} takes bytes per second, 1K or more, not {str(value)[:80]!r}",
+                hint="for example 500K, 10M or 1.5G; K, M and G are KiB, MiB and GiB",
+            )
+        return RateLimit(rate)
 
 
 class ReferenceParam(StringParam):

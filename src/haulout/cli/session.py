@@ -33,15 +33,19 @@ class Session:
     debug_http: bool = False
     connection: dict[str, Any] = field(default_factory=dict)
     """Members of ConnectionOptions, by name."""
+    given: set[str] = field(default_factory=set)
+    """Options that the command line names; variables do not change them."""
 
     @classmethod
     def foreseen(cls, arguments: list[str], environment: Mapping[str, str]) -> Session:
         """Read from raw arguments how to report a failure, for arguments that do not parse."""
         before = arguments[: arguments.index("--")] if "--" in arguments else arguments
         pairs = pairwise(before)
-        json_lines = "--progress=json" in before or ("--progress", "json") in pairs
+        named = [two[1] for two in pairs if two[0] == "--progress"]
+        named += [one.partition("=")[2] for one in before if one.startswith("--progress=")]
+        json_lines = "json" in (named or [environment.get("HAULOUT_PROGRESS", "")])
         return cls(
-            as_json="--json" in before,
+            as_json="--json" in before or _is_set("HAULOUT_JSON", environment),
             debug="--debug" in before or _is_set("HAULOUT_DEBUG", environment),
             debug_http=_is_set("HAULOUT_DEBUG_HTTP", environment),
             progress_mode="json" if json_lines else "auto",

@@ -44,6 +44,11 @@ class Verb(click.Command):
         super().__init__(*args, **kwargs)
         self.examples = tuple(examples)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, with variables of the environment for what the arguments leave out."""
+        options.read_environment(ctx)
+        return super().parse_args(ctx, args)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the examples."""
         write_examples(formatter, self.examples)
@@ -58,6 +63,11 @@ class Verbs(click.Group):
         super().__init__(*args, **kwargs)
         self.verbs = dict(verbs or {})
         self.examples = tuple(examples)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, with variables of the environment for what the arguments leave out."""
+        options.read_environment(ctx)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Name all verbs."""

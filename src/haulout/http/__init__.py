@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from haulout.http.messages import Answer, Meter, Reply, Request
     from haulout.http.options import HttpOptions
     from haulout.http.origin import Origin, is_local, is_loopback
+    from haulout.http.rate import RateLimit
     from haulout.http.redirects import REDIRECTS, Hops, Targets, location, resolve_location
     from haulout.http.tls import TlsProfile, profile_for
     from haulout.http.transport import Transport
@@ -30,6 +31,7 @@ __all__ = [
     "HttpOptions",
     "Meter",
     "Origin",
+    "RateLimit",
     "Reply",
     "Request",
     "Targets",
@@ -53,6 +55,7 @@ open_face(
         "messages": ("Answer", "Meter", "Reply", "Request"),
         "options": ("HttpOptions",),
         "origin": ("Origin", "is_local", "is_loopback"),
+        "rate": ("RateLimit",),
         "redirects": ("REDIRECTS", "Hops", "Targets", "location", "resolve_location"),
         "tls": ("TlsProfile", "profile_for"),
         "transport": ("Transport",),

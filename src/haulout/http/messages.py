@@ -27,6 +27,8 @@ MAX_ERROR: Final = 1024 * 1024
 """Bytes of an error's body read."""
 _SLOWEST: Final = 4 * 1024
 """Bytes per second below which a transfer counts as stalled."""
+SLOWED_BLOCK: Final = 16 * 1024
+"""Bytes told at a time to one who may slow the transfer."""
 _DRAIN: Final = 64 * 1024
 """Unread bytes up to which finishing an answer is cheaper than a new connection."""
 
@@ -138,6 +140,7 @@ class Reply:
         self._log = log
         self._on_bytes = on_bytes
         self._is_too_slow = False
+        self._broken: BaseException | None = None
         self.url = url
         self.status = response.status
         self.headers = response.headers
@@ -160,6 +163,29 @@ class Reply:
         Raises:
             one of ``failures.FOREIGN``: the connection failed or is slower than 4 KiB/s.
         """
+        if self._on_bytes is None:
+            return self._read(amount)
+        # In small parts, so that whoever slows the transfer never lets it seem dead to the server.
+        parts: list[bytes] = []
+        while amount:
+            if self._broken is not None:
+                raise self._broken
+            try:
+                part = self._read(min(amount, SLOWED_BLOCK))
+            except FOREIGN as error:
+                if not parts:
+                    raise
+                # What did come is good, and was waited for.
+                self._broken = error
+                break
+            if not part:
+                break
+            parts.append(part)
+            amount -= len(part)
+            self._on_bytes(len(part))
+        return b"".join(parts)
+
+    def _read(self, amount: int) -> bytes:
         allowed = self._stall_seconds + amount / _SLOWEST
         with self._deadlines.limit(allowed, self._response.shutdown) as limit:
             try:
@@ -173,8 +199,6 @@ class Reply:
         self._meter.add(received=len(data))
         if self._log is not None:
             self._log.received += len(data)
-        if self._on_bytes is not None:
-            self._on_bytes(len(data))
         return data
 
     def blocks(self, limit: int, what: str) -> Generator[bytes, None, None]:

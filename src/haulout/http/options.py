@@ -25,4 +25,4 @@ class HttpOptions:
     user_agent: str = USER_AGENT
     on_bytes: Callable[[int], None] | None = None
     """Called with the length of each block of a body, after it is received and before it is sent, from several threads.
-    It may wait, which slows the transfer."""
+    It may wait, which slows the transfer: :class:`RateLimit`."""

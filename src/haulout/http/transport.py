@@ -17,7 +17,7 @@ from urllib3.util import Timeout, make_headers, parse_url
 from haulout.http.deadlines import Deadlines
 from haulout.http.failures import FOREIGN
 from haulout.http.log import Exchange
-from haulout.http.messages import Reply
+from haulout.http.messages import SLOWED_BLOCK, Reply
 from haulout.http.origin import Origin, is_loopback
 
 if TYPE_CHECKING:
@@ -83,6 +83,9 @@ class Transport:
         headers = {"User-Agent": options.user_agent, "Accept-Encoding": "identity", **request.headers}
         log = Exchange.begin(request.method, request.target, request.attempt, headers)
         body = request.body() if request.body is not None else None
+        if isinstance(body, bytes) and options.on_bytes is not None:
+            headers["Content-Length"] = str(len(body))
+            body = _whole(body)
         if isinstance(body, bytes):
             _count(len(body), meter, log)
         meter.add(requests=1)
@@ -180,14 +183,21 @@ def _count(size: int, meter: Meter, log: Exchange | None) -> None:
         log.sent += size
 
 
+def _whole(body: bytes) -> Generator[bytes, None, None]:
+    yield body
+
+
 def _counted(
     blocks: Generator[bytes, None, None], meter: Meter, log: Exchange | None, on_bytes: Callable[[int], None] | None
 ) -> Generator[bytes, None, None]:
     for block in blocks:
-        if on_bytes is not None:
-            on_bytes(len(block))
-        yield block
-        _count(len(block), meter, log)
+        step = len(block) if on_bytes is None else SLOWED_BLOCK
+        for begin in range(0, len(block), step or 1):
+            part = block[begin : begin + step]
+            if on_bytes is not None:
+                on_bytes(len(part))
+            yield part
+            _count(len(part), meter, log)
 
 
 def bypasses_proxy(origin: Origin, no_proxy: str) -> bool:

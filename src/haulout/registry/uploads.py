@@ -210,7 +210,8 @@ class _Upload:
         body: Callable[[], Generator[bytes, None, None]] | None = None,
     ) -> None:
         url = f"{location}{'&' if '?' in location else '?'}digest={self._blob.digest}"
-        seconds = self._access.host.settings.options.commit_seconds
+        options = self._access.host.settings.options
+        seconds = max(options.commit_seconds, options.stall_seconds)
         request = Request("PUT", url, headers, body, answer_seconds=seconds, attempt=self._attempts.number)
         try:
             with self._access.exchange(request) as reply:

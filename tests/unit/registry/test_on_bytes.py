@@ -36,3 +36,19 @@ def test_blocks_are_reported_both_ways_and_may_be_slowed():
                 assert stream.read(len(DATA)) == DATA
             assert time.monotonic() - begun >= 0.3
             assert sum(seen) >= len(DATA)
+
+
+def test_pieces_of_an_upload_are_slowed_too():
+    seen: list[int] = []
+    with SimulatedRegistry() as server:
+        reference = parse_reference(f"{server.host}/m:1")
+        assert isinstance(reference, RegistryReference)
+        options = ConnectionOptions(on_bytes=seen.append, upload_chunk=100_000)
+        with Registries(options, environment={}) as registries:
+            store = registries.repository(reference, push=True)
+            store.push_blob(BLOB, lambda: io.BytesIO(DATA))
+            assert sum(seen) == len(DATA)
+            # No silence longer than it takes to pass a few KiB.
+            assert max(seen) <= 16 * 1024
+            with store.open_blob(BLOB) as stream:
+                assert stream.read(len(DATA)) == DATA
