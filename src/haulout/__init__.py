@@ -80,12 +80,14 @@ if TYPE_CHECKING:
     from haulout.registry import ConnectionOptions, Credentials
     from haulout.resolve import Inventory, Item, ResolvedDisk, Role, Shape
     from haulout.tee import Claims, Given, Policy, Refusal, Rule, Statement, Verdict, parse_policy
+    from haulout.upkeep import ListedDisk, ListedTag
     from haulout.usecases.build_workload import Broker, BuildRequest, BuiltWorkload, build_workload
     from haulout.usecases.delta import delta
     from haulout.usecases.inspect_workload import inspect_workload
     from haulout.usecases.lookup import inventory, resolve
     from haulout.usecases.pull import pull
     from haulout.usecases.push import DiskSource, push
+    from haulout.usecases.tags import TagList, TagResult, WrittenTag, tag, tags
     from haulout.usecases.verify_evidence import EvidenceResult, verify_evidence
     from haulout.workload import (
         Binding,
@@ -157,6 +159,8 @@ __all__ = [
     "Item",
     "KrunGuest",
     "LayoutReference",
+    "ListedDisk",
+    "ListedTag",
     "LuksHeader",
     "LuksKeySlot",
     "Manifest",
@@ -192,6 +196,8 @@ __all__ = [
     "Statement",
     "StorageError",
     "StoredManifest",
+    "TagList",
+    "TagResult",
     "Task",
     "Tee",
     "ToolError",
@@ -204,6 +210,7 @@ __all__ = [
     "VerityMismatch",
     "Vmm",
     "WorkloadConfig",
+    "WrittenTag",
     "WrongPassphrase",
     "__version__",
     "build_workload",
@@ -216,6 +223,8 @@ __all__ = [
     "pull",
     "push",
     "resolve",
+    "tag",
+    "tags",
     "verify_evidence",
 ]
 
@@ -302,5 +311,7 @@ open_face(
             "WorkloadConfig",
         ),
         "workload.luks": ("LuksHeader", "LuksKeySlot"),
+        "upkeep": ("ListedDisk", "ListedTag"),
+        "usecases.tags": ("tag", "tags", "TagList", "TagResult", "WrittenTag"),
     },
 )

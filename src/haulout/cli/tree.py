@@ -19,6 +19,8 @@ VERBS: Final = {
     "resolve": "haulout.cli.resolve",
     "inspect": "haulout.cli.inspect",
     "delta": "haulout.cli.delta",
+    "tags": "haulout.cli.tags",
+    "tag": "haulout.cli.tag",
     "login": "haulout.cli.login",
     "logout": "haulout.cli.logout",
     "backport": "haulout.cli.backport",

@@ -9,6 +9,7 @@ from haulout._face import open_face
 if TYPE_CHECKING:
     from haulout.content.expand import STEP, expand, sniff
     from haulout.content.fallback import deleted_with_its_line
+    from haulout.content.graph import Graph, read_graph
     from haulout.content.layout import LayoutStore
     from haulout.content.ports import (
         BlobReader,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         StoredManifest,
     )
     from haulout.content.remember import Remembered, RememberingStore
+    from haulout.content.subjects import Node
     from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
 
 __all__ = [
@@ -30,9 +32,11 @@ __all__ = [
     "BlobStream",
     "Deleter",
     "Distrusting",
+    "Graph",
     "Ingest",
     "LayoutStore",
     "ManifestReader",
+    "Node",
     "ReferrerLister",
     "Remembered",
     "RememberingStore",
@@ -43,6 +47,7 @@ __all__ = [
     "deleted_with_its_line",
     "expand",
     "read_blob",
+    "read_graph",
     "sniff",
 ]
 
@@ -51,6 +56,7 @@ open_face(
     {
         "expand": ("STEP", "expand", "sniff"),
         "fallback": ("deleted_with_its_line",),
+        "graph": ("Graph", "read_graph"),
         "layout": ("LayoutStore",),
         "ports": (
             "BlobReader",
@@ -64,6 +70,7 @@ open_face(
             "StoredManifest",
         ),
         "remember": ("Remembered", "RememberingStore"),
+        "subjects": ("Node",),
         "verify": ("VerifiedFile", "VerifiedReader", "read_blob"),
     },
 )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from haulout.resolve.query import DiskQuery, canonical_type
     from haulout.resolve.recognise import Role, classify, look_inside
     from haulout.resolve.toc import load_toc
+    from haulout.resolve.versions import earlier_tags, is_version, newest_first, series
 
 __all__ = [
     "DiskQuery",
@@ -26,11 +27,15 @@ __all__ = [
     "canonical_type",
     "classify",
     "container_image_error",
+    "earlier_tags",
     "file_name",
     "inventory",
+    "is_version",
     "load_toc",
     "look_inside",
+    "newest_first",
     "resolve",
+    "series",
     "title_for",
 ]
 
@@ -44,5 +49,6 @@ open_face(
         "query": ("DiskQuery", "canonical_type"),
         "recognise": ("Role", "classify", "look_inside"),
         "toc": ("load_toc",),
+        "versions": ("earlier_tags", "is_version", "newest_first", "series"),
     },
 )
