@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from haulout.errors import (
         ConflictError,
         ContentError,
+        DeletionRefused,
         DeniedError,
         DigestMismatch,
         HauloutError,
@@ -80,11 +81,12 @@ if TYPE_CHECKING:
     from haulout.registry import ConnectionOptions, Credentials
     from haulout.resolve import Inventory, Item, ResolvedDisk, Role, Shape
     from haulout.tee import Claims, Given, Policy, Refusal, Rule, Statement, Verdict, parse_policy
-    from haulout.upkeep import ListedDisk, ListedTag
+    from haulout.upkeep import Going, ListedDisk, ListedTag, Removal
     from haulout.usecases.build_workload import Broker, BuildRequest, BuiltWorkload, build_workload
     from haulout.usecases.delta import delta
     from haulout.usecases.inspect_workload import inspect_workload
     from haulout.usecases.lookup import inventory, resolve
+    from haulout.usecases.prune import RemovalResult, delete, prune
     from haulout.usecases.pull import pull
     from haulout.usecases.push import DiskSource, push
     from haulout.usecases.tags import TagList, TagResult, WrittenTag, tag, tags
@@ -123,6 +125,7 @@ __all__ = [
     "ContentError",
     "Credentials",
     "Danger",
+    "DeletionRefused",
     "DeltaResult",
     "DeniedError",
     "Descriptor",
@@ -138,6 +141,7 @@ __all__ = [
     "Findings",
     "Given",
     "GivenMeasurement",
+    "Going",
     "HauloutError",
     "HttpOptions",
     "ImageEntry",
@@ -185,6 +189,8 @@ __all__ = [
     "RefusedVerity",
     "RegistryError",
     "RegistryReference",
+    "Removal",
+    "RemovalResult",
     "ResolvedDisk",
     "Role",
     "Rule",
@@ -214,12 +220,14 @@ __all__ = [
     "WrongPassphrase",
     "__version__",
     "build_workload",
+    "delete",
     "delta",
     "inspect",
     "inspect_workload",
     "inventory",
     "parse_policy",
     "parse_reference",
+    "prune",
     "pull",
     "push",
     "resolve",
@@ -236,6 +244,7 @@ open_face(
         "errors": (
             "ConflictError",
             "ContentError",
+            "DeletionRefused",
             "DeniedError",
             "DigestMismatch",
             "HauloutError",
@@ -311,7 +320,8 @@ open_face(
             "WorkloadConfig",
         ),
         "workload.luks": ("LuksHeader", "LuksKeySlot"),
-        "upkeep": ("ListedDisk", "ListedTag"),
+        "upkeep": ("Going", "ListedDisk", "ListedTag", "Removal"),
+        "usecases.prune": ("RemovalResult", "delete", "prune"),
         "usecases.tags": ("tag", "tags", "TagList", "TagResult", "WrittenTag"),
     },
 )

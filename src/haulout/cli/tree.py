@@ -21,6 +21,8 @@ VERBS: Final = {
     "delta": "haulout.cli.delta",
     "tags": "haulout.cli.tags",
     "tag": "haulout.cli.tag",
+    "delete": "haulout.cli.delete",
+    "prune": "haulout.cli.prune",
     "login": "haulout.cli.login",
     "logout": "haulout.cli.logout",
     "backport": "haulout.cli.backport",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.content.collect import Collected, collect
     from haulout.content.expand import STEP, expand, sniff
     from haulout.content.fallback import deleted_with_its_line
     from haulout.content.graph import Graph, read_graph
@@ -30,6 +31,7 @@ __all__ = [
     "STEP",
     "BlobReader",
     "BlobStream",
+    "Collected",
     "Deleter",
     "Distrusting",
     "Graph",
@@ -44,6 +46,7 @@ __all__ = [
     "StoredManifest",
     "VerifiedFile",
     "VerifiedReader",
+    "collect",
     "deleted_with_its_line",
     "expand",
     "read_blob",
@@ -54,6 +57,7 @@ __all__ = [
 open_face(
     __name__,
     {
+        "collect": ("Collected", "collect"),
         "expand": ("STEP", "expand", "sniff"),
         "fallback": ("deleted_with_its_line",),
         "graph": ("Graph", "read_graph"),

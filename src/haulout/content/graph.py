@@ -49,6 +49,14 @@ class Graph:
                 found[subject] = (*found.get(subject, ()), tag)
         return found
 
+    def link_subjects(self) -> None:
+        """Take the referrers from the manifests that were read: in a layout, all are."""
+        linked: dict[Digest, tuple[Digest, ...]] = {}
+        for digest, node in self.nodes.items():
+            if node.subject is not None:
+                linked[node.subject] = (*linked.get(node.subject, ()), digest)
+        self.referrers = linked
+
     def reach(
         self, roots: Iterable[Digest], *, attached: bool = True, without: frozenset[Digest] = frozenset()
     ) -> dict[Digest, int]:

@@ -8,7 +8,26 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.upkeep.listing import ListedDisk, ListedTag, list_tags
+    from haulout.upkeep.removal import Going, Removal, choose_versions, plan_removal
+    from haulout.upkeep.removing import read_place, remove
 
-__all__ = ["ListedDisk", "ListedTag", "list_tags"]
+__all__ = [
+    "Going",
+    "ListedDisk",
+    "ListedTag",
+    "Removal",
+    "choose_versions",
+    "list_tags",
+    "plan_removal",
+    "read_place",
+    "remove",
+]
 
-open_face(__name__, {"listing": ("ListedDisk", "ListedTag", "list_tags")})
+open_face(
+    __name__,
+    {
+        "listing": ("ListedDisk", "ListedTag", "list_tags"),
+        "removal": ("Going", "Removal", "choose_versions", "plan_removal"),
+        "removing": ("read_place", "remove"),
+    },
+)

@@ -215,7 +215,9 @@ def _goes(graph: Graph, tag: str, owner: Collection[Digest], now: datetime) -> b
     if node.descriptor.artifact_type == mediatype.INTENT_ARTIFACT:
         return _is_old(node, now)
     # The announcement of a referrer that the list holds.
-    return subject is None and node.subject is not None and node.descriptor.digest in graph.referrers.get(node.subject, ())
+    return (
+        subject is None and node.subject is not None and node.descriptor.digest in graph.referrers.get(node.subject, ())
+    )
 
 
 def _require_readable(graph: Graph, kept: Collection[str], keep: Collection[Digest]) -> None:
