@@ -132,7 +132,7 @@ def plan_removal(
     kept = tuple(tag for tag in newest_first(named) if tag not in leaving)
     stay = [graph.tags[tag] for tag in kept if tag in graph.tags]
     loose = [] if untagged else [*roots, *_detached(graph)]
-    keep = graph.reach([*stay, *loose, *_announced(graph, now)], without=gone)
+    keep = graph.reach([*stay, *loose, *_announced(graph, leaving, now)], without=gone)
     _require_readable(graph, kept, keep)
     groups = [(tag, graph.tags.get(tag)) for tag in leaving]
     groups += [(str(digest), digest) for digest in digests if digest not in {named for _, named in groups}]
@@ -147,7 +147,7 @@ def plan_removal(
     frees = [0] * len(groups)
     for each, number in owner.items():
         frees[number] += sizes[each]
-    helpers = tuple(tag for tag in graph.tags if is_helper_tag(tag) and _goes(graph, tag, owner, now))
+    helpers = tuple(tag for tag in graph.tags if is_helper_tag(tag) and _goes(graph, tag, owner, leaving, now))
     swept = {graph.tags[tag] for tag in helpers} - keep.keys() - owner.keys()
     for each, size in graph.reach(swept, attached=False).items():
         if each not in keep:
@@ -189,11 +189,11 @@ def _loose(
             yield digest
 
 
-def _announced(graph: Graph, now: datetime) -> Iterator[Digest]:
+def _announced(graph: Graph, leaving: Collection[str], now: datetime) -> Iterator[Digest]:
     """Yield the entries of publishers at work: they are in no index yet."""
     for tag, digest in graph.tags.items():
         node = graph.nodes[digest]
-        if is_helper_tag(tag) and node.descriptor.artifact_type == mediatype.INTENT_ARTIFACT and not _is_old(node, now):
+        if is_helper_tag(tag) and _is_intent(node) and not _is_done(node, leaving, now):
             yield digest
             try:
                 text = node.descriptor.annotations.get(keys.INTENT_ENTRY, "")
@@ -202,18 +202,24 @@ def _announced(graph: Graph, now: datetime) -> Iterator[Digest]:
                 continue
 
 
-def _is_old(node: Node, now: datetime) -> bool:
-    created = created_at(node)
-    return created is None or now - created > INTENT_LIFE
+def _is_intent(node: Node) -> bool:
+    return node.descriptor.artifact_type == mediatype.INTENT_ARTIFACT
 
 
-def _goes(graph: Graph, tag: str, owner: Collection[Digest], now: datetime) -> bool:
+def _is_done(intent: Node, leaving: Collection[str], now: datetime) -> bool:
+    """Whether an announcement asks for nothing any more; for a tag that is there, its push is over."""
+    created = created_at(intent)
+    is_old = created is None or now - created > INTENT_LIFE
+    return is_old or intent.descriptor.annotations.get(keys.INTENT_TAG) in leaving
+
+
+def _goes(graph: Graph, tag: str, owner: Collection[Digest], leaving: Collection[str], now: datetime) -> bool:
     """Whether a helper tag goes: with what it is about, or because it has done its work."""
     node, subject = graph.nodes[graph.tags[tag]], subject_of_tag(tag)
     if node.descriptor.digest in owner or (subject is not None and subject in owner):
         return True
-    if node.descriptor.artifact_type == mediatype.INTENT_ARTIFACT:
-        return _is_old(node, now)
+    if _is_intent(node):
+        return _is_done(node, leaving, now)
     # The announcement of a referrer that the list holds.
     return (
         subject is None and node.subject is not None and node.descriptor.digest in graph.referrers.get(node.subject, ())
