@@ -12,8 +12,8 @@ from tests.support.disks import MIB, raw_disk, sha256
 from tests.support.servers import docker_registry, find, needs
 
 import haulout
-from haulout import DiskSource, parse_reference
-from haulout.content import LayoutStore
+from haulout import DiskSource
+from haulout.content import LayoutStore, collect
 from haulout.errors import ConflictError, DeletionRefused, NotFoundError, UsageError
 from haulout.oci import is_helper_tag
 
@@ -57,7 +57,7 @@ def used(folder):
 def collect_garbage(server):
     config = server.log.parent / "config.yml"
     subprocess.run(
-        [find("docker-registry"), "garbage-collect", str(config)], check=True, capture_output=True, timeout=60
+        [str(find("docker-registry")), "garbage-collect", str(config)], check=True, capture_output=True, timeout=60
     )
 
 
@@ -73,7 +73,7 @@ def test_versions_come_newest_first_with_their_disks(place, disks):
     assert [each.tag for each in found.tags] == ["latest", "1.10", "1.9", "1.2", "1"]
     for each in found.tags:
         assert [(disk.architecture, disk.disk_type) for disk in each.disks] == KINDS
-        assert all(disk.disk.size == 4 * MIB for disk in each.disks)
+        assert {disk.disk.size for disk in each.disks if disk.disk} == {4 * MIB}
         assert 2 * each.disks[0].size > each.size > each.disks[0].size  # both are the same blob
     everything = haulout.tags(place, helpers=True)
     helpers = [each.tag for each in everything.tags if each.is_helper]
@@ -108,12 +108,11 @@ def test_what_is_no_tag_to_give(tmp_path, disks, name):
 
 @pytest.mark.parametrize("tools", [False, True], ids=["alone", "with-deltas"])
 def test_after_pruning_and_collecting_it_is_as_large_as_a_fresh_one(tmp_path, disks, tools):
-    options = {"delta_from": []}
     with docker_registry(tmp_path) as server:
         place = f"{server.host}/machines"
         for number, version in enumerate(VERSIONS):
-            options = {"delta_from": [f"{place}:{VERSIONS[number - 1]}"]} if tools and number else {}
-            publish(place, disks, [version], **options)
+            earlier = [f"{place}:{VERSIONS[number - 1]}"] if tools and number else []
+            publish(place, disks, [version], delta_from=earlier)
         look = haulout.prune(place, keep=2, dry_run=True)
         assert [each.name for each in look.versions] == VERSIONS[:-2]
         assert len(haulout.tags(place).tags) == 6
@@ -165,7 +164,7 @@ def test_a_registry_without_deletes_says_so_and_nothing_changes(tmp_path, disks)
         for act in (lambda: haulout.prune(place, keep=1), lambda: haulout.delete(f"{place}:1.1")):
             with pytest.raises(DeletionRefused, match="does not delete") as caught:
                 act()
-            assert "REGISTRY_STORAGE_DELETE_ENABLED=true" in caught.value.hint
+            assert "REGISTRY_STORAGE_DELETE_ENABLED=true" in str(caught.value.hint)
         assert used(server.root) == before
         assert haulout.prune(place, keep=1, dry_run=True).versions[0].name == "1.1"
 
@@ -234,14 +233,11 @@ def test_a_layout_that_is_not_there_is_not_made(tmp_path, act):
 
 
 def test_a_collection_waits_for_a_push_and_a_push_for_a_collection(tmp_path, disks):
-    from haulout.content import collect
-
     place = f"oci:{tmp_path}/l"
     publish(place, disks, ["1.1", "1.2"])
-    reference = parse_reference(f"{place}:1.1")
     with (
-        LayoutStore(reference.directory, create=True),
-        LayoutStore(reference.directory) as reader,
+        LayoutStore(f"{tmp_path}/l", create=True),
+        LayoutStore(f"{tmp_path}/l") as reader,
         pytest.raises(ConflictError, match="in use by a push"),
     ):
         collect(reader, {}, (), patience=0.05)

@@ -71,7 +71,7 @@ def command(
     untagged: bool,
     dry_run: bool,
 ) -> None:
-    """Delete old versions from REPO, with everything that only they need.
+    """Delete old versions, and what only they need.
 
     A version is a tag with a number; a series is what comes before the number, so that 5.1 and next-5.1 are counted
     apart. Tags without a number, such as latest, always stay, and so does what any tag needs that stays: disks, deltas,

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 @options.common
 @click.pass_obj
 def command(session: Session, reference: Reference, names: tuple[str, ...], dry_run: bool) -> None:
-    """Give what REF names further tags, in the same repository or layout.
+    """Give REF further tags.
 
-    A tag that names something else is moved. Nothing is uploaded but the manifest.
+    The tags are written in the same repository or layout. A tag that names something else is moved.
     """
     from haulout import tag  # noqa: PLC0415 - loads the HTTP client
 
