@@ -9,7 +9,6 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -22,6 +21,7 @@ from haulout.oci import Index, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 ARCHITECTURES = ("x86_64", "aarch64")
 OLD, NEW = "5.0", "5.1"

@@ -12,6 +12,7 @@ from tests.peers.lab import ARCHITECTURES, NEW, Lab, Row
 from tests.support.disks import sha256
 
 import haulout
+from haulout.resolve import Item, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,7 @@ def _files(lab: Lab) -> Path:
 
 def _read(lab: Lab, reference: str, *architectures: str, disk_type: str | None = None) -> str:
     """Inspect and pull; both must find the disk."""
-    assert _shown(haulout.inventory(reference).root) & {Role.DISK, Role.CONTAINER}, reference
+    assert Role.DISK in _roles(haulout.inventory(reference).root), reference
     for architecture in architectures or ("x86_64",):
         found = haulout.resolve(reference, architecture=architecture, disk_type=disk_type)
         assert found.layer.size, reference
@@ -40,6 +41,11 @@ def _read(lab: Lab, reference: str, *architectures: str, disk_type: str | None =
         if sha256(target) != sha256(lab.new):
             return f"another disk for {architecture}"
     return RIGHT
+
+
+def _roles(item: Item) -> set[str]:
+    below = (_roles(other) for other in (*item.children, *item.referrers))
+    return {item.role}.union(*below)
 
 
 def _added(tool: str, lab: Lab) -> str:
