@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from haulout.errors import (
         ConflictError,
         ContentError,
+        DeletionRefused,
         DeniedError,
         DigestMismatch,
         HauloutError,
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
     from haulout.progress import NullProgress, Progress, Task, Traffic
     from haulout.publish import DeltaResult, PublishedDelta, PushedBase, PushedDisk, PushResult
     from haulout.registry import ConnectionOptions, Credentials
-    from haulout.resolve import Inventory, Item, ResolvedDisk, Role, Shape
+    from haulout.resolve import DiskQuery, Inventory, Item, ResolvedDisk, Role, Shape
     from haulout.tee import Claims, Given, Policy, Refusal, Rule, Statement, Verdict, parse_policy
     from haulout.usecases.build_workload import Broker, BuildRequest, BuiltWorkload, build_workload
     from haulout.usecases.delta import delta
@@ -121,6 +122,7 @@ __all__ = [
     "ContentError",
     "Credentials",
     "Danger",
+    "DeletionRefused",
     "DeltaResult",
     "DeniedError",
     "Descriptor",
@@ -128,6 +130,7 @@ __all__ = [
     "DigestMismatch",
     "DiskFormat",
     "DiskInfo",
+    "DiskQuery",
     "DiskSizes",
     "DiskSource",
     "DiskType",
@@ -227,6 +230,7 @@ open_face(
         "errors": (
             "ConflictError",
             "ContentError",
+            "DeletionRefused",
             "DeniedError",
             "DigestMismatch",
             "HauloutError",
@@ -276,7 +280,7 @@ open_face(
         "progress": ("NullProgress", "Progress", "Task", "Traffic"),
         "publish": ("DeltaResult", "PublishedDelta", "PushResult", "PushedBase", "PushedDisk"),
         "registry": ("ConnectionOptions", "Credentials"),
-        "resolve": ("Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
+        "resolve": ("DiskQuery", "Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
         "tee": ("Claims", "Given", "Policy", "Refusal", "Rule", "Statement", "Verdict", "parse_policy"),
         "usecases.build_workload": ("Broker", "BuildRequest", "BuiltWorkload", "build_workload"),
         "usecases.delta": ("delta",),
