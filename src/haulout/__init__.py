@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from haulout.progress import NullProgress, Progress, Task, Traffic
     from haulout.publish import DeltaResult, PublishedDelta, PushedBase, PushedDisk, PushResult
     from haulout.registry import ConnectionOptions, Credentials
-    from haulout.resolve import Inventory, Item, ResolvedDisk, Role, Shape
+    from haulout.resolve import DiskQuery, Inventory, Item, ResolvedDisk, Role, Shape
     from haulout.tee import Claims, Given, Policy, Refusal, Rule, Statement, Verdict, parse_policy
     from haulout.upkeep import Going, ListedDisk, ListedTag, Removal
     from haulout.usecases.build_workload import Broker, BuildRequest, BuiltWorkload, build_workload
@@ -133,6 +133,7 @@ __all__ = [
     "DigestMismatch",
     "DiskFormat",
     "DiskInfo",
+    "DiskQuery",
     "DiskSizes",
     "DiskSource",
     "DiskType",
@@ -294,7 +295,7 @@ open_face(
         "progress": ("NullProgress", "Progress", "Task", "Traffic"),
         "publish": ("DeltaResult", "PublishedDelta", "PushResult", "PushedBase", "PushedDisk"),
         "registry": ("ConnectionOptions", "Credentials"),
-        "resolve": ("Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
+        "resolve": ("DiskQuery", "Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
         "tee": ("Claims", "Given", "Policy", "Refusal", "Rule", "Statement", "Verdict", "parse_policy"),
         "usecases.build_workload": ("Broker", "BuildRequest", "BuiltWorkload", "build_workload"),
         "usecases.delta": ("delta",),
