@@ -181,7 +181,8 @@ class RangeStream:
                     continue
             if answer.status == 416:
                 raise SizeMismatch(self._what, self._blob.size, "less: the server has no such range")
-            self._attempts.after_answer(answer, reply.host)
+            name = self._access.host.name
+            self._attempts.after_answer(answer, name if url is None else reply.host, "" if url is None else name)
 
     def _check(self, reply: Reply) -> int:
         """Compare an answer with what was asked; returns the offset of its first byte."""

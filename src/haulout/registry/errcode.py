@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from haulout.http import Answer
 
 
-def failure(answer: Answer, what: str, host: str) -> HauloutError:
+def failure(answer: Answer, what: str, host: str, sender: str = "") -> HauloutError:
     """Choose the error for a failed answer; as :func:`haulout.http.failure`, with the registry's codes and messages."""
-    return http.failure(answer, what, host, details=details(answer.body), login=f"haulout login {host}")
+    login = f"haulout login {host}"
+    return http.failure(answer, what, host, sender, details=details(answer.body), login=login)
 
 
 def details(body: bytes) -> str:
