@@ -47,8 +47,10 @@ def failure(
     """
     if sender:
         # The user has chosen the sender only: nothing is wanted from them that the other host says.
-        what, login = f"{what}: {sender} redirects", f"the storage behind {sender} is not in order; try again later"
-        host = f"to {host}, which"
+        host, login = (
+            f"{sender} redirects to {host}, which",
+            f"{sender} has chosen that host, and no login of yours counts there",
+        )
     page = answer.is_web_page
     shown = "a web page, not an answer of the service" if page else details
     text = f"{what}: {host} answers {answer.phrase}{f' ({shown})' if shown else ''}"
@@ -60,7 +62,7 @@ def failure(
         return DeniedError(text, hint=login)
     if answer.status == 404:
         text = text if page or sender else f"{what}: not found in {host}"
-        return NotFoundError(text, hint=_PAGE_HINT if page else login if sender else None)
+        return NotFoundError(text, hint=_PAGE_HINT if page else None)
     if answer.status == 407:
         hint = "write user and password into http_proxy: http://USER:PASSWORD@HOST:PORT"
         return UnreachableError(f"{what}: the proxy on the way to {host} answers {answer.phrase}", hint=hint)

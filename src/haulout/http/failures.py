@@ -34,7 +34,7 @@ _TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3} .{0,60})")
 """What http.client says of a proxy that does not let us through."""
 
 
-class ProxyFailure(OSError):
+class ProxyFailure(OSError):  # noqa: N818 - what the message says
     """The proxy could not be reached, or refuses; raised from what happened."""
 
     def __init__(self, proxy: str, variable: str) -> None:
@@ -42,6 +42,8 @@ class ProxyFailure(OSError):
         self.proxy = proxy
         self.variable = variable
         """That names it."""
+
+
 _HINTS: Final[dict[int, str | None]] = {
     9: "check this machine's clock",
     10: "check this machine's clock; if it is right, the certificate of {host} must be renewed",

@@ -1,7 +1,7 @@
 """Bounds the lines that come before, between and after the bytes of an answer.
 
-Without a bound, a server may send interim answers (``100 Continue``) or trailers for as long as a deadline lasts: no byte
-of them is content, and reading them costs a processor.
+Without a bound, a server may send interim answers (``100 Continue``) or trailers for as long as a deadline lasts: no
+byte of them is content, and reading them costs a processor.
 """
 
 from __future__ import annotations
@@ -53,4 +53,5 @@ class BoundedResponse(http.client.HTTPResponse):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fp = _Bounded(self.fp)  # type: ignore[assignment,arg-type] - all that is asked of a file
+        # It has all that is asked of a file here.
+        self.fp = _Bounded(self.fp)  # type: ignore[assignment]

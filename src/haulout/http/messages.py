@@ -83,7 +83,7 @@ class Answer:
 
     @property
     def limits_rate(self) -> bool:
-        """Whether it is about the number of requests, not about permission: GitHub says so with 403, others with 429."""
+        """Whether it is about the number of requests, not about permission: some say so with 403, others with 429."""
         if self.status == 429:
             return True
         headers = self.headers

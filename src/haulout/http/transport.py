@@ -158,7 +158,7 @@ class Transport:
             manager = urllib3.PoolManager(**common, socket_options=_SOCKET_OPTIONS)
         else:
             manager = make_manager(proxy, **common)
-        bases = (HTTPConnection, HTTPSConnection)
+        bases: tuple[type[Any], type[Any]] = (HTTPConnection, HTTPSConnection)
         if proxy is not None and proxy.is_socks:
             from urllib3.contrib.socks import SOCKSConnection, SOCKSHTTPSConnection  # noqa: PLC0415 - optional
 
@@ -194,15 +194,13 @@ def _counted(
 
 
 def _pool_classes(
-    bases: tuple[type[HTTPConnection], type[HTTPSConnection]],
+    bases: tuple[type[Any], type[Any]],
     deadlines: Deadlines,
     stall: float,
     on_sent: Callable[[], None] | None,
     *,
     quiet: bool,
 ) -> dict[str, type[HTTPConnectionPool]]:
-    plain, secure = bases
-
     class Bounded:
         """Bounds the wait for the header as a whole, and each block sent, not only the gaps between bytes."""
 
@@ -221,7 +219,7 @@ def _pool_classes(
                 super()._tunnel()  # type: ignore[misc]
             except FOREIGN as error:
                 # Else nothing tells whether the proxy or the server behind it answers nonsense.
-                raise ProxyError("no tunnel", error) from error  # type: ignore[arg-type]
+                raise ProxyError("no tunnel", error) from error
 
         def getresponse(self) -> Any:
             if on_sent is not None:
@@ -243,16 +241,13 @@ def _pool_classes(
             response.is_reused, self.has_served = self.has_served, True
             return response
 
-    class Plain(Bounded, plain):  # type: ignore[misc,valid-type] - a base that depends on the proxy
-        pass
-
-    class Secure(Bounded, secure):  # type: ignore[misc,valid-type] - as above
-        pass
+    # The bases depend on the proxy.
+    plain, secure = (type(base.__name__, (Bounded, base), {}) for base in bases)
 
     class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
+        ConnectionCls = plain
 
     class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
+        ConnectionCls = secure
 
     return {"http": PlainPool, "https": SecurePool}

@@ -90,7 +90,9 @@ def test_user_and_password_are_decoded(text, user, password):
     assert password not in repr(found) or not password
 
 
-@pytest.mark.parametrize("text", ["ftp://p:1", "http://", "http://p:port", "http://p:99999", "socks://p", "http://[::1"])
+@pytest.mark.parametrize(
+    "text", ["ftp://p:1", "http://", "http://p:port", "http://p:99999", "socks://p", "http://[::1"]
+)
 def test_what_is_no_proxy_is_said_to_be_none(text):
     with pytest.raises(UsageError) as error:
         parse_proxy("https_proxy", text.replace("//p", "//me:SECRET@p"))
