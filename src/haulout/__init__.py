@@ -81,12 +81,15 @@ if TYPE_CHECKING:
     from haulout.registry import ConnectionOptions, Credentials
     from haulout.resolve import DiskQuery, Inventory, Item, ResolvedDisk, Role, Shape
     from haulout.tee import Claims, Given, Policy, Refusal, Rule, Statement, Verdict, parse_policy
+    from haulout.upkeep import Going, ListedDisk, ListedTag, Removal
     from haulout.usecases.build_workload import Broker, BuildRequest, BuiltWorkload, build_workload
     from haulout.usecases.delta import delta
     from haulout.usecases.inspect_workload import inspect_workload
     from haulout.usecases.lookup import inventory, resolve
+    from haulout.usecases.prune import RemovalResult, delete, prune
     from haulout.usecases.pull import pull
     from haulout.usecases.push import DiskSource, push
+    from haulout.usecases.tags import TagList, TagResult, WrittenTag, tag, tags
     from haulout.usecases.verify_evidence import EvidenceResult, verify_evidence
     from haulout.workload import (
         Binding,
@@ -139,6 +142,7 @@ __all__ = [
     "Findings",
     "Given",
     "GivenMeasurement",
+    "Going",
     "HauloutError",
     "HttpOptions",
     "ImageEntry",
@@ -160,6 +164,8 @@ __all__ = [
     "Item",
     "KrunGuest",
     "LayoutReference",
+    "ListedDisk",
+    "ListedTag",
     "LuksHeader",
     "LuksKeySlot",
     "Manifest",
@@ -184,6 +190,8 @@ __all__ = [
     "RefusedVerity",
     "RegistryError",
     "RegistryReference",
+    "Removal",
+    "RemovalResult",
     "ResolvedDisk",
     "Role",
     "Rule",
@@ -195,6 +203,8 @@ __all__ = [
     "Statement",
     "StorageError",
     "StoredManifest",
+    "TagList",
+    "TagResult",
     "Task",
     "Tee",
     "ToolError",
@@ -207,18 +217,23 @@ __all__ = [
     "VerityMismatch",
     "Vmm",
     "WorkloadConfig",
+    "WrittenTag",
     "WrongPassphrase",
     "__version__",
     "build_workload",
+    "delete",
     "delta",
     "inspect",
     "inspect_workload",
     "inventory",
     "parse_policy",
     "parse_reference",
+    "prune",
     "pull",
     "push",
     "resolve",
+    "tag",
+    "tags",
     "verify_evidence",
 ]
 
@@ -306,5 +321,8 @@ open_face(
             "WorkloadConfig",
         ),
         "workload.luks": ("LuksHeader", "LuksKeySlot"),
+        "upkeep": ("Going", "ListedDisk", "ListedTag", "Removal"),
+        "usecases.prune": ("RemovalResult", "delete", "prune"),
+        "usecases.tags": ("tag", "tags", "TagList", "TagResult", "WrittenTag"),
     },
 )
