@@ -15,7 +15,7 @@ from haulout.backports.naming import library_name, purl
 from haulout.backports.origins import find_origins
 from haulout.backports.pin import find_pin, gomod_at, module_folder
 from haulout.backports.repository import Branch, Repository, open_repository
-from haulout.backports.status import at_commits
+from haulout.backports.survey import at_commits
 from haulout.backports.trailers import identifiers, reverted, same_commit
 from haulout.documents import Document
 from haulout.errors import NotFoundError, UsageError

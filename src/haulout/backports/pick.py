@@ -72,7 +72,7 @@ def pick(
             hint=f"{resume_command(lib, branch, '--continue')}; or --abort",
         )
     known = records.load_all(book)
-    wanted = [resolve(repository, one, known, merges=True, mainline=mainline) for one in dict.fromkeys(fixes)]
+    wanted = [resolve(repository, one, known, mainline=mainline) for one in dict.fromkeys(fixes)]
     sources = preconditions.sources_of(wanted)
     preconditions.check_merges(repository, sources, mainline)
     check_records(book, record, sources)
@@ -240,7 +240,7 @@ def _unfinished(repository: Repository, name: str) -> Worktree:
 
 def _instead(repository: Repository, onto: str, source: Commit, ledger: Path | None) -> tuple[Commit, ...]:
     """Return the backport of a commit that would apply where the commit itself does not."""
-    from haulout.backports.status import at_commits  # noqa: PLC0415 - only for conflicts
+    from haulout.backports.survey import at_commits  # noqa: PLC0415 - only for conflicts
 
     known = records.load_all(ledger)
     record = next((one for one in known if one.holds(source.oid) and len(one.commits) == 1), None)

@@ -22,8 +22,8 @@ _NOTES: Final = (
 )
 _SQUASH: Final = re.compile(r"squashed commit of the following:", re.IGNORECASE)
 _SQUASHED: Final = re.compile(r"^commit ([0-9a-f]{7,64})\s*$", re.MULTILINE)
-_REVERTS: Final = re.compile(rf"\breverts commit {_ID}\b", re.IGNORECASE)
-_REVERT: Final = re.compile(r'(?:\[[^\]]*\]\s*)*Revert "(.+)"', re.IGNORECASE)
+_REVERTS: Final = re.compile(rf"(?<!partially )(?<!partly )\breverts commit {_ID}\b", re.IGNORECASE)
+_REVERT: Final = re.compile(r'(?:\[[^\]]*\]\s*)*(Revert|Reapply) "(.+)"', re.IGNORECASE)
 _FIXES: Final = re.compile(rf"^\s*fixes: ?{_ID}\b", re.IGNORECASE | re.MULTILINE)
 _MENTION: Final = re.compile(rf"\b{_ID}\b")
 _PREFIX: Final = re.compile(r"^(?:\[[^\]]*\]\s*|(?:backport|cherry-pick(?:ed)?):\s*)+", re.IGNORECASE)
@@ -63,9 +63,11 @@ def reverted(message: str) -> tuple[str, ...]:
 
 
 def reverted_subject(message: str) -> str | None:
-    """Return the subject that ``Revert "…"`` names, where no commit is named."""
-    found = _REVERT.fullmatch(message.partition("\n")[0].strip())
-    return found[1] if found and not reverted(message) else None
+    """Return the subject that ``Revert "…"`` names, where no commit is named; ``Reapply "…"`` reverts a revert."""
+    found = _REVERT.fullmatch(_PULL.sub("", message.partition("\n")[0].strip()))
+    if found is None or reverted(message):
+        return None
+    return found[2] if found[1].casefold() == "revert" else f'Revert "{found[2]}"'
 
 
 def fixed(message: str) -> tuple[str, ...]:
