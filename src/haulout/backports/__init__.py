@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from haulout.backports.model import Column, Matrix, PickResult
     from haulout.backports.objects import MissingObject
     from haulout.backports.pick import abort_pick, pick, resume_pick
+    from haulout.backports.picks import FailedPick, PicksResult, picks
     from haulout.backports.status import status
     from haulout.backports.suggestions import resume_command
     from haulout.backports.verify import VerifyResult, verify
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 __all__ = [
     "BranchResult",
     "Column",
+    "FailedPick",
     "FixesResult",
     "LogResult",
     "Matrix",
     "MissingObject",
     "PickResult",
+    "PicksResult",
     "VerifyResult",
     "abort_pick",
     "branch",
@@ -36,6 +39,7 @@ __all__ = [
     "fixes",
     "log",
     "pick",
+    "picks",
     "resume_command",
     "resume_pick",
     "status",
@@ -52,6 +56,7 @@ open_face(
         "model": ("Column", "Matrix", "PickResult"),
         "objects": ("MissingObject",),
         "pick": ("abort_pick", "pick", "resume_pick"),
+        "picks": ("FailedPick", "PicksResult", "picks"),
         "status": ("status",),
         "suggestions": ("resume_command",),
         "verify": ("VerifyResult", "verify"),

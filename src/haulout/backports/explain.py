@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _SHORT: Final = 10
 _FILES: Final = 4
-_SINCE: Final = {
+_SINCE: Final[dict[tuple[State, Content | None], str]] = {
     (State.PRESENT, Content.CONFLICTS): "the code around it has changed since",
     (State.PRESENT, Content.APPLIES): "what it brought is in another place now",
     (State.UNKNOWN, Content.APPLIES): "what it brought is not found, and no commit reverts it",
@@ -100,7 +100,11 @@ def attempted(state: State, cell: Cell, done: Simulated, commits: Sequence[Commi
         if cell.state is State.APPLIES and any(one.commit in cell.pick for one in cell.evidence):
             return cell.evidence
         names = " and ".join(short(oid) for oid in cell.pick[:_FILES])
-        rest = tuple(one for one in cell.evidence if one.signal != "content" or " conflicts in " not in one.text)
+        rest = tuple(
+            one
+            for one in cell.evidence
+            if one.signal != "content" or not (" conflicts in " in one.text or " applies" in one.text)
+        )
         return (Evidence("content", f"{names} appl{'ies' if len(cell.pick) == 1 else 'y'}", cell.pick[0]), *rest)
     if done.stopped is None:
         return cell.evidence

@@ -227,6 +227,17 @@ class Picked:
     source: str
     commit: str
     subject: str
+    of: str | None = None
+    """The commit of the fix that the source is a backport of, where that was picked in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was found out about a fix on a branch before it was picked there."""
+
+    fix: str
+    state: State
+    evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +251,10 @@ class Stop:
     instead: tuple[Commit, ...]
     """Backports of the source on other branches, of which the first would apply."""
     worktree: Path
+    absent: tuple[str, ...] = ()
+    """Of the files, those that the branch does not have."""
+    deleted: tuple[str, ...] = ()
+    """Of the files, those that the source deletes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +294,7 @@ class PickResult(Document):
         "after",
         "picked",
         "present",
+        "judged",
         "conflict=stop",
         "records=recorded",
         "unrecorded=unwritten",
@@ -303,6 +319,8 @@ class PickResult(Document):
     unwritten: tuple[Unwritten, ...] = ()
     proposal: Proposal | None = None
     """What to send; None where nothing was picked."""
+    judged: tuple[Judged, ...] = ()
+    """One for each fix; empty after ``--continue``."""
 
     @property
     def push(self) -> str | None:

@@ -78,8 +78,8 @@ def sources_of(wanted: Sequence[Fix]) -> list[str]:
     return list(dict.fromkeys(commit.oid for fix in wanted for commit in fix.commits))
 
 
-def check_merges(repository: Repository, sources: Sequence[str], mainline: int | None) -> None:
-    """Refuse merge commits without their parent, and commits that a shallow clone has cut."""
+def check_sources(repository: Repository, sources: Sequence[str], mainline: int | None) -> None:
+    """Refuse commits that a shallow clone has cut, merges that must be taken as one, and parents that are not there."""
     for commit in history.commits(repository, sources):
         if not commit.parents and repository.cut(commit.oid):
             # Git would take it for a first commit, and pick everything there is.
@@ -89,7 +89,7 @@ def check_merges(repository: Repository, sources: Sequence[str], mainline: int |
             )
         if len(commit.parents) > 1 and mainline is None:
             raise UsageError(
-                f"{commit.oid[:12]} is a merge commit: {commit.subject[:80]}",
+                f"{commit.oid[:12]} is a merge of very many commits, or of none: {commit.subject[:80]}",
                 hint="name the parent it was merged into, usually --mainline 1; or name the commits it brought",
             )
         if mainline is not None and mainline > max(len(commit.parents), 1):

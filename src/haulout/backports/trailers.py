@@ -87,6 +87,11 @@ def identifiers(message: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(f"GHSA{one[4:].lower()}" if one.startswith("GHSA") else one for one in found))
 
 
+def plain_subject(subject: str) -> str:
+    """Return a subject without what names the branch it was picked onto: leading ``[crio-1.27]`` and ``Backport:``."""
+    return _PREFIX.sub("", subject.strip()) or subject
+
+
 def subject_key(subject: str) -> str:
     """Return what is the same in the subjects of a commit and its backports.
 
