@@ -242,7 +242,7 @@ class TestPick:
         clone.git("branch", "-q", "--no-track", "v0.58", "origin/v0.58")
         clone.git("fetch", "-q")
         with pytest.raises(ConflictError, match=r"v0\.58 lacks commits of origin/v0\.58"):
-            pick(clone.path, "v0.58", [common.fix])
+            pick(clone.path, "v0.58", [common.fix], force=True)
 
     def test_a_merge_is_its_commits_or_one_with_its_mainline(self, common):
         lab = common.lab

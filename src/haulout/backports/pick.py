@@ -75,10 +75,9 @@ def pick(  # noqa: PLR0913 - each is one word of the request
     asked = Asked(ledger, topic, direct, mainline, record, signoff, Wishes(force, exact))
     repository, wanted = begin(lib, fixes, asked)
     onto = repository.branch(branch)
-    # Before anything else is looked at: what is wrong with the place.
-    target = target_of(repository, onto, wanted, asked)
+    check_idle(repository, onto, wanted, asked)
     (plan,) = judge(repository, wanted, [onto], asked.wishes, mainline=mainline)
-    return pick_planned(repository, plan, target, wanted, asked, progress)
+    return pick_planned(repository, plan, wanted, asked, progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +110,8 @@ def begin(lib: StrPath, fixes: Sequence[str], asked: Asked) -> tuple[Repository,
     return repository, wanted
 
 
-def target_of(repository: Repository, onto: Branch, wanted: Sequence[Fix], asked: Asked) -> str:
-    """Return the ref of the branch that gets the result.
-
-    Raises:
-        ConflictError: it exists, is checked out, or picks into it are in progress.
-    """
+def check_idle(repository: Repository, onto: Branch, wanted: Sequence[Fix], asked: Asked) -> None:
+    """Refuse to start where picks into the same branch are in progress."""
     topic = None if asked.direct else asked.topic or topic_name(onto, wanted)
     place = f"refs/heads/{topic or onto.name}"
     unfinished = worktree.find(repository, place)
@@ -125,23 +120,45 @@ def target_of(repository: Repository, onto: Branch, wanted: Sequence[Fix], asked
             f"picks onto {_short(place)} are in progress in {unfinished.path}",
             hint=f"{resume_command(repository.path, topic or onto.shown, '--continue')}; or --abort",
         )
-    return preconditions.target_of(repository, onto, topic)
+
+
+def _earlier(repository: Repository, onto: Branch, wanted: Sequence[Fix], asked: Asked) -> PickResult | None:
+    """Return the result where an earlier run has picked the same into the branch that would be created, or None."""
+    name = topic_name(onto, wanted)
+    found = next((one for one in repository.all_branches() if one.remote is None and one.name == name), None)
+    if asked.direct or asked.topic is not None or found is None:
+        return None
+    (plan,) = judge(repository, wanted, [found], asked.wishes, mainline=asked.mainline)
+    if plan.sources:
+        return None
+    return PickResult(
+        Outcome.PRESENT, onto.shown, name, found.tip, found.tip, present=plan.present, judged=_judged(plan, wanted)
+    )
+
+
+def _judged(plan: Plan, wanted: Sequence[Fix]) -> tuple[Judged, ...]:
+    return tuple(Judged(fix.name, cell.state, cell.evidence) for fix, cell in zip(wanted, plan.cells, strict=True))
 
 
 def pick_planned(
     repository: Repository,
     plan: Plan,
-    target: str,
     wanted: Sequence[Fix],
     asked: Asked,
     progress: Progress | None = None,
 ) -> PickResult:
     """Pick what was planned for a branch."""
     onto = plan.branch
-    judged = tuple(Judged(fix.name, cell.state, cell.evidence) for fix, cell in zip(wanted, plan.cells, strict=True))
+    judged = _judged(plan, wanted)
     if not plan.sources:
-        names = (onto.shown, _short(target))
-        return PickResult(Outcome.PRESENT, *names, onto.tip, onto.tip, present=plan.present, judged=judged)
+        return PickResult(
+            Outcome.PRESENT, onto.shown, onto.name, onto.tip, onto.tip, present=plan.present, judged=judged
+        )
+    earlier = _earlier(repository, onto, wanted, asked)
+    if earlier is not None:
+        return earlier
+    topic = None if asked.direct else asked.topic or topic_name(onto, wanted)
+    target = preconditions.target_of(repository, onto, topic)
     made = worktree.add(repository, onto.ref, target, onto.tip, plan.sources)
     if any(one.target == target and one.path != made.path for one in worktree.every(repository)):
         worktree.remove(repository, made.path)

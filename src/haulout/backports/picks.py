@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from haulout.backports.ledger import path_of
-from haulout.backports.pick import Asked, begin, pick_planned, target_of
+from haulout.backports.pick import Asked, begin, check_idle, pick_planned
 from haulout.backports.plan import Plan, Wishes, judge
 from haulout.backports.repository import matching
 from haulout.documents import Document
@@ -104,7 +104,8 @@ def picks(  # noqa: PLR0913 - each is one word of the request
 def _pick(
     repository: Repository, plan: Plan, wanted: Sequence[Fix], asked: Asked, progress: Progress | None
 ) -> PickResult:
-    return pick_planned(repository, plan, target_of(repository, plan.branch, wanted, asked), wanted, asked, progress)
+    check_idle(repository, plan.branch, wanted, asked)
+    return pick_planned(repository, plan, wanted, asked, progress)
 
 
 def _branches(repository: Repository, onto: Sequence[str]) -> list[Branch]:

@@ -27,7 +27,10 @@ def target_of(repository: Repository, branch: Branch, topic: str | None) -> str:
             raise UsageError(f"not a branch name: {topic[:80]!r}")
         taken = [one.name for one in repository.all_branches() if one.remote is None]
         if topic in taken:
-            raise ConflictError(f"the branch {topic} already exists", hint="choose another name for --topic")
+            raise ConflictError(
+                f"the branch {topic} already exists",
+                hint=f"delete it (git branch -D {topic}), or name another: --topic NAME",
+            )
         # Git keeps "a" as a file where "a/b" needs a folder.
         beside = next((one for one in taken if one.startswith(f"{topic}/") or topic.startswith(f"{one}/")), None)
         if beside is not None:

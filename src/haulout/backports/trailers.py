@@ -33,6 +33,15 @@ _IDENTIFIER: Final = re.compile(
 )
 
 
+_TRAILING: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]*: |\(cherry[- ]picked from ", re.IGNORECASE)
+_SAYS_FIXED: Final = re.compile(
+    r"\W*(?:this )?(?:fix(?:es|ed)?|resolv(?:e|es|ed)|clos(?:e|es|ed)|address(?:es|ed)?|mitigat(?:e|es|ed)|cve|ghsa"
+    r"|vulnerability|security)(?:\s+for)?[\s:#(]",
+    re.IGNORECASE,
+)
+_ALONE: Final = re.compile(rf"(?:\W|and|{_IDENTIFIER.pattern})+", re.IGNORECASE)
+
+
 @dataclass(frozen=True, slots=True)
 class Citation:
     """A message names a commit as its source."""
@@ -85,6 +94,18 @@ def identifiers(message: str) -> tuple[str, ...]:
     found = (match.upper() for match in _IDENTIFIER.findall(message))
     # GHSA ids are lower case behind the prefix.
     return tuple(dict.fromkeys(f"GHSA{one[4:].lower()}" if one.startswith("GHSA") else one for one in found))
+
+
+def fixed_identifiers(message: str) -> tuple[str, ...]:
+    """Return the security identifiers that a message says it fixes; others it only mentions.
+
+    Those in the subject, in trailers, in lines such as "Fixes CVE-…", and in lines that hold nothing else.
+    """
+    subject, _, body = message.partition("\n")
+    last = body.rstrip().rpartition("\n\n")[2].split("\n")
+    trailers = [line for line in last if _TRAILING.match(line)] if all(map(_TRAILING.match, last)) else []
+    saying = [line for line in body.split("\n") if _SAYS_FIXED.match(line) or _ALONE.fullmatch(line)]
+    return identifiers("\n".join([subject, *trailers, *saying]))
 
 
 def plain_subject(subject: str) -> str:

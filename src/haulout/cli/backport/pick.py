@@ -202,7 +202,7 @@ def lines(done: PickResult, lib: Path) -> Iterator[str]:
         yield f"aborted: {done.target} is as it was"
         return
     if not done.picked:
-        yield f"nothing to do: {done.branch} is as it was, at {done.before[:12]}"
+        yield f"nothing to do: {done.target} is as it was, at {done.before[:12]}"
         return
     yield f"{done.target} is at {done.after[:12]} now, {count(len(done.picked), 'commit')} further"
     for path in done.recorded:
