@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from haulout.backports.fixes import FixesResult, fixes
     from haulout.backports.ledger import find_ledger
     from haulout.backports.log import LogResult, log
-    from haulout.backports.model import Column, Matrix, PickResult
+    from haulout.backports.model import Column, Matrix, PickResult, Proposal, Stop
     from haulout.backports.objects import MissingObject
     from haulout.backports.pick import abort_pick, pick, resume_pick
     from haulout.backports.picks import FailedPick, PicksResult, picks
@@ -32,6 +32,8 @@ __all__ = [
     "MissingObject",
     "PickResult",
     "PicksResult",
+    "Proposal",
+    "Stop",
     "VerifyResult",
     "abort_pick",
     "branch",
@@ -53,7 +55,7 @@ open_face(
         "fixes": ("FixesResult", "fixes"),
         "ledger": ("find_ledger",),
         "log": ("LogResult", "log"),
-        "model": ("Column", "Matrix", "PickResult"),
+        "model": ("Column", "Matrix", "PickResult", "Proposal", "Stop"),
         "objects": ("MissingObject",),
         "pick": ("abort_pick", "pick", "resume_pick"),
         "picks": ("FailedPick", "PicksResult", "picks"),

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from haulout.backports import PickResult, PicksResult
-    from haulout.backports.model import Proposal, Stop
+    from haulout.backports import PickResult, PicksResult, Proposal, Stop
     from haulout.cli.session import Session
 
 
