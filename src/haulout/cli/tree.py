@@ -23,6 +23,8 @@ VERBS: Final = {
     "tag": "haulout.cli.tag",
     "delete": "haulout.cli.delete",
     "prune": "haulout.cli.prune",
+    "find": "haulout.cli.find",
+    "cache": "haulout.cli.cache",
     "login": "haulout.cli.login",
     "logout": "haulout.cli.logout",
     "backport": "haulout.cli.backport",
