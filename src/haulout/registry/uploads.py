@@ -46,7 +46,7 @@ def push(
     task: Task | None = None,
     *,
     mount_from: str | None = None,
-) -> None:
+) -> bool:
     """Store a blob unless it is there already.
 
     Args:
@@ -55,6 +55,9 @@ def push(
         source: opens the bytes from the start, once per try.
         task: advanced by bytes, each counted once however often it is sent.
         mount_from: a repository of the same registry that may hold the blob; then nothing is sent.
+
+    Returns:
+        Whether it was sent.
 
     Raises:
         SizeMismatch: ``source`` yields more or fewer bytes than ``blob`` says.
@@ -66,8 +69,8 @@ def push(
     upload = _Upload(access, blob, source, task)
     if blobs.exists(access, blob):
         upload.advance_to(blob.size)
-    else:
-        upload.run(mount_from)
+        return False
+    return upload.run(mount_from)
 
 
 class _Lost(Exception):  # noqa: N818 - steers, never leaves this module
@@ -84,15 +87,15 @@ class _Upload:
         self._what = f"{access.name}@{blob.digest}"
         self._attempts = access.attempts(self._what)
 
-    def run(self, mount_from: str | None) -> None:
-        """Try until it is stored; each try begins with a new upload session."""
+    def run(self, mount_from: str | None) -> bool:
+        """Try until it is stored; each try begins with a new upload session. Return whether it was sent."""
         piece = self._access.host.settings.options.upload_chunk
         while True:
             reply = self._start(None) if mount_from is None else self._mount(mount_from)
             mount_from = None
             if reply.status == 201:
                 self.advance_to(self._blob.size)
-                return
+                return False
             location = self._access.host.own_location(reply, self._what)
             try:
                 if piece is None:
@@ -107,7 +110,7 @@ class _Upload:
                 # The registry, or a proxy before it, bounds the size of one request.
                 piece = limits_for(self._access.host.name).chunk
                 continue
-            return
+            return True
 
     def _mount(self, mount_from: str) -> Reply:
         try:
