@@ -54,24 +54,25 @@ class Places:
         """What has crossed the wire for all of them."""
         return sum((store.traffic for store in self._stores.values()), Traffic())
 
-    def open(self, reference: Reference, *, push: bool = False) -> Store:
+    def open(self, reference: Reference, *, push: bool = False, create: bool = True) -> Store:
         """Open the repository or layout that ``reference`` names; it stays open as long as the session.
 
         Args:
             reference: only its place counts, not its tag or digest.
-            push: whether it is written to; a layout is created then if it does not exist.
+            push: whether it is written to.
+            create: whether a layout that is written to is created if it does not exist.
 
         Raises:
             HauloutError: as opening a layout or a repository does.
         """
         store = self._stores.get((reference.name, True)) or self._stores.get((reference.name, push))
         if store is None:
-            store = self._stores[reference.name, push] = self._opened(reference, push=push)
+            store = self._stores[reference.name, push] = self._opened(reference, push=push, create=push and create)
         return store
 
-    def _opened(self, reference: Reference, *, push: bool) -> Store:
+    def _opened(self, reference: Reference, *, push: bool, create: bool) -> Store:
         if isinstance(reference, LayoutReference):
-            return self._stack.enter_context(content.LayoutStore(reference.directory, create=push))
+            return self._stack.enter_context(content.LayoutStore(reference.directory, create=create))
         if self._registries is None:
             self._registries = self._stack.enter_context(
                 Registries(self._connections, note=self._progress.note, on_sent=self._on_sent)

@@ -170,3 +170,10 @@ def connections(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _jobs(text: str) -> Decorator:
     return click.option("--jobs", cls=Shared, type=NumberParam(1, 256), metavar="N", help=text)
+
+
+def dry_run(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--dry-run`` to a verb that changes something."""
+    return click.option("--dry-run", "dry_run", is_flag=True, help="Show what would be done, and change nothing.")(
+        function
+    )

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.content.collect import Collected, collect
     from haulout.content.expand import STEP, expand, sniff
     from haulout.content.fallback import deleted_with_its_line
+    from haulout.content.graph import Graph, read_graph
     from haulout.content.layout import LayoutStore
     from haulout.content.ports import (
         BlobReader,
@@ -22,17 +24,21 @@ if TYPE_CHECKING:
         StoredManifest,
     )
     from haulout.content.remember import Remembered, RememberingStore
+    from haulout.content.subjects import Node
     from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
 
 __all__ = [
     "STEP",
     "BlobReader",
     "BlobStream",
+    "Collected",
     "Deleter",
     "Distrusting",
+    "Graph",
     "Ingest",
     "LayoutStore",
     "ManifestReader",
+    "Node",
     "ReferrerLister",
     "Remembered",
     "RememberingStore",
@@ -40,17 +46,21 @@ __all__ = [
     "StoredManifest",
     "VerifiedFile",
     "VerifiedReader",
+    "collect",
     "deleted_with_its_line",
     "expand",
     "read_blob",
+    "read_graph",
     "sniff",
 ]
 
 open_face(
     __name__,
     {
+        "collect": ("Collected", "collect"),
         "expand": ("STEP", "expand", "sniff"),
         "fallback": ("deleted_with_its_line",),
+        "graph": ("Graph", "read_graph"),
         "layout": ("LayoutStore",),
         "ports": (
             "BlobReader",
@@ -64,6 +74,7 @@ open_face(
             "StoredManifest",
         ),
         "remember": ("Remembered", "RememberingStore"),
+        "subjects": ("Node",),
         "verify": ("VerifiedFile", "VerifiedReader", "read_blob"),
     },
 )

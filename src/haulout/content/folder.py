@@ -87,6 +87,12 @@ class Folder:
                 return None
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
+    def modified(self, name: str) -> float:
+        """Return when the file ``name`` was last written, in seconds since the epoch; 0 where it is not there."""
+        with storage_errors(f"{self.path}/{name}"), contextlib.suppress(FileNotFoundError):
+            return os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mtime
+        return 0.0
+
     def open_file(self, name: str) -> tuple[int, int] | None:
         """Open a regular file; return its descriptor, which the caller closes, and its size; None where it is absent.
 
@@ -145,7 +151,7 @@ class Folder:
         """
         if not self._swept:
             self._swept = True
-            self._sweep()
+            self.sweep()
         with storage_errors(self.path):
             while True:
                 name = _PARTIAL + secrets.token_hex(8)
@@ -156,7 +162,12 @@ class Folder:
                     return Partial(self, name, fd)
                 os.close(fd)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Remove what killed writers left.
+
+        Raises:
+            StorageError: the file system refuses.
+        """
         with storage_errors(self.path):
             for name in _listed(self._fd):
                 if not name.startswith(_PARTIAL):
@@ -205,6 +216,33 @@ class Folder:
             yield
         finally:
             os.close(fd)
+
+    def hold(self, name: str, patience: float, *, shared: bool) -> int | None:
+        """Hold the file ``name`` together with others, or alone, until the returned descriptor is closed.
+
+        None where the file system has no such locks, and ``shared``: then nobody can hold it alone, either.
+
+        Raises:
+            ConflictError: others have held it for ``patience`` seconds.
+            StorageError: it cannot be opened.
+        """
+        path = f"{self.path}/{name}"
+        with storage_errors(path):
+            # Over NFS, a lock that excludes others takes a descriptor that may write.
+            fd = os.open(name, (os.O_RDONLY if shared else os.O_RDWR) | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._fd)
+            try:
+                if hold(fd, seconds=patience, shared=shared):
+                    return fd
+            except OSError:
+                os.close(fd)
+                if shared:
+                    return None
+                raise
+        os.close(fd)
+        raise ConflictError(
+            f"{self.path} has been in use by {'a collection of garbage' if shared else 'a push'} for {patience:g} s",
+            hint="wait for the other haulout process to end, or end it",
+        )
 
     def close(self) -> None:
         """Close the directory; closing twice is fine."""

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from haulout.progress import Task
 
-_LAYOUT_FILE: Final = "oci-layout"
-_INDEX_FILE: Final = "index.json"
+LAYOUT_FILE: Final = "oci-layout"
+INDEX_FILE: Final = "index.json"
 _LOCK_FILE: Final = "index.lock"
-_OWN_NAMES: Final = frozenset({_INDEX_FILE, _LOCK_FILE, "blobs"})
+_OWN_NAMES: Final = frozenset({INDEX_FILE, _LOCK_FILE, "blobs"})
 """What a creation cut short may have left; such a directory may be completed."""
 _BUFFER: Final = 1 << 20
 
@@ -65,16 +65,20 @@ class LayoutStore:
             with storage_errors(directory):
                 Path(directory).mkdir(parents=True, exist_ok=True)
         self._root = Folder.open(directory)
+        self._writing: int | None = None
         try:
             self._begin(create=create)
+            if create:
+                # While this is held, no collection removes a blob that is about to be used.
+                self._writing = self._root.hold(LAYOUT_FILE, patience, shared=True)
         except BaseException:
             self._root.close()
             raise
 
     def _begin(self, *, create: bool) -> None:
-        marker = self._root.read(_LAYOUT_FILE, 4096)
+        marker = self._root.read(LAYOUT_FILE, 4096)
         if marker is None and create:
-            strangers = self._root.names() - _OWN_NAMES - {_LAYOUT_FILE}
+            strangers = self._root.names() - _OWN_NAMES - {LAYOUT_FILE}
             if strangers:
                 raise StorageError(
                     self.directory,
@@ -82,17 +86,17 @@ class LayoutStore:
                     hint="choose an empty or new directory",
                 )
             with self.exclusive():
-                if self._root.size(_INDEX_FILE) is None:
-                    self._root.write(_INDEX_FILE, Index(()).to_bytes())
+                if self._root.size(INDEX_FILE) is None:
+                    self._root.write(INDEX_FILE, Index(()).to_bytes())
                 # Last: a reader that sees it may rely on the rest.
-                self._root.write(_LAYOUT_FILE, json.dumps({"imageLayoutVersion": "1.0.0"}))
+                self._root.write(LAYOUT_FILE, json.dumps({"imageLayoutVersion": "1.0.0"}))
             return
         if marker is None:
             raise NotFoundError(
-                f"{self.directory} is not an OCI image layout: it has no {_LAYOUT_FILE} file",
+                f"{self.directory} is not an OCI image layout: it has no {LAYOUT_FILE} file",
                 hint="check the directory; pushing to oci:DIR:TAG makes a new layout",
             )
-        version = json.loads(marker, f"{self.directory}/{_LAYOUT_FILE}").get("imageLayoutVersion")
+        version = json.loads(marker, f"{self.directory}/{LAYOUT_FILE}").get("imageLayoutVersion")
         if not isinstance(version, str) or not version.startswith("1."):
             raise ContentError(f"{self.directory} is an image layout of unknown version {str(version)[:40]!r}")
 
@@ -179,8 +183,16 @@ class LayoutStore:
         if changed != index:
             self._rewrite(changed)
 
+    def entries(self) -> Index:
+        """Return ``index.json``.
+
+        Raises:
+            ContentError: it is damaged.
+        """
+        return self._index()
+
     def _rewrite(self, index: Index) -> None:
-        self._root.write(_INDEX_FILE, index.to_bytes())
+        self._root.write(INDEX_FILE, index.to_bytes())
 
     def can_delete(self) -> bool:
         """Return True: what a file system refuses shows when it is tried."""
@@ -229,10 +241,10 @@ class LayoutStore:
         return self._subjects.referrers(self._index().manifests, subject, artifact_type)
 
     def _index(self) -> Index:
-        path = f"{self.directory}/{_INDEX_FILE}"
-        data = self._root.read(_INDEX_FILE, json.MAX_MANIFEST_BYTES)
+        path = f"{self.directory}/{INDEX_FILE}"
+        data = self._root.read(INDEX_FILE, json.MAX_MANIFEST_BYTES)
         if data is None:
-            raise ContentError(f"{self.directory} is a damaged image layout: {_INDEX_FILE} is missing")
+            raise ContentError(f"{self.directory} is a damaged image layout: {INDEX_FILE} is missing")
         return Index.parse(data, path)
 
     # Blobs
@@ -365,6 +377,9 @@ class LayoutStore:
     def close(self) -> None:
         """Close the directories; closing twice is fine."""
         self._root.close()
+        if self._writing is not None:
+            os.close(self._writing)
+            self._writing = None
         if self._blobs is not None:
             self._blobs.close()
 

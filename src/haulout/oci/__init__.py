@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from haulout.oci.mediatype import INDEXES, MANIFESTS
     from haulout.oci.platform import Architecture, Platform
     from haulout.oci.reference import LayoutReference, Reference, RegistryReference, parse_reference
-    from haulout.oci.tags import fallback_tag, is_helper_tag
+    from haulout.oci.tags import fallback_tag, is_helper_tag, subject_of_tag
 
 __all__ = [
     "EMPTY",
@@ -41,6 +41,7 @@ __all__ = [
     "mediatype",
     "parse_any",
     "parse_reference",
+    "subject_of_tag",
 ]
 
 open_face(
@@ -54,6 +55,6 @@ open_face(
         "mediatype": ("INDEXES", "MANIFESTS"),
         "platform": ("Architecture", "Platform"),
         "reference": ("LayoutReference", "Reference", "RegistryReference", "parse_reference"),
-        "tags": ("fallback_tag", "is_helper_tag"),
+        "tags": ("fallback_tag", "is_helper_tag", "subject_of_tag"),
     },
 )

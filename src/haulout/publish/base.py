@@ -19,8 +19,7 @@ from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
 from haulout.publish.index import entry_of
 from haulout.publish.stored_frames import LocalFrames, RemoteFrames
-from haulout.publish.versions import earlier_tags
-from haulout.resolve import DiskQuery, load_toc, resolve
+from haulout.resolve import DiskQuery, earlier_tags, load_toc, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from haulout.resolve.query import CONTAINER_DISK, DiskQuery, canonical_type
     from haulout.resolve.recognise import Role, classify, is_tar_layer, look_inside
     from haulout.resolve.toc import load_toc
+    from haulout.resolve.versions import earlier_tags, is_version, newest_first, series
 
 __all__ = [
     "CONTAINER_DISK",
@@ -28,13 +29,17 @@ __all__ = [
     "classify",
     "confidential_workload_error",
     "container_image_error",
+    "earlier_tags",
     "file_name",
     "inventory",
     "is_tar_layer",
+    "is_version",
     "load_toc",
     "look_inside",
     "looked_into",
+    "newest_first",
     "resolve",
+    "series",
     "title_for",
 ]
 
@@ -48,5 +53,6 @@ open_face(
         "query": ("CONTAINER_DISK", "DiskQuery", "canonical_type"),
         "recognise": ("Role", "classify", "is_tar_layer", "look_inside"),
         "toc": ("load_toc",),
+        "versions": ("earlier_tags", "is_version", "newest_first", "series"),
     },
 )
