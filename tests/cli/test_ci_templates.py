@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
-from tests.support.sandbox import CREDENTIALS, ROOT, sandbox
+from tests.support.sandbox import CREDENTIALS, ROOT, raw_disk, sandbox
 from tests.support.servers import needs
+
+import haulout
 
 pytestmark = [pytest.mark.tools, needs("docker-registry", "qemu-img", "jq")]
 FOLDER = ROOT / "docs/ci"
@@ -42,20 +43,25 @@ def read(name):
 
 def run(place, steps, environment):
     """Run steps in one bash, as the systems do: end at the first that fails."""
-    done = place.haulout("--version")
-    assert done.code == 0
-    script = place.path / "steps.sh"
-    script.write_text("set -eo pipefail\n" + "\n".join(steps))
-    exports = " ".join(f"{key}='{value}'" for key, value in environment.items())
-    done = place.shell(f"{exports} bash steps.sh")
+    done = place.shell("\n".join(["set -eo pipefail", *steps]), **environment)
     assert done.code == 0, done.out + done.err
     return done.out
+
+
+def older(place, repository, monkeypatch):
+    """The versions before the last, of one disk each."""
+    for name in ("REGISTRY_AUTH_FILE", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, place.environment[name])
+    for number, version in enumerate(VERSIONS[:-1]):
+        haulout.push(
+            f"{repository}:{version}", raw_disk(place.path / "older.raw", number), architecture="x86_64", use_base=False
+        )
 
 
 def check(place, repository, printed):
     """Five versions, each with six disks; the newest is also the latest, and pulls."""
     listed = place.haulout("tags", repository, "--json").json
-    assert [version["tag"] for version in listed["versions"] if version["tag"] != "latest"] == VERSIONS[:0:-1]
+    assert [version["tag"] for version in listed["tags"] if version["tag"] != "latest"] == VERSIONS[:0:-1]
     pushed = json.loads((place.path / "pushed.json").read_text())
     assert {(disk["architecture"], disk["disk_type"]) for disk in pushed["disks"]} == KINDS
     for architecture, kind in KINDS:
@@ -68,55 +74,55 @@ def check(place, repository, printed):
     assert (place.path / "pulled.raw").read_bytes() == (place.path / "disk-x86_64.raw").read_bytes()
 
 
-def test_github_actions(place):
+def test_github_actions(place, monkeypatch):
     template = read("github-actions.yml")
     assert template[True] == {"push": {"tags": ["v*"]}}  # YAML 1.1 takes "on" for true
     (job,) = template["jobs"].values()
-    repository = f"{place.host}/owner/name/machines"
-    contexts = {
+    known = {
         "github.actor": CREDENTIALS[0],
-        "secrets.GITHUB_TOKEN": CREDENTIALS[1].replace("'", "'\\''"),
+        "secrets.GITHUB_TOKEN": CREDENTIALS[1],
         "github.repository": "owner/name",
         "github.server_url": "https://git.example.com",
         "github.sha": "0" * 40,
+        "github.ref_name": VERSIONS[-1],
     }
-    printed = ""
-    for version in VERSIONS:
-        known = contexts | {"github.ref_name": version}
 
-        def filled(text, known=known):
-            return re.sub(r"\$\{\{ (.*?) \}\}", lambda found: known[found[1]], text).replace("ghcr.io", place.host)
-
-        shared = {key: filled(value) for key, value in template["env"].items()}
-        shared |= {"THIS": version, "GITHUB_STEP_SUMMARY": "summary.md"}
-        for step in job["steps"]:
-            # Contexts in a script would be pasted into it unquoted: they come by the environment only.
-            assert "${{" not in step.get("run", "")
-            assert step.get("if") in {None, "env.REGISTRY != 'ghcr.io'"}
-            if "run" in step and step["name"] != "Install":
-                own = {key: filled(value) for key, value in step.get("env", {}).items()}
-                printed += run(place, [step["run"]], shared | own)
-    check(place, repository, printed)
-    assert (place.path / "summary.md").read_text().count("| x86_64/qemu |") == len(VERSIONS)
-
-
-def test_gitlab_ci(place):
-    (job,) = read("gitlab-ci.yml").values()
-    printed = ""
-    for version in VERSIONS:
-        known = {
-            "CI_COMMIT_TAG": version,
-            "CI_COMMIT_SHA": "0" * 40,
-            "CI_PROJECT_URL": "https://git.example.com/owner/name",
-            "CI_REGISTRY": place.host,
-            "CI_REGISTRY_IMAGE": f"{place.host}/owner/name",
-            "CI_REGISTRY_USER": CREDENTIALS[0],
-            "CI_REGISTRY_PASSWORD": CREDENTIALS[1].replace("'", "'\\''"),
+    def filled(variables):
+        return {
+            key: re.sub(r"\$\{\{ (.*?) \}\}", lambda found: known[found[1]], value).replace("ghcr.io", place.host)
+            for key, value in variables.items()
         }
-        own = {key: re.sub(r"\$(\w+)", lambda found, known=known: known[found[1]], value) for key, value in job["variables"].items()}
-        printed += run(place, job["script"], known | own | {"THIS": version})
-    check(place, f"{place.host}/owner/name/machines", printed)
+
+    shared = filled(template["env"]) | {"THIS": VERSIONS[-1], "GITHUB_STEP_SUMMARY": "summary.md"}
+    older(place, shared["REPOSITORY"], monkeypatch)
+    printed = ""
+    for step in job["steps"]:
+        # Contexts in a script would be pasted into it unquoted: they come by the environment only.
+        assert "${{" not in step.get("run", "")
+        assert step.get("if") in {None, "env.REGISTRY != 'ghcr.io'"}
+        if "run" in step and step["name"] != "Install":
+            printed += run(place, [step["run"]], shared | filled(step.get("env", {})))
+    check(place, shared["REPOSITORY"], printed)
+    assert "| x86_64/qemu |" in (place.path / "summary.md").read_text()
+
+
+def test_gitlab_ci(place, monkeypatch):
+    (job,) = read("gitlab-ci.yml").values()
+    known = {
+        "CI_COMMIT_TAG": VERSIONS[-1],
+        "CI_COMMIT_SHA": "0" * 40,
+        "CI_PROJECT_URL": "https://git.example.com/owner/name",
+        "CI_REGISTRY": place.host,
+        "CI_REGISTRY_IMAGE": f"{place.host}/owner/name",
+        "CI_REGISTRY_USER": CREDENTIALS[0],
+        "CI_REGISTRY_PASSWORD": CREDENTIALS[1],
+        "THIS": VERSIONS[-1],
+    }
+    for key, value in job["variables"].items():
+        known[key] = re.sub(r"\$(\w+)", lambda found: known[found[1]], value)
+    older(place, known["REPOSITORY"], monkeypatch)
+    check(place, known["REPOSITORY"], run(place, job["script"], known))
 
 
 def test_every_template_is_tested():
-    assert {path.name for path in Path(FOLDER).glob("*.yml")} == {"github-actions.yml", "gitlab-ci.yml"}
+    assert {path.name for path in FOLDER.glob("*.yml")} == {"github-actions.yml", "gitlab-ci.yml"}
