@@ -99,6 +99,7 @@ if TYPE_CHECKING:
 @click.option("--title", metavar="NAME", help="First part of the file titles.  [default: the repository's name]")
 @click.option("--level", type=click.IntRange(1, 22), metavar="N", default=6, show_default=True, help="zstd level.")
 @options.jobs
+@options.uploads
 @options.registry
 @options.common
 @click.pass_obj
