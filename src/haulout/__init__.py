@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from haulout.http import HttpOptions
     from haulout.oci import (
         Architecture,
+        ArchiveReference,
         Descriptor,
         Digest,
         Index,
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from haulout.upkeep import Going, ListedDisk, ListedTag, Match, Removal
     from haulout.usecases.build_workload import Broker, BuildRequest, BuiltWorkload, build_workload
     from haulout.usecases.cache import CachePruneResult, cache_info, cache_prune
+    from haulout.usecases.copy import BlobTotal, CopyResult, copy
     from haulout.usecases.delta import delta
     from haulout.usecases.find import FindResult, find
     from haulout.usecases.inspect_workload import inspect_workload
@@ -115,7 +117,9 @@ __version__: Final = "0.2.0"
 
 __all__ = [
     "Architecture",
+    "ArchiveReference",
     "Binding",
+    "BlobTotal",
     "BrokenRule",
     "Broker",
     "BuildRequest",
@@ -129,6 +133,7 @@ __all__ = [
     "ConflictError",
     "ConnectionOptions",
     "ContentError",
+    "CopyResult",
     "Credentials",
     "Danger",
     "DeletionRefused",
@@ -232,6 +237,7 @@ __all__ = [
     "build_workload",
     "cache_info",
     "cache_prune",
+    "copy",
     "delete",
     "delta",
     "find",
@@ -293,6 +299,7 @@ open_face(
         "http": ("HttpOptions",),
         "oci": (
             "Architecture",
+            "ArchiveReference",
             "Descriptor",
             "Digest",
             "Index",
@@ -310,6 +317,7 @@ open_face(
         "resolve": ("DiskQuery", "Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
         "tee": ("Claims", "Given", "Policy", "Refusal", "Rule", "Statement", "Verdict", "parse_policy"),
         "usecases.build_workload": ("Broker", "BuildRequest", "BuiltWorkload", "build_workload"),
+        "usecases.copy": ("BlobTotal", "CopyResult", "copy"),
         "usecases.delta": ("delta",),
         "usecases.inspect_workload": ("inspect_workload",),
         "usecases.lookup": ("inventory", "resolve"),

@@ -276,6 +276,7 @@ def test_a_disk_is_found_from_any_of_its_digests(place, disks, tmp_path):
     assert (entry.is_a, entry.architecture, entry.manifest) == ("disk manifest", "aarch64", found.digest)
     assert (entry.blob, entry.disk, entry.title) == (found.blob, found.disk, found.title)
     index = haulout.tag(f"{place}:1.2", ["latest"]).pinned.digest
+    assert index
     (match,) = haulout.find(index, place).matches
     assert match.is_a == "index"
     assert {(disk.architecture, disk.manifest) for disk in match.disks} >= {("aarch64", found.digest)}

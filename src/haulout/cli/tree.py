@@ -23,8 +23,9 @@ VERBS: Final = {
     "tag": "haulout.cli.tag",
     "delete": "haulout.cli.delete",
     "prune": "haulout.cli.prune",
-    "find": "haulout.cli.find",
     "cache": "haulout.cli.cache",
+    "copy": "haulout.cli.copy",
+    "find": "haulout.cli.find",
     "login": "haulout.cli.login",
     "logout": "haulout.cli.logout",
     "backport": "haulout.cli.backport",
@@ -131,5 +132,6 @@ EXAMPLES: Final = (
 def haulout() -> None:
     """Ship, pull and update bootable machine disks through ordinary OCI registries.
 
-    REF is host/repository:tag, host/repository@sha256:… or oci:DIR:TAG, an OCI image layout on disk.
+    REF is host/repository:tag, host/repository@sha256:…, oci:DIR:TAG (an OCI image layout on disk) or
+    oci-archive:FILE:TAG (one in a tar archive).
     """

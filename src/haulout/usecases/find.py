@@ -12,7 +12,7 @@ from haulout.errors import InvalidDigest
 from haulout.fetch import PulledFile, pulled_files
 from haulout.frames import hash_file
 from haulout.local import open_regular, storage_errors
-from haulout.oci import Digest, LayoutReference, RegistryReference
+from haulout.oci import Digest, Reference
 from haulout.places import Places
 from haulout.progress import NullProgress
 from haulout.upkeep import Match, find_digest
@@ -21,7 +21,6 @@ from haulout.usecases.arguments import path_of, repository_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from haulout.oci import Reference
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
 
@@ -57,7 +56,7 @@ def find(
         HauloutError: see the tree in :mod:`haulout.errors`.
     """
     progress = progress or NullProgress()
-    several = [repositories] if isinstance(repositories, str | RegistryReference | LayoutReference) else repositories
+    several = [repositories] if isinstance(repositories, str | Reference) else repositories
     named = [repository_of(each) for each in several]
     digest = _digest(subject, progress)
     with Places(connections, progress) as places:
