@@ -38,7 +38,7 @@ _NO = 1
 @options.common
 @click.pass_obj
 def command(session: Session, subject: str, repositories: tuple[str, ...]) -> int:
-    """Show which disk, version and container image a digest or file belongs to.
+    """Show which disk and version a digest or file is.
 
     DIGEST may be that of a disk, plain or compressed, a manifest, an index, a table of contents or a layer; a FILE is
     hashed. It is looked for in each REPO, host/repository or oci:DIR, and among the files that were pulled to this

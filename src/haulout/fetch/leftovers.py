@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 PARTIAL: Final = re.compile(r"\..+\.[0-9a-f]{12}\.[a-z]+\.partial")
 """Names of partial files: that of the target, the beginning of a digest, and the part."""
 
+_MOST_NOTES: Final = 64
+"""Notes that may be there before those of killed pulls are looked through."""
+
 
 @contextmanager
 def noted(path: Path) -> Iterator[None]:
@@ -26,6 +29,8 @@ def noted(path: Path) -> Iterator[None]:
     name = f"{Digest.of(os.fsencode(path.absolute())).hex}.json"
     with suppress(OSError):
         notes.put_note(name, {"path": str(path.absolute())})
+        if len(notes.files(".json")) > _MOST_NOTES:
+            forget_finished()
     try:
         yield
     finally:
