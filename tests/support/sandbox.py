@@ -80,10 +80,22 @@ class Sandbox:
         return Done(done.returncode, done.stdout, done.stderr)
 
 
+BOOTED = b"booted by the tests"
+_BOOT_CODE = bytes.fromhex(
+    "31c0 8ed8 fc"  # ds = 0, forwards
+    "be 1d7c ba f803"  # si = the text behind this code, dx = the first serial port
+    "ac 84c0 7403 ee ebf8"  # each byte but the last zero goes there
+    "ba 0406 b8 0020 ef"  # ACPI: off
+    "f4 ebfd"  # until then, wait
+)
+
+
 def raw_disk(path: Path, seed: int, size: int = 4 << 20) -> Path:
-    """Write a sparse disk: an MBR with one Linux partition, and a little data."""
+    """Write a sparse disk: an MBR with one Linux partition that greets on the serial port, and a little data."""
     rng = random.Random(seed)
     table = bytearray(512)
+    greeting = _BOOT_CODE + b"\r\n" + BOOTED + b"\r\n\0"
+    table[: len(greeting)] = greeting
     # One bootable partition of type 0x83 from sector 2048 to the end.
     table[446:462] = b"\x80\0\0\0\x83\0\0\0" + (2048).to_bytes(4, "little") + (size // 512 - 2048).to_bytes(4, "little")
     table[510:] = b"\x55\xaa"
