@@ -3,7 +3,7 @@
 Grammar (distribution-spec, "Pulling manifests"; the whole string must match)::
 
     reference  = registry | layout
-    registry   = ["docker://"] host [":" port] "/" repository [":" tag] ["@" digest]
+    registry   = ["docker://" | "oci://"] host [":" port] "/" repository [":" tag] ["@" digest]
     layout     = "oci:" directory [":" tag] ["@" digest]
     host       = dot-separated labels, "localhost", an IPv4 address, or "[" IPv6 "]"
     repository = component *("/" component)        component: lowercase letters, digits, "." "_" "__" "-"
@@ -23,6 +23,7 @@ from haulout.errors import InvalidDigest, InvalidReference
 from haulout.oci.digest import Digest
 
 DOCKER_HUB: Final = "docker.io"
+_SCHEMES: Final = ("docker://", "oci://")
 _MAX_REPOSITORY: Final = 255
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
@@ -101,15 +102,14 @@ def parse_reference(text: str) -> Reference:
     for position, character in enumerate(text):
         if not character.isprintable():
             raise InvalidReference(text, position, f"unprintable character {character!r}")
-    if text.startswith("oci:"):
+    # oci:// is how Helm, Ironic and Metal3 write a registry; a layout has no slashes that mean nothing.
+    scheme = next((scheme for scheme in _SCHEMES if text.startswith(scheme)), "")
+    if text.startswith("oci:") and not scheme:
         return _parse_layout(text)
-    for scheme in ("http://", "https://"):
-        if text.startswith(scheme):
-            raise InvalidReference(
-                text, 0, f"{scheme} does not belong in a reference", hint="write host/repository:tag"
-            )
-    start = len("docker://") if text.startswith("docker://") else 0
-    return _parse_registry(text, start)
+    for wrong in ("http://", "https://"):
+        if text.startswith(wrong):
+            raise InvalidReference(text, 0, f"{wrong} does not belong in a reference", hint="write host/repository:tag")
+    return _parse_registry(text, len(scheme))
 
 
 _EXAMPLES: Final = "write host/repository:tag, host/repository@sha256:…, or oci:DIR:TAG"
@@ -118,6 +118,9 @@ _EXAMPLES: Final = "write host/repository:tag, host/repository@sha256:…, or oc
 def _parse_registry(text: str, start: int) -> RegistryReference:
     body, digest = _cut_digest(text)
     slash = body.find("/", start)
+    if slash == start and start:
+        hint = f"for an image layout write oci:{text[start:]}" if text.startswith("oci:") else _EXAMPLES
+        raise InvalidReference(text, start, "no registry host", hint=hint)
     if slash < 0:
         name = body[start:].split(":")[0]
         raise InvalidReference(
@@ -173,7 +176,7 @@ def _parse_layout(text: str) -> LayoutReference:
 
 def _cut_digest(text: str) -> tuple[str, Digest | None]:
     at = text.rfind("@")
-    if at < 0 or (text.startswith("oci:") and "/" in text[at:]):
+    if at < 0 or (text.startswith("oci:") and not text.startswith(_SCHEMES) and "/" in text[at:]):
         return text, None
     try:
         return text[:at], Digest.parse(text[at + 1 :])
