@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from haulout.cli import options
+from haulout.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ VERBS: Final = {
     "tag": "haulout.cli.tag",
     "delete": "haulout.cli.delete",
     "prune": "haulout.cli.prune",
+    "copy": "haulout.cli.copy",
     "login": "haulout.cli.login",
     "logout": "haulout.cli.logout",
     "backport": "haulout.cli.backport",
@@ -89,6 +91,10 @@ class Verbs(click.Group):
         if args and args[0] not in self.verbs and not args[0].startswith("-") and not ctx.resilient_parsing:
             from difflib import get_close_matches  # noqa: PLC0415 - a misspelling is rare
 
+            from haulout.cli.other_tools import verb_hint  # noqa: PLC0415 - as above
+
+            if hint := verb_hint(args[0], self.verbs):
+                raise UsageError(f"no such verb: {args[0][:80]!r}", hint=hint)
             near = get_close_matches(args[0], self.verbs, n=1)
             meant = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(self.verbs)}"
             raise click.UsageError(f"no such verb: {args[0][:80]!r}{meant}", ctx)
@@ -129,5 +135,6 @@ EXAMPLES: Final = (
 def haulout() -> None:
     """Ship, pull and update bootable machine disks through ordinary OCI registries.
 
-    REF is host/repository:tag, host/repository@sha256:… or oci:DIR:TAG, an OCI image layout on disk.
+    REF is host/repository:tag, host/repository@sha256:…, oci:DIR:TAG (an OCI image layout on disk) or
+    oci-archive:FILE:TAG (one in a tar archive).
     """

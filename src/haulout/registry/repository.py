@@ -119,11 +119,11 @@ class RegistryRepository:
             lambda place: referrers.list_referrers(place.access, place.memory, subject, artifact_type), digest=True
         )
 
-    def tags(self, prefix: str = "") -> Iterator[str]:
+    def tags(self, prefix: str = "", *, optional: bool = False) -> Iterator[str]:
         """Yield tags: :func:`tags.list_tags`. Always of the registry itself, since mirrors hold some only."""
         from haulout.registry import tags  # noqa: PLC0415 - not needed to read a manifest
 
-        return tags.list_tags(self._home.access, prefix)
+        return tags.list_tags(self._home.access, prefix, optional=optional)
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -138,11 +138,11 @@ class RegistryRepository:
         task: Task | None = None,
         *,
         mount_from: str | None = None,
-    ) -> None:
+    ) -> bool:
         """Store a blob: :func:`uploads.push`."""
         from haulout.registry import uploads  # noqa: PLC0415 - not needed to read a manifest
 
-        uploads.push(self._home.access, blob, source, task, mount_from=mount_from)
+        return uploads.push(self._home.access, blob, source, task, mount_from=mount_from)
 
     def ingest(self) -> AbstractContextManager[ingest.SpooledBlob]:
         """Begin a blob of unknown digest in a temporary file: :func:`ingest.spool`."""
