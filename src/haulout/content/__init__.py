@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         StoredManifest,
     )
     from haulout.content.remember import Remembered, RememberingStore
+    from haulout.content.shared_index import SharedIndex, TaggedIndex
     from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
 
 __all__ = [
@@ -36,8 +37,10 @@ __all__ = [
     "ReferrerLister",
     "Remembered",
     "RememberingStore",
+    "SharedIndex",
     "Store",
     "StoredManifest",
+    "TaggedIndex",
     "VerifiedFile",
     "VerifiedReader",
     "deleted_with_its_line",
@@ -64,6 +67,7 @@ open_face(
             "StoredManifest",
         ),
         "remember": ("Remembered", "RememberingStore"),
+        "shared_index": ("SharedIndex", "TaggedIndex"),
         "verify": ("VerifiedFile", "VerifiedReader", "read_blob"),
     },
 )

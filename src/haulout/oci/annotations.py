@@ -24,10 +24,14 @@ LEVEL: Final = "io.github.haulout.level"
 """On a disk manifest: the zstd level, in decimal, that none of its frames is below."""
 DELTA_FROM: Final = "io.github.haulout.delta.from"
 """On a delta: the sized digest of the plain disk it starts from."""
+TABLES_OF: Final = "io.github.haulout.tables.of"
+"""On the index entry of a disk's tables, and on their manifest: the digest of the disk's manifest."""
 INTENT_TAG: Final = "io.github.haulout.intent.tag"
-"""On an intent: the tag whose index is to change."""
+"""On an announcement: the tag whose index is to change."""
+INTENT_ID: Final = "io.github.haulout.intent.id"
+"""On an announcement: random digits, so that no two are one manifest."""
 INTENT_ENTRY: Final = "io.github.haulout.intent.entry"
-"""On an intent: the index entry to be, as compact JSON."""
+"""On an announcement of a release before 0.3: the index entry to be, as compact JSON."""
 
 _SIZED = re.compile(r"(sha256:[0-9a-f]{64}) ([1-9][0-9]{0,18}|0)")
 

@@ -97,7 +97,8 @@ def push(
         for disk, done in zip(disks, uploaded, strict=True)
         for old in disk.earlier
     ]
-    digest = publish(store, reference.tag, [done.entry for done in uploaded], progress, tagged)
+    entries = [entry for done in uploaded for entry in (done.entry, done.tables)]
+    digest = publish(store, reference.tag, entries, progress, tagged)
     return Pushed(digest, tuple(done.report for done in uploaded), tuple(deltas))
 
 

@@ -191,12 +191,15 @@ class RegistryRepository:
 
         return deletion.can_delete(self._home.access, self._home.memory)
 
-    def delete_manifest(self, digest: Digest) -> None:
+    def delete_manifest(self, digest: Digest, *, refers: bool = True) -> None:
         """Delete a manifest with all its tags, and its line in the fallback tag's list: :func:`deletion.delete`."""
         from haulout.content import deleted_with_its_line  # noqa: PLC0415 - few commands delete
         from haulout.registry import deletion  # noqa: PLC0415
 
         access = self._home.access
+        if not refers:
+            deletion.delete(access, digest, by_digest=False)
+            return
         stored = manifests.read(access, digest)
         with self._home.memory.writing:
             deleted_with_its_line(self, stored, lambda: deletion.delete(access, digest, by_digest=False))

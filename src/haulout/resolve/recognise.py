@@ -142,7 +142,7 @@ def disk_layers(manifest: Manifest) -> tuple[Descriptor, ...]:
 
 def file_layers(manifest: Manifest) -> tuple[Descriptor, ...]:
     """Return the layers that may be files at all: neither a container's file system nor one of our own tables."""
-    ours = {mediatype.TOC, mediatype.HINTS, mediatype.OCI_EMPTY}
+    ours = {mediatype.TOC, mediatype.HINTS, mediatype.CRUMBS, mediatype.OCI_EMPTY}
     return tuple(layer for layer in manifest.layers if not is_tar_layer(layer) and layer.media_type not in ours)
 
 
