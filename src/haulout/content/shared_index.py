@@ -65,6 +65,7 @@ class SharedIndex:
         merge: returns the index with entries in it: the very same where they are there already, and the later of two
             that exclude one another.
         note: receives a line where publishers cannot see one another, or cannot clean up.
+        look_again: whether the index is read after it was written, which sees what tools that announce nothing did.
     """
 
     def __init__(
@@ -75,12 +76,19 @@ class SharedIndex:
         parse: Callable[[StoredManifest], Index | None],
         merge: Callable[[Index | None, Sequence[Descriptor]], Index],
         note: Callable[[str], None],
+        look_again: bool = False,
     ) -> None:
         self._place = place
         self._tag = tag
         self._parse = parse
         self._merge = merge
         self._note = note
+        self._look_again = look_again
+
+    def holds(self, entries: Sequence[Descriptor]) -> bool:
+        """Return whether the index has all entries now; raises as :meth:`add`."""
+        now = self._read()
+        return now is not None and self._merge(now.index, entries) == now.index
 
     def add(self, entries: Sequence[Descriptor]) -> Digest:
         """Add entries, whose manifests are there already; return the digest of an index that holds them.
@@ -140,8 +148,9 @@ class SharedIndex:
             turn.others = self._others(known, turn.mine)
             everything = sorted([*turn.others, turn.mine], key=lambda made: made.order)
             wanted = tuple(entry for made in everything for entry in made.entries)
-            if self._merge(now.index, wanted) == now.index:
-                return now.digest
+            seen = self._read() if self._look_again else now
+            if seen is not None and self._merge(seen.index, wanted) == seen.index:
+                return seen.digest
             _pause(min(0.05 * 2**attempt, 2.0))
         raise self._conflict()
 

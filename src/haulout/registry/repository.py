@@ -116,7 +116,8 @@ class RegistryRepository:
         from haulout.registry import referrers  # noqa: PLC0415 - not needed to read a manifest
 
         return self._first(
-            lambda place: referrers.list_referrers(place.access, place.memory, subject, artifact_type), digest=True
+            lambda place: referrers.list_referrers(place.access, place.memory, subject, artifact_type, self._note),
+            digest=True,
         )
 
     def tags(self, prefix: str = "") -> Iterator[str]:
@@ -169,7 +170,7 @@ class RegistryRepository:
             from haulout.registry import fallback  # noqa: PLC0415 - not needed to read a manifest
 
             entry = fallback.describe(descriptor, document)
-            fallback.add(home.access, home.memory.writing, document.subject.digest, entry, data)
+            fallback.add(self, self.name, home.memory.writing, document.subject.digest, entry, self._note)
         return descriptor
 
     def _write_manifest(self, data: bytes, media_type: str, tag: str | None) -> tuple[Descriptor, bool]:
