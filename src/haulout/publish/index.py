@@ -32,15 +32,17 @@ Key = tuple[str, str, str]
 
 def tables_entry(described: Descriptor, disk: Digest) -> Descriptor:
     """Return the index entry for the tables of the disk whose manifest is ``disk``."""
-    stated = {keys.TABLES_OF: str(disk)}
-    # Ironic takes an entry that has neither ``disktype`` nor an artifact type for a bootable container.
-    return replace(described.bare(), annotations=stated, platform=_NOWHERE, artifact_type=mediatype.TOC_ARTIFACT)
+    # No artifact type: c/image before 5.25 (skopeo 1.9) does not know the member, and writes the index anew without it.
+    stated = {keys.REFERENCE_DIGEST: str(disk), keys.REFERENCE_TYPE: keys.TABLES}
+    return replace(described.bare(), annotations=stated, platform=_NOWHERE)
 
 
 def tables_of(entry: Descriptor) -> Digest | None:
     """Return the manifest of the disk whose tables an index entry is; None for any other entry."""
+    if entry.annotations.get(keys.REFERENCE_TYPE) != keys.TABLES:
+        return None
     try:
-        return Digest.parse(entry.annotations[keys.TABLES_OF]) if keys.TABLES_OF in entry.annotations else None
+        return Digest.parse(entry.annotations.get(keys.REFERENCE_DIGEST, ""))
     except InvalidDigest:
         return None
 

@@ -134,7 +134,7 @@ class DiskUploader:
         return self._put_manifest(tables, disk.digest) if all(map(self._store.has_blob, tables)) else None
 
     def _put_manifest(self, tables: tuple[Descriptor, ...], disk: Digest) -> Descriptor:
-        stated = {keys.TABLES_OF: str(disk)}
+        stated = {keys.REFERENCE_DIGEST: str(disk), keys.REFERENCE_TYPE: keys.TABLES}
         return tables_entry(put_artifact(self._store, tables, mediatype.TOC_ARTIFACT, annotations=stated)[0], disk)
 
     def _upload(

@@ -433,15 +433,12 @@ def test_no_client_takes_tables_for_a_disk_or_a_container():
     assert entry_key(entry) is None
     assert classify(entry).role is Role.ATTACHMENT
     assert entry.platform == Platform("unknown", "unknown")
-    assert entry.artifact_type == mediatype.TOC_ARTIFACT
 
 
 def test_tables_that_lost_their_annotations_still_go_with_their_disk():
     store = MemoryStore()
     old, new = labelled(stored_disk(store, b"old")), labelled(stored_disk(store, b"new"))
-    manifest = empty_config_manifest(
-        (), artifact_type=mediatype.TOC_ARTIFACT, annotations={keys.TABLES_OF: str(old.digest)}
-    )
+    manifest = empty_config_manifest((), artifact_type=mediatype.TOC_ARTIFACT, annotations=tables(old).annotations)
     bare = replace(
         store.push_manifest(manifest.to_bytes(), manifest.media_type), platform=Platform("unknown", "unknown")
     )
