@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from haulout.errors import (
         ConflictError,
         ContentError,
+        DeletionRefused,
         DeniedError,
         DigestMismatch,
         HauloutError,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from haulout.http import HttpOptions
     from haulout.oci import (
         Architecture,
+        ArchiveReference,
         Descriptor,
         Digest,
         Index,
@@ -78,14 +80,18 @@ if TYPE_CHECKING:
     from haulout.progress import NullProgress, Progress, Task, Traffic
     from haulout.publish import DeltaResult, PublishedDelta, PushedBase, PushedDisk, PushResult
     from haulout.registry import ConnectionOptions, Credentials
-    from haulout.resolve import Inventory, Item, ResolvedDisk, Role, Shape
+    from haulout.resolve import DiskQuery, Inventory, Item, ResolvedDisk, Role, Shape
     from haulout.tee import Claims, Given, Policy, Refusal, Rule, Statement, Verdict, parse_policy
+    from haulout.upkeep import Going, ListedDisk, ListedTag, Removal
     from haulout.usecases.build_workload import Broker, BuildRequest, BuiltWorkload, build_workload
+    from haulout.usecases.copy import BlobTotal, CopyResult, copy
     from haulout.usecases.delta import delta
     from haulout.usecases.inspect_workload import inspect_workload
     from haulout.usecases.lookup import inventory, resolve
+    from haulout.usecases.prune import RemovalResult, delete, prune
     from haulout.usecases.pull import pull
     from haulout.usecases.push import DiskSource, push
+    from haulout.usecases.tags import TagList, TagResult, WrittenTag, tag, tags
     from haulout.usecases.verify_evidence import EvidenceResult, verify_evidence
     from haulout.workload import (
         Binding,
@@ -109,7 +115,9 @@ __version__: Final = "0.2.0"
 
 __all__ = [
     "Architecture",
+    "ArchiveReference",
     "Binding",
+    "BlobTotal",
     "BrokenRule",
     "Broker",
     "BuildRequest",
@@ -119,8 +127,10 @@ __all__ = [
     "ConflictError",
     "ConnectionOptions",
     "ContentError",
+    "CopyResult",
     "Credentials",
     "Danger",
+    "DeletionRefused",
     "DeltaResult",
     "DeniedError",
     "Descriptor",
@@ -128,6 +138,7 @@ __all__ = [
     "DigestMismatch",
     "DiskFormat",
     "DiskInfo",
+    "DiskQuery",
     "DiskSizes",
     "DiskSource",
     "DiskType",
@@ -136,6 +147,7 @@ __all__ = [
     "Findings",
     "Given",
     "GivenMeasurement",
+    "Going",
     "HauloutError",
     "HttpOptions",
     "ImageEntry",
@@ -157,6 +169,8 @@ __all__ = [
     "Item",
     "KrunGuest",
     "LayoutReference",
+    "ListedDisk",
+    "ListedTag",
     "LuksHeader",
     "LuksKeySlot",
     "Manifest",
@@ -181,6 +195,8 @@ __all__ = [
     "RefusedVerity",
     "RegistryError",
     "RegistryReference",
+    "Removal",
+    "RemovalResult",
     "ResolvedDisk",
     "Role",
     "Rule",
@@ -192,6 +208,8 @@ __all__ = [
     "Statement",
     "StorageError",
     "StoredManifest",
+    "TagList",
+    "TagResult",
     "Task",
     "Tee",
     "ToolError",
@@ -204,18 +222,24 @@ __all__ = [
     "VerityMismatch",
     "Vmm",
     "WorkloadConfig",
+    "WrittenTag",
     "WrongPassphrase",
     "__version__",
     "build_workload",
+    "copy",
+    "delete",
     "delta",
     "inspect",
     "inspect_workload",
     "inventory",
     "parse_policy",
     "parse_reference",
+    "prune",
     "pull",
     "push",
     "resolve",
+    "tag",
+    "tags",
     "verify_evidence",
 ]
 
@@ -227,6 +251,7 @@ open_face(
         "errors": (
             "ConflictError",
             "ContentError",
+            "DeletionRefused",
             "DeniedError",
             "DigestMismatch",
             "HauloutError",
@@ -262,6 +287,7 @@ open_face(
         "http": ("HttpOptions",),
         "oci": (
             "Architecture",
+            "ArchiveReference",
             "Descriptor",
             "Digest",
             "Index",
@@ -276,9 +302,10 @@ open_face(
         "progress": ("NullProgress", "Progress", "Task", "Traffic"),
         "publish": ("DeltaResult", "PublishedDelta", "PushResult", "PushedBase", "PushedDisk"),
         "registry": ("ConnectionOptions", "Credentials"),
-        "resolve": ("Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
+        "resolve": ("DiskQuery", "Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
         "tee": ("Claims", "Given", "Policy", "Refusal", "Rule", "Statement", "Verdict", "parse_policy"),
         "usecases.build_workload": ("Broker", "BuildRequest", "BuiltWorkload", "build_workload"),
+        "usecases.copy": ("BlobTotal", "CopyResult", "copy"),
         "usecases.delta": ("delta",),
         "usecases.inspect_workload": ("inspect_workload",),
         "usecases.lookup": ("inventory", "resolve"),
@@ -302,5 +329,8 @@ open_face(
             "WorkloadConfig",
         ),
         "workload.luks": ("LuksHeader", "LuksKeySlot"),
+        "upkeep": ("Going", "ListedDisk", "ListedTag", "Removal"),
+        "usecases.prune": ("RemovalResult", "delete", "prune"),
+        "usecases.tags": ("tag", "tags", "TagList", "TagResult", "WrittenTag"),
     },
 )

@@ -727,7 +727,8 @@ def test_an_upload_that_is_refused_is_not_repeated(target, status):
     target.before = on("PUT", "/uploads/", lambda _: Response(status))
     with opened(target, push=True) as store, pytest.raises((RegistryError, DeniedError), match=str(status)):
         store.push_blob(BLOB, Source())
-    assert len(target.seen("PUT")) == 1
+    # Where it may be that pieces are wanted, they are tried once.
+    assert len(target.seen("PUT")) == (1 if status == 403 else 2)
 
 
 def test_the_registry_must_have_stored_what_was_sent(target):

@@ -15,12 +15,12 @@ from haulout.cli.params import (
     DiskTypesParam,
     ReferenceParam,
 )
-from haulout.cli.terminal import count, duration, size
+from haulout.cli.terminal import count, duration, size, table
 from haulout.cli.tree import Example, Verb
 from haulout.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from haulout import DiskSource
     from haulout.cli.session import Session
@@ -99,6 +99,7 @@ if TYPE_CHECKING:
 @click.option("--title", metavar="NAME", help="First part of the file titles.  [default: the repository's name]")
 @click.option("--level", type=click.IntRange(1, 22), metavar="N", default=6, show_default=True, help="zstd level.")
 @options.jobs
+@options.uploads
 @options.registry
 @options.common
 @click.pass_obj
@@ -176,14 +177,3 @@ def lines(result: PushResult) -> Iterator[str]:
     for each in result.deltas:
         yield f"  {each.architecture}/{each.disk_type}: delta {delta.cost(each)}, from {each.old}"
     yield str(result.pinned)
-
-
-def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Align columns; figures to the right."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    for row in (head, *rows):
-        cells = (
-            cell.rjust(width) if name in {"size", "compressed"} else cell.ljust(width)
-            for name, cell, width in zip(head, row, widths, strict=True)
-        )
-        yield f"  {'  '.join(cells)}".rstrip()

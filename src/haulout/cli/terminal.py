@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _MINUTE: Final = 60
@@ -55,3 +58,14 @@ def duration(seconds: float) -> str:
 def count(number: int, one: str, many: str | None = None) -> str:
     """Return ``1 request`` or ``28 requests``."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Align columns; figures to the right."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    for row in (head, *rows):
+        cells = (
+            cell.rjust(width) if name in {"size", "compressed"} else cell.ljust(width)
+            for name, cell, width in zip(head, row, widths, strict=True)
+        )
+        yield f"  {'  '.join(cells)}".rstrip()

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from haulout.disk.info import Danger, DiskInfo, FileSystem, Partition
     from haulout.disk.inspection import inspect, require_safe
     from haulout.disk.sparse import BLOCK, Extent, data_extents, is_zero, punch_hole
-    from haulout.disk.types import DiskFormat, DiskType
-    from haulout.disk.writing import content_bytes, early_writeback, write_all, write_sparse
+    from haulout.disk.types import DISK_EXTENSIONS, DiskFormat, DiskType
+    from haulout.disk.writing import SparseWriter, content_bytes, early_writeback, write_all, write_sparse
 
 __all__ = [
     "BLOCK",
+    "DISK_EXTENSIONS",
     "Danger",
     "DiskFormat",
     "DiskInfo",
@@ -29,6 +30,7 @@ __all__ = [
     "FileSystem",
     "Partition",
     "Source",
+    "SparseWriter",
     "content_bytes",
     "convert",
     "convertible_formats",
@@ -52,7 +54,7 @@ open_face(
         "info": ("Danger", "DiskInfo", "FileSystem", "Partition"),
         "inspection": ("inspect", "require_safe"),
         "sparse": ("BLOCK", "Extent", "data_extents", "is_zero", "punch_hole"),
-        "types": ("DiskFormat", "DiskType"),
-        "writing": ("content_bytes", "early_writeback", "write_all", "write_sparse"),
+        "types": ("DISK_EXTENSIONS", "DiskFormat", "DiskType"),
+        "writing": ("SparseWriter", "content_bytes", "early_writeback", "write_all", "write_sparse"),
     },
 )

@@ -8,7 +8,7 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.fetch.background import BackgroundCall
-    from haulout.fetch.containerdisk import require_disk_inside
+    from haulout.fetch.containerdisk import look_into, require_disk_inside
     from haulout.fetch.deltas import load_index, offered
     from haulout.fetch.disk import pull_disk
     from haulout.fetch.finding import OfferedDelta
@@ -23,6 +23,7 @@ __all__ = [
     "PullResult",
     "SeedUse",
     "load_index",
+    "look_into",
     "offered",
     "pull_disk",
     "require_disk_inside",
@@ -32,7 +33,7 @@ open_face(
     __name__,
     {
         "background": ("BackgroundCall",),
-        "containerdisk": ("require_disk_inside",),
+        "containerdisk": ("look_into", "require_disk_inside"),
         "deltas": ("load_index", "offered"),
         "disk": ("pull_disk",),
         "finding": ("OfferedDelta",),

@@ -44,7 +44,7 @@ class Records:
     """The records of one user."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder if folder is not None else cache.folder("pulls")
+        self._folder = cache.CacheFolder.at(folder) if folder is not None else cache.folder("pulls")
 
     def holds(self, target: Path, manifest: Digest, form: str, *, checked: SizedDigest | None = None) -> bool:
         """Return whether ``target`` is, byte for byte, what an earlier pull of ``manifest`` made in format ``form``.
@@ -55,7 +55,7 @@ class Records:
             form: in which format.
             checked: it must have been made from a disk that was hashed as a whole, and was this one; None: any.
         """
-        record = cache.read_note(self._path(target)) or {}
+        record = self._folder.note(_name(target)) or {}
         if record.get("manifest") != str(manifest) or record.get("form") != form:
             return False
         if checked is not None and record.get("checked") != str(checked):
@@ -86,8 +86,8 @@ class Records:
                 "fingerprint": fingerprint(fd),
                 "checked": None if checked is None else str(checked),
             }
-            cache.put_note(self._path(target), note)
+            self._folder.put_note(_name(target), note)
 
-    def _path(self, target: Path) -> Path:
-        name = hashlib.sha256(os.fsencode(target.absolute())).hexdigest()
-        return self._folder / f"{name}.json"
+
+def _name(target: Path) -> str:
+    return f"{hashlib.sha256(os.fsencode(target.absolute())).hexdigest()}.json"
