@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from haulout.cli import options
+from haulout.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,6 +91,10 @@ class Verbs(click.Group):
         if args and args[0] not in self.verbs and not args[0].startswith("-") and not ctx.resilient_parsing:
             from difflib import get_close_matches  # noqa: PLC0415 - a misspelling is rare
 
+            from haulout.cli.other_tools import verb_hint  # noqa: PLC0415 - as above
+
+            if hint := verb_hint(args[0], self.verbs):
+                raise UsageError(f"no such verb: {args[0][:80]!r}", hint=hint)
             near = get_close_matches(args[0], self.verbs, n=1)
             meant = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(self.verbs)}"
             raise click.UsageError(f"no such verb: {args[0][:80]!r}{meant}", ctx)

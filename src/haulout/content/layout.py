@@ -233,7 +233,7 @@ class LayoutStore:
             keep = frozenset({entry.digest} if self._subjects.has_subject(entry.digest) else ())
             self._rewrite(naming.without_tag(index, tag, entry, keep))
 
-    def tags(self, prefix: str = "") -> Iterator[str]:
+    def tags(self, prefix: str = "", *, optional: bool = False) -> Iterator[str]:  # noqa: ARG002 - never busy
         """Yield the tags that begin with ``prefix``, in lexical order."""
         return (tag for tag in naming.tags(self._index()) if tag.startswith(prefix))
 

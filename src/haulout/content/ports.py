@@ -191,8 +191,13 @@ class ReferrerLister(Protocol):
 class TagLister(Protocol):
     """Lists tags."""
 
-    def tags(self, prefix: str = "") -> Iterator[str]:
-        """Yield the tags that begin with ``prefix``, in lexical order where the place keeps that order."""
+    def tags(self, prefix: str = "", *, optional: bool = False) -> Iterator[str]:
+        """Yield the tags that begin with ``prefix``, in lexical order where the place keeps that order.
+
+        Args:
+            prefix: of the tags.
+            optional: whether the caller can do without: a place that is busy is then asked once only.
+        """
 
 
 class Exclusive(Protocol):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from haulout.disk import convert, inspect, require_safe, uncompress
-from haulout.errors import UsageError
+from haulout.errors import UnsafeDiskError, UsageError
 from haulout.local import large_folder
 
 if TYPE_CHECKING:
@@ -53,7 +53,14 @@ def inspect_disk(path: Path, architecture: Architecture, disk_type: DiskType | N
         UnsafeDiskError: it must not be published, or is of another format than its type.
         HauloutError: it cannot be read.
     """
-    info = require_safe(inspect(path), None if disk_type is None else disk_type.disk_format)
+    info = require_safe(inspect(path))
+    if disk_type is not None and disk_type.disk_format is not info.format:
+        raise UnsafeDiskError(
+            info.path,
+            "format",
+            f"it was announced as {disk_type.disk_format}, but it is {info.format}",
+            hint=f"leave {disk_type} out, and convert it: --also {disk_type}",
+        )
     return InspectedDisk(path, architecture, disk_type or info.disk_type, info)
 
 

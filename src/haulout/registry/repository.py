@@ -120,11 +120,11 @@ class RegistryRepository:
             digest=True,
         )
 
-    def tags(self, prefix: str = "") -> Iterator[str]:
+    def tags(self, prefix: str = "", *, optional: bool = False) -> Iterator[str]:
         """Yield tags: :func:`tags.list_tags`. Always of the registry itself, since mirrors hold some only."""
         from haulout.registry import tags  # noqa: PLC0415 - not needed to read a manifest
 
-        return tags.list_tags(self._home.access, prefix)
+        return tags.list_tags(self._home.access, prefix, optional=optional)
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
