@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from haulout.content import naming
 from haulout.content.fallback import deleted_with_its_line
 from haulout.content.folder import Folder
+from haulout.content.index_file import INDEX_FILE, read_index, write_index
 from haulout.content.ingest import LayoutIngest
 from haulout.content.ports import StoredManifest
 from haulout.content.stream import FileStream
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from haulout.progress import Task
 
 LAYOUT_FILE: Final = "oci-layout"
-INDEX_FILE: Final = "index.json"
 _LOCK_FILE: Final = "index.lock"
 _OWN_NAMES: Final = frozenset({INDEX_FILE, _LOCK_FILE, "blobs"})
 """What a creation cut short may have left; such a directory may be completed."""
@@ -94,7 +95,7 @@ class LayoutStore:
                 )
             with self.exclusive():
                 if self._root.size(INDEX_FILE) is None:
-                    self._root.write(INDEX_FILE, Index(()).to_bytes())
+                    write_index(self._root, Index(()))
                 # Last: a reader that sees it may rely on the rest.
                 self._root.write(LAYOUT_FILE, json.dumps({"imageLayoutVersion": "1.0.0"}))
             return
@@ -119,7 +120,7 @@ class LayoutStore:
         if isinstance(selector, Digest):
             return self._by_digest(selector)
         index = self._index()
-        entry = naming.find(index, selector, self.name)
+        entry = naming.find(index, selector, self.name, self._subjects.has_subject)
         if entry is None:
             raise self._no_tag(index, selector)
         try:
@@ -185,19 +186,21 @@ class LayoutStore:
             before = (old.digest for old in index.manifests if naming.bears(old, tag))
             keep = frozenset(digest for digest in before if self._subjects.has_subject(digest))
             changed = naming.with_tag(index, tag, entry, keep)
-        if changed != index:
-            self._rewrite(changed)
+        self._rewrite(index, changed)
 
     def entries(self) -> Index:
-        """Return ``index.json``.
-
-        Raises:
-            ContentError: it is damaged.
-        """
+        """Return ``index.json``; raises as :func:`read_index`."""
         return self._index()
 
-    def _rewrite(self, index: Index) -> None:
-        self._root.write(INDEX_FILE, index.to_bytes())
+    def _rewrite(self, before: Index, after: Index) -> None:
+        """Write ``index.json``, without the referrers of what no tag reaches any more."""
+        if after == before:
+            return
+        if {entry.digest for entry in before.manifests} - {entry.digest for entry in after.manifests}:
+            with contextlib.suppress(ContentError):
+                gone = self._subjects.left_behind(before, after)
+                after = replace(after, manifests=tuple(one for one in after.manifests if one.digest not in gone))
+        write_index(self._root, after)
 
     def can_delete(self) -> bool:
         """Return True: what a file system refuses shows when it is tried."""
@@ -214,8 +217,9 @@ class LayoutStore:
             deleted_with_its_line(self, self._by_digest(digest), lambda: self._forget(digest))
 
     def _forget(self, digest: Digest) -> None:
+        index = self._index()
+        self._rewrite(index, naming.without(index, digest))
         self._subjects.forget(digest)
-        self._rewrite(naming.without(self._index(), digest))
         self._write_blobs().remove(digest.hex)
 
     def delete_tag(self, tag: str) -> None:
@@ -227,11 +231,11 @@ class LayoutStore:
         """
         with self.exclusive():
             index = self._index()
-            entry = naming.find(index, tag, self.name)
+            entry = naming.find(index, tag, self.name, self._subjects.has_subject)
             if entry is None:
                 raise self._no_tag(index, tag)
             keep = frozenset({entry.digest} if self._subjects.has_subject(entry.digest) else ())
-            self._rewrite(naming.without_tag(index, tag, entry, keep))
+            self._rewrite(index, naming.without_tag(index, tag, entry, keep))
 
     def tags(self, prefix: str = "", *, optional: bool = False) -> Iterator[str]:  # noqa: ARG002 - never busy
         """Yield the tags that begin with ``prefix``, in lexical order."""
@@ -246,11 +250,7 @@ class LayoutStore:
         return self._subjects.referrers(self._index().manifests, subject, artifact_type)
 
     def _index(self) -> Index:
-        path = f"{self.directory}/{INDEX_FILE}"
-        data = self._root.read(INDEX_FILE, json.MAX_MANIFEST_BYTES)
-        if data is None:
-            raise ContentError(f"{self.directory} is a damaged image layout: {INDEX_FILE} is missing")
-        return Index.parse(data, path)
+        return read_index(self._root, self.directory)
 
     # Blobs
 
