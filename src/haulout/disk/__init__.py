@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from haulout.disk.image import Source
     from haulout.disk.info import Danger, DiskInfo, FileSystem, Partition
     from haulout.disk.inspection import inspect, require_safe
-    from haulout.disk.sparse import BLOCK, Extent, data_extents, is_zero, punch_hole
+    from haulout.disk.sparse import BLOCK, Extent, data_extents, is_zero, punch_hole, size_of
     from haulout.disk.types import DISK_EXTENSIONS, DiskFormat, DiskType
     from haulout.disk.vhd import expand_vhd
     from haulout.disk.writing import SparseWriter, content_bytes, early_writeback, write_all, write_sparse
@@ -44,6 +44,7 @@ __all__ = [
     "is_zero",
     "punch_hole",
     "require_safe",
+    "size_of",
     "uncompress",
     "write_all",
     "write_sparse",
@@ -58,7 +59,7 @@ open_face(
         "image": ("Source",),
         "info": ("Danger", "DiskInfo", "FileSystem", "Partition"),
         "inspection": ("inspect", "require_safe"),
-        "sparse": ("BLOCK", "Extent", "data_extents", "is_zero", "punch_hole"),
+        "sparse": ("BLOCK", "Extent", "data_extents", "is_zero", "punch_hole", "size_of"),
         "types": ("DISK_EXTENSIONS", "DiskFormat", "DiskType"),
         "vhd": ("expand_vhd",),
         "writing": ("SparseWriter", "content_bytes", "early_writeback", "write_all", "write_sparse"),

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    source: Source, *, name: str | None = None, follow_symlinks: bool = True, allow_device: bool = False
+    source: Source,
+    *,
+    name: str | None = None,
+    follow_symlinks: bool = True,
+    allow_device: bool = False,
+    size: int | None = None,
 ) -> DiskInfo:
     """Find out what a file is. Dangers are reported in the result, not raised: see :func:`require_safe`.
 
@@ -33,13 +38,14 @@ def inspect(
         name: what to call the file, where ``source`` is a descriptor.
         follow_symlinks: whether a symbolic link as the last component is followed.
         allow_device: whether a block device may be inspected like a file.
+        size: bytes that are inspected; None: all there are.
 
     Raises:
         NotFoundError: there is no such file.
         UnsafeDiskError: rule ``not-a-regular-file``: a directory, pipe, socket, device or (if so asked) symbolic link.
         StorageError: the file cannot be opened or read.
     """
-    with opened(source, name=name, follow_symlinks=follow_symlinks, allow_device=allow_device) as image:
+    with opened(source, name=name, follow_symlinks=follow_symlinks, allow_device=allow_device, size=size) as image:
         return inspect_image(image)
 
 
