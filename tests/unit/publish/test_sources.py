@@ -218,8 +218,9 @@ HOSTILE_VHD = {
     "a block outside": (vhd(table=(1 << 24, *(0xFFFF_FFFF,) * 3)), "truncated"),
     "cut": (vhd()[:-600], "truncated"),
     "cut to its header": (vhd()[:600], "truncated"),
-    "flipped footer": (vhd()[:-100] + b"\1" + vhd()[-99:], "truncated"),
+    "flipped footer": (vhd()[:-100] + b"\1" + vhd()[-99:], "damaged"),
     "flipped header": (vhd()[:600] + b"\1" + vhd()[601:], "damaged"),
+    "a footer cut by a byte, and another length": (bytes(4 * MIB) + vhd(kind=2)[-512:-1], "truncated"),
     "fixed, too short": (bytes(MIB) + vhd(kind=2)[-512:], "truncated"),
 }
 
@@ -229,6 +230,12 @@ def test_a_hostile_vhd_is_refused(tmp_path, data, rule):
     error = refused(tmp_path, data)
     assert isinstance(error, UnsafeDiskError)
     assert error.rule == rule
+
+
+def test_a_footer_of_old_is_a_byte_shorter(tmp_path):
+    disk = bytes(510) + b"\x55\xaa" + noise("old", MIB - 512)
+    (tmp_path / "d.vhd").write_bytes(disk + vhd(kind=2, size=MIB)[-512:-1])
+    assert published(tmp_path, "e.vhd", (tmp_path / "d.vhd").read_bytes()) == ("applehv", disk)
 
 
 def test_the_pieces_of_a_vhd_may_lie_in_any_order(tmp_path):
