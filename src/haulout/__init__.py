@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from haulout.http import HttpOptions
     from haulout.oci import (
         Architecture,
+        ArchiveReference,
         Descriptor,
         Digest,
         Index,
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from haulout.tee import Claims, Given, Policy, Refusal, Rule, Statement, Verdict, parse_policy
     from haulout.upkeep import Going, ListedDisk, ListedTag, Removal
     from haulout.usecases.build_workload import Broker, BuildRequest, BuiltWorkload, build_workload
+    from haulout.usecases.copy import BlobTotal, CopyResult, copy
     from haulout.usecases.delta import delta
     from haulout.usecases.inspect_workload import inspect_workload
     from haulout.usecases.lookup import inventory, resolve
@@ -113,7 +115,9 @@ __version__: Final = "0.2.0"
 
 __all__ = [
     "Architecture",
+    "ArchiveReference",
     "Binding",
+    "BlobTotal",
     "BrokenRule",
     "Broker",
     "BuildRequest",
@@ -123,6 +127,7 @@ __all__ = [
     "ConflictError",
     "ConnectionOptions",
     "ContentError",
+    "CopyResult",
     "Credentials",
     "Danger",
     "DeletionRefused",
@@ -221,6 +226,7 @@ __all__ = [
     "WrongPassphrase",
     "__version__",
     "build_workload",
+    "copy",
     "delete",
     "delta",
     "inspect",
@@ -281,6 +287,7 @@ open_face(
         "http": ("HttpOptions",),
         "oci": (
             "Architecture",
+            "ArchiveReference",
             "Descriptor",
             "Digest",
             "Index",
@@ -298,6 +305,7 @@ open_face(
         "resolve": ("DiskQuery", "Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
         "tee": ("Claims", "Given", "Policy", "Refusal", "Rule", "Statement", "Verdict", "parse_policy"),
         "usecases.build_workload": ("Broker", "BuildRequest", "BuiltWorkload", "build_workload"),
+        "usecases.copy": ("BlobTotal", "CopyResult", "copy"),
         "usecases.delta": ("delta",),
         "usecases.inspect_workload": ("inspect_workload",),
         "usecases.lookup": ("inventory", "resolve"),

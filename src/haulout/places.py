@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Self
 
 from haulout import content
 from haulout.content import Remembered, RememberingStore
-from haulout.oci import LayoutReference
+from haulout.errors import NotFoundError, UsageError
+from haulout.oci import ArchiveReference, LayoutReference
 from haulout.progress import NullProgress, Traffic
 from haulout.registry import Registries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from haulout.content import Store, StoredManifest
+    from haulout.content import CopyTarget, Store, StoredManifest
     from haulout.oci import Reference
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
@@ -70,7 +71,37 @@ class Places:
             store = self._stores[reference.name, push] = self._opened(reference, push=push, create=push and create)
         return store
 
+    @contextmanager
+    def copy_target(self, reference: Reference, *, dry_run: bool = False) -> Iterator[CopyTarget]:
+        """Open what is copied to; an archive is written as a whole, and in its place when the block ends well.
+
+        Args:
+            reference: only its place counts.
+            dry_run: nothing will be written; a place that is not there yet is as good as an empty one.
+
+        Raises:
+            HauloutError: as opening and writing the place does.
+        """
+        if isinstance(reference, ArchiveReference) and not dry_run:
+            with content.replacing_archive(reference.file) as writer:
+                yield writer
+            return
+        yield self._or_empty(reference) if dry_run else self.open(reference, push=True)
+
+    def _or_empty(self, reference: Reference) -> Store:
+        try:
+            return self.open(reference)
+        except NotFoundError:
+            return content.MemoryStore()
+
     def _opened(self, reference: Reference, *, push: bool, create: bool) -> Store:
+        if isinstance(reference, ArchiveReference):
+            if push:
+                raise UsageError(
+                    f"{reference.name} cannot be pushed to: an archive is written as a whole",
+                    hint="push to a layout (oci:DIR:TAG), then: haulout copy oci:DIR:TAG oci-archive:FILE:TAG",
+                )
+            return self._stack.enter_context(content.ArchiveStore(reference.file))
         if isinstance(reference, LayoutReference):
             return self._stack.enter_context(content.LayoutStore(reference.directory, create=create))
         if self._registries is None:
@@ -101,8 +132,7 @@ class Places:
         """
         root = self._roots.get(reference)
         if root is None:
-            selector = reference.digest or reference.tag or "latest"
-            root = self._roots[reference] = self.open(reference).manifest(selector)
+            root = self._roots[reference] = self.open(reference).manifest(reference.selector)
         return root
 
     def __enter__(self) -> Self:

@@ -51,7 +51,20 @@ def place(tmp_path_factory):
 @pytest.mark.tools
 @needs("qemu-img", "docker-registry")
 def test_every_example_of_the_help_runs_as_it_stands(place):
-    order = ["login", "push", "resolve", "inspect", "delta", "pull", "tags", "tag", "prune", "delete", "completion"]
+    order = [
+        "login",
+        "push",
+        "copy",
+        "resolve",
+        "inspect",
+        "delta",
+        "pull",
+        "tags",
+        "tag",
+        "prune",
+        "delete",
+        "completion",
+    ]
     order += ["logout"]
     order += [
         "backport branch",

@@ -55,11 +55,11 @@ class Sandbox:
     """The loopback registry; None where there is none."""
     environment: dict[str, str] = field(default_factory=dict)
 
-    def shell(self, command: str) -> Done:
+    def shell(self, command: str, **environment: str) -> Done:
         """Run a shell command line of a document."""
         for host in EXAMPLE_HOSTS:
             command = command.replace(host, self.host or host)
-        return self._run(["bash", "-c", command])
+        return self._run(["bash", "-c", command], more=environment)
 
     def haulout(self, *arguments: str, stdin: str | None = None, **environment: str) -> Done:
         """Run haulout."""

@@ -23,6 +23,7 @@ VERBS: Final = {
     "tag": "haulout.cli.tag",
     "delete": "haulout.cli.delete",
     "prune": "haulout.cli.prune",
+    "copy": "haulout.cli.copy",
     "login": "haulout.cli.login",
     "logout": "haulout.cli.logout",
     "backport": "haulout.cli.backport",
@@ -129,5 +130,6 @@ EXAMPLES: Final = (
 def haulout() -> None:
     """Ship, pull and update bootable machine disks through ordinary OCI registries.
 
-    REF is host/repository:tag, host/repository@sha256:… or oci:DIR:TAG, an OCI image layout on disk.
+    REF is host/repository:tag, host/repository@sha256:…, oci:DIR:TAG (an OCI image layout on disk) or
+    oci-archive:FILE:TAG (one in a tar archive).
     """

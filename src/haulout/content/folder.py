@@ -11,8 +11,9 @@ import errno
 import os
 import secrets
 import stat
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
+from haulout.content.stream import FileStream
 from haulout.errors import ConflictError, ContentError, NotFoundError, StorageError
 from haulout.local import hold, hold_record, storage_errors
 
@@ -23,6 +24,15 @@ _PARTIAL: Final = ".partial-"
 """Prefix of unfinished files. The writer of each holds its lock: one without a lock was left by a killed process."""
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 """O_NONBLOCK: opening a FIFO put in place of a blob must not wait for a writer."""
+
+
+class OpenFile(NamedTuple):
+    """A file open for reading; the caller closes ``fd``."""
+
+    fd: int
+    size: int
+    offset: int = 0
+    """Where its bytes begin in ``fd``: an archive's members lie in one file."""
 
 
 class Folder:
@@ -93,8 +103,8 @@ class Folder:
             return os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mtime
         return 0.0
 
-    def open_file(self, name: str) -> tuple[int, int] | None:
-        """Open a regular file; return its descriptor, which the caller closes, and its size; None where it is absent.
+    def open_file(self, name: str) -> OpenFile | None:
+        """Open a regular file; None where it is absent.
 
         Raises:
             ContentError: it is a symbolic link, a FIFO, or anything else that is not a regular file.
@@ -114,7 +124,7 @@ class Folder:
         if not stat.S_ISREG(status.st_mode):
             os.close(fd)
             raise ContentError(f"{path} is not a regular file")
-        return fd, status.st_size
+        return OpenFile(fd, status.st_size)
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Return the content of a small regular file, None where it is absent.
@@ -127,11 +137,10 @@ class Folder:
         if opened is None:
             return None
         path = f"{self.path}/{name}"
-        with storage_errors(path), os.fdopen(opened[0], "rb") as file:
-            data = file.read(limit + 1)
-        if len(data) > limit:
-            raise ContentError(f"{path} has more than {limit} bytes")
-        return data
+        with FileStream(opened.fd, 0, opened.size, path, opened.offset) as stream:
+            if opened.size > limit:
+                raise ContentError(f"{path} has more than {limit} bytes")
+            return stream.read(opened.size)
 
     def write(self, name: str, data: bytes) -> None:
         """Put a file in place, whole or not at all, surviving a power cut.

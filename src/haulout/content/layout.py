@@ -53,18 +53,19 @@ class LayoutStore:
         StorageError: the file system refuses.
     """
 
+    _not_a_layout_hint = "check the directory; pushing to oci:DIR:TAG makes a new layout"
+
     def __init__(self, directory: str, *, create: bool = False, patience: float = 60.0) -> None:
         self.directory = directory
+        self.name = f"oci:{directory}"
+        """As references have it."""
         self._patience = patience
         self._thread_lock = threading.RLock()
         self._lock_depth = 0
         self._blobs_lock = threading.Lock()
         self._blobs: Folder | None = None
         self._subjects = Subjects(self._by_digest)
-        if create:
-            with storage_errors(directory):
-                Path(directory).mkdir(parents=True, exist_ok=True)
-        self._root = Folder.open(directory)
+        self._root = self._open_root(create=create)
         self._writing: int | None = None
         try:
             self._begin(create=create)
@@ -74,6 +75,12 @@ class LayoutStore:
         except BaseException:
             self._root.close()
             raise
+
+    def _open_root(self, *, create: bool) -> Folder:
+        if create:
+            with storage_errors(self.directory):
+                Path(self.directory).mkdir(parents=True, exist_ok=True)
+        return Folder.open(self.directory)
 
     def _begin(self, *, create: bool) -> None:
         marker = self._root.read(LAYOUT_FILE, 4096)
@@ -94,7 +101,7 @@ class LayoutStore:
         if marker is None:
             raise NotFoundError(
                 f"{self.directory} is not an OCI image layout: it has no {LAYOUT_FILE} file",
-                hint="check the directory; pushing to oci:DIR:TAG makes a new layout",
+                hint=self._not_a_layout_hint,
             )
         version = json.loads(marker, f"{self.directory}/{LAYOUT_FILE}").get("imageLayoutVersion")
         if not isinstance(version, str) or not version.startswith("1."):
@@ -112,23 +119,21 @@ class LayoutStore:
         if isinstance(selector, Digest):
             return self._by_digest(selector)
         index = self._index()
-        entry = naming.find(index, selector, f"oci:{self.directory}")
+        entry = naming.find(index, selector, self.name)
         if entry is None:
             raise self._no_tag(index, selector)
         try:
             return self._by_digest(entry.digest, entry)
         except NotFoundError as exc:
-            raise ContentError(
-                f"oci:{self.directory}:{selector} is damaged: the blob {entry.digest} is missing"
-            ) from exc
+            raise ContentError(f"{self.name}:{selector} is damaged: the blob {entry.digest} is missing") from exc
 
     def _no_tag(self, index: Index, tag: str) -> NotFoundError:
         there = naming.tags(index)
         known = f"there are {', '.join(there[:8])}{', …' if len(there) > 8 else ''}" if there else "it has no tags"
-        return NotFoundError(f"no tag {tag} in oci:{self.directory}; {known}")
+        return NotFoundError(f"no tag {tag} in {self.name}; {known}")
 
     def _by_digest(self, digest: Digest, entry: Descriptor | None = None) -> StoredManifest:
-        what = f"manifest {digest} in oci:{self.directory}"
+        what = f"manifest {digest} in {self.name}"
         blobs = self._blob_folder(create=False)
         data = blobs.read(digest.hex, json.MAX_MANIFEST_BYTES) if blobs else None
         if data is None:
@@ -222,7 +227,7 @@ class LayoutStore:
         """
         with self.exclusive():
             index = self._index()
-            entry = naming.find(index, tag, f"oci:{self.directory}")
+            entry = naming.find(index, tag, self.name)
             if entry is None:
                 raise self._no_tag(index, tag)
             keep = frozenset({entry.digest} if self._subjects.has_subject(entry.digest) else ())
@@ -257,7 +262,7 @@ class LayoutStore:
             SizeMismatch: its file has another size than announced, or the range lies outside.
             ContentError: it is not a regular file.
         """
-        what = f"blob {blob.digest} in oci:{self.directory}"
+        what = f"blob {blob.digest} in {self.name}"
         stop = blob.size if stop is None else stop
         if not 0 <= start <= stop <= blob.size:
             raise SizeMismatch(what, blob.size, f"a request for bytes {start} to {stop}")
@@ -265,11 +270,10 @@ class LayoutStore:
         opened = blobs.open_file(blob.digest.hex) if blobs else None
         if opened is None:
             raise NotFoundError(f"no {what}")
-        fd, size = opened
-        if size != blob.size:
-            os.close(fd)
-            raise SizeMismatch(what, blob.size, size)
-        return FileStream(fd, start, stop, what)
+        if opened.size != blob.size:
+            os.close(opened.fd)
+            raise SizeMismatch(what, blob.size, opened.size)
+        return FileStream(opened.fd, start, stop, what, opened.offset)
 
     def distrust(self, blob: Descriptor) -> bool:  # noqa: ARG002
         """Return False: there is no other place to ask."""
@@ -286,7 +290,7 @@ class LayoutStore:
         task: Task | None = None,
         *,
         mount_from: str | None = None,  # noqa: ARG002 - there is one repository
-    ) -> None:
+    ) -> bool:
         """Store a blob whose digest is known; does nothing where it is there already.
 
         Raises:
@@ -296,7 +300,7 @@ class LayoutStore:
         if self.has_blob(blob):
             if task is not None:
                 task.advance(blob.size)
-            return
+            return False
         with self._ingest() as ingest, source() as stream:
             while chunk := stream.read(_BUFFER):
                 ingest.write(chunk)
@@ -305,6 +309,7 @@ class LayoutStore:
                 if task is not None:
                     task.advance(len(chunk))
             ingest.commit(blob.media_type, expected=blob)
+        return True
 
     def ingest(self) -> AbstractContextManager[LayoutIngest]:
         """Begin a blob of unknown digest: written into the layout at once, named at its commit.
@@ -351,7 +356,7 @@ class LayoutStore:
             StorageError: the lock file cannot be made, as on a read-only file system.
         """
         if not self._thread_lock.acquire(timeout=self._patience):
-            raise ConflictError(f"oci:{self.directory} has been held by another thread for {self._patience:g} s")
+            raise ConflictError(f"{self.name} has been held by another thread for {self._patience:g} s")
         try:
             if self._lock_depth:
                 self._lock_depth += 1

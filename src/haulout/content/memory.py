@@ -127,13 +127,14 @@ class MemoryStore:
         task: Task | None = None,
         *,
         mount_from: str | None = None,  # noqa: ARG002 - there is one repository
-    ) -> None:
+    ) -> bool:
         """Store a blob whose digest is known; does nothing where it is there already.
 
         Raises:
             SizeMismatch, DigestMismatch: the source does not yield the announced bytes.
         """
-        if not self.has_blob(blob):
+        is_new = not self.has_blob(blob)
+        if is_new:
             with source() as stream:
                 data = stream.read(blob.size + 1)
             if len(data) != blob.size:
@@ -143,6 +144,7 @@ class MemoryStore:
             self._blobs[blob.digest] = data
         if task is not None:
             task.advance(blob.size)
+        return is_new
 
     def ingest(self) -> AbstractContextManager[MemoryIngest]:
         """Begin a blob of unknown digest."""

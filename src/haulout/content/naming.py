@@ -60,9 +60,13 @@ def bears(entry: Descriptor, tag: str) -> bool:
 
 def tags(index: Index) -> list[str]:
     """Return every tag :func:`find` may be asked for, sorted."""
-    found = {tag for entry in index.manifests for tag in _full_name_tags(entry)}
-    found |= {name for entry in index.manifests if _TAG.fullmatch(name := entry.annotations.get(keys.REF_NAME, ""))}
-    return sorted(found)
+    return sorted({tag for entry in index.manifests for tag in tags_of(entry)})
+
+
+def tags_of(entry: Descriptor) -> set[str]:
+    """Return the tags that an entry bears, by its own name or at the end of a full one."""
+    name = entry.annotations.get(keys.REF_NAME, "")
+    return _full_name_tags(entry) | ({name} if _TAG.fullmatch(name) else set())
 
 
 def with_tag(index: Index, tag: str, target: Descriptor, keep: frozenset[Digest]) -> Index:

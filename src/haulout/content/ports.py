@@ -106,8 +106,11 @@ class BlobWriter(Protocol):
         task: Task | None = None,
         *,
         mount_from: str | None = None,
-    ) -> None:
+    ) -> bool:
         """Store a blob whose digest is known; does nothing where it is there already.
+
+        Returns:
+            Whether its bytes had to be written: it was not there, and could not be mounted.
 
         Args:
             blob: what it must be; the destination checks it.

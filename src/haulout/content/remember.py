@@ -110,13 +110,15 @@ class RememberingStore:
         task: Task | None = None,
         *,
         mount_from: str | None = None,
-    ) -> None:
+    ) -> bool:
         """Store a blob that is not known to be there."""
         if blob.digest not in self._known.blobs:
-            self._store.push_blob(blob, source, task, mount_from=mount_from)
+            was_sent = self._store.push_blob(blob, source, task, mount_from=mount_from)
             self._known.blobs.add(blob.digest)
-        elif task is not None:
+            return was_sent
+        if task is not None:
             task.advance(blob.size)
+        return False
 
     def push_manifest(self, data: bytes, media_type: str, tag: str | None = None) -> Descriptor:
         """Store a manifest; where that fails, blobs have to be looked for again."""

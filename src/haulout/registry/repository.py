@@ -138,11 +138,11 @@ class RegistryRepository:
         task: Task | None = None,
         *,
         mount_from: str | None = None,
-    ) -> None:
+    ) -> bool:
         """Store a blob: :func:`uploads.push`."""
         from haulout.registry import uploads  # noqa: PLC0415 - not needed to read a manifest
 
-        uploads.push(self._home.access, blob, source, task, mount_from=mount_from)
+        return uploads.push(self._home.access, blob, source, task, mount_from=mount_from)
 
     def ingest(self) -> AbstractContextManager[ingest.SpooledBlob]:
         """Begin a blob of unknown digest in a temporary file: :func:`ingest.spool`."""

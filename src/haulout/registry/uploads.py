@@ -50,7 +50,7 @@ def push(
     task: Task | None = None,
     *,
     mount_from: str | None = None,
-) -> None:
+) -> bool:
     """Store a blob unless it is there already.
 
     Args:
@@ -59,6 +59,9 @@ def push(
         source: opens the bytes from the start, once per try.
         task: advanced by bytes, each counted once however often it is sent.
         mount_from: a repository of the same registry that may hold the blob; then nothing is sent.
+
+    Returns:
+        Whether it was sent.
 
     Raises:
         SizeMismatch: ``source`` yields more or fewer bytes than ``blob`` says.
@@ -70,8 +73,8 @@ def push(
     upload = _Upload(access, blob, source, task)
     if blobs.exists(access, blob):
         upload.advance_to(blob.size)
-    else:
-        upload.run(mount_from)
+        return False
+    return upload.run(mount_from)
 
 
 class _Lost(Exception):  # noqa: N818 - steers, never leaves this module
@@ -88,8 +91,8 @@ class _Upload:
         self._what = f"{access.name}@{blob.digest}"
         self._attempts = access.attempts(self._what)
 
-    def run(self, mount_from: str | None) -> None:
-        """Try until it is stored; each try begins with a new upload session."""
+    def run(self, mount_from: str | None) -> bool:
+        """Try until it is stored; each try begins with a new upload session. Return whether it was sent."""
         host = self._access.host
         piece = host.settings.options.upload_chunk
         if piece is None and host.memory.refuses_whole:
@@ -100,7 +103,7 @@ class _Upload:
             mount_from = None
             if is_mounted:
                 self.advance_to(self._blob.size)
-                return
+                return False
             location = self._access.host.own_location(reply, self._what)
             try:
                 if piece is None:
@@ -116,7 +119,7 @@ class _Upload:
                 piece = limits_for(host.name).chunk
                 host.memory.refuses_whole |= refused.answer.status != _TOO_LARGE
                 continue
-            return
+            return True
 
     def _mount(self, mount_from: str) -> Reply:
         try:

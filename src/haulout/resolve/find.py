@@ -105,7 +105,7 @@ class _Resolving:
         """The first damaged manifest met while looking around; reported if nothing else does."""
 
     def run(self, root: StoredManifest | None) -> ResolvedDisk:
-        root = root or self._store.manifest(self._reference.digest or self._reference.tag or "latest")
+        root = root or self._store.manifest(self._reference.selector)
         parsed = root.parse(self._name)
         self._read[root.descriptor.digest] = root, parsed
         if isinstance(parsed, Index):

@@ -137,7 +137,7 @@ def inventory(store: Source, reference: Reference) -> Inventory:
         NotFoundError: no such reference.
         ContentError: what it names is not a manifest or index.
     """
-    root = store.manifest(reference.digest or reference.tag or "latest")
+    root = store.manifest(reference.selector)
     parsed = root.parse(str(reference))
     item = _Walk(store).item(root.descriptor, None, MAX_NESTING, (root, parsed))
     return Inventory(reference, reference.at(root.descriptor.digest), _shape(item), item)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from haulout.content import Graph, LayoutStore, collect, read_graph
 from haulout.errors import ConflictError, DeletionRefused, DeniedError, NotFoundError, RegistryError
-from haulout.oci import EMPTY, LayoutReference, empty_config_manifest, is_helper_tag, subject_of_tag
+from haulout.oci import EMPTY, RegistryReference, empty_config_manifest, is_helper_tag, subject_of_tag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ def remove(
         tags = [*(going.name for going in removal.versions), *removal.helper_tags]
         named = {tag: graph.tags[tag] for tag in tags if tag in graph.tags}
         return collect(store, named, removal.going, untagged=untagged).size
-    assert not isinstance(place, LayoutReference)
+    assert isinstance(place, RegistryReference)
     if not store.can_delete():
         raise DeletionRefused(place.name, place.host)
     _require_unchanged(store, place, graph, removal)

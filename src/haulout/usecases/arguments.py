@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from haulout import disk
 from haulout.errors import InvalidPlatform, InvalidReference, UsageError
-from haulout.oci import Architecture, LayoutReference, RegistryReference, is_helper_tag, parse_reference
+from haulout.oci import (
+    Architecture,
+    ArchiveReference,
+    LayoutReference,
+    RegistryReference,
+    is_helper_tag,
+    parse_reference,
+)
 
 if TYPE_CHECKING:
     import os
@@ -26,7 +33,7 @@ def reference_of(value: str | Reference) -> Reference:
     """
     if isinstance(value, str):
         return parse_reference(value)
-    if not isinstance(value, RegistryReference | LayoutReference):
+    if not isinstance(value, RegistryReference | LayoutReference | ArchiveReference):
         raise UsageError(f"a reference is text or a parsed reference, not {type(value).__name__}")
     return value
 
