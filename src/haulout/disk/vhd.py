@@ -57,15 +57,7 @@ def parse(image: Image) -> Vhd:
     Raises:
         Damaged: it breaks the rules, names a parent, or maps data that is not there, or more than once.
     """
-    head = image.read(0, _SECTOR)
-    footer, length = image.read(image.size - _SECTOR, _SECTOR), _SECTOR
-    if not footer.startswith(MAGIC):
-        # Before Virtual PC 2004 it was a byte shorter.
-        footer, length = image.read(image.size - _SECTOR + 1, _SECTOR - 1) + b"\0", _SECTOR - 1
-    if not footer.startswith(MAGIC) or len(footer) < _SECTOR:
-        raise Damaged("its footer is not in its last sector", rule="truncated", hint="is the file complete?")
-    if not _sum_holds(footer, 64):
-        raise Damaged("its footer has a wrong checksum")
+    footer, length = _footer(image)
     _, _, version, table, *_, size, _, kind, _, _, _ = _FOOTER.unpack_from(footer)
     if version >> 16 != 1:
         raise Damaged(f"it is VHD of version {version >> 16}; known is 1", rule="unknown-version")
@@ -74,14 +66,27 @@ def parse(image: Image) -> Vhd:
     if not 0 < size <= _LARGEST or size % _SECTOR:
         raise Damaged(f"its size of {size} bytes is impossible")
     if kind == _FIXED:
-        if head.startswith(MAGIC) or size + length > image.size:
+        if size + length > image.size:
             raise Damaged("its data is not all there", rule="truncated", hint="is the file complete?")
         return Vhd("fixed", size, ((0, Extent(0, size)),))
     if kind != _DYNAMIC:
         raise Damaged(f"it is of the unknown kind {kind}", rule="unknown-feature")
-    if head != footer:
+    if image.read(0, _SECTOR) != footer:
         raise Damaged("its footer and the copy at its beginning differ", rule="truncated", hint="is the file complete?")
     return Vhd("dynamic", size, _blocks(image, size, table))
+
+
+def _footer(image: Image) -> tuple[bytes, int]:
+    """Return the footer, and its bytes in the file."""
+    footer, length = image.read(image.size - _SECTOR, _SECTOR), _SECTOR
+    if not footer.startswith(MAGIC):
+        # Before Virtual PC 2004 it was a byte shorter.
+        footer, length = image.read(image.size - _SECTOR + 1, _SECTOR - 1) + b"\0", _SECTOR - 1
+    if not footer.startswith(MAGIC) or len(footer) < _SECTOR:
+        raise Damaged("its footer is not in its last sector", rule="truncated", hint="is the file complete?")
+    if not _sum_holds(footer, 64):
+        raise Damaged("its footer has a wrong checksum")
+    return footer, length
 
 
 def _blocks(image: Image, size: int, offset: int) -> tuple[tuple[int, Extent], ...]:
