@@ -35,6 +35,15 @@ def _machine(lab: Lab) -> str:
     return "makes the machine"
 
 
+def _machine_of_file(lab: Lab) -> str:
+    """Of a file that Haulout pulled."""
+    file = lab.place("pulled").with_suffix(".qcow2")
+    haulout.pull(f"{lab.source}:{NEW}", architecture="x86_64", disk_type="qemu", output=file)
+    done = lab.machine_init(str(file))
+    assert done.code == 0, done.err
+    return "makes the machine"
+
+
 def _machine_newer(lab: Lab) -> str:
     """The tag with two architectures, pushed over an earlier version."""
     done = lab.machine_init(f"docker://{lab.source}:{NEW}")
@@ -168,6 +177,7 @@ def _cosign(lab: Lab) -> str:
 ROWS = [
     Row("reads", "podman", "`podman machine init --image docker://REF`", _machine, "makes the machine"),
     Row("reads", "podman", "the same, after a second version and for two architectures", _machine_newer, "makes the machine"),
+    Row("reads", "podman", "`podman machine init --image FILE`, of a pulled disk", _machine_of_file, "makes the machine"),
     Row("reads", "podman", "`podman manifest inspect`", partial(_manifest_inspect, "podman"), "lists every disk, with platform and `disktype`"),
     Row("reads", "buildah", "`buildah manifest inspect`", partial(_manifest_inspect, "buildah"), "lists every disk, with platform and `disktype`"),
     Row("reads", "podman", "`podman pull`, of disks only", partial(_pull, "podman"), f"exit 125, `{NO_IMAGE}`"),
