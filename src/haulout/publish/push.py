@@ -90,7 +90,10 @@ def push(
     uploader = DiskUploader(
         store, reference, index, bases, name=options.name, level=options.level, jobs=options.jobs, progress=progress
     )
-    uploaded = [uploader.put(disk.path, disk.architecture, disk.disk_type) for disk in disks]
+    uploaded = [
+        uploader.put(disk.path, disk.architecture, disk.disk_type, place=(number, len(disks)))
+        for number, disk in enumerate(disks, 1)
+    ]
     # Before the tag moves: a client that sees the new disks finds their deltas.
     deltas = [
         _delta(store, reference, disk, done, old, maker, progress)
