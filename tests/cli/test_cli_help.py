@@ -38,7 +38,7 @@ assert isinstance(tree, Verbs)
 FOUND = list(below(tree, ROOT_CONTEXT))
 COMMANDS = {path: command for path, command, _ in FOUND}
 CONTEXTS = {path: context for path, _, context in FOUND}
-MAY_SAY_NO = {"backport", "backport status"}
+MAY_SAY_NO = {"backport", "backport status", "find"}
 """Verbs whose examples end with 1: the honest answer is no."""
 
 
@@ -54,18 +54,22 @@ def test_every_example_of_the_help_runs_as_it_stands(place):
     order = [
         "login",
         "push",
-        "copy",
         "resolve",
         "inspect",
         "delta",
         "pull",
+        "copy",
         "tags",
         "tag",
+        "find",
         "prune",
         "delete",
+        "cache info",
+        "cache prune",
+        "cache",
         "completion",
+        "logout",
     ]
-    order += ["logout"]
     order += [
         "backport branch",
         "backport status",
@@ -96,7 +100,9 @@ def test_help_of_every_verb_shows_its_examples_and_the_common_options(name):
         assert f"    {example.command}\n" in f"{text}\n"
     for option in ("--json", "--quiet", "--progress", "--debug", "--help"):
         assert option in text
-    registry = name not in {"logout", "completion"} and not name.startswith(("backport", "evidence")) and name != "cw"
+    registry = (
+        name not in {"logout", "completion"} and not name.startswith(("backport", "cache", "evidence")) and name != "cw"
+    )
     for option in ("--plain-http", "--insecure", "--ca-file"):
         assert (option in text) is registry
 

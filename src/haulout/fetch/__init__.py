@@ -12,20 +12,29 @@ if TYPE_CHECKING:
     from haulout.fetch.deltas import load_index, offered
     from haulout.fetch.disk import pull_disk
     from haulout.fetch.finding import OfferedDelta
+    from haulout.fetch.housekeeping import CacheFile, CacheFolderReport, CacheReport, cache_report, clean_cache
+    from haulout.fetch.pulled import PulledFile, pulled_files
     from haulout.fetch.results import Fetched, Moved, PullOptions, PullResult, SeedUse
 
 __all__ = [
     "BackgroundCall",
+    "CacheFile",
+    "CacheFolderReport",
+    "CacheReport",
     "Fetched",
     "Moved",
     "OfferedDelta",
     "PullOptions",
     "PullResult",
+    "PulledFile",
     "SeedUse",
+    "cache_report",
+    "clean_cache",
     "load_index",
     "look_into",
     "offered",
     "pull_disk",
+    "pulled_files",
     "require_disk_inside",
 ]
 
@@ -37,6 +46,8 @@ open_face(
         "deltas": ("load_index", "offered"),
         "disk": ("pull_disk",),
         "finding": ("OfferedDelta",),
+        "housekeeping": ("CacheFile", "CacheFolderReport", "CacheReport", "cache_report", "clean_cache"),
+        "pulled": ("PulledFile", "pulled_files"),
         "results": ("Fetched", "Moved", "PullOptions", "PullResult", "SeedUse"),
     },
 )
