@@ -208,7 +208,7 @@ class LayoutStore:
         """Return True: what a file system refuses shows when it is tried."""
         return True
 
-    def delete_manifest(self, digest: Digest) -> None:
+    def delete_manifest(self, digest: Digest, *, refers: bool = True) -> None:  # noqa: ARG002 - looking is cheap here
         """Delete a manifest, and every entry of ``index.json`` that means it. Other blobs stay.
 
         Raises:
