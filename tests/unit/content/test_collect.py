@@ -49,6 +49,7 @@ def whole(folder):
                 assert hashlib.sha256((folder / "blobs/sha256" / name).read_bytes()).hexdigest() == name
         for tag in store.tags():
             index = store.manifest(tag).parse(tag)
+            assert isinstance(index, Index)
             for entry in index.manifests:
                 manifest = store.manifest(entry.digest).parse("entry")
                 assert isinstance(manifest, Manifest)
