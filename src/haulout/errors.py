@@ -184,6 +184,24 @@ class DeletionRefused(RegistryError):
         super().__init__(f"{what}: {host} {reason}", status=status, hint=hint)
 
 
+class NotAttached(RegistryError):
+    """The disks are published, but something that was to be attached to them is not.
+
+    Attributes:
+        pinned: what is published, by digest.
+        failures: why, in the order of the attempts.
+    """
+
+    def __init__(self, pinned: str, failures: Sequence[HauloutError]) -> None:
+        self.pinned = pinned
+        self.failures = tuple(failures)
+        first, more = failures[0], f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+        super().__init__(
+            f"the disks are published as {pinned}, but a delta could not be attached: {first}{more}",
+            hint=first.hint or "repeat the command: nothing is uploaded twice",
+        )
+
+
 class ContentError(HauloutError):
     """Content from a registry or a file is damaged, or is not what it claims to be."""
 

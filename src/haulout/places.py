@@ -167,7 +167,7 @@ def _missing(store: Store, reference: Reference, error: NotFoundError) -> NotFou
         )
     except HauloutError:
         return error
-    from difflib import get_close_matches  # noqa: PLC0415 - for this message only
+    from difflib import get_close_matches  # noqa: PLC0415 - a misspelling is rare
 
     near = get_close_matches(tag, names, n=3) or names[-3:]
     hint = f"there are {', '.join(near)}{', …' if len(names) > len(near) else ''}" if near else "it has no tags"

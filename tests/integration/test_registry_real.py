@@ -191,7 +191,7 @@ def test_a_fallback_tag_that_is_no_index_is_left_alone(plain):
     with Registries() as registries:
         store = registries.repository(_reference(plain.host, "occupied"), push=True)
         subject = _publish(store)
-        occupied = _publish(store, fallback_tag(subject.digest))
+        occupied = _publish(store, fallback_tag(subject.digest), annotations={"another": "one"})
         manifest = empty_config_manifest((), artifact_type="a/b", subject=subject)
 
         with pytest.raises(InvalidManifest, match="something else"):

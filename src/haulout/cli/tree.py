@@ -13,7 +13,7 @@ from haulout.cli import options
 from haulout.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 VERBS: Final = {
     "push": "haulout.cli.push",
@@ -58,7 +58,7 @@ class _Formatter(click.HelpFormatter):
         # click takes 50 columns for the least.
         super().__init__(width=max(min(columns, max_width or 80) - 2, 24) if width is None else width)
 
-    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
         super().write_dl(rows, min(col_max, 30 if self.width >= _NARROW else 6), col_spacing)
 
 

@@ -62,7 +62,7 @@ class MemoryStore:
         """Return True."""
         return True
 
-    def delete_manifest(self, digest: Digest) -> None:
+    def delete_manifest(self, digest: Digest, *, refers: bool = True) -> None:  # noqa: ARG002 - looking is cheap here
         """Delete a manifest and its tags.
 
         Raises:
