@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         StoredManifest,
     )
     from haulout.content.remember import Remembered, RememberingStore
+    from haulout.content.shared_index import SharedIndex, TaggedIndex
     from haulout.content.subjects import Node
     from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
 
@@ -53,8 +54,10 @@ __all__ = [
     "ReferrerLister",
     "Remembered",
     "RememberingStore",
+    "SharedIndex",
     "Store",
     "StoredManifest",
+    "TaggedIndex",
     "VerifiedFile",
     "VerifiedReader",
     "collect",
@@ -91,6 +94,7 @@ open_face(
             "StoredManifest",
         ),
         "remember": ("Remembered", "RememberingStore"),
+        "shared_index": ("SharedIndex", "TaggedIndex"),
         "subjects": ("Node",),
         "verify": ("VerifiedFile", "VerifiedReader", "read_blob"),
     },

@@ -84,6 +84,14 @@ class SeedNotes:
                 unchanged = note.get("state") == _state(found)
                 yield path, self._toc(note.get("toc")) if unchanged else None
 
+    def pulled(self) -> Iterator[tuple[Path, str, Toc | None, bool]]:
+        """Yield the files that are still there: where each came from, its table then, and whether it is as it was."""
+        for _, path, note in self.notes():
+            with suppress(OSError):
+                if path is not None:
+                    unchanged = note.get("state") == _state(path.stat())
+                    yield path, str(note.get("name")), self._toc(note.get("toc")), unchanged
+
     def notes(self) -> Iterator[tuple[str, Path | None, dict[str, Any]]]:
         """Yield the names of notes, the latest first, what each is about, and what it says; None: nothing."""
         for name in self._folder.files(".json"):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from haulout.errors import ConflictError, StorageError
+from haulout.fetch.leftovers import noted, remove_unlocked
 from haulout.local import BESIDE, hold, inherit, nameless_file, storage_errors, sync_folder
 from haulout.local import sweep as sweep_scratch
 
@@ -108,10 +109,12 @@ def open_partial(target: Path, identity: Digest, part: str = "disk") -> Iterator
     fd = _open_locked(path, target)
     partial = Partial(fd, path, target)
     try:
-        yield partial
-    except BaseException:
-        partial.discard_empty()
-        raise
+        with noted(path):
+            try:
+                yield partial
+            except BaseException:
+                partial.discard_empty()
+                raise
     finally:
         os.close(fd)
 
@@ -218,10 +221,4 @@ def sweep(target: Path) -> None:
     with suppress(PermissionError):
         found += (path for path in target.parent.iterdir() if ours.fullmatch(path.name))
     for path in found:
-        with suppress(OSError):
-            fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-            try:
-                if hold(fd):
-                    path.unlink()
-            finally:
-                os.close(fd)
+        remove_unlocked(path)

@@ -73,7 +73,7 @@ def inspect_disk(
             found.path,
             "format",
             f"it was announced as {disk_type.disk_format}, but it is {found.format}",
-            hint=f"publish it converted, too: --also {disk_type}" if convertible else f"name it {found.format}",
+            hint=f"leave {disk_type} out, and convert it: --also {disk_type}" if convertible else f"name it {found.format}",
         )
     info = require_safe(found)
     if info.format is DiskFormat.RAW and not force:

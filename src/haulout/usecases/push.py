@@ -99,7 +99,8 @@ def push(  # noqa: PLR0913 - each is one word of the request
         jobs: frames compressed at a time; None: one for each processor.
 
     Raises:
-        HauloutError: see the tree in :mod:`haulout.errors`; until the last step the tag is as it was.
+        NotAttached: the tag is written, but a delta is not attached.
+        HauloutError: see the tree in :mod:`haulout.errors`; the tag is as it was.
     """
     begun = time.monotonic()
     progress = progress or NullProgress()
