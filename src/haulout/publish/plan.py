@@ -68,12 +68,13 @@ def inspect_disk(
     """
     found = inspect(path, name=name)
     if disk_type is not None and found.format is not disk_type.disk_format and found.safe:
+        converted = f"leave {disk_type} out, and convert it: --also {disk_type}"
         convertible = {found.format, disk_type.disk_format} <= {*convertible_formats()}
         raise UnsafeDiskError(
             found.path,
             "format",
             f"it was announced as {disk_type.disk_format}, but it is {found.format}",
-            hint=f"leave {disk_type} out, and convert it: --also {disk_type}" if convertible else f"name it {found.format}",
+            hint=converted if convertible else f"name it {found.format}",
         )
     info = require_safe(found)
     if info.format is DiskFormat.RAW and not force:
