@@ -26,7 +26,10 @@ AWAITED = pytest.mark.xfail(
 @needs("docker-registry", "qemu-img", "zstd")
 @pytest.mark.parametrize(
     "row",
-    [pytest.param(row, id=row.command, marks=AWAITED if row.outcome in {PLAIN, REUSED, VERSIONS} else ()) for row in ROWS],
+    [
+        pytest.param(row, id=row.command, marks=AWAITED if row.outcome in {PLAIN, REUSED, VERSIONS} else ())
+        for row in ROWS
+    ],
 )
 def test_peers_and_haulout(lab, row):
     assert row.does(lab) == row.outcome
