@@ -92,7 +92,10 @@ def push(
     uploader = DiskUploader(
         store, reference, index, bases, name=options.name, level=options.level, jobs=options.jobs, progress=progress
     )
-    uploaded = [uploader.put(disk.path, disk.architecture, disk.disk_type) for disk in disks]
+    uploaded = [
+        uploader.put(disk.path, disk.architecture, disk.disk_type, place=(number, len(disks)))
+        for number, disk in enumerate(disks, 1)
+    ]
     digest = _publish(store, reference.tag, uploaded, tagged, progress)
     # After the tag has moved: what cannot be attached is no reason to keep the disks back.
     deltas: list[PublishedDelta] = []

@@ -75,13 +75,23 @@ class DiskUploader:
         self._level = level
         self._jobs = jobs
         self._progress = progress
+        self._numbered = ""
 
-    def put(self, path: Path, architecture: Architecture, disk_type: DiskType) -> UploadedDisk:
+    def put(
+        self, path: Path, architecture: Architecture, disk_type: DiskType, *, place: tuple[int, int] = (1, 1)
+    ) -> UploadedDisk:
         """Put the disk in a file into the store.
+
+        Args:
+            path: the file.
+            architecture: whose disk it is.
+            disk_type: which hypervisor's.
+            place: which of how many disks it is, for people.
 
         Raises:
             HauloutError: see the tree in :mod:`haulout.errors`.
         """
+        self._numbered = f", disk {place[0]} of {place[1]}" if place[1] > 1 else ""
         title = title_for(self._name, architecture, disk_type)
         with open_regular(path) as fd, storage_errors(path):
             entry = None if self._index is None else entry_of(self._index, architecture, disk_type)
@@ -114,7 +124,7 @@ class DiskUploader:
             # Hashing a whole disk is the most expensive part of a push: most others differ in their first frame.
             if not has_frames(fd, toc):
                 return None
-            with self._progress.task(f"comparing {disk_type}", size) as task:
+            with self._progress.task(f"comparing {disk_type}{self._numbered}", size) as task:
                 if hash_file(fd, task) != stated:
                     return None
             tables = self._tables_there(entry, manifest, toc)
@@ -143,9 +153,9 @@ class DiskUploader:
         with self._store.ingest() as sink, ExitStack() as stack:
             guide = None if found is None else self._guide(found, stack)
             before = os.fstat(fd)
-            with self._progress.task(f"compressing {disk_type}", before.st_size) as task:
+            with self._progress.task(f"compressing {disk_type}{self._numbered}", before.st_size) as task:
                 packed = pack(fd, sink, level=self._level, jobs=self._jobs, task=task, guide=guide)
-            with packed, self._progress.task(f"uploading {disk_type}", packed.toc.blob_size) as task:
+            with packed, self._progress.task(f"uploading {disk_type}{self._numbered}", packed.toc.blob_size) as task:
                 _require_unchanged(path, before, os.fstat(fd))
                 near = None if found is None else found.mounts_into(self._reference)
                 blob = sink.commit(mediatype.ZSTD, task, mount_from=near)
