@@ -80,8 +80,9 @@ class Survey:
 
     def __post_init__(self) -> None:
         here = (self.repository, self.objects)
-        self.prober = Prober(self.objects, Renames(*here), Attributes(*here))
-        self.simulator = Simulator(self.prober, Merger(*here))
+        renames = Renames(*here)
+        self.prober = Prober(self.objects, renames, Attributes(*here))
+        self.simulator = Simulator(self.prober, Merger(*here, renames))
         self.lines = Lines(self.objects)
 
     def column(self, fix: Fix, rows: Sequence[Branch], support: Support) -> Column:
