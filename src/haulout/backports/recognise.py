@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from haulout.backports.model import Commit, Patch
 
 
+_SHORTEST: Final = 7
+"""Digits of an id that messages have at least."""
 SQUASH: Final = "squash"
 """The signal by which a commit is one of those that the fix was squashed from."""
 
@@ -91,9 +93,10 @@ def _follow_citations(unit: Commit, others: Sequence[Commit], found: dict[str, t
     names = [unit.oid, *found]
     while names:
         wanted, names = names, []
+        starts = {name[:_SHORTEST] for name in wanted}
         for commit, cited in citing:
             for citation in cited:
-                if any(same_commit(citation.oid, name) for name in wanted):
+                if citation.oid[:_SHORTEST] in starts and any(same_commit(citation.oid, name) for name in wanted):
                     if commit.oid not in found:
                         names.append(commit.oid)
                     found.setdefault(commit.oid, (commit, {}))[1][citation.signal] = None

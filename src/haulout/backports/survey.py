@@ -77,6 +77,8 @@ class Survey:
     prober: Prober = field(init=False)
     simulator: Simulator = field(init=False)
     lines: Lines = field(init=False)
+    opposites: dict[str, list[str]] = field(default_factory=dict)
+    """The commits that do the very opposite of one, on any branch; known for those that it was asked of."""
 
     def __post_init__(self) -> None:
         here = (self.repository, self.objects)
@@ -240,7 +242,7 @@ class Survey:
             tried = classification.results.get(tree, {}) if tree is not None else {}
             results = tuple((variant, tried[variant]) for variant in unit.variants if variant in tried)
             parts = self._parts(unit, walk, bits[branch.ref], results)
-            found[branch.ref] = self._judge(unit, branch, results, past[branch.ref], introduced, parts)
+            found[branch.ref] = self._judge(unit, branch, results, past[branch.ref], introduced, parts, walk)
         return found
 
     def _parts(self, unit: Unit, walk: Walk, bit: int, results: Sequence[tuple[Variant, Tried]]) -> Parts:
@@ -279,6 +281,7 @@ class Survey:
         past: Carried,
         introduced: Introduced,
         parts: Parts,
+        walk: Walk,
     ) -> Judgement:
         content = best([tried.content for _, tried in results])
         own = [(variant, tried) for variant, tried in results if set(variant.commits) & set(past.standing)]
@@ -294,7 +297,7 @@ class Survey:
         opposite: str | None = None
         doubt = doubtful(facts)
         if doubt:
-            opposite = self._opposite(past.standing, branch, own)
+            opposite = self._opposite(past.standing, branch, own, walk)
             facts = replace(facts, opposed=opposite is not None, kept=self._kept(past.standing, branch, own))
         state = judged(facts)
         deciding = [(variant, tried) for variant, tried in results if tried.content is content]
@@ -303,13 +306,20 @@ class Survey:
             found = (why, *found) if not affected else (*found, why)
         return Judgement(state, found, results, bool(parts.evidence), doubt)
 
-    def _opposite(self, standing: Sequence[str], branch: Branch, own: Sequence[tuple[Variant, Tried]]) -> str | None:
+    def _opposite(
+        self, standing: Sequence[str], branch: Branch, own: Sequence[tuple[Variant, Tried]], walk: Walk
+    ) -> str | None:
         """Return a commit of a branch that does the very opposite of one that carries the fix there."""
+        bit = 1 << [one.ref for one in self.every].index(branch.ref)
+        tips = [one.tip for one in self.every]
         for variant, _ in own:
             for oid in (one for one in variant.commits if one in standing):
-                back = history.inverses(self.repository, oid, branch.tip, sorted(variant.patch.paths))
-                if back:
-                    return back[0]
+                if oid not in self.opposites:
+                    paths = sorted(variant.patch.paths)
+                    self.opposites[oid] = history.inverses(self.repository, oid, tips, paths)
+                for one in self.opposites[oid]:
+                    if walk.on(one) & bit:
+                        return one
         return None
 
     def _kept(self, standing: Sequence[str], branch: Branch, own: Sequence[tuple[Variant, Tried]]) -> bool:
