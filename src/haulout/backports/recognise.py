@@ -126,11 +126,8 @@ def covers(patch: Patch, fix: Patch, had: Callable[[str], bool]) -> bool:
         fix: the upstream's.
         had: whether the backport's branch had a file.
     """
-    renamed = {change.path for change in patch.changes} - fix.paths
-    missing = {
-        change.path
-        for change in fix.changes
-        if change.path not in patch.paths and is_code(change.path) and (change.old is None or had(change.path))
-    }
-    # A file under another name there may be one of those that seem to be missing.
-    return len(missing) <= len(renamed) if missing else True
+    left = [change for change in fix.changes if change.path not in patch.paths and is_code(change.path)]
+    missing = [change for change in left if change.old is None or had(change.path)]
+    # What the branch has under another name was changed there; other new names may stand for what is missing.
+    other = len(patch.paths - fix.paths) - (len(left) - len(missing))
+    return len(missing) <= max(other, 0)

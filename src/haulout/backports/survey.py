@@ -51,6 +51,7 @@ class Parts:
     evidence: tuple[Evidence, ...] = ()
     whole: bool = False
     """Together they do all of it."""
+    commits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Survey:
     def column(self, fix: Fix, rows: Sequence[Branch], support: Support) -> Column:
         """Return the state of every branch for a fix."""
         tips = tuple(branch.tip for branch in self.every)
-        known = gather(Context(self.repository, self.objects, tips, self.main, self.mainline), fix)
+        known = gather(Context(self.repository, self.objects, self.prober.renames, tips, self.main, self.mainline), fix)
         introduced = Introduced.of(self.repository, self.prober, fix.record)
         trees = {branch.ref: self._tree(branch) for branch in rows}
         for unit in known.units:
@@ -267,7 +268,7 @@ class Survey:
         there = {Answer.SAME, Answer.ABSENT}
         missing = [path for path, answer in answers.items() if path not in done and answer not in there]
         why = tuple(left_out(here[oid], missing if picks and not pieces else ()) for oid in here)
-        return Parts(why, pieces or bool(picks and answers and not missing))
+        return Parts(why, pieces or bool(picks and answers and not missing), tuple(here))
 
     def _paths(self, oid: str) -> frozenset[str]:
         patch = patch_of(self.objects, oid, mainline=self.mainline)
@@ -299,6 +300,9 @@ class Survey:
         if doubt:
             opposite = self._opposite(past.standing, branch, own, walk)
             facts = replace(facts, opposed=opposite is not None, kept=self._kept(past.standing, branch, own))
+        elif parts.whole and content is Content.APPLIES:
+            # Commits that together are the fix are on the branch, and it would apply again.
+            facts = replace(facts, standing=True, own=content, kept=self._kept(parts.commits, branch, results[:1]))
         state = judged(facts)
         deciding = [(variant, tried) for variant, tried in results if tried.content is content]
         found = evidence(unit, state, deciding, past, opposite) + parts.evidence
@@ -326,10 +330,7 @@ class Survey:
         try:
             tree = self.objects.commit(branch.tip).tree
             return any(
-                self.lines.kept(tried, self.objects.commit(oid).tree, tree)
-                for variant, tried in own
-                for oid in variant.commits
-                if oid in standing
+                self.lines.kept(tried, self.objects.commit(oid).tree, tree) for _, tried in own for oid in standing
             )
         except MissingObject:
             return False
