@@ -12,7 +12,7 @@ from haulout.backports import abort_pick, picks, status
 GONE = {"missing, applies", "missing, conflicts"}
 
 
-@pytest.fixture(scope="module", params=[12, 13, 14, 15, 16, 17])
+@pytest.fixture(scope="module", params=[15, 16])
 def history(request, tmp_path_factory):
     return make(tmp_path_factory.mktemp("history") / "lib", request.param, fixes=18, branches=4)
 
