@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.publish.annotations import AskedAnnotations
     from haulout.publish.base import StoredDisk
     from haulout.publish.delta import AttachedDelta, DeltaEnd, DeltaMaker
     from haulout.publish.plan import InspectedDisk, PlannedDisk, inspect_disk, plan_disks, prepare
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from haulout.publish.sources import plain_disk
 
 __all__ = [
+    "AskedAnnotations",
     "AttachedDelta",
     "DeltaEnd",
     "DeltaMaker",
@@ -38,6 +40,7 @@ __all__ = [
 open_face(
     __name__,
     {
+        "annotations": ("AskedAnnotations",),
         "base": ("StoredDisk",),
         "delta": ("AttachedDelta", "DeltaEnd", "DeltaMaker"),
         "plan": ("InspectedDisk", "PlannedDisk", "inspect_disk", "plan_disks", "prepare"),
