@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Self
 
@@ -168,6 +167,8 @@ def _missing(store: Store, reference: Reference, error: NotFoundError) -> NotFou
         )
     except HauloutError:
         return error
+    from difflib import get_close_matches  # noqa: PLC0415 - a misspelling is rare
+
     near = get_close_matches(tag, names, n=3) or names[-3:]
     hint = f"there are {', '.join(near)}{', …' if len(names) > len(near) else ''}" if near else "it has no tags"
     assumed = "latest is assumed where no tag is named; " if tag == "latest" else ""

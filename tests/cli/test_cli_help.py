@@ -242,3 +242,14 @@ def test_the_shell_is_that_of_the_user_where_none_is_named(place):
 def test_the_script_for_zsh_can_be_sourced_before_compinit(place):
     done = place.shell("zsh -f -c 'source <(haulout completion zsh) && echo ready'")
     assert done.out.strip() == "ready", done.err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_a_narrow_terminal(name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    command = COMMANDS[name]
+    context = command.make_context(CONTEXTS[name].info_name, [], parent=CONTEXTS[name].parent, resilient_parsing=True)
+    text = command.get_help(context).partition("\nExamples:")[0]
+    options = {" ".join(line.split()) for line in text.splitlines() if line.startswith(("  -", "Usage"))}
+    wide = [line for line in text.splitlines() if len(line) > 40 and " ".join(line.split()) not in options]
+    assert not wide

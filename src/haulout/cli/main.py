@@ -5,6 +5,7 @@ Heavy imports are kept out: ``haulout --version`` and the message of a failure m
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import haulout
 from haulout.cli.session import Session
-from haulout.cli.terminal import neutral
+from haulout.cli.terminal import SPELLED_OUT, neutral, spelled_out
 from haulout.errors import HauloutError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -64,10 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.platform == "win32":
         # Before anything is imported that Windows lacks, such as fcntl.
         return _tell(UsageError("Windows is not supported; run haulout in WSL (wsl --install)"), session)
+    codecs.register_error(SPELLED_OUT, spelled_out)
     for stream in (sys.stdout, sys.stderr):
         # A locale without some letter must not turn a result into a failure.
         with suppress(AttributeError, OSError, ValueError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+            stream.reconfigure(errors=SPELLED_OUT)  # type: ignore[union-attr]
     try:
         with _signals():
             code = _run(argv, session)

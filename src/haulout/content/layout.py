@@ -119,7 +119,7 @@ class LayoutStore:
         """
         if isinstance(selector, Digest):
             return self._by_digest(selector)
-        index = self._index()
+        index = self.entries()
         entry = naming.find(index, selector, self.name, self._subjects.has_subject)
         if entry is None:
             raise self._no_tag(index, selector)
@@ -171,7 +171,7 @@ class LayoutStore:
         return described
 
     def _list(self, described: Descriptor, parsed: Manifest | Index, tag: str | None) -> None:
-        index = self._index()
+        index = self.entries()
         artifact_type = parsed.artifact_type
         annotations: dict[str, str] = {}
         if parsed.subject is not None:
@@ -190,7 +190,7 @@ class LayoutStore:
 
     def entries(self) -> Index:
         """Return ``index.json``; raises as :func:`read_index`."""
-        return self._index()
+        return read_index(self._root, self.directory)
 
     def _rewrite(self, before: Index, after: Index) -> None:
         """Write ``index.json``, without the referrers of what no tag reaches any more."""
@@ -200,7 +200,16 @@ class LayoutStore:
             with contextlib.suppress(ContentError):
                 gone = self._subjects.left_behind(before, after)
                 after = replace(after, manifests=tuple(one for one in after.manifests if one.digest not in gone))
-        write_index(self._root, after)
+        self.relist(after)
+
+    def relist(self, index: Index) -> None:
+        """Replace ``index.json``, in one step; under :meth:`exclusive` where others write.
+
+        Raises:
+            ContentError: it would be too large to be read again.
+            StorageError: the file system refuses.
+        """
+        write_index(self._root, index)
 
     def can_delete(self) -> bool:
         """Return True: what a file system refuses shows when it is tried."""
@@ -217,7 +226,7 @@ class LayoutStore:
             deleted_with_its_line(self, self._by_digest(digest), lambda: self._forget(digest))
 
     def _forget(self, digest: Digest) -> None:
-        index = self._index()
+        index = self.entries()
         self._rewrite(index, naming.without(index, digest))
         self._subjects.forget(digest)
         self._write_blobs().remove(digest.hex)
@@ -230,7 +239,7 @@ class LayoutStore:
             ConflictError, StorageError: as :meth:`push_manifest`.
         """
         with self.exclusive():
-            index = self._index()
+            index = self.entries()
             entry = naming.find(index, tag, self.name, self._subjects.has_subject)
             if entry is None:
                 raise self._no_tag(index, tag)
@@ -239,7 +248,7 @@ class LayoutStore:
 
     def tags(self, prefix: str = "", *, optional: bool = False) -> Iterator[str]:  # noqa: ARG002 - never busy
         """Yield the tags that begin with ``prefix``, in lexical order."""
-        return (tag for tag in naming.tags(self._index()) if tag.startswith(prefix))
+        return (tag for tag in naming.tags(self.entries()) if tag.startswith(prefix))
 
     def referrers(self, subject: Digest, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
         """List what points at ``subject``, found from the entries of ``index.json`` and their children.
@@ -247,10 +256,7 @@ class LayoutStore:
         Raises:
             ContentError: ``index.json`` is damaged, or lists too much to look through.
         """
-        return self._subjects.referrers(self._index().manifests, subject, artifact_type)
-
-    def _index(self) -> Index:
-        return read_index(self._root, self.directory)
+        return self._subjects.referrers(self.entries().manifests, subject, artifact_type)
 
     # Blobs
 

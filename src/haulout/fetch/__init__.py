@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from haulout.fetch.background import BackgroundCall
     from haulout.fetch.containerdisk import look_into, require_disk_inside
     from haulout.fetch.deltas import load_index, offered
+    from haulout.fetch.device import pull_to_device
     from haulout.fetch.disk import pull_disk
     from haulout.fetch.finding import OfferedDelta
     from haulout.fetch.housekeeping import CacheFile, CacheFolderReport, CacheReport, cache_report, clean_cache
@@ -34,6 +35,7 @@ __all__ = [
     "look_into",
     "offered",
     "pull_disk",
+    "pull_to_device",
     "pulled_files",
     "require_disk_inside",
 ]
@@ -44,6 +46,7 @@ open_face(
         "background": ("BackgroundCall",),
         "containerdisk": ("look_into", "require_disk_inside"),
         "deltas": ("load_index", "offered"),
+        "device": ("pull_to_device",),
         "disk": ("pull_disk",),
         "finding": ("OfferedDelta",),
         "housekeeping": ("CacheFile", "CacheFolderReport", "CacheReport", "cache_report", "clean_cache"),

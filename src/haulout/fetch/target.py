@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.errors import ConflictError, StorageError
 from haulout.fetch.leftovers import noted, remove_unlocked
-from haulout.local import BESIDE, hold, nameless_file, storage_errors, sync_folder, umask
+from haulout.local import BESIDE, hold, inherit, nameless_file, storage_errors, sync_folder
 from haulout.local import sweep as sweep_scratch
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Partial:
         """
         with storage_errors(self.target, option=_OPTION):
             os.fsync(self.fd)
-            os.fchmod(self.fd, 0o666 & ~umask())
+            inherit(self.fd, self.target)
             self.path.rename(self.target)
             sync_folder(self.target.parent)
         sweep(self.target)
@@ -161,6 +161,10 @@ def check_target(target: Path) -> None:
     if stat.S_ISLNK(mode):
         raise StorageError(
             str(target), "is a symbolic link, which is not replaced", hint="name the file itself with --output"
+        )
+    if stat.S_ISBLK(mode):
+        raise StorageError(
+            str(target), "is a block device", hint="to replace all of it, add --device; or choose another --output"
         )
     if not stat.S_ISREG(mode):
         raise StorageError(str(target), "exists and is not a regular file", hint="choose another --output")

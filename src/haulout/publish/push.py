@@ -13,13 +13,14 @@ from haulout.publish.upload import DiskUploader
 from haulout.resolve import DiskQuery, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from haulout.content import Store, StoredManifest, TaggedIndex
     from haulout.disk import DiskType
     from haulout.oci import Architecture, Digest, Reference
     from haulout.progress import Progress
+    from haulout.publish.annotations import AskedAnnotations
     from haulout.publish.delta import DeltaMaker
     from haulout.publish.results import PublishedDelta, PushedDisk
     from haulout.publish.upload import UploadedDisk
@@ -47,6 +48,7 @@ class PushOptions:
     use_base: bool
     base: Reference | None
     """The one asked for."""
+    annotations: AskedAnnotations
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +92,21 @@ def push(
     index = None if tagged is None else tagged.index
     bases = Bases(reference, store, index, options.base, find, progress) if options.use_base else None
     uploader = DiskUploader(
-        store, reference, index, bases, name=options.name, level=options.level, jobs=options.jobs, progress=progress
+        store,
+        reference,
+        index,
+        bases,
+        name=options.name,
+        level=options.level,
+        jobs=options.jobs,
+        annotations=options.annotations,
+        progress=progress,
     )
-    uploaded = [uploader.put(disk.path, disk.architecture, disk.disk_type) for disk in disks]
-    digest = _publish(store, reference.tag, uploaded, tagged, progress)
+    uploaded = [
+        uploader.put(disk.path, disk.architecture, disk.disk_type, place=(number, len(disks)))
+        for number, disk in enumerate(disks, 1)
+    ]
+    digest = _publish(store, reference.tag, uploaded, tagged, options.annotations.index, progress)
     # After the tag has moved: what cannot be attached is no reason to keep the disks back.
     deltas: list[PublishedDelta] = []
     failures: list[HauloutError] = []
@@ -109,13 +122,18 @@ def push(
 
 
 def _publish(
-    store: Store, tag: str, uploaded: Sequence[UploadedDisk], tagged: TaggedIndex | None, progress: Progress
+    store: Store,
+    tag: str,
+    uploaded: Sequence[UploadedDisk],
+    tagged: TaggedIndex | None,
+    annotations: Mapping[str, str],
+    progress: Progress,
 ) -> Digest:
     entries = [entry for done in uploaded for entry in (done.entry, done.tables)]
     try:
-        return publish(store, tag, entries, progress, tagged)
+        return publish(store, tag, entries, progress, tagged, annotations)
     except (RegistryError, DeniedError) as exc:
-        if tagged is None or any(done.entry not in tagged.index.manifests for done in uploaded):
+        if tagged is None or annotations or any(done.entry not in tagged.index.manifests for done in uploaded):
             raise
         # Only the tables of an older release's push were to be moved into the index. Tags may be immutable.
         progress.note(f"{tag} holds these disks, and stays as an older release wrote it ({exc})")

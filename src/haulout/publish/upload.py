@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from haulout.disk import DiskType
     from haulout.oci import Architecture, Index, Reference
     from haulout.progress import Progress
+    from haulout.publish.annotations import AskedAnnotations
     from haulout.publish.base import Bases, FoundBase
 
 
@@ -52,10 +53,11 @@ class DiskUploader:
         name: first part of the titles.
         level: zstd level.
         jobs: frames compressed at a time.
+        annotations: of manifests and entries.
         progress: receives the work.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one word of the request
         self,
         store: Store,
         reference: Reference,
@@ -65,6 +67,7 @@ class DiskUploader:
         name: str,
         level: int,
         jobs: int,
+        annotations: AskedAnnotations,
         progress: Progress,
     ) -> None:
         self._store = store
@@ -74,26 +77,43 @@ class DiskUploader:
         self._name = name
         self._level = level
         self._jobs = jobs
+        self._annotations = annotations
         self._progress = progress
+        self._numbered = ""
 
-    def put(self, path: Path, architecture: Architecture, disk_type: DiskType) -> UploadedDisk:
+    def put(
+        self, path: Path, architecture: Architecture, disk_type: DiskType, *, place: tuple[int, int] = (1, 1)
+    ) -> UploadedDisk:
         """Put the disk in a file into the store.
+
+        Args:
+            path: the file.
+            architecture: whose disk it is.
+            disk_type: which hypervisor's.
+            place: which of how many disks it is, for people.
 
         Raises:
             HauloutError: see the tree in :mod:`haulout.errors`.
         """
+        self._numbered = f", disk {place[0]} of {place[1]}" if place[1] > 1 else ""
         title = title_for(self._name, architecture, disk_type)
         with open_regular(path) as fd, storage_errors(path):
             entry = None if self._index is None else entry_of(self._index, architecture, disk_type)
             present = None if entry is None else self._present(fd, entry, title, disk_type)
             if entry is not None and present is not None:
                 manifest, toc, tables = present
-                return UploadedDisk(_report(architecture, disk_type, "present", entry, manifest), entry, tables, toc)
+                status: Literal["present", "pushed"] = "present"
+                if not self._annotations.manifest.items() <= manifest.annotations.items():
+                    described, manifest, tables = self._annotated(manifest, toc)
+                    entry, status = replace(entry, digest=described.digest, size=described.size), "pushed"
+                entry = replace(entry, annotations={**entry.annotations, **self._annotations.entry})
+                return UploadedDisk(_report(architecture, disk_type, status, entry, manifest), entry, tables, toc)
             size = os.fstat(fd).st_size
             found = None if self._bases is None else self._bases.find(architecture, disk_type, size)
             described, manifest, tables, toc, base = self._upload(fd, path, title, disk_type, found)
         platform = Platform(architecture.value, "linux")
-        entry = replace(described.bare(), annotations={keys.DISKTYPE: str(disk_type)}, platform=platform)
+        stated = {keys.DISKTYPE: str(disk_type), **self._annotations.entry}
+        entry = replace(described.bare(), annotations=stated, platform=platform)
         return UploadedDisk(_report(architecture, disk_type, "pushed", entry, manifest, base), entry, tables, toc)
 
     def _present(
@@ -114,7 +134,7 @@ class DiskUploader:
             # Hashing a whole disk is the most expensive part of a push: most others differ in their first frame.
             if not has_frames(fd, toc):
                 return None
-            with self._progress.task(f"comparing {disk_type}", size) as task:
+            with self._progress.task(f"comparing {disk_type}{self._numbered}", size) as task:
                 if hash_file(fd, task) != stated:
                     return None
             tables = self._tables_there(entry, manifest, toc)
@@ -129,9 +149,14 @@ class DiskUploader:
             if tables_of(entry) == disk.digest:
                 return entry
         # Releases before 0.3 attached them to the disk: they are the same blobs, and get a manifest in the index.
-        layers = [_sized(manifest, keys.TOC), toc.hints, _sized(manifest, keys.CRUMBS)]
-        tables = _described(*(layer for layer in layers if layer is not None))
+        tables = _tables_of(manifest, toc)
         return self._put_manifest(tables, disk.digest) if all(map(self._store.has_blob, tables)) else None
+
+    def _annotated(self, manifest: Manifest, toc: Toc) -> tuple[Descriptor, Manifest, Descriptor]:
+        """Store the manifest of a disk that is there under further annotations, and that of its tables."""
+        stated = {**manifest.annotations, **self._annotations.manifest}
+        described, manifest = put_artifact(self._store, manifest.layers, mediatype.DISK_ARTIFACT, annotations=stated)
+        return described, manifest, self._put_manifest(_tables_of(manifest, toc), described.digest)
 
     def _put_manifest(self, tables: tuple[Descriptor, ...], disk: Digest) -> Descriptor:
         stated = {keys.REFERENCE_DIGEST: str(disk), keys.REFERENCE_TYPE: keys.TABLES}
@@ -143,9 +168,9 @@ class DiskUploader:
         with self._store.ingest() as sink, ExitStack() as stack:
             guide = None if found is None else self._guide(found, stack)
             before = os.fstat(fd)
-            with self._progress.task(f"compressing {disk_type}", before.st_size) as task:
+            with self._progress.task(f"compressing {disk_type}{self._numbered}", before.st_size) as task:
                 packed = pack(fd, sink, level=self._level, jobs=self._jobs, task=task, guide=guide)
-            with packed, self._progress.task(f"uploading {disk_type}", packed.toc.blob_size) as task:
+            with packed, self._progress.task(f"uploading {disk_type}{self._numbered}", packed.toc.blob_size) as task:
                 _require_unchanged(path, before, os.fstat(fd))
                 near = None if found is None else found.mounts_into(self._reference)
                 blob = sink.commit(mediatype.ZSTD, task, mount_from=near)
@@ -156,6 +181,7 @@ class DiskUploader:
             keys.DISK: str(packed.toc.disk),
             **({keys.CRUMBS: sized[2]} if packed.small_frames else {}),
             keys.LEVEL: str(self._level),
+            **self._annotations.manifest,
         }
         layers = (replace(blob, annotations={keys.TITLE: title}),)
         described, manifest = put_artifact(self._store, layers, mediatype.DISK_ARTIFACT, annotations=annotations)
@@ -219,6 +245,11 @@ def _described(*tables: SizedDigest) -> tuple[Descriptor, ...]:
         Descriptor(media_type, each.digest, each.size, {keys.TITLE: title})
         for each, (media_type, title) in zip(tables, _TABLES, strict=False)
     )
+
+
+def _tables_of(manifest: Manifest, toc: Toc) -> tuple[Descriptor, ...]:
+    layers = [_sized(manifest, keys.TOC), toc.hints, _sized(manifest, keys.CRUMBS)]
+    return _described(*(layer for layer in layers if layer is not None))
 
 
 def _sized(manifest: Manifest, key: str) -> SizedDigest | None:
