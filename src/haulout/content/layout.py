@@ -180,9 +180,8 @@ class LayoutStore:
         entry = Descriptor(
             described.media_type, described.digest, described.size, annotations, artifact_type=artifact_type
         )
-        if tag is None:
-            changed = naming.with_unnamed(index, entry)
-        else:
+        changed = naming.with_unnamed(index, entry)
+        if tag is not None:
             before = (old.digest for old in index.manifests if naming.bears(old, tag))
             keep = frozenset(digest for digest in before if self._subjects.has_subject(digest))
             changed = naming.with_tag(index, tag, entry, keep)
