@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
     from haulout.content.remember import Remembered, RememberingStore
     from haulout.content.subjects import Node
-    from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
+    from haulout.content.verify import VerifiedFile, VerifiedReader, open_verified, read_blob
 
 __all__ = [
     "STEP",
@@ -61,6 +61,7 @@ __all__ = [
     "copy",
     "deleted_with_its_line",
     "expand",
+    "open_verified",
     "read_blob",
     "read_graph",
     "replacing_archive",
@@ -92,6 +93,6 @@ open_face(
         ),
         "remember": ("Remembered", "RememberingStore"),
         "subjects": ("Node",),
-        "verify": ("VerifiedFile", "VerifiedReader", "read_blob"),
+        "verify": ("VerifiedFile", "VerifiedReader", "open_verified", "read_blob"),
     },
 )
