@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         InvalidToc,
         InvalidWorkload,
         NoMatchingDisk,
+        NotAttached,
         NotFoundError,
         NotLuks,
         RefusedLuks,
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
         VerityMismatch,
         WrongPassphrase,
     )
-    from haulout.fetch import Moved, PullResult, SeedUse
+    from haulout.fetch import CacheFile, CacheFolderReport, CacheReport, Moved, PulledFile, PullResult, SeedUse
     from haulout.http import HttpOptions
     from haulout.oci import (
         Architecture,
@@ -82,7 +83,7 @@ if TYPE_CHECKING:
     from haulout.registry import ConnectionOptions, Credentials
     from haulout.resolve import Attached, DiskQuery, Inventory, Item, ResolvedDisk, Role, Shape, Subject
     from haulout.tee import Claims, Given, Policy, Refusal, Rule, Statement, Verdict, parse_policy
-    from haulout.upkeep import Going, ListedDisk, ListedTag, Removal
+    from haulout.upkeep import Going, ListedDisk, ListedTag, Match, Removal
     from haulout.usecases.attach import (
         AttachResult,
         DetachResult,
@@ -94,8 +95,10 @@ if TYPE_CHECKING:
         fetch_attached,
     )
     from haulout.usecases.build_workload import Broker, BuildRequest, BuiltWorkload, build_workload
+    from haulout.usecases.cache import CachePruneResult, cache_info, cache_prune
     from haulout.usecases.copy import BlobTotal, CopyResult, copy
     from haulout.usecases.delta import delta
+    from haulout.usecases.find import FindResult, find
     from haulout.usecases.inspect_workload import inspect_workload
     from haulout.usecases.lookup import inventory, resolve
     from haulout.usecases.prune import RemovalResult, delete, prune
@@ -136,6 +139,10 @@ __all__ = [
     "BuildRequest",
     "BuiltImage",
     "BuiltWorkload",
+    "CacheFile",
+    "CacheFolderReport",
+    "CachePruneResult",
+    "CacheReport",
     "Claims",
     "ConflictError",
     "ConnectionOptions",
@@ -160,6 +167,7 @@ __all__ = [
     "EvidenceResult",
     "FetchResult",
     "FileSystem",
+    "FindResult",
     "Findings",
     "Given",
     "GivenMeasurement",
@@ -190,8 +198,10 @@ __all__ = [
     "LuksHeader",
     "LuksKeySlot",
     "Manifest",
+    "Match",
     "Moved",
     "NoMatchingDisk",
+    "NotAttached",
     "NotFoundError",
     "NotLuks",
     "NullProgress",
@@ -202,6 +212,7 @@ __all__ = [
     "Progress",
     "PublishedDelta",
     "PullResult",
+    "PulledFile",
     "PushResult",
     "PushedBase",
     "PushedDisk",
@@ -247,12 +258,15 @@ __all__ = [
     "__version__",
     "attach",
     "build_workload",
+    "cache_info",
+    "cache_prune",
     "copy",
     "delete",
     "delta",
     "detach",
     "discover",
     "fetch_attached",
+    "find",
     "inspect",
     "inspect_workload",
     "inventory",
@@ -295,6 +309,7 @@ open_face(
             "InvalidToc",
             "InvalidWorkload",
             "NoMatchingDisk",
+            "NotAttached",
             "NotFoundError",
             "NotLuks",
             "RefusedLuks",
@@ -309,7 +324,7 @@ open_face(
             "VerityMismatch",
             "WrongPassphrase",
         ),
-        "fetch": ("Moved", "PullResult", "SeedUse"),
+        "fetch": ("CacheFile", "CacheFolderReport", "CacheReport", "Moved", "PullResult", "PulledFile", "SeedUse"),
         "http": ("HttpOptions",),
         "oci": (
             "Architecture",
@@ -365,9 +380,11 @@ open_face(
             "WorkloadConfig",
         ),
         "workload.luks": ("LuksHeader", "LuksKeySlot"),
-        "upkeep": ("Going", "ListedDisk", "ListedTag", "Removal"),
+        "upkeep": ("Going", "ListedDisk", "ListedTag", "Match", "Removal"),
         "usecases.prune": ("RemovalResult", "delete", "prune"),
         "usecases.sync": ("SyncedTag", "SyncResult", "SyncRule", "read_sync_file", "sync"),
         "usecases.tags": ("tag", "tags", "TagList", "TagResult", "WrittenTag"),
+        "usecases.find": ("FindResult", "find"),
+        "usecases.cache": ("CachePruneResult", "cache_info", "cache_prune"),
     },
 )

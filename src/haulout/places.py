@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Self
+from itertools import islice
+from typing import TYPE_CHECKING, Final, Self
 
 from haulout import content
 from haulout.content import Remembered, RememberingStore
-from haulout.errors import NotFoundError, UsageError
-from haulout.oci import ArchiveReference, LayoutReference
+from haulout.errors import HauloutError, NotFoundError, UsageError
+from haulout.oci import ArchiveReference, LayoutReference, RegistryReference, is_helper_tag
 from haulout.progress import NullProgress, Traffic
 from haulout.registry import Registries
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
     from haulout.resolve import DiskQuery, ResolvedDisk
+
+_MAX_TAGS: Final = 5000
+"""Tags that are looked at for those near a wrong one."""
 
 
 class Places:
@@ -132,7 +136,14 @@ class Places:
         """
         root = self._roots.get(reference)
         if root is None:
-            root = self._roots[reference] = self.open(reference).manifest(reference.selector)
+            store = self.open(reference)
+            try:
+                root = store.manifest(reference.selector)
+            except NotFoundError as error:
+                if (reference.name, True) in self._stores:
+                    raise
+                raise _missing(store, reference, error) from error
+            self._roots[reference] = root
         return root
 
     def __enter__(self) -> Self:
@@ -140,6 +151,28 @@ class Places:
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+
+
+def _missing(store: Store, reference: Reference, error: NotFoundError) -> NotFoundError:
+    """Say whether it is the tag or the repository that a registry does not have, and which tags it has."""
+    tag = reference.tag
+    if not isinstance(reference, RegistryReference) or tag is None or reference.digest is not None:
+        return error
+    try:
+        names = [name for name in islice(store.tags(optional=True), _MAX_TAGS) if not is_helper_tag(name)]
+    except NotFoundError:
+        return NotFoundError(
+            f"there is no repository {reference.name}, or it is not for everybody",
+            hint="check its spelling; if it is private: haulout login " + reference.host,
+        )
+    except HauloutError:
+        return error
+    from difflib import get_close_matches  # noqa: PLC0415 - a misspelling is rare
+
+    near = get_close_matches(tag, names, n=3) or names[-3:]
+    hint = f"there are {', '.join(near)}{', …' if len(names) > len(near) else ''}" if near else "it has no tags"
+    assumed = "latest is assumed where no tag is named; " if tag == "latest" else ""
+    return NotFoundError(f"no tag {tag} in {reference.name}", hint=assumed + hint)
 
 
 @contextmanager

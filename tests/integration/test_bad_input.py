@@ -132,7 +132,7 @@ def test_a_wrong_reference(person):
 
 def test_a_missing_tag(world, person):
     code, line, _ = person.pulls(f"{world.registry.host}/m:none")
-    assert (code, line) == (4, f"haulout: {world.registry.host}/m:none: not found in {world.registry.host}")
+    assert (code, line) == (4, f"haulout: no tag none in {world.registry.host}/m")
 
 
 def test_a_missing_digest(world, person):

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from tests.support.disks import MIB, raw_disk, sha256
+from tests.support.publish import publish_blob, publish_container
 from tests.support.servers import docker_registry, find, needs
 
 import haulout
-from haulout import DiskSource
+from haulout import (
+    ConnectionOptions,
+    Digest,
+    DiskSource,
+    Index,
+    Platform,
+    RegistryReference,
+    parse_reference,
+)
 from haulout.content import LayoutStore, collect
 from haulout.errors import ConflictError, DeletionRefused, NotFoundError, UsageError
 from haulout.oci import is_helper_tag
+from haulout.registry import Registries
 
 pytestmark = [needs("docker-registry"), pytest.mark.usefixtures("own_places")]
 KINDS = [("x86_64", "applehv"), ("aarch64", "applehv")]
@@ -243,3 +254,70 @@ def test_a_collection_waits_for_a_push_and_a_push_for_a_collection(tmp_path, dis
         collect(reader, {}, (), patience=0.05)
     haulout.prune(place, keep=1)
     assert [each.tag for each in haulout.tags(place).tags] == ["1.2"]
+
+
+def test_a_disk_is_found_from_any_of_its_digests(place, disks, tmp_path):
+    publish(place, disks, ["1.1", "1.2"])
+    haulout.tag(f"{place}:1.2", ["latest"])
+    found = haulout.resolve(f"{place}:1.2", architecture="aarch64", disk_type="applehv")
+    assert found.disk
+    assert found.toc
+    for digest, what in [
+        (found.disk.digest, "disk"),
+        (found.blob.digest, "blob"),
+        (found.toc.digest, "table of contents"),
+    ]:
+        matches = haulout.find(digest, place).matches
+        assert {(each.is_a, each.architecture, each.disk_type) for each in matches} >= {
+            (what, *kind) for kind in KINDS
+        }, matches
+        assert all(set(each.tags) == {"1.2", "latest"} for each in matches)
+    (entry,) = haulout.find(str(found.digest), [place]).matches
+    assert (entry.is_a, entry.architecture, entry.manifest) == ("disk manifest", "aarch64", found.digest)
+    assert (entry.blob, entry.disk, entry.title) == (found.blob, found.disk, found.title)
+    index = haulout.tag(f"{place}:1.2", ["latest"]).pinned.digest
+    assert index
+    (match,) = haulout.find(index, place).matches
+    assert match.is_a == "index"
+    assert {(disk.architecture, disk.manifest) for disk in match.disks} >= {("aarch64", found.digest)}
+    by_file = haulout.find(disks["1.2"], place)
+    assert by_file.digest == found.disk.digest
+    assert by_file.files == ()
+    haulout.pull(f"{place}:1.2", output=tmp_path / "x", architecture="aarch64", disk_type="applehv")
+    assert [each.path for each in haulout.find(found.digest, place).files] == [tmp_path / "x"]
+    assert [(each.path, each.unchanged) for each in haulout.find(found.disk.digest).files] == [(tmp_path / "x", True)]
+    nothing = haulout.find("0" * 64, place)
+    assert (nothing.matches, nothing.files) == ((), ())
+
+
+def test_the_container_image_beside_a_disk_is_named(tmp_path):
+    with docker_registry(tmp_path) as server:
+        place = f"{server.host}/machines"
+        config = b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}'
+        publish_container(server, "machines", "image", config)
+        publish_blob(server, "machines", "1.0", b"compressed", "m.x86_64.qemu.qcow2.zst", "qemu")
+        reference = parse_reference(f"{place}:1.0")
+        assert isinstance(reference, RegistryReference)
+        with Registries(ConnectionOptions()) as registries, registries.repository(reference, push=True) as store:
+            image = store.manifest("image").descriptor
+            index = store.manifest("1.0").parse("index")
+            assert isinstance(index, Index)
+            entry = replace(image, platform=Platform("amd64", "linux"))
+            index = replace(index, manifests=(*index.manifests, entry))
+            store.push_manifest(index.to_bytes(), index.media_type, "1.0")
+        (match,) = haulout.find(Digest.of(b"compressed"), place).matches
+        assert (match.is_a, match.containers) == ("blob", (image.digest,))
+        (match,) = haulout.find(image.digest, place).matches
+        assert (match.is_a, set(match.tags)) == ("container image", {"1.0", "image"})
+        assert [disk.disk_type for disk in match.disks] == ["qemu"]
+
+
+@pytest.mark.parametrize("subject", ["sha256:xyz", "sha512:" + "0" * 128])
+def test_what_is_no_digest_to_find(subject):
+    with pytest.raises(UsageError, match="not a digest"):
+        haulout.find(subject)
+
+
+def test_a_file_to_find_that_is_not_there():
+    with pytest.raises(NotFoundError):
+        haulout.find("./none.raw")

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from tests.peers.lab import NEW, OLD, Lab, Row
 
+import haulout
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+REUSED = "all that the next push reuses"
 PLAIN = "disks, tables of contents"
 ALL = "disks, tables of contents, deltas"
 _HTTP = ("--from-plain-http", "--to-plain-http")
@@ -119,6 +122,19 @@ def _umoci_gc(lab: Lab) -> str:
     return lab.kept(f"oci:{target}:{NEW}", ())
 
 
+def _pushed_on(lab: Lab) -> str:
+    """A version that is pushed onto a copy of the one before is cut like that one."""
+    target = lab.fresh()
+    lab.run("crane", "copy", f"{lab.source}:{OLD}", f"{target}:{OLD}")
+    (pushed,) = haulout.push(f"{target}:{NEW}", lab.new, architecture="x86_64").disks
+    assert lab.pulls(f"{target}:{NEW}", seeds=[lab.old]).moved.fetched < pushed.blob.size / 2
+    return (
+        REUSED
+        if pushed.base and pushed.base.bytes > pushed.blob.size / 2
+        else f"the next push has the base {pushed.base}"
+    )
+
+
 ROWS = [
     Row("copies", "oras", "`oras copy`", _oras(), PLAIN),
     Row("copies", "oras", "`oras copy -r`", _oras("-r"), ALL),
@@ -127,6 +143,7 @@ ROWS = [
     Row("copies", "oras", "`oras copy -r --from-oci-layout`", _oras_from_layout, ALL),
     Row("copies", "oras", "`oras backup --include-referrers`, `restore`", _oras_backup, ALL),
     Row("copies", "crane", "`crane copy`", _crane_copy, PLAIN),
+    Row("copies", "crane", "`crane copy` of one version, then `haulout push` of the next", _pushed_on, REUSED),
     Row("copies", "crane", "`crane copy --all-tags --jobs 1`", _crane_copy_all, ALL),
     Row("copies", "crane", "`crane pull --format oci`", _crane_pull, PLAIN),
     Row("copies", "crane", "`crane push --index`", _crane_push, PLAIN),

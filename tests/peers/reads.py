@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NO_IMAGE = 'no image found in image index for architecture "amd64"'
 VERSIONS = "the versions; where there is no referrers API, fallback tags"
+_HTTP = ("--from-plain-http", "--to-plain-http")
 NO_CHILD = "no child with platform linux/amd64"
 
 
@@ -32,6 +33,15 @@ def _machine(lab: Lab) -> str:
     with raw.open("rb") as made, lab.new.open("rb") as wanted:
         assert made.read(lab.new.stat().st_size) == wanted.read()
     raw.unlink()
+    return "makes the machine"
+
+
+def _machine_of_file(lab: Lab) -> str:
+    """Of a file that Haulout pulled."""
+    file = lab.place("pulled").with_suffix(".qcow2")
+    haulout.pull(f"{lab.source}:{NEW}", architecture="x86_64", disk_type="qemu", output=file)
+    done = lab.machine_init(str(file))
+    assert done.code == 0, done.err
     return "makes the machine"
 
 
@@ -149,25 +159,58 @@ def _umoci(lab: Lab) -> str:
     return "lists the versions" if {OLD, NEW} <= set(tags) else f"lists {tags}"
 
 
+def _signed(lab: Lab) -> tuple[str, Path]:
+    """A repository with the new version, and a signature on the index and on every entry; and the public key."""
+    repository, keys = f"{lab.server.host}/signed", lab.folder / "keys"
+    if not keys.exists():
+        keys.mkdir()
+        lab.run("cosign", "generate-key-pair", cwd=keys)
+        lab.run("oras", "copy", "-r", *_HTTP, f"{lab.source}:{NEW}", f"{repository}:{NEW}")
+        pinned = f"{repository}@{lab.run('crane', 'digest', f'{repository}:{NEW}')}"
+        key = ("--key", keys / "cosign.key", "--use-signing-config=false", "--tlog-upload=false")
+        lab.run("cosign", "sign", "--yes", "--recursive", "--allow-http-registry", *key, pinned)
+    return repository, keys / "cosign.pub"
+
+
+def _verifies(lab: Lab, repository: str, key: Path) -> None:
+    """The signatures of the index and of a disk, by cosign."""
+    index = f"{repository}@{lab.run('crane', 'digest', f'{repository}:{NEW}')}"
+    for signed in (index, lab.entry().replace(lab.source, repository)):
+        lab.run("cosign", "verify", "--insecure-ignore-tlog=true", "--allow-http-registry", "--key", key, signed)
+
+
 def _cosign(lab: Lab) -> str:
-    """Sign the index and every entry; then verify, and update by delta."""
-    keys = lab.place("keys")
-    keys.mkdir()
-    lab.run("cosign", "generate-key-pair", cwd=keys)
-    repository = lab.fresh()
-    target = f"{repository}:{NEW}"
-    lab.run("oras", "copy", "-r", "--from-plain-http", "--to-plain-http", f"{lab.source}:{NEW}", target)
-    pinned = f"{repository}@{lab.run('crane', 'digest', target)}"
-    quiet = ("--allow-http-registry", "--key")
-    lab.run("cosign", "sign", "--yes", "--recursive", "--use-signing-config=false", "--tlog-upload=false", *quiet, keys / "cosign.key", pinned)  # fmt: skip
-    lab.run("cosign", "verify", "--insecure-ignore-tlog=true", *quiet, keys / "cosign.pub", pinned)
-    kept = lab.kept(target, ())
+    """Sign and verify; then update by delta."""
+    repository, key = _signed(lab)
+    _verifies(lab, repository, key)
+    kept = lab.kept(f"{repository}:{NEW}", ())
     return "works; updates and deltas go on" if kept.endswith("deltas") else kept
+
+
+def _cosign_copied(lab: Lab) -> str:
+    repository, key = _signed(lab)
+    by_oras, by_haulout = lab.fresh(), lab.fresh()
+    lab.run("oras", "copy", "-r", *_HTTP, f"{repository}:{NEW}", f"{by_oras}:{NEW}")
+    haulout.copy(f"{repository}:{NEW}", f"{by_haulout}:{NEW}")
+    for copied in (by_oras, by_haulout):
+        _verifies(lab, copied, key)
+    return "works"
+
+
+def _haulout_copied(lab: Lab) -> str:
+    """podman machine and oras read what `haulout copy` wrote, by way of an archive."""
+    archive, target = f"oci-archive:{lab.place('archive')}.tar:{NEW}", lab.fresh()
+    haulout.copy(f"{lab.source}:{NEW}", archive)
+    haulout.copy(archive, f"{target}:{NEW}")
+    assert lab.machine_init(f"docker://{target}:{NEW}").code == 0
+    assert "delta" in lab.run("oras", "discover", "--plain-http", lab.entry().replace(lab.source, target))
+    return "work"
 
 
 ROWS = [
     Row("reads", "podman", "`podman machine init --image docker://REF`", _machine, "makes the machine"),
     Row("reads", "podman", "the same, after a second version and for two architectures", _machine_newer, "makes the machine"),
+    Row("reads", "podman", "`podman machine init --image FILE`, of a pulled disk", _machine_of_file, "makes the machine"),
     Row("reads", "podman", "`podman manifest inspect`", partial(_manifest_inspect, "podman"), "lists every disk, with platform and `disktype`"),
     Row("reads", "buildah", "`buildah manifest inspect`", partial(_manifest_inspect, "buildah"), "lists every disk, with platform and `disktype`"),
     Row("reads", "podman", "`podman pull`, of disks only", partial(_pull, "podman"), f"exit 125, `{NO_IMAGE}`"),
@@ -187,4 +230,6 @@ ROWS = [
     Row("reads", "crane", "`crane validate --remote`, one entry", _crane_validate, "exit 1, `gzip: invalid header`"),
     Row("reads", "umoci", "`umoci ls`", _umoci, "lists the versions"),
     Row("reads", "cosign", "`cosign sign --recursive`, `cosign verify`", _cosign, "works; updates and deltas go on"),
+    Row("reads", "cosign", "`cosign verify`, after `oras copy -r` and after `haulout copy`", _cosign_copied, "works"),
+    Row("reads", "all", "`podman machine init`, `oras discover`, after `haulout copy` through an archive", _haulout_copied, "work"),
 ]  # fmt: skip

@@ -8,6 +8,7 @@ import click
 
 from haulout.cli import delta, options
 from haulout.cli.params import (
+    AnnotationParam,
     ArchitectureParam,
     BaseParam,
     DiskSourceParam,
@@ -45,6 +46,10 @@ if TYPE_CHECKING:
         Example(
             "haulout push oci:machines:5.0 disk.raw --also qemu,hyperv",
             "publish a raw disk in three formats, in a local image layout",
+        ),
+        Example(
+            "haulout push oci:machines:5.0 disk.raw --tag 5 --tag latest --annotation org.example.team=os",
+            "publish under three tags, with an annotation",
         ),
         Example(
             "haulout push registry.example.com/machines:5.1 next.qcow2 --delta-from registry.example.com/machines:5.0",
@@ -96,6 +101,22 @@ if TYPE_CHECKING:
     multiple=True,
     help="Attach a delta from this earlier version (see haulout delta). Repeatable.",
 )
+@click.option("--tag", "tags", metavar="TAG", multiple=True, help="Also let this tag point to the result. Repeatable.")
+@click.option(
+    "--annotation",
+    "annotations",
+    type=AnnotationParam(),
+    metavar="[index:|manifest:]KEY=VALUE",
+    multiple=True,
+    help="Write an annotation on the index and the disks' manifests, or on one of them. Repeatable.",
+)
+@click.option(
+    "--source-from-git",
+    metavar="DIR",
+    type=click.Path(),
+    help="State the remote, commit and date of this git checkout on the index.",
+)
+@click.option("--force", is_flag=True, help="Publish a file that nothing shows to be a disk.")
 @click.option("--title", metavar="NAME", help="First part of the file titles.  [default: the repository's name]")
 @click.option("--level", type=click.IntRange(1, 22), metavar="N", default=6, show_default=True, help="zstd level.")
 @options.jobs
@@ -113,6 +134,10 @@ def command(
     also: tuple[tuple[DiskType, ...], ...],
     base: Reference | Literal[False] | None,
     delta_from: tuple[Reference, ...],
+    tags: tuple[str, ...],
+    annotations: tuple[tuple[str, str], ...],
+    source_from_git: str | None,
+    force: bool,
     title: str | None,
     level: int,
     jobs: int | None,
@@ -122,7 +147,8 @@ def command(
     Other entries of the tag are kept; only entries of the same architecture and disk type are replaced. Data that the
     registry already has is not sent again. Parts in common with the previous version (the tag's current disk, or the
     previous tag) are reused and cut in the same places, so that clients fetch little more than what changed. Each disk
-    is inspected first: one with a backing file, encryption or a false header is refused.
+    is inspected first: one with a backing file, encryption or a false header is refused. Of a compressed file, an OVA
+    or a VHD, the disk inside is published.
     """
     if not disks and not named:
         raise UsageError("nothing to push", hint="name a disk file, or use --disk ARCH/TYPE=FILE")
@@ -138,6 +164,10 @@ def command(
             disk_type=disk_type,
             also=tuple(dict.fromkeys(one for several in also for one in several)),
             level=level,
+            tags=tags,
+            annotations=dict(annotations),
+            source_from_git=source_from_git,
+            force=force,
             title=title,
             base=base or None,
             use_base=base is not False,
@@ -176,4 +206,6 @@ def lines(result: PushResult) -> Iterator[str]:
             yield f"  {disk.architecture}/{disk.disk_type}: reused {taken} of {disk.base.reference}"
     for each in result.deltas:
         yield f"  {each.architecture}/{each.disk_type}: delta {delta.cost(each)}, from {each.old}"
+    if result.tags:
+        yield f"also tagged {', '.join(result.tags)}"
     yield str(result.pinned)

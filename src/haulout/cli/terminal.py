@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -10,6 +11,31 @@ if TYPE_CHECKING:
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _MINUTE: Final = 60
 _HOUR: Final = 3600
+
+
+SPELLED_OUT: Final = "haulout.spelled-out"
+"""Name of :func:`spelled_out` as a handler of encoding errors."""
+_ASCII: Final = {
+    "→": "->",
+    "←": "<-",
+    "…": "...",
+    "\u2013": "-",
+    "\u2014": "-",
+    "·": "-",
+    "≥": ">=",
+    "≤": "<=",
+    "│": "|",
+    "├": "|",
+    "└": "`",
+    "─": "-",
+}
+
+
+def spelled_out(error: UnicodeError) -> tuple[str | bytes, int]:
+    r"""Write what a locale has no letter for: signs as people write them in ASCII, others as ``\u20ac``."""
+    if isinstance(error, UnicodeEncodeError) and error.object[error.start] in _ASCII:
+        return _ASCII[error.object[error.start]], error.start + 1
+    return codecs.backslashreplace_errors(error)
 
 
 def neutral(text: str) -> str:

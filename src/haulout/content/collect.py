@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from haulout.content import naming
 from haulout.content.folder import Folder
 from haulout.content.graph import Graph, read_graph
-from haulout.content.layout import INDEX_FILE, LAYOUT_FILE
+from haulout.content.layout import LAYOUT_FILE
 from haulout.errors import ContentError
 from haulout.oci import Digest
 
@@ -78,7 +78,7 @@ def collect(
         graph.link_subjects()
         index, needed = _needed(index, graph, going, untagged=untagged)
         if index != before:
-            root.write(INDEX_FILE, index.to_bytes())
+            store.relist(index)
         parent = root.child("blobs", create=False)
         if parent is None:
             return Collected(0, 0)

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from haulout.progress import Task
 
 LAYOUT_FILE: Final = "oci-layout"
-INDEX_FILE: Final = "index.json"
+_INDEX_FILE: Final = "index.json"
 _LOCK_FILE: Final = "index.lock"
-_OWN_NAMES: Final = frozenset({INDEX_FILE, _LOCK_FILE, "blobs"})
+_OWN_NAMES: Final = frozenset({_INDEX_FILE, _LOCK_FILE, "blobs"})
 """What a creation cut short may have left; such a directory may be completed."""
 _BUFFER: Final = 1 << 20
 
@@ -93,8 +93,8 @@ class LayoutStore:
                     hint="choose an empty or new directory",
                 )
             with self.exclusive():
-                if self._root.size(INDEX_FILE) is None:
-                    self._root.write(INDEX_FILE, Index(()).to_bytes())
+                if self._root.size(_INDEX_FILE) is None:
+                    self._root.write(_INDEX_FILE, Index(()).to_bytes())
                 # Last: a reader that sees it may rely on the rest.
                 self._root.write(LAYOUT_FILE, json.dumps({"imageLayoutVersion": "1.0.0"}))
             return
@@ -186,7 +186,7 @@ class LayoutStore:
             keep = frozenset(digest for digest in before if self._subjects.has_subject(digest))
             changed = naming.with_tag(index, tag, entry, keep)
         if changed != index:
-            self._rewrite(changed)
+            self.relist(changed)
 
     def entries(self) -> Index:
         """Return ``index.json``.
@@ -196,14 +196,19 @@ class LayoutStore:
         """
         return self._index()
 
-    def _rewrite(self, index: Index) -> None:
-        self._root.write(INDEX_FILE, index.to_bytes())
+    def relist(self, index: Index) -> None:
+        """Replace ``index.json``, in one step; under :meth:`exclusive` where others write.
+
+        Raises:
+            StorageError: the file system refuses.
+        """
+        self._root.write(_INDEX_FILE, index.to_bytes())
 
     def can_delete(self) -> bool:
         """Return True: what a file system refuses shows when it is tried."""
         return True
 
-    def delete_manifest(self, digest: Digest) -> None:
+    def delete_manifest(self, digest: Digest, *, refers: bool = True) -> None:  # noqa: ARG002 - looking is cheap here
         """Delete a manifest, and every entry of ``index.json`` that means it. Other blobs stay.
 
         Raises:
@@ -215,7 +220,7 @@ class LayoutStore:
 
     def _forget(self, digest: Digest) -> None:
         self._subjects.forget(digest)
-        self._rewrite(naming.without(self._index(), digest))
+        self.relist(naming.without(self._index(), digest))
         self._write_blobs().remove(digest.hex)
 
     def delete_tag(self, tag: str) -> None:
@@ -231,9 +236,9 @@ class LayoutStore:
             if entry is None:
                 raise self._no_tag(index, tag)
             keep = frozenset({entry.digest} if self._subjects.has_subject(entry.digest) else ())
-            self._rewrite(naming.without_tag(index, tag, entry, keep))
+            self.relist(naming.without_tag(index, tag, entry, keep))
 
-    def tags(self, prefix: str = "") -> Iterator[str]:
+    def tags(self, prefix: str = "", *, optional: bool = False) -> Iterator[str]:  # noqa: ARG002 - never busy
         """Yield the tags that begin with ``prefix``, in lexical order."""
         return (tag for tag in naming.tags(self._index()) if tag.startswith(prefix))
 
@@ -246,10 +251,10 @@ class LayoutStore:
         return self._subjects.referrers(self._index().manifests, subject, artifact_type)
 
     def _index(self) -> Index:
-        path = f"{self.directory}/{INDEX_FILE}"
-        data = self._root.read(INDEX_FILE, json.MAX_MANIFEST_BYTES)
+        path = f"{self.directory}/{_INDEX_FILE}"
+        data = self._root.read(_INDEX_FILE, json.MAX_MANIFEST_BYTES)
         if data is None:
-            raise ContentError(f"{self.directory} is a damaged image layout: {INDEX_FILE} is missing")
+            raise ContentError(f"{self.directory} is a damaged image layout: {_INDEX_FILE} is missing")
         return Index.parse(data, path)
 
     # Blobs

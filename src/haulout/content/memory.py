@@ -62,7 +62,7 @@ class MemoryStore:
         """Return True."""
         return True
 
-    def delete_manifest(self, digest: Digest) -> None:
+    def delete_manifest(self, digest: Digest, *, refers: bool = True) -> None:  # noqa: ARG002 - looking is cheap here
         """Delete a manifest and its tags.
 
         Raises:
@@ -85,7 +85,7 @@ class MemoryStore:
         if self._tags.pop(tag, None) is None:
             raise NotFoundError(f"no tag {tag} in memory")
 
-    def tags(self, prefix: str = "") -> Iterator[str]:
+    def tags(self, prefix: str = "", *, optional: bool = False) -> Iterator[str]:  # noqa: ARG002 - never busy
         """Yield the tags that begin with ``prefix``, in lexical order."""
         return (tag for tag in sorted(self._tags) if tag.startswith(prefix))
 

@@ -133,11 +133,11 @@ class RememberingStore:
         self._known.keep(StoredManifest(described, data))
         return described
 
-    def delete_manifest(self, digest: Digest) -> None:
+    def delete_manifest(self, digest: Digest, *, refers: bool = True) -> None:
         """Delete a manifest; nothing of it is known any more."""
         self._known.referrers.clear()
         self._known.manifests.pop(digest, None)
-        self._store.delete_manifest(digest)
+        self._store.delete_manifest(digest, refers=refers)
 
     def referrers(self, subject: Digest, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
         """List what points at a manifest."""

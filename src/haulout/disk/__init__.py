@@ -11,17 +11,20 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.disk.convert import convert, uncompress
+    from haulout.disk.foreign import EXPANDED
     from haulout.disk.formats import convertible_formats
     from haulout.disk.image import Source
     from haulout.disk.info import Danger, DiskInfo, FileSystem, Partition
     from haulout.disk.inspection import inspect, require_safe
-    from haulout.disk.sparse import BLOCK, Extent, data_extents, is_zero, punch_hole
+    from haulout.disk.sparse import BLOCK, Extent, data_extents, is_zero, punch_hole, size_of
     from haulout.disk.types import DISK_EXTENSIONS, DiskFormat, DiskType
+    from haulout.disk.vhd import expand_vhd
     from haulout.disk.writing import SparseWriter, content_bytes, early_writeback, write_all, write_sparse
 
 __all__ = [
     "BLOCK",
     "DISK_EXTENSIONS",
+    "EXPANDED",
     "Danger",
     "DiskFormat",
     "DiskInfo",
@@ -36,10 +39,12 @@ __all__ = [
     "convertible_formats",
     "data_extents",
     "early_writeback",
+    "expand_vhd",
     "inspect",
     "is_zero",
     "punch_hole",
     "require_safe",
+    "size_of",
     "uncompress",
     "write_all",
     "write_sparse",
@@ -49,12 +54,14 @@ open_face(
     __name__,
     {
         "convert": ("convert", "uncompress"),
+        "foreign": ("EXPANDED",),
         "formats": ("convertible_formats",),
         "image": ("Source",),
         "info": ("Danger", "DiskInfo", "FileSystem", "Partition"),
         "inspection": ("inspect", "require_safe"),
-        "sparse": ("BLOCK", "Extent", "data_extents", "is_zero", "punch_hole"),
+        "sparse": ("BLOCK", "Extent", "data_extents", "is_zero", "punch_hole", "size_of"),
         "types": ("DISK_EXTENSIONS", "DiskFormat", "DiskType"),
+        "vhd": ("expand_vhd",),
         "writing": ("SparseWriter", "content_bytes", "early_writeback", "write_all", "write_sparse"),
     },
 )

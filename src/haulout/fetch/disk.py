@@ -64,7 +64,7 @@ class _DiskPull:
         self._found = found
         self._target = target
         self._options = options
-        self._announced = _announced_format(found)
+        self._announced = announced_format(found)
         self._as = None if options.as_format == self._announced else options.as_format
         self._progress = progress
         self._records = Records()
@@ -245,7 +245,7 @@ def _identity(found: ResolvedDisk) -> Digest:
     return found.digest if found.container_disk else found.layer.digest
 
 
-def _announced_format(found: ResolvedDisk) -> DiskFormat | None:
+def announced_format(found: ResolvedDisk) -> DiskFormat | None:
     """Return the format that the publisher states, else the one that was asked for: it is that, or refused."""
     stated = found.asked.disk_type if found.container_disk else found.disk_type or found.asked.disk_type
     if stated is None:

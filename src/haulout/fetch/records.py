@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from haulout.disk import data_extents, is_zero
 from haulout.errors import HauloutError
@@ -16,6 +16,7 @@ from haulout.fetch import cache
 from haulout.local import open_regular
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from haulout.oci import Digest, SizedDigest
@@ -65,6 +66,13 @@ class Records:
                 return bool(record.get("fingerprint") == fingerprint(fd))
         except (OSError, HauloutError):
             return False
+
+    def notes(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield what each record is about, and what it says."""
+        for name in self._folder.files(".json"):
+            note = self._folder.note(name) or {}
+            if (path := cache.path_in(note)) is not None:
+                yield path, note
 
     def remember(
         self, target: Path, manifest: Digest, form: str, fd: int, *, checked: SizedDigest | None = None

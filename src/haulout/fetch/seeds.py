@@ -18,7 +18,7 @@ from haulout.local import open_regular, snapshot, storage_errors
 from haulout.oci import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 _MOST_NOTES: Final = 64
@@ -84,6 +84,14 @@ class SeedNotes:
                 unchanged = note.get("state") == _state(found)
                 yield path, self._toc(note.get("toc")) if unchanged else None
 
+    def pulled(self) -> Iterator[tuple[Path, str, Toc | None, bool]]:
+        """Yield the files that are still there: where each came from, its table then, and whether it is as it was."""
+        for _, path, note in self.notes():
+            with suppress(OSError):
+                if path is not None:
+                    unchanged = note.get("state") == _state(path.stat())
+                    yield path, str(note.get("name")), self._toc(note.get("toc")), unchanged
+
     def notes(self) -> Iterator[tuple[str, Path | None, dict[str, Any]]]:
         """Yield the names of notes, the latest first, what each is about, and what it says; None: nothing."""
         for name in self._folder.files(".json"):
@@ -102,7 +110,7 @@ class SeedNotes:
         """Forget files that are gone, the oldest of too many, and tables that no note names."""
         kept: set[str] = set()
         for number, (name, path, note) in enumerate(self.notes()):
-            if number < _MOST_NOTES and path is not None and os.path.lexists(path):
+            if number < _MOST_NOTES and not _is_gone(path, note):
                 kept.add(f"{note.get('toc')}.toc")
             else:
                 self._folder.remove(name)
@@ -173,3 +181,14 @@ def _open(path: Path, *, is_named: bool) -> int | None:
 def _state(found: os.stat_result) -> list[int]:
     """Return what changes when a file does."""
     return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def _is_gone(path: Path | None, note: Mapping[str, Any]) -> bool:
+    """Return whether the file of a note is gone; one whose name this locale cannot spell may be there in another."""
+    stated = note.get("path")
+    if path is None and isinstance(stated, str):
+        try:
+            os.fsencode(stated)
+        except UnicodeEncodeError:
+            return "\0" in stated
+    return path is None or not os.path.lexists(path)

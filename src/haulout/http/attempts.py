@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +30,8 @@ LONGEST_RETRY_AFTER: Final = 60.0
 REFUSED_ATTEMPTS: Final = 3
 """Attempts where nothing listens: enough for a restart, not so many that a typing mistake costs a coffee."""
 
+_WANTS_TLS: Final = re.compile(rb"http request .{0,40}https (?:server|port)", re.IGNORECASE)
+"""What Go's server and nginx say to plain HTTP."""
 _PAGE_HINT: Final = "a proxy or login page probably answered in its place; check the host name and proxy settings"
 
 
@@ -66,6 +69,8 @@ def failure(
     if answer.status == 407:
         hint = "write user and password into http_proxy: http://USER:PASSWORD@HOST:PORT"
         return UnreachableError(f"{what}: the proxy on the way to {host} answers {answer.phrase}", hint=hint)
+    if answer.status == 400 and _WANTS_TLS.search(answer.body):
+        return RegistryError(f"{what}: {host} speaks HTTPS on this port", status=400, hint="leave --plain-http out")
     return RegistryError(text, status=answer.status, hint=_PAGE_HINT if page else None)
 
 

@@ -17,6 +17,7 @@ from haulout.local import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 FOREIGN: Final = (
     foreign.HTTPError,
@@ -69,8 +70,12 @@ def translate(error: BaseException, host: str, what: str) -> UnreachableError | 
     meaning = _meaning(chain)
     certificate = _first(chain, ssl.SSLCertVerificationError)
     detail = certificate.verify_message if certificate is not None else _short(chain)
-    hint = _HINTS.get(certificate.verify_code, meaning.hint) if certificate is not None else meaning.hint
-    hint = hint.format(host=host) if hint else None
+    hint = meaning.hint
+    if certificate is not None:
+        tried = ", ".join(getattr(certificate, "__notes__", ()))
+        hint = f"{tried} does not hold the authority of this certificate" if tried else hint
+        hint = _HINTS.get(certificate.verify_code, hint)
+    hint = hint.replace("{host}", host) if hint else None
     return meaning.error(f"{what}: {meaning.text.format(host=host, detail=detail)}", hint=hint)
 
 
@@ -96,6 +101,14 @@ def _refusal(chain: tuple[BaseException, ...]) -> str | None:
     """Return the status and reason with which a proxy refuses a tunnel."""
     found = (_TUNNEL.match(str(one)) for one in chain if isinstance(one, OSError))
     return next((one[1] for one in found if one is not None), None)
+
+
+def note_authorities(error: BaseException, files: tuple[Path, ...]) -> None:
+    """Write down on an error of a certificate which authorities were tried besides the system's."""
+    certificate = _first(tuple(_causes(error)), ssl.SSLCertVerificationError)
+    if certificate is not None:
+        for file in files:
+            certificate.add_note(str(file))
 
 
 def blames_proxy(error: BaseException, *, resolves: bool) -> bool:

@@ -14,7 +14,7 @@ from urllib3.exceptions import ProxyError
 from urllib3.util import Timeout
 
 from haulout.http.deadlines import Deadlines
-from haulout.http.failures import FOREIGN, ProxyFailure, blames_proxy
+from haulout.http.failures import FOREIGN, ProxyFailure, blames_proxy, note_authorities
 from haulout.http.lines import BoundedResponse
 from haulout.http.log import Exchange
 from haulout.http.messages import SLOWED_BLOCK, Reply
@@ -110,6 +110,7 @@ class Transport:
         except BaseException as error:
             if log is not None:
                 log.failed(error)
+            note_authorities(error, profile.authorities)
             if proxy is not None and isinstance(error, FOREIGN) and blames_proxy(error, resolves=proxy.resolves):
                 raise ProxyFailure(proxy.netloc, proxy.variable) from error
             raise

@@ -3,7 +3,7 @@
 Grammar (distribution-spec, "Pulling manifests"; the whole string must match)::
 
     reference  = registry | layout | archive
-    registry   = ["docker://"] host [":" port] "/" repository [":" tag] ["@" digest]
+    registry   = ["docker://" | "oci://"] host [":" port] "/" repository [":" tag] ["@" digest]
     layout     = "oci:" directory [":" tag] ["@" digest]
     archive    = "oci-archive:" file [":" tag] ["@" digest]
     host       = dot-separated labels, "localhost", an IPv4 address, or "[" IPv6 "]"
@@ -24,6 +24,7 @@ from haulout.errors import InvalidDigest, InvalidReference
 from haulout.oci.digest import Digest
 
 DOCKER_HUB: Final = "docker.io"
+_SCHEMES: Final = ("docker://", "oci://")
 _MAX_REPOSITORY: Final = 255
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
@@ -145,20 +146,19 @@ def parse_reference(text: str) -> Reference:
     for position, character in enumerate(text):
         if not character.isprintable():
             raise InvalidReference(text, position, f"unprintable character {character!r}")
-    if text.startswith("oci:"):
+    # oci:// is how Helm, Ironic and Metal3 write a registry; a layout has no slashes that mean nothing.
+    scheme = next((scheme for scheme in _SCHEMES if text.startswith(scheme)), "")
+    if text.startswith("oci:") and not scheme:
         directory, tag, digest = _parse_local(text, "oci:", "the directory is missing", "write oci:DIR:TAG")
         return LayoutReference(directory, tag or (None if digest else "latest"), digest)
     if text.startswith("oci-archive:"):
         return ArchiveReference(
             *_parse_local(text, "oci-archive:", "the file is missing", "write oci-archive:FILE:TAG")
         )
-    for scheme in ("http://", "https://"):
-        if text.startswith(scheme):
-            raise InvalidReference(
-                text, 0, f"{scheme} does not belong in a reference", hint="write host/repository:tag"
-            )
-    start = len("docker://") if text.startswith("docker://") else 0
-    return _parse_registry(text, start)
+    for wrong in ("http://", "https://"):
+        if text.startswith(wrong):
+            raise InvalidReference(text, 0, f"{wrong} does not belong in a reference", hint="write host/repository:tag")
+    return _parse_registry(text, len(scheme))
 
 
 _EXAMPLES: Final = "write host/repository:tag, host/repository@sha256:…, oci:DIR:TAG or oci-archive:FILE:TAG"
@@ -167,6 +167,9 @@ _EXAMPLES: Final = "write host/repository:tag, host/repository@sha256:…, oci:D
 def _parse_registry(text: str, start: int) -> RegistryReference:
     body, digest = _cut_digest(text)
     slash = body.find("/", start)
+    if slash == start and start:
+        hint = f"for an image layout write oci:{text[start:]}" if text.startswith("oci:") else _EXAMPLES
+        raise InvalidReference(text, start, "no registry host", hint=hint)
     if slash < 0:
         name = body[start:].split(":")[0]
         raise InvalidReference(
@@ -219,7 +222,8 @@ def _parse_local(text: str, scheme: str, missing: str, hint: str) -> tuple[str, 
 
 def _cut_digest(text: str) -> tuple[str, Digest | None]:
     at = text.rfind("@")
-    if at < 0 or (text.startswith(("oci:", "oci-archive:")) and "/" in text[at:]):
+    is_local = text.startswith(("oci:", "oci-archive:")) and not text.startswith(_SCHEMES)
+    if at < 0 or (is_local and "/" in text[at:]):
         return text, None
     try:
         return text[:at], Digest.parse(text[at + 1 :])

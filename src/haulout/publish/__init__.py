@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.publish.annotations import AskedAnnotations
     from haulout.publish.base import StoredDisk
     from haulout.publish.delta import AttachedDelta, DeltaEnd, DeltaMaker
     from haulout.publish.plan import InspectedDisk, PlannedDisk, inspect_disk, plan_disks, prepare
     from haulout.publish.push import PreparedDisk, PushOptions, push
     from haulout.publish.results import DeltaResult, PublishedDelta, PushedBase, PushedDisk, PushResult
+    from haulout.publish.sources import plain_disk
 
 __all__ = [
+    "AskedAnnotations",
     "AttachedDelta",
     "DeltaEnd",
     "DeltaMaker",
@@ -28,6 +31,7 @@ __all__ = [
     "PushedDisk",
     "StoredDisk",
     "inspect_disk",
+    "plain_disk",
     "plan_disks",
     "prepare",
     "push",
@@ -36,10 +40,12 @@ __all__ = [
 open_face(
     __name__,
     {
+        "annotations": ("AskedAnnotations",),
         "base": ("StoredDisk",),
         "delta": ("AttachedDelta", "DeltaEnd", "DeltaMaker"),
         "plan": ("InspectedDisk", "PlannedDisk", "inspect_disk", "plan_disks", "prepare"),
         "push": ("PreparedDisk", "PushOptions", "push"),
         "results": ("DeltaResult", "PublishedDelta", "PushResult", "PushedBase", "PushedDisk"),
+        "sources": ("plain_disk",),
     },
 )

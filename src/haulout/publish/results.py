@@ -95,7 +95,7 @@ class DeltaResult(PublishedDelta):
 class PushResult(Document):
     """What a push did."""
 
-    json_members: ClassVar[tuple[str, ...]] = ("reference", "pinned", "index", "disks", "deltas", *_TRAFFIC)
+    json_members: ClassVar[tuple[str, ...]] = ("reference", "pinned", "index", "tags", "disks", "deltas", *_TRAFFIC)
 
     reference: Reference
     index: Digest
@@ -105,6 +105,8 @@ class PushResult(Document):
     """What was asked for with ``delta_from``, in the order of the disks."""
     traffic: Traffic
     seconds: float
+    tags: tuple[str, ...] = ()
+    """Further tags that point to the index."""
 
     @property
     def pinned(self) -> Reference:

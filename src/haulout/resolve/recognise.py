@@ -70,8 +70,6 @@ _TAR_LAYER = re.compile(
     r"application/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1|docker\.image\.rootfs\.(?:foreign\.)?diff)"
     r"\.tar(?:[.+](?:gzip|zstd))?"
 )
-_DOCKER_REFERENCE: Final = "vnd.docker.reference.type"
-"""BuildKit marks the attestation manifests it puts into an index with this annotation."""
 _ARCHITECTURE = re.compile(
     r"(?:^|[._-])(x86_64|amd64|x64|aarch64|arm64|riscv64|ppc64le|s390x|armv7l|i686|i386|loongarch64|loong64)"
     r"(?=[._-]|$)",
@@ -96,7 +94,7 @@ def _role(entry: Descriptor) -> Role:
         role = Role.INDEX
     elif (
         entry.media_type not in mediatype.MANIFESTS
-        or _DOCKER_REFERENCE in entry.annotations
+        or keys.REFERENCE_TYPE in entry.annotations
         or (is_attachment(entry.artifact_type) and not stated)
     ):
         role = Role.ATTACHMENT
@@ -142,7 +140,7 @@ def disk_layers(manifest: Manifest) -> tuple[Descriptor, ...]:
 
 def file_layers(manifest: Manifest) -> tuple[Descriptor, ...]:
     """Return the layers that may be files at all: no file system of a container, no directory, no table of our own."""
-    ours = {mediatype.TOC, mediatype.HINTS, mediatype.OCI_EMPTY}
+    ours = {mediatype.TOC, mediatype.HINTS, mediatype.CRUMBS, mediatype.OCI_EMPTY}
     return tuple(
         layer
         for layer in manifest.layers

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.upkeep.finding import Match, find_digest
     from haulout.upkeep.listing import ListedDisk, ListedTag, list_tags
     from haulout.upkeep.removal import Going, Removal, choose_versions, plan_removal
     from haulout.upkeep.removing import read_place, remove
@@ -15,8 +16,10 @@ __all__ = [
     "Going",
     "ListedDisk",
     "ListedTag",
+    "Match",
     "Removal",
     "choose_versions",
+    "find_digest",
     "list_tags",
     "plan_removal",
     "read_place",
@@ -26,6 +29,7 @@ __all__ = [
 open_face(
     __name__,
     {
+        "finding": ("Match", "find_digest"),
         "listing": ("ListedDisk", "ListedTag", "list_tags"),
         "removal": ("Going", "Removal", "choose_versions", "plan_removal"),
         "removing": ("read_place", "remove"),
