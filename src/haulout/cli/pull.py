@@ -32,10 +32,6 @@ if TYPE_CHECKING:
             "fetch the disk of another architecture under a name of your own",
         ),
         Example("haulout pull oci:machines:5.0 --as raw -o disk2.raw", "convert it to a raw disk"),
-        Example(
-            "haulout pull registry.example.com/machines:5.0 -o /dev/sdx --device",
-            "write it onto a block device; only what differs is fetched and written",
-        ),
     ),
 )
 @click.argument("reference", metavar="REF", type=ReferenceParam())
