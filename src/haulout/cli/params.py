@@ -145,6 +145,21 @@ class BaseParam(StringParam):
         return False if value == "none" else parse_reference(str(value))
 
 
+class AnnotationParam(StringParam):
+    """``KEY=VALUE``; the value may hold further equals signs."""
+
+    name = "annotation"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:  # noqa: ARG002
+        """Split it."""
+        if isinstance(value, tuple):
+            return value
+        key, equals, text = str(value).partition("=")
+        if not equals:
+            raise UsageError(f"{key[:80]!r} is not an annotation", hint="write KEY=VALUE")
+        return key, text
+
+
 class ArchitectureParam(StringParam):
     """An architecture under either family's name."""
 

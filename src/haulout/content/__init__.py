@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.content.announcements import ANNOUNCEMENT_LIFE_MS, Announcement, announcement_in
     from haulout.content.archive import ArchiveStore, ArchiveWriter, replacing_archive
     from haulout.content.collect import Collected, collect
     from haulout.content.copy import Copied, CopyOptions, CopyTarget, copy
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
 
 __all__ = [
+    "ANNOUNCEMENT_LIFE_MS",
     "STEP",
+    "Announcement",
     "ArchiveStore",
     "ArchiveWriter",
     "BlobReader",
@@ -60,6 +63,7 @@ __all__ = [
     "TaggedIndex",
     "VerifiedFile",
     "VerifiedReader",
+    "announcement_in",
     "collect",
     "copy",
     "deleted_with_its_line",
@@ -73,6 +77,7 @@ __all__ = [
 open_face(
     __name__,
     {
+        "announcements": ("ANNOUNCEMENT_LIFE_MS", "Announcement", "announcement_in"),
         "collect": ("Collected", "collect"),
         "archive": ("ArchiveStore", "ArchiveWriter", "replacing_archive"),
         "copy": ("Copied", "CopyOptions", "CopyTarget", "copy"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.publish.annotations import AskedAnnotations
     from haulout.publish.base import StoredDisk
     from haulout.publish.containerdisk import container_disk_sources
     from haulout.publish.delta import AttachedDelta, DeltaEnd, DeltaMaker
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from haulout.publish.sources import plain_disk
 
 __all__ = [
+    "AskedAnnotations",
     "AttachedDelta",
     "DeltaEnd",
     "DeltaMaker",
@@ -48,6 +50,7 @@ __all__ = [
 open_face(
     __name__,
     {
+        "annotations": ("AskedAnnotations",),
         "base": ("StoredDisk",),
         "containerdisk": ("container_disk_sources",),
         "delta": ("AttachedDelta", "DeltaEnd", "DeltaMaker"),

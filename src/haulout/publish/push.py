@@ -14,13 +14,14 @@ from haulout.publish.upload import DiskUploader
 from haulout.resolve import DiskQuery, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from haulout.content import Store, StoredManifest, TaggedIndex
     from haulout.disk import DiskType
     from haulout.oci import Architecture, Descriptor, Digest, Reference
     from haulout.progress import Progress
+    from haulout.publish.annotations import AskedAnnotations
     from haulout.publish.delta import DeltaMaker
     from haulout.publish.results import PublishedDelta, PushedContainerDisk, PushedDisk
     from haulout.publish.upload import UploadedDisk
@@ -48,6 +49,7 @@ class PushOptions:
     use_base: bool
     base: Reference | None
     """The one asked for."""
+    annotations: AskedAnnotations
     container_disk: bool = False
     """Whether each architecture also gets a container image that holds its disk."""
 
@@ -97,7 +99,15 @@ def push(
     require_free(index, [disks[number].architecture for number in contained])
     bases = Bases(reference, store, index, options.base, find, progress) if options.use_base else None
     uploader = DiskUploader(
-        store, reference, index, bases, name=options.name, level=options.level, jobs=options.jobs, progress=progress
+        store,
+        reference,
+        index,
+        bases,
+        name=options.name,
+        level=options.level,
+        jobs=options.jobs,
+        annotations=options.annotations,
+        progress=progress,
     )
     uploaded = [
         uploader.put(disk.path, disk.architecture, disk.disk_type, place=(number, len(disks)))
@@ -114,7 +124,7 @@ def push(
         )
         for number in contained
     ]
-    digest = _publish(store, reference.tag, uploaded, [entry for entry, _ in containers], tagged, progress)
+    digest = _publish(store, reference.tag, uploaded, [entry for entry, _ in containers], tagged, options.annotations.index, progress)
     # After the tag has moved: what cannot be attached is no reason to keep the disks back.
     deltas: list[PublishedDelta] = []
     failures: list[HauloutError] = []
@@ -136,14 +146,15 @@ def _publish(
     uploaded: Sequence[UploadedDisk],
     containers: Sequence[Descriptor],
     tagged: TaggedIndex | None,
+    annotations: Mapping[str, str],
     progress: Progress,
 ) -> Digest:
     entries = [*(entry for done in uploaded for entry in (done.entry, done.tables)), *containers]
     try:
-        return publish(store, tag, entries, progress, tagged)
+        return publish(store, tag, entries, progress, tagged, annotations)
     except (RegistryError, DeniedError) as exc:
         wanted = [*(done.entry for done in uploaded), *containers]
-        if tagged is None or any(entry not in tagged.index.manifests for entry in wanted):
+        if tagged is None or annotations or any(entry not in tagged.index.manifests for entry in wanted):
             raise
         # Only the tables of an older release's push were to be moved into the index. Tags may be immutable.
         progress.note(f"{tag} holds these disks, and stays as an older release wrote it ({exc})")

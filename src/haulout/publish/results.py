@@ -112,7 +112,7 @@ class PushResult(Document):
     """What a push did."""
 
     json_members: ClassVar[tuple[str, ...]] = (
-        *("reference", "pinned", "index", "disks", "deltas", "container_disks"),
+        *("reference", "pinned", "index", "tags", "disks", "deltas", "container_disks"),
         *_TRAFFIC,
     )
 
@@ -124,6 +124,8 @@ class PushResult(Document):
     """What was asked for with ``delta_from``, in the order of the disks."""
     traffic: Traffic
     seconds: float
+    tags: tuple[str, ...] = ()
+    """Further tags that point to the index."""
     container_disks: tuple[PushedContainerDisk, ...] = ()
 
     @property
