@@ -124,7 +124,8 @@ def push(
         )
         for number in contained
     ]
-    digest = _publish(store, reference.tag, uploaded, [entry for entry, _ in containers], tagged, options.annotations.index, progress)
+    images = [entry for entry, _ in containers]
+    digest = _publish(store, reference.tag, uploaded, images, tagged, options.annotations.index, progress)
     # After the tag has moved: what cannot be attached is no reason to keep the disks back.
     deltas: list[PublishedDelta] = []
     failures: list[HauloutError] = []

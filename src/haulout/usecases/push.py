@@ -151,7 +151,9 @@ def push(  # noqa: PLR0913 - each is one word of the request
         done = publish(store, target, root, prepared, options, find=find, maker=maker, progress=progress)
         index = _also_tagged(store, target.tag, further, done.index)
         seconds = time.monotonic() - begun
-        return PushResult(target, index, done.disks, done.deltas, places.traffic, seconds, further, done.container_disks)
+        return PushResult(
+            target, index, done.disks, done.deltas, places.traffic, seconds, further, done.container_disks
+        )
 
 
 def _also_tagged(store: Store, tag: str, further: Sequence[str], index: Digest) -> Digest:
