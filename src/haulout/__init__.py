@@ -79,7 +79,7 @@ if TYPE_CHECKING:
         parse_reference,
     )
     from haulout.progress import NullProgress, Progress, Task, Traffic
-    from haulout.publish import DeltaResult, PublishedDelta, PushedBase, PushedDisk, PushResult
+    from haulout.publish import DeltaResult, PublishedDelta, PushedBase, PushedContainerDisk, PushedDisk, PushResult
     from haulout.registry import ConnectionOptions, Credentials
     from haulout.resolve import DiskQuery, Inventory, Item, ResolvedDisk, Role, Shape
     from haulout.tee import Claims, Given, Policy, Refusal, Rule, Statement, Verdict, parse_policy
@@ -199,6 +199,7 @@ __all__ = [
     "PulledFile",
     "PushResult",
     "PushedBase",
+    "PushedContainerDisk",
     "PushedDisk",
     "Reference",
     "Refusal",
@@ -315,7 +316,7 @@ open_face(
             "parse_reference",
         ),
         "progress": ("NullProgress", "Progress", "Task", "Traffic"),
-        "publish": ("DeltaResult", "PublishedDelta", "PushResult", "PushedBase", "PushedDisk"),
+        "publish": ("DeltaResult", "PublishedDelta", "PushResult", "PushedBase", "PushedContainerDisk", "PushedDisk"),
         "registry": ("ConnectionOptions", "Credentials"),
         "resolve": ("DiskQuery", "Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
         "tee": ("Claims", "Given", "Policy", "Refusal", "Rule", "Statement", "Verdict", "parse_policy"),

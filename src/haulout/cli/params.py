@@ -212,6 +212,15 @@ class DiskTypeParam(StringParam):
         return _matching(list(DiskType), incomplete)
 
 
+class WantedTypeParam(DiskTypeParam):
+    """A disk type to look for: also that of container disks."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse it."""
+        text = str(value).strip().lower()
+        return text if text == "container-disk" else super().convert(value, param, ctx)
+
+
 class DiskTypesParam(DiskTypeParam):
     """Several disk types with commas between them."""
 

@@ -56,6 +56,10 @@ if TYPE_CHECKING:
             "publish the next version, with a delta for those who have 5.0",
         ),
         Example(
+            "haulout push registry.example.com/machines:5.0 disk.qcow2 --container-disk",
+            "publish a disk, and a container image with it for KubeVirt, under one tag",
+        ),
+        Example(
             "haulout push oci:machines:5.1 next.raw --base oci:machines:5.0",
             "publish the next version over a named base; in the same repository or layout it is found automatically",
         ),
@@ -101,6 +105,11 @@ if TYPE_CHECKING:
     multiple=True,
     help="Attach a delta from this earlier version (see haulout delta). Repeatable.",
 )
+@click.option(
+    "--container-disk",
+    is_flag=True,
+    help="Also publish each architecture's disk in a container image, for KubeVirt, CDI and crun-vm.",
+)
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="Also let this tag point to the result. Repeatable.")
 @click.option(
     "--annotation",
@@ -134,6 +143,7 @@ def command(
     also: tuple[tuple[DiskType, ...], ...],
     base: Reference | Literal[False] | None,
     delta_from: tuple[Reference, ...],
+    container_disk: bool,
     tags: tuple[str, ...],
     annotations: tuple[tuple[str, str], ...],
     source_from_git: str | None,
@@ -164,6 +174,7 @@ def command(
             disk_type=disk_type,
             also=tuple(dict.fromkeys(one for several in also for one in several)),
             level=level,
+            container_disk=container_disk,
             tags=tags,
             annotations=dict(annotations),
             source_from_git=source_from_git,
@@ -204,6 +215,8 @@ def lines(result: PushResult) -> Iterator[str]:
         if disk.base is not None and disk.base.frames:
             taken = f"{count(disk.base.frames, 'frame')} ({size(disk.base.bytes)})"
             yield f"  {disk.architecture}/{disk.disk_type}: reused {taken} of {disk.base.reference}"
+    for one in result.container_disks:
+        yield f"  container disk for {one.architecture}: {one.path}, {size(one.blob.size)}, {one.status}"
     for each in result.deltas:
         yield f"  {each.architecture}/{each.disk_type}: delta {delta.cost(each)}, from {each.old}"
     if result.tags:

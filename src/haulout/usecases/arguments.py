@@ -106,6 +106,13 @@ def architecture_of(value: str | Architecture) -> Architecture:
     return Architecture.parse(value)
 
 
+def wanted_type_of(value: str | DiskType) -> str:
+    """Parse the disk type that is looked for: as :func:`disk_type_of`, or ``container-disk``."""
+    from haulout.resolve import CONTAINER_DISK  # noqa: PLC0415 - not needed to ask
+
+    return CONTAINER_DISK if value.strip().lower() == CONTAINER_DISK else disk_type_of(value)
+
+
 def disk_type_of(value: str | DiskType) -> DiskType:
     """Parse a disk type that is given as text, also by the name of its format (``qemu``, ``qcow2``).
 

@@ -24,6 +24,7 @@ from haulout.publish import (
     PushOptions,
     PushResult,
     StoredDisk,
+    container_disk_sources,
     inspect_disk,
     plain_disk,
     plan_disks,
@@ -72,6 +73,7 @@ def push(  # noqa: PLR0913 - each is one word of the request
     base: str | Reference | None = None,
     use_base: bool = True,
     force: bool = False,
+    container_disk: bool = False,
     delta_from: Iterable[str | Reference] = (),
     tags: Iterable[str] = (),
     annotations: Mapping[str, str] | None = None,
@@ -103,6 +105,8 @@ def push(  # noqa: PLR0913 - each is one word of the request
         source_from_git: a checkout, whose remote, commit and its date the index states as source, revision, created.
         force: publish what nothing shows to be a disk: no partition table, file system or boot sector, or no whole
             sectors.
+        container_disk: also publish, for each architecture, its qcow2 or raw disk under ``/disk/`` of a container
+            image, as KubeVirt, CDI and crun-vm take it.
         use_base: whether to use a base at all.
         delta_from: earlier versions; for each of its disks of the same architecture and type, a delta is attached.
         connections: how registries are reached.
@@ -128,6 +132,8 @@ def push(  # noqa: PLR0913 - each is one word of the request
         planned = plan_disks(
             [_inspected(source, architecture, disk_type, force, stack, progress) for source in several], types
         )
+        if container_disk:
+            container_disk_sources([(disk.architecture, disk.disk_type) for disk in planned])
         find = finder(places)
         # All that may be missing is looked for before hours of work, not after.
         olds = [_earlier(find, earlier, disk, progress) for disk in planned]
@@ -135,7 +141,7 @@ def push(  # noqa: PLR0913 - each is one word of the request
             PreparedDisk(prepare(disk, stack, progress), disk.architecture, disk.disk_type, found)
             for disk, found in zip(planned, olds, strict=True)
         ]
-        options = PushOptions(title or base_name(target), level, jobs, use_base, named, asked)
+        options = PushOptions(title or base_name(target), level, jobs, use_base, named, asked, container_disk)
         maker = DeltaMaker(FetchedForDelta(progress), level=DELTA_LEVEL, jobs=jobs, progress=progress)
         store = places.open(target, push=True)
         try:
@@ -145,7 +151,9 @@ def push(  # noqa: PLR0913 - each is one word of the request
         done = publish(store, target, root, prepared, options, find=find, maker=maker, progress=progress)
         index = _also_tagged(store, target.tag, further, done.index)
         seconds = time.monotonic() - begun
-        return PushResult(target, index, done.disks, done.deltas, places.traffic, seconds, further)
+        return PushResult(
+            target, index, done.disks, done.deltas, places.traffic, seconds, further, done.container_disks
+        )
 
 
 def _also_tagged(store: Store, tag: str, further: Sequence[str], index: Digest) -> Digest:
