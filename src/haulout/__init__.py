@@ -81,9 +81,19 @@ if TYPE_CHECKING:
     from haulout.progress import NullProgress, Progress, Task, Traffic
     from haulout.publish import DeltaResult, PublishedDelta, PushedBase, PushedContainerDisk, PushedDisk, PushResult
     from haulout.registry import ConnectionOptions, Credentials
-    from haulout.resolve import DiskQuery, Inventory, Item, ResolvedDisk, Role, Shape
+    from haulout.resolve import Attached, DiskQuery, Inventory, Item, ResolvedDisk, Role, Shape, Subject
     from haulout.tee import Claims, Given, Policy, Refusal, Rule, Statement, Verdict, parse_policy
     from haulout.upkeep import Going, ListedDisk, ListedTag, Match, Removal
+    from haulout.usecases.attach import (
+        AttachResult,
+        DetachResult,
+        Discovery,
+        FetchResult,
+        attach,
+        detach,
+        discover,
+        fetch_attached,
+    )
     from haulout.usecases.build_workload import Broker, BuildRequest, BuiltWorkload, build_workload
     from haulout.usecases.cache import CachePruneResult, cache_info, cache_prune
     from haulout.usecases.copy import BlobTotal, CopyResult, copy
@@ -94,6 +104,7 @@ if TYPE_CHECKING:
     from haulout.usecases.prune import RemovalResult, delete, prune
     from haulout.usecases.pull import pull
     from haulout.usecases.push import DiskSource, push
+    from haulout.usecases.sync import SyncedTag, SyncResult, SyncRule, read_sync_file, sync
     from haulout.usecases.tags import TagList, TagResult, WrittenTag, tag, tags
     from haulout.usecases.verify_evidence import EvidenceResult, verify_evidence
     from haulout.workload import (
@@ -119,6 +130,8 @@ __version__: Final = "0.2.0"
 __all__ = [
     "Architecture",
     "ArchiveReference",
+    "AttachResult",
+    "Attached",
     "Binding",
     "BlobTotal",
     "BrokenRule",
@@ -141,8 +154,10 @@ __all__ = [
     "DeltaResult",
     "DeniedError",
     "Descriptor",
+    "DetachResult",
     "Digest",
     "DigestMismatch",
+    "Discovery",
     "DiskFormat",
     "DiskInfo",
     "DiskQuery",
@@ -150,6 +165,7 @@ __all__ = [
     "DiskSource",
     "DiskType",
     "EvidenceResult",
+    "FetchResult",
     "FileSystem",
     "FindResult",
     "Findings",
@@ -220,6 +236,10 @@ __all__ = [
     "Statement",
     "StorageError",
     "StoredManifest",
+    "Subject",
+    "SyncResult",
+    "SyncRule",
+    "SyncedTag",
     "TagList",
     "TagResult",
     "Task",
@@ -237,12 +257,16 @@ __all__ = [
     "WrittenTag",
     "WrongPassphrase",
     "__version__",
+    "attach",
     "build_workload",
     "cache_info",
     "cache_prune",
     "copy",
     "delete",
     "delta",
+    "detach",
+    "discover",
+    "fetch_attached",
     "find",
     "inspect",
     "inspect_workload",
@@ -252,7 +276,9 @@ __all__ = [
     "prune",
     "pull",
     "push",
+    "read_sync_file",
     "resolve",
+    "sync",
     "tag",
     "tags",
     "verify_evidence",
@@ -318,8 +344,18 @@ open_face(
         "progress": ("NullProgress", "Progress", "Task", "Traffic"),
         "publish": ("DeltaResult", "PublishedDelta", "PushResult", "PushedBase", "PushedContainerDisk", "PushedDisk"),
         "registry": ("ConnectionOptions", "Credentials"),
-        "resolve": ("DiskQuery", "Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
+        "resolve": ("Attached", "Subject", "DiskQuery", "Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
         "tee": ("Claims", "Given", "Policy", "Refusal", "Rule", "Statement", "Verdict", "parse_policy"),
+        "usecases.attach": (
+            "AttachResult",
+            "DetachResult",
+            "Discovery",
+            "FetchResult",
+            "attach",
+            "detach",
+            "discover",
+            "fetch_attached",
+        ),
         "usecases.build_workload": ("Broker", "BuildRequest", "BuiltWorkload", "build_workload"),
         "usecases.copy": ("BlobTotal", "CopyResult", "copy"),
         "usecases.delta": ("delta",),
@@ -347,6 +383,7 @@ open_face(
         "workload.luks": ("LuksHeader", "LuksKeySlot"),
         "upkeep": ("Going", "ListedDisk", "ListedTag", "Match", "Removal"),
         "usecases.prune": ("RemovalResult", "delete", "prune"),
+        "usecases.sync": ("SyncedTag", "SyncResult", "SyncRule", "read_sync_file", "sync"),
         "usecases.tags": ("tag", "tags", "TagList", "TagResult", "WrittenTag"),
         "usecases.find": ("FindResult", "find"),
         "usecases.cache": ("CachePruneResult", "cache_info", "cache_prune"),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from haulout.content.remember import Remembered, RememberingStore
     from haulout.content.shared_index import SharedIndex, TaggedIndex
     from haulout.content.subjects import Node
-    from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
+    from haulout.content.verify import VerifiedFile, VerifiedReader, open_verified, read_blob
 
 __all__ = [
     "ANNOUNCEMENT_LIFE_MS",
@@ -68,6 +68,7 @@ __all__ = [
     "copy",
     "deleted_with_its_line",
     "expand",
+    "open_verified",
     "read_blob",
     "read_graph",
     "replacing_archive",
@@ -101,6 +102,6 @@ open_face(
         "remember": ("Remembered", "RememberingStore"),
         "shared_index": ("SharedIndex", "TaggedIndex"),
         "subjects": ("Node",),
-        "verify": ("VerifiedFile", "VerifiedReader", "read_blob"),
+        "verify": ("VerifiedFile", "VerifiedReader", "open_verified", "read_blob"),
     },
 )
