@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from haulout.content import Store
     from haulout.oci import Architecture
     from haulout.progress import Progress
+    from haulout.publish.annotations import AskedAnnotations
 
 _LAYER: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 _OWNER: Final = 107
@@ -88,7 +89,14 @@ def require_free(index: Index | None, architectures: Sequence[Architecture]) -> 
 
 
 def put_container_disk(
-    store: Store, index: Index | None, source: DiskOf, file: str, *, jobs: int, progress: Progress
+    store: Store,
+    index: Index | None,
+    source: DiskOf,
+    file: str,
+    asked: AskedAnnotations,
+    *,
+    jobs: int,
+    progress: Progress,
 ) -> tuple[Descriptor, PushedContainerDisk]:
     """Store the container disk of a disk, unless the tag holds it; the same disk makes the same image, byte for byte.
 
@@ -97,6 +105,7 @@ def put_container_disk(
         index: what the tag holds.
         source: the disk.
         file: its name in the image.
+        asked: annotations of its manifest and its entry.
         jobs: pieces compressed at a time.
         progress: receives the work.
 
@@ -108,8 +117,12 @@ def put_container_disk(
     """
     path, architecture, disk = source.path, source.architecture, source.disk
     entry = None if index is None else entry_of(index, architecture, CONTAINER_DISK)
-    if entry is not None and (there := _present(store, entry, file, disk)) is not None:
-        return entry, _report(architecture, file, "present", entry, there, disk)
+    there = None if entry is None else _present(store, entry, file, disk)
+    if entry is not None and there is not None:
+        if asked.manifest.items() <= {**there.annotations, keys.TITLE: asked.manifest.get(keys.TITLE, "")}.items():
+            entry = replace(entry, annotations={**entry.annotations, **asked.entry})
+            return entry, _report(architecture, file, "present", entry, there, disk)
+        return _stored(store, source, file, there, asked)
     with open_regular(path) as fd, storage_errors(path), store.ingest() as sink:
         plain = hashlib.sha256()
         with progress.task(f"making the container disk for {architecture.go}", disk.size) as task:
@@ -130,12 +143,19 @@ def put_container_disk(
     )
     described = Descriptor.of(mediatype.OCI_CONFIG, config)
     store.push_blob(described, lambda: io.BytesIO(config))
-    manifest = Manifest(described, (layer,), annotations={keys.TITLE: file, keys.DISK: str(disk)})
+    return _stored(store, source, file, Manifest(described, (layer,)), asked)
+
+
+def _stored(
+    store: Store, source: DiskOf, file: str, manifest: Manifest, asked: AskedAnnotations
+) -> tuple[Descriptor, PushedContainerDisk]:
+    """Store the manifest under its annotations; ours say which disk is where, and are not to be replaced."""
+    ours = {keys.TITLE: file, keys.DISK: str(source.disk)}
+    manifest = replace(manifest, annotations={**manifest.annotations, **asked.manifest, **ours})
     stored = store.push_manifest(manifest.to_bytes(), manifest.media_type)
-    entry = replace(
-        stored.bare(), annotations={keys.DISKTYPE: CONTAINER_DISK}, platform=Platform(architecture.go, "linux")
-    )
-    return entry, _report(architecture, file, "pushed", entry, manifest, disk)
+    platform = Platform(source.architecture.go, "linux")
+    entry = replace(stored.bare(), annotations={keys.DISKTYPE: CONTAINER_DISK, **asked.entry}, platform=platform)
+    return entry, _report(source.architecture, file, "pushed", entry, manifest, source.disk)
 
 
 def _present(store: Store, entry: Descriptor, file: str, disk: SizedDigest) -> Manifest | None:

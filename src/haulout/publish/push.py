@@ -119,6 +119,7 @@ def push(
             index,
             DiskOf(disks[number].path, disks[number].architecture, uploaded[number].toc.disk),
             uploaded[number].report.title.removesuffix(".zst"),
+            options.annotations,
             jobs=options.jobs,
             progress=progress,
         )

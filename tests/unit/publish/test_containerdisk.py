@@ -88,6 +88,19 @@ def test_it_is_reproducible_and_a_repeated_push_writes_nothing(tmp_path, raw):
     assert (first.index, first.index) == (again.index, elsewhere.index)
 
 
+def test_annotations_reach_the_image_and_cost_no_second_upload(tmp_path, raw):
+    reference = f"oci:{tmp_path}/m:1"
+    first = push(reference, raw, container_disk=True)
+    asked = {"vendor": "a", "manifest-descriptor:channel": "b", "org.opencontainers.image.title": "A machine"}
+    pushes = [push(reference, raw, container_disk=True, annotations=given) for given in (asked, asked, {})]
+    assert [each.container_disks[0].status for each in pushes] == ["pushed", "present", "present"]
+    assert pushes[0].container_disks[0].blob == first.container_disks[0].blob
+    assert len({each.index for each in pushes}) == 1
+    (item,) = [item for item in inventory(reference).disks if item.disk_type == "container-disk"]
+    assert (item.annotations["vendor"], item.descriptor.annotations["channel"]) == ("a", "b")
+    assert f"/disk/{item.annotations['org.opencontainers.image.title']}" == pushes[2].container_disks[0].path
+
+
 def test_the_next_version_takes_its_place(tmp_path, raw):
     reference = f"oci:{tmp_path}/m:1"
     push(reference, raw, container_disk=True)
