@@ -51,6 +51,7 @@ def push(
     task: Task | None = None,
     *,
     mount_from: str | None = None,
+    ask: bool = True,
 ) -> bool:
     """Store a blob unless it is there already.
 
@@ -60,6 +61,7 @@ def push(
         source: opens the bytes from the start, once per try.
         task: advanced by bytes, each counted once however often it is sent.
         mount_from: a repository of the same registry that may hold the blob; then nothing is sent.
+        ask: whether it may be there, and is asked for first.
 
     Returns:
         Whether it was sent.
@@ -72,7 +74,7 @@ def push(
         StorageError: ``source`` cannot be read.
     """
     upload = _Upload(access, blob, source, task)
-    if blobs.exists(access, blob):
+    if ask and blobs.exists(access, blob):
         upload.advance_to(blob.size)
         return False
     return upload.run(mount_from)
