@@ -62,6 +62,19 @@ if TYPE_CHECKING:
     )
     from haulout.fetch import Moved, PullResult, SeedUse
     from haulout.http import HttpOptions
+    from haulout.machine import (
+        Accelerator,
+        Disks,
+        Firmware,
+        Forward,
+        Image,
+        Machine,
+        Mount,
+        NotReady,
+        Resources,
+        Socket,
+        State,
+    )
     from haulout.oci import (
         Architecture,
         Descriptor,
@@ -84,6 +97,26 @@ if TYPE_CHECKING:
     from haulout.usecases.delta import delta
     from haulout.usecases.inspect_workload import inspect_workload
     from haulout.usecases.lookup import inventory, resolve
+    from haulout.usecases.machine_init import MadeMachine, machine_clone, machine_init, machine_set
+    from haulout.usecases.machine_lifecycle import (
+        StoppedMachine,
+        machine_cp,
+        machine_restart,
+        machine_ssh,
+        machine_start,
+        machine_stop,
+        run_machine,
+    )
+    from haulout.usecases.machine_query import (
+        MachineDisks,
+        MachineStatus,
+        SocketStatus,
+        machine_df,
+        machine_inspect,
+        machine_list,
+        machine_logs,
+    )
+    from haulout.usecases.machine_rm import RemovedMachine, machine_rm
     from haulout.usecases.pull import pull
     from haulout.usecases.push import DiskSource, push
     from haulout.usecases.verify_evidence import EvidenceResult, verify_evidence
@@ -108,6 +141,7 @@ if TYPE_CHECKING:
 __version__: Final = "0.2.0"
 
 __all__ = [
+    "Accelerator",
     "Architecture",
     "Binding",
     "BrokenRule",
@@ -131,13 +165,17 @@ __all__ = [
     "DiskSizes",
     "DiskSource",
     "DiskType",
+    "Disks",
     "EvidenceResult",
     "FileSystem",
     "Findings",
+    "Firmware",
+    "Forward",
     "Given",
     "GivenMeasurement",
     "HauloutError",
     "HttpOptions",
+    "Image",
     "ImageEntry",
     "ImageTooSmall",
     "Index",
@@ -159,11 +197,17 @@ __all__ = [
     "LayoutReference",
     "LuksHeader",
     "LuksKeySlot",
+    "Machine",
+    "MachineDisks",
+    "MachineStatus",
+    "MadeMachine",
     "Manifest",
+    "Mount",
     "Moved",
     "NoMatchingDisk",
     "NotFoundError",
     "NotLuks",
+    "NotReady",
     "NullProgress",
     "OuterImage",
     "Partition",
@@ -181,7 +225,9 @@ __all__ = [
     "RefusedVerity",
     "RegistryError",
     "RegistryReference",
+    "RemovedMachine",
     "ResolvedDisk",
+    "Resources",
     "Role",
     "Rule",
     "SeedUse",
@@ -189,7 +235,11 @@ __all__ = [
     "SizeMismatch",
     "SizedDigest",
     "SnpGuest",
+    "Socket",
+    "SocketStatus",
+    "State",
     "Statement",
+    "StoppedMachine",
     "StorageError",
     "StoredManifest",
     "Task",
@@ -211,11 +261,25 @@ __all__ = [
     "inspect",
     "inspect_workload",
     "inventory",
+    "machine_clone",
+    "machine_cp",
+    "machine_df",
+    "machine_init",
+    "machine_inspect",
+    "machine_list",
+    "machine_logs",
+    "machine_restart",
+    "machine_rm",
+    "machine_set",
+    "machine_ssh",
+    "machine_start",
+    "machine_stop",
     "parse_policy",
     "parse_reference",
     "pull",
     "push",
     "resolve",
+    "run_machine",
     "verify_evidence",
 ]
 
@@ -260,6 +324,19 @@ open_face(
         ),
         "fetch": ("Moved", "PullResult", "SeedUse"),
         "http": ("HttpOptions",),
+        "machine": (
+            "Accelerator",
+            "Disks",
+            "Firmware",
+            "Forward",
+            "Image",
+            "Machine",
+            "Mount",
+            "NotReady",
+            "Resources",
+            "Socket",
+            "State",
+        ),
         "oci": (
             "Architecture",
             "Descriptor",
@@ -282,6 +359,26 @@ open_face(
         "usecases.delta": ("delta",),
         "usecases.inspect_workload": ("inspect_workload",),
         "usecases.lookup": ("inventory", "resolve"),
+        "usecases.machine_init": ("MadeMachine", "machine_clone", "machine_init", "machine_set"),
+        "usecases.machine_lifecycle": (
+            "StoppedMachine",
+            "machine_cp",
+            "machine_restart",
+            "machine_ssh",
+            "machine_start",
+            "machine_stop",
+            "run_machine",
+        ),
+        "usecases.machine_query": (
+            "MachineDisks",
+            "MachineStatus",
+            "SocketStatus",
+            "machine_df",
+            "machine_inspect",
+            "machine_list",
+            "machine_logs",
+        ),
+        "usecases.machine_rm": ("RemovedMachine", "machine_rm"),
         "usecases.pull": ("pull",),
         "usecases.push": ("DiskSource", "push"),
         "usecases.verify_evidence": ("EvidenceResult", "verify_evidence"),

@@ -19,6 +19,8 @@ VERBS: Final = {
     "resolve": "haulout.cli.resolve",
     "inspect": "haulout.cli.inspect",
     "delta": "haulout.cli.delta",
+    "machine": "haulout.cli.machine",
+    "run": "haulout.cli.run",
     "login": "haulout.cli.login",
     "logout": "haulout.cli.logout",
     "backport": "haulout.cli.backport",

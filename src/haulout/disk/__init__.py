@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from haulout.disk.image import Source
     from haulout.disk.info import Danger, DiskInfo, FileSystem, Partition
     from haulout.disk.inspection import inspect, require_safe
+    from haulout.disk.overlay import create_overlay, has_efi_partition
     from haulout.disk.sparse import BLOCK, Extent, data_extents, is_zero, punch_hole
     from haulout.disk.types import DiskFormat, DiskType
     from haulout.disk.writing import content_bytes, early_writeback, write_all, write_sparse
@@ -32,8 +33,10 @@ __all__ = [
     "content_bytes",
     "convert",
     "convertible_formats",
+    "create_overlay",
     "data_extents",
     "early_writeback",
+    "has_efi_partition",
     "inspect",
     "is_zero",
     "punch_hole",
@@ -51,6 +54,7 @@ open_face(
         "image": ("Source",),
         "info": ("Danger", "DiskInfo", "FileSystem", "Partition"),
         "inspection": ("inspect", "require_safe"),
+        "overlay": ("create_overlay", "has_efi_partition"),
         "sparse": ("BLOCK", "Extent", "data_extents", "is_zero", "punch_hole"),
         "types": ("DiskFormat", "DiskType"),
         "writing": ("content_bytes", "early_writeback", "write_all", "write_sparse"),
