@@ -105,7 +105,6 @@ if TYPE_CHECKING:
         machine_ssh,
         machine_start,
         machine_stop,
-        run_machine,
     )
     from haulout.usecases.machine_query import (
         MachineDisks,
@@ -119,6 +118,7 @@ if TYPE_CHECKING:
     from haulout.usecases.machine_rm import RemovedMachine, machine_rm
     from haulout.usecases.pull import pull
     from haulout.usecases.push import DiskSource, push
+    from haulout.usecases.run_machine import run_machine
     from haulout.usecases.verify_evidence import EvidenceResult, verify_evidence
     from haulout.workload import (
         Binding,
@@ -367,7 +367,6 @@ open_face(
             "machine_ssh",
             "machine_start",
             "machine_stop",
-            "run_machine",
         ),
         "usecases.machine_query": (
             "MachineDisks",
@@ -381,6 +380,7 @@ open_face(
         "usecases.machine_rm": ("RemovedMachine", "machine_rm"),
         "usecases.pull": ("pull",),
         "usecases.push": ("DiskSource", "push"),
+        "usecases.run_machine": ("run_machine",),
         "usecases.verify_evidence": ("EvidenceResult", "verify_evidence"),
         "workload": (
             "Binding",

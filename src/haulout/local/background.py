@@ -119,10 +119,10 @@ class Peer:
     async def ended(self) -> None:
         """Wait for its end."""
         if self.fd is not None:
-            over = asyncio.get_running_loop().create_future()
-            asyncio.get_running_loop().add_reader(self.fd, lambda: over.done() or over.set_result(None))
+            over = asyncio.Event()
+            asyncio.get_running_loop().add_reader(self.fd, over.set)
             try:
-                await over
+                await over.wait()
             finally:
                 asyncio.get_running_loop().remove_reader(self.fd)
             return

@@ -164,16 +164,16 @@ class Link:
         """Wait until a connection ends, or the guest reboots; keeps its clock right meanwhile."""
         resets = self._life.resets
         waits = [asyncio.create_task(each.wait()) for each in self._masters.values()]
-        waits.append(asyncio.create_task(self._keep_time()))
+        time_keeping = asyncio.create_task(self._keep_time())
         try:
             while self._life.resets == resets:
-                done, _ = await asyncio.wait(waits[:-1], timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(waits, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
                 if done:
                     return
         finally:
-            for each in waits:
+            for each in (*waits, time_keeping):
                 each.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            await asyncio.gather(*waits, time_keeping, return_exceptions=True)
 
     async def _keep_time(self) -> None:
         """Tell the guest the time; it sets its clock where that is wrong, as after the host's sleep."""

@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from haulout.documents import Document
 from haulout.errors import UsageError
-from haulout.local import parse_json, wrong_file
+from haulout.local import parse_json
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from haulout.local import Table
+    from haulout.local import Table, Wrong
 
 SCHEMA: Final = 1
 """Version of the machine file that this version writes, and the newest it reads."""
@@ -208,18 +206,18 @@ def valid_name(name: str) -> str:
     return name
 
 
-def parse(text: bytes, path: Path, name: str) -> Machine:
+def parse(text: bytes, wrong: Wrong, name: str) -> Machine:
     """Parse a machine file.
 
     Args:
         text: its content.
-        path: where it is, for errors.
+        wrong: makes the error about a key.
         name: the machine's name, which is that of its folder.
 
     Raises:
         InvalidFile: it breaks the schema, is of a newer version, or of another machine.
     """
-    table = parse_json(text, wrong_file(path))
+    table = parse_json(text, wrong)
     schema = table.number("schema", None, 1 << 30, 1)
     if schema > SCHEMA:
         raise table.wrong(

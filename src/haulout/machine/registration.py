@@ -85,10 +85,8 @@ def _known(client: _Client) -> dict[str, str]:
 
 
 def _call(client: _Client, arguments: tuple[str, ...], name: str = "", url: str = "") -> Finished | None:
-    words = [
-        word.replace("NAME", name).replace("URL", url) if word.isupper() or "=URL" in word else word
-        for word in arguments
-    ]
+    filled = {"NAME": name, "URL": url, "host=URL": f"host={url}"}
+    words = [filled.get(word, word) for word in arguments]
     with suppress(ToolError):
         return run([client.program, *words], seconds=_SECONDS)
     return None

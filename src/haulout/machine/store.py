@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from platformdirs import user_cache_path, user_data_path
 
 from haulout.errors import ConflictError, NotFoundError, StorageError
-from haulout.local import hold, home_of, locked, read_small, replace_file, storage_errors
+from haulout.local import hold, home_of, locked, read_small, replace_file, storage_errors, wrong_file
 from haulout.machine.model import Machine, parse, valid_name
 from haulout.machine.states import Event
 
@@ -79,7 +79,7 @@ class Place:
                 f"there is no machine {self.name}" + (", but its data was kept" if kept else ""),
                 hint=f"haulout machine init {self.name} REF makes it" + (" with that data" if kept else ""),
             )
-        return parse(read_small(path, _LONGEST_FILE), path, self.name)
+        return parse(read_small(path, _LONGEST_FILE), wrong_file(path), self.name)
 
     def save(self, machine: Machine) -> None:
         """Write the machine file, in one step.

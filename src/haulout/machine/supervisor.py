@@ -13,6 +13,7 @@ import shutil
 import signal
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import HauloutError
@@ -78,9 +79,8 @@ class Supervisor:
         """
         servers = []
         for each in self._machine.sockets:
-            forwarder = Forwarder(
-                self._place.socket(f"to-{each.name}"), self._ready, lambda name=each.name: name in self._missing()
-            )  # type: ignore[misc]
+            inner = self._place.socket(f"to-{each.name}")
+            forwarder = Forwarder(inner, self._ready, partial(self._lacks, each.name))
             servers.append(
                 await asyncio.start_unix_server(
                     forwarder.serve, sock=bind(self._place.socket(each.name)), limit=1 << 18
@@ -214,6 +214,9 @@ class Supervisor:
         async with self._told:
             self._story.append(line)
             self._told.notify_all()
+
+    def _lacks(self, name: str) -> bool:
+        return name in self._missing()
 
     def _missing(self) -> list[str]:
         found = self._link.sockets if self._link is not None else set()

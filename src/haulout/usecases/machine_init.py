@@ -58,8 +58,8 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
     name: str,
     reference: str | Reference,
     *,
-    cpus: int = Resources.cpus,
-    memory: int = Resources.memory,
+    cpus: int | None = None,
+    memory: int | None = None,
     disk: int | None = None,
     mounts: Iterable[Mount] = (),
     forwards: Iterable[Forward] = (),
@@ -75,8 +75,8 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
     Args:
         name: of the machine; data that was kept under this name is used again.
         reference: where the disk is.
-        cpus: processors.
-        memory: MiB.
+        cpus: processors; None: 2.
+        memory: MiB; None: 2048.
         disk: GiB of the data disk; None: 100, or what the kept data has.
         mounts: folders of the host in the guest.
         forwards: ports of the host that lead into the guest.
@@ -100,9 +100,10 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
             raise ConflictError(
                 f"there is a machine {name}", hint=f"haulout machine rm {name} removes it, but its data"
             )
+        usual = Resources()
         data = place.file("data.raw")
         kept = data.exists()
-        size = disk if disk is not None else -(-data.stat().st_size // _GIB) if kept else Resources.disk
+        size = disk if disk is not None else -(-data.stat().st_size // _GIB) if kept else usual.disk
         if kept and size * _GIB < data.stat().st_size:
             raise UsageError(f"the data that was kept has {data.stat().st_size // _GIB} GiB, more than --disk {size}")
         machine = Machine(
@@ -110,7 +111,7 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
             id=str(uuid.uuid4()),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             image=Image(str(reference), "", DiskKind.RAW),
-            resources=Resources(cpus, memory, size),
+            resources=Resources(cpus or usual.cpus, memory or usual.memory, size),
             accelerator=accelerator,
             firmware=firmware,
             mounts=tuple(mounts),
@@ -212,15 +213,11 @@ def machine_set(
         ConflictError: another command changes it.
     """
     place = Machines.here().place(name)
-    given = {
-        "cpus": cpus,
-        "memory": memory,
-        "disk": disk,
-        "ca": ca if ca in {None, "", "host"} else str(Path(ca or "").absolute()),
-    }
-    lists = {"mounts": mounts, "forwards": forwards}
+    path = ca if ca in {None, "", "host"} else str(Path(ca or "").absolute())
+    given: dict[str, object] = {"cpus": cpus, "memory": memory, "disk": disk, "ca": path}
+    given["mounts"] = None if mounts is None else tuple(mounts)
+    given["forwards"] = None if forwards is None else tuple(forwards)
     changes = {key: value for key, value in given.items() if value is not None}
-    changes |= {key: tuple(value) for key, value in lists.items() if value is not None}
     with place.lock():
         machine = place.load().changed(**changes)
         place.save(machine)

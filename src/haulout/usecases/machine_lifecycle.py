@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import socket
 import time
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -27,16 +24,11 @@ from haulout.machine import (
 )
 from haulout.machine.qemu import Qemu
 from haulout.progress import NullProgress
-from haulout.usecases.machine_init import machine_init
 from haulout.usecases.machine_query import MachineStatus, machine_inspect, status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from haulout.machine import Place
-    from haulout.oci import Reference
     from haulout.progress import Progress
-    from haulout.registry import ConnectionOptions
 
 STOP_SECONDS: Final = 90.0
 _GONE_SECONDS: Final = 15.0
@@ -82,7 +74,7 @@ def machine_start(
     return machine_inspect(name)
 
 
-def _follow(place: Place, request: dict[str, object], progress: Progress) -> None:
+def _follow(place: Place, request: dict[str, str | float | None], progress: Progress) -> None:
     try:
         follow(place, request, lambda what: progress.note(f"{place.name}: {what}"))
     except NotReady as error:
@@ -109,8 +101,7 @@ def machine_stop(name: str, *, seconds: float = STOP_SECONDS, progress: Progress
     if not place.exists():
         place.load()
     if not (place.is_held("run.lock") or place.is_held("vm.lock")):
-        last = status_of(place).ended or "it did not run"
-        return StoppedMachine(name, was_running=False, reason=last)
+        return StoppedMachine(name, was_running=False, reason=status_of(place).ended or "it did not run")
     try:
         follow(place, {"do": "stop", "seconds": seconds}, lambda what: progress.note(f"{name}: {what}"))
     except NotReady:
@@ -192,73 +183,3 @@ def _running(name: str) -> Place:
     if not place.ssh_config.exists():
         raise ConflictError(f"machine {name} does not run", hint=f"haulout machine start {name}")
     return place
-
-
-def run_machine(  # noqa: PLR0913 - each is one word of the request
-    reference: str | Reference,
-    command: tuple[str, ...] = (),
-    *,
-    name: str | None = None,
-    ephemeral: bool = False,
-    cpus: int | None = None,
-    memory: int | None = None,
-    user: str = "core",
-    connections: ConnectionOptions | None = None,
-    progress: Progress | None = None,
-) -> int:
-    """Run a command, or a shell, in a machine made for it; return its exit code.
-
-    Without ``ephemeral`` the machine stays, and the next run of the same name uses it again. With it, machine and data
-    are gone afterwards, however this process ends.
-
-    Args:
-        reference: where the disk is.
-        command: what to run; a shell where it is empty.
-        name: of the machine; None: one made from the reference, and from this process for an ephemeral one.
-        ephemeral: whether it is gone afterwards.
-        cpus: processors.
-        memory: MiB.
-        user: of the guest.
-        connections: how registries are reached.
-        progress: told what is waited for.
-
-    Raises:
-        HauloutError: as :func:`machine_init` and :func:`machine_start`.
-    """
-    name = name or _name_for(str(reference), ephemeral=ephemeral)
-    place = Machines.here().place(name)
-    if not place.exists():
-        sizes = {key: value for key, value in (("cpus", cpus), ("memory", memory)) if value is not None}
-        machine_init(name, reference, ephemeral=ephemeral, connections=connections, progress=progress, **sizes)
-    elif ephemeral:
-        raise ConflictError(f"there is a machine {name}", hint="choose another --name")
-    with ExitStack() as stack:
-        if ephemeral:
-            stack.callback(_remove, name)
-        machine_start(name, connect=not ephemeral, progress=progress)
-        if ephemeral:
-            stack.enter_context(_held(place))
-        return machine_ssh(name, command, user=user)
-
-
-def _name_for(reference: str, *, ephemeral: bool) -> str:
-    words = (
-        re.sub(r"[^a-z0-9]+", "-", reference.partition("@")[0].rpartition("/")[2].lower()).strip("-")[:20].strip("-")
-    )
-    return f"{words or 'run'}-{os.getpid()}" if ephemeral else words or "run"
-
-
-@contextmanager
-def _held(place: Place) -> Iterator[None]:
-    """Hold an ephemeral machine: it ends when this process does."""
-    with socket.socket(socket.AF_UNIX) as link:
-        link.connect(os.fspath(place.socket("control")))
-        link.sendall(json.dumps({"do": "hold"}).encode() + b"\n")
-        yield
-
-
-def _remove(name: str) -> None:
-    from haulout.usecases.machine_rm import machine_rm  # noqa: PLC0415 - at the end
-
-    if Machines.here().place(name).exists():
-        machine_rm(name, data=True, force=True)

@@ -107,11 +107,15 @@ def status_of(place: Place) -> MachineStatus:
         ssh_port=said.port or None if said else None,
         folder=place.folder,
         ssh_config=place.ssh_config if place.ssh_config.exists() else None,
-        sockets=tuple(
-            SocketStatus(each.name, place.socket(each.name), connection(machine, each.name), each.name in answering)
-            for each in (machine.sockets if machine is not None else ())
-        ),
+        sockets=() if machine is None else _sockets(machine, place, answering),
         machine=machine,
+    )
+
+
+def _sockets(machine: Machine, place: Place, answering: tuple[str, ...]) -> tuple[SocketStatus, ...]:
+    return tuple(
+        SocketStatus(each.name, place.socket(each.name), connection(machine, each.name), each.name in answering)
+        for each in machine.sockets
     )
 
 

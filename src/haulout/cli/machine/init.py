@@ -71,11 +71,13 @@ def command(
     from haulout import machine_init  # noqa: PLC0415 - loads decompression and the HTTP client
     from haulout.machine import Accelerator, Firmware  # noqa: PLC0415
 
-    given = {"cpus": cpus, "memory": memory, "disk": disk}
     with session.progress() as progress:
         made = machine_init(
             name,
             reference,
+            cpus=cpus,
+            memory=memory,
+            disk=disk,
             mounts=mounts,
             forwards=forwards,
             ca=ca or "",
@@ -83,7 +85,6 @@ def command(
             firmware=Firmware(firmware),
             connections=session.connections(),
             progress=progress,
-            **{key: value for key, value in given.items() if value is not None},
         )
     session.result(
         "machine init",

@@ -46,7 +46,7 @@ class Qmp:
                 await made.execute("qmp_capabilities")
                 return made
         except (OSError, TimeoutError) as error:
-            raise ToolError("QEMU", f"does not answer: {error or 'no greeting in time'}") from error
+            raise ToolError("QEMU", f"does not answer: {str(error) or 'no greeting in time'}") from error
 
     async def execute(self, name: str, **arguments: Any) -> Any:
         """Run a command and return its answer.
