@@ -11,7 +11,7 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.machine.control import NotReady, follow, start_supervisor, status
-    from haulout.machine.files import Disks, clone_files, disks, remove, unused_base
+    from haulout.machine.files import Disks, clone_files, disks, remove, remove_unused_bases
     from haulout.machine.model import (
         SCHEMA,
         Accelerator,
@@ -62,9 +62,9 @@ __all__ = [
     "make_key",
     "register",
     "remove",
+    "remove_unused_bases",
     "start_supervisor",
     "status",
-    "unused_base",
     "valid_name",
     "why_ended",
 ]
@@ -73,7 +73,7 @@ open_face(
     __name__,
     {
         "control": ("NotReady", "follow", "start_supervisor", "status"),
-        "files": ("Disks", "clone_files", "disks", "remove", "unused_base"),
+        "files": ("Disks", "clone_files", "disks", "remove", "remove_unused_bases"),
         "model": (
             "SCHEMA",
             "Accelerator",

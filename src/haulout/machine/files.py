@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.disk import data_extents
 from haulout.documents import Document
-from haulout.local import BESIDE, clone_range, scratch_folder, storage_errors, sync_folder
+from haulout.errors import HauloutError
+from haulout.local import BESIDE, clone_range, locked, scratch_folder, storage_errors, sync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,20 +86,21 @@ def copy_sparse(source: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
-def unused_base(machines: Machines, place: Place, machine: Machine) -> Path | None:
-    """Return the base image of a machine where no other machine needs it.
+def remove_unused_bases(machines: Machines) -> list[Path]:
+    """Remove the base images that no machine needs, and return them; none while one is being fetched.
 
-    A machine file that cannot be read may need any.
+    A machine file that cannot be read may need any: then all are kept.
     """
-    base = place.base(machine)
-    for other in machines.all():
-        if other.name != place.name:
-            try:
-                if other.base(other.load()) == base:
-                    return None
-            except Exception:  # noqa: BLE001 - whatever is wrong with it
-                return None
-    return base if base.exists() else None
+    folder = machines.data / "images"
+    try:
+        with locked(folder, seconds=0, busy="a base image is being fetched"):
+            needed = {place.base(place.load()) for place in machines.all()}
+            unused = [path for path in sorted(folder.iterdir()) if path not in needed]
+            for path in unused:
+                path.unlink()
+            return unused
+    except (HauloutError, OSError):
+        return []
 
 
 def remove(place: Place, *, data: bool) -> list[Path]:

@@ -152,7 +152,7 @@ class Supervisor:
             was_ready = self._ready.is_set()
             self._enter(Phase.STOPPING)
             self._say("stopping")
-            if was_ready and self._link is not None:
+            if was_ready and self._link is not None and not self._machine.ephemeral:
                 await self._link.run(guest.TRIM, _TRIM_SECONDS)
             linking.cancel()
             ended: Ended = await power_off(
@@ -277,6 +277,8 @@ class Supervisor:
         finally:
             self._holders -= 1
             if self._machine.ephemeral and not self._holders:
+                # Nothing of it is needed any more.
+                self._stop_seconds = 0.0
                 self._stop.set()
 
     async def _end_unless_held(self) -> None:

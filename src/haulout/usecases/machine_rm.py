@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from haulout.documents import Document
 from haulout.errors import ConflictError, InvalidFile, NotFoundError
-from haulout.local import locked, storage_errors
-from haulout.machine import Machines, forget, remove, unused_base
+from haulout.local import storage_errors
+from haulout.machine import Machines, forget, remove
 from haulout.usecases.machine_lifecycle import machine_stop
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class RemovedMachine(Document):
 
 
 def machine_rm(name: str, *, data: bool = False, force: bool = False) -> RemovedMachine:
-    """Remove a machine, and its base image where no other machine needs that.
+    """Remove a machine, and the base images that no machine needs any more.
 
     Args:
         name: of the machine; its file may be broken.
@@ -53,19 +53,9 @@ def machine_rm(name: str, *, data: bool = False, force: bool = False) -> Removed
         machine = _readable(place)
         if machine is not None:
             forget(machine, place)
-        base = _unused(machines, place, machine)
-        removed = remove(place, data=data)
-        if base is not None:
-            with locked(base.parent, seconds=0, busy=""):
-                if not any(other.base(found) == base for other in machines.all() if (found := _readable(other))):
-                    base.unlink(missing_ok=True)
-                    removed.append(base)
+        removed = [*remove(place, data=data), *remove_unused_bases(machines)]
     kept = (place.file("data.raw"),) if place.file("data.raw").exists() else ()
     return RemovedMachine(name, tuple(removed), kept)
-
-
-def _unused(machines: Machines, place: Place, machine: Machine | None) -> Path | None:
-    return None if machine is None else unused_base(machines, place, machine)
 
 
 def _readable(place: Place) -> Machine | None:

@@ -6,10 +6,11 @@ import json
 import os
 import re
 import socket
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Final
 
-from haulout.errors import ConflictError
+from haulout.errors import ConflictError, NotFoundError
 from haulout.machine import Machines
 from haulout.usecases.machine_init import machine_init
 from haulout.usecases.machine_lifecycle import machine_ssh, machine_start
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from haulout.oci import Reference
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
+
+_GONE_SECONDS: Final = 30.0
 
 
 def run_machine(  # noqa: PLR0913 - each is one word of the request
@@ -95,5 +98,10 @@ def _held(place: Place) -> Iterator[None]:
 
 
 def _remove(name: str) -> None:
-    if Machines.here().place(name).exists():
+    """Wait until its supervisor has removed a machine that nobody holds, or remove it."""
+    place = Machines.here().place(name)
+    deadline = time.monotonic() + _GONE_SECONDS
+    while place.is_held("run.lock") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with suppress(NotFoundError):
         machine_rm(name, data=True, force=True)

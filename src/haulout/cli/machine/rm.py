@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 def command(session: Session, name: str, data: bool, force: bool) -> None:
     """Remove a machine.
 
-    Its data disk is kept, unless --data is given: a machine made later under the same name has it again. The base image
-    is removed if no other machine needs it. What is removed is named.
+    Its data disk is kept, unless --data is given: a machine made later under the same name has it again. Base images
+    that no machine needs any more are removed, too. What is removed is named.
     """
     from haulout import machine_rm  # noqa: PLC0415 - loads what runs machines
 
