@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo test container-test check fix lock docs bench fuzz packages clean
+.PHONY: demo test peers container-test check fix lock docs bench fuzz packages clean
 
 demo: $(VENV)/ready packages
 	@$(BIN)/python demo/demo.py
@@ -13,6 +13,11 @@ demo: $(VENV)/ready packages
 test: $(VENV)/ready packages
 	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal $(if $(COVERAGE),--cov --cov-report=json:build/coverage.json) $(ARGS)
 	$(if $(COVERAGE),@$(BIN)/python -m tools.check_coverage build/coverage.json)
+
+# Fetches the tools of Debian sid anew, runs each line of docs/other-tools.md, and writes what happened into it.
+peers: $(VENV)/ready packages
+	@$(BIN)/python -m tests.support.peers
+	@$(BIN)/python -m tests.peers.table
 
 # Builds the container image from a bare Debian, and pushes and pulls in it; minutes, as root.
 container-test: $(VENV)/ready packages

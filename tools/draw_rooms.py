@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 PROJECT = SOURCE.parent / "pyproject.toml"
 WIDTH, ROW, BOX, HEIGHT, MARGIN = 880, 82, 112, 42, 24
 COLUMN = {
-    "cli": 3, "emulator": 0, "usecases": 3, "publish": 1.6, "fetch": 3, "workload": 4.5, "backports": 5.9,
+    "cli": 3, "emulator": 0, "usecases": 3, "publish": 1.6, "fetch": 3, "upkeep": 4.1, "workload": 5.2,
+    "backports": 6.3,
     "places": 1.2, "resolve": 3, "registry": 1.2, "frames": 3, "rootfs": 4.5, "content": 2, "disk": 4, "tee": 0,
     "http": 1.2, "oci": 2.4, "local": 3.4,
 }  # fmt: skip

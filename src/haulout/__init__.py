@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from haulout.errors import (
         ConflictError,
         ContentError,
+        DeletionRefused,
         DeniedError,
         DigestMismatch,
         HauloutError,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         InvalidToc,
         InvalidWorkload,
         NoMatchingDisk,
+        NotAttached,
         NotFoundError,
         NotLuks,
         RefusedLuks,
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
         VerityMismatch,
         WrongPassphrase,
     )
-    from haulout.fetch import Moved, PullResult, SeedUse
+    from haulout.fetch import CacheFile, CacheFolderReport, CacheReport, Moved, PulledFile, PullResult, SeedUse
     from haulout.http import HttpOptions
     from haulout.machine import (
         Accelerator,
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     )
     from haulout.oci import (
         Architecture,
+        ArchiveReference,
         Descriptor,
         Digest,
         Index,
@@ -91,10 +94,14 @@ if TYPE_CHECKING:
     from haulout.progress import NullProgress, Progress, Task, Traffic
     from haulout.publish import DeltaResult, PublishedDelta, PushedBase, PushedDisk, PushResult
     from haulout.registry import ConnectionOptions, Credentials
-    from haulout.resolve import Inventory, Item, ResolvedDisk, Role, Shape
+    from haulout.resolve import DiskQuery, Inventory, Item, ResolvedDisk, Role, Shape
     from haulout.tee import Claims, Given, Policy, Refusal, Rule, Statement, Verdict, parse_policy
+    from haulout.upkeep import Going, ListedDisk, ListedTag, Match, Removal
     from haulout.usecases.build_workload import Broker, BuildRequest, BuiltWorkload, build_workload
+    from haulout.usecases.cache import CachePruneResult, cache_info, cache_prune
+    from haulout.usecases.copy import BlobTotal, CopyResult, copy
     from haulout.usecases.delta import delta
+    from haulout.usecases.find import FindResult, find
     from haulout.usecases.inspect_workload import inspect_workload
     from haulout.usecases.lookup import inventory, resolve
     from haulout.usecases.machine_init import MadeMachine, machine_clone, machine_init, machine_set
@@ -116,9 +123,11 @@ if TYPE_CHECKING:
         machine_logs,
     )
     from haulout.usecases.machine_rm import RemovedMachine, machine_rm
+    from haulout.usecases.prune import RemovalResult, delete, prune
     from haulout.usecases.pull import pull
     from haulout.usecases.push import DiskSource, push
     from haulout.usecases.run_machine import run_machine
+    from haulout.usecases.tags import TagList, TagResult, WrittenTag, tag, tags
     from haulout.usecases.verify_evidence import EvidenceResult, verify_evidence
     from haulout.workload import (
         Binding,
@@ -143,18 +152,26 @@ __version__: Final = "0.2.0"
 __all__ = [
     "Accelerator",
     "Architecture",
+    "ArchiveReference",
     "Binding",
+    "BlobTotal",
     "BrokenRule",
     "Broker",
     "BuildRequest",
     "BuiltImage",
     "BuiltWorkload",
+    "CacheFile",
+    "CacheFolderReport",
+    "CachePruneResult",
+    "CacheReport",
     "Claims",
     "ConflictError",
     "ConnectionOptions",
     "ContentError",
+    "CopyResult",
     "Credentials",
     "Danger",
+    "DeletionRefused",
     "DeltaResult",
     "DeniedError",
     "Descriptor",
@@ -162,17 +179,20 @@ __all__ = [
     "DigestMismatch",
     "DiskFormat",
     "DiskInfo",
+    "DiskQuery",
     "DiskSizes",
     "DiskSource",
     "DiskType",
     "Disks",
     "EvidenceResult",
     "FileSystem",
+    "FindResult",
     "Findings",
     "Firmware",
     "Forward",
     "Given",
     "GivenMeasurement",
+    "Going",
     "HauloutError",
     "HttpOptions",
     "Image",
@@ -195,6 +215,8 @@ __all__ = [
     "Item",
     "KrunGuest",
     "LayoutReference",
+    "ListedDisk",
+    "ListedTag",
     "LuksHeader",
     "LuksKeySlot",
     "Machine",
@@ -202,9 +224,11 @@ __all__ = [
     "MachineStatus",
     "MadeMachine",
     "Manifest",
+    "Match",
     "Mount",
     "Moved",
     "NoMatchingDisk",
+    "NotAttached",
     "NotFoundError",
     "NotLuks",
     "NotReady",
@@ -216,6 +240,7 @@ __all__ = [
     "Progress",
     "PublishedDelta",
     "PullResult",
+    "PulledFile",
     "PushResult",
     "PushedBase",
     "PushedDisk",
@@ -225,6 +250,8 @@ __all__ = [
     "RefusedVerity",
     "RegistryError",
     "RegistryReference",
+    "Removal",
+    "RemovalResult",
     "RemovedMachine",
     "ResolvedDisk",
     "Resources",
@@ -242,6 +269,8 @@ __all__ = [
     "StoppedMachine",
     "StorageError",
     "StoredManifest",
+    "TagList",
+    "TagResult",
     "Task",
     "Tee",
     "ToolError",
@@ -254,10 +283,16 @@ __all__ = [
     "VerityMismatch",
     "Vmm",
     "WorkloadConfig",
+    "WrittenTag",
     "WrongPassphrase",
     "__version__",
     "build_workload",
+    "cache_info",
+    "cache_prune",
+    "copy",
+    "delete",
     "delta",
+    "find",
     "inspect",
     "inspect_workload",
     "inventory",
@@ -276,10 +311,13 @@ __all__ = [
     "machine_stop",
     "parse_policy",
     "parse_reference",
+    "prune",
     "pull",
     "push",
     "resolve",
     "run_machine",
+    "tag",
+    "tags",
     "verify_evidence",
 ]
 
@@ -291,6 +329,7 @@ open_face(
         "errors": (
             "ConflictError",
             "ContentError",
+            "DeletionRefused",
             "DeniedError",
             "DigestMismatch",
             "HauloutError",
@@ -308,6 +347,7 @@ open_face(
             "InvalidToc",
             "InvalidWorkload",
             "NoMatchingDisk",
+            "NotAttached",
             "NotFoundError",
             "NotLuks",
             "RefusedLuks",
@@ -322,7 +362,7 @@ open_face(
             "VerityMismatch",
             "WrongPassphrase",
         ),
-        "fetch": ("Moved", "PullResult", "SeedUse"),
+        "fetch": ("CacheFile", "CacheFolderReport", "CacheReport", "Moved", "PullResult", "PulledFile", "SeedUse"),
         "http": ("HttpOptions",),
         "machine": (
             "Accelerator",
@@ -339,6 +379,7 @@ open_face(
         ),
         "oci": (
             "Architecture",
+            "ArchiveReference",
             "Descriptor",
             "Digest",
             "Index",
@@ -353,9 +394,10 @@ open_face(
         "progress": ("NullProgress", "Progress", "Task", "Traffic"),
         "publish": ("DeltaResult", "PublishedDelta", "PushResult", "PushedBase", "PushedDisk"),
         "registry": ("ConnectionOptions", "Credentials"),
-        "resolve": ("Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
+        "resolve": ("DiskQuery", "Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
         "tee": ("Claims", "Given", "Policy", "Refusal", "Rule", "Statement", "Verdict", "parse_policy"),
         "usecases.build_workload": ("Broker", "BuildRequest", "BuiltWorkload", "build_workload"),
+        "usecases.copy": ("BlobTotal", "CopyResult", "copy"),
         "usecases.delta": ("delta",),
         "usecases.inspect_workload": ("inspect_workload",),
         "usecases.lookup": ("inventory", "resolve"),
@@ -399,5 +441,10 @@ open_face(
             "WorkloadConfig",
         ),
         "workload.luks": ("LuksHeader", "LuksKeySlot"),
+        "upkeep": ("Going", "ListedDisk", "ListedTag", "Match", "Removal"),
+        "usecases.prune": ("RemovalResult", "delete", "prune"),
+        "usecases.tags": ("tag", "tags", "TagList", "TagResult", "WrittenTag"),
+        "usecases.find": ("FindResult", "find"),
+        "usecases.cache": ("CachePruneResult", "cache_info", "cache_prune"),
     },
 )

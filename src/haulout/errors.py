@@ -10,7 +10,7 @@ The text of an error is one line. ``hint`` is the way out, printed on a line of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,10 @@ class UsageError(HauloutError):
     exit_code = 2
 
 
+_SHOWN: Final = 160
+"""Characters of a reference that an error shows."""
+
+
 class InvalidReference(UsageError):
     """A reference that does not parse; ``position`` is the index of the first offending character."""
 
@@ -44,7 +48,10 @@ class InvalidReference(UsageError):
         self.text = text
         self.position = position
         self.reason = reason
-        shown = text or "(empty)"
+        # Around the character, where nobody would find it in all of it.
+        begin = max(0, min(position, len(text)) - _SHOWN // 2)
+        end = begin + _SHOWN
+        shown = ("…" if begin else "") + text[begin:end] + ("…" if text[end:] else "") or "(empty)"
         at = f", at character {position + 1}" if text else ""
         super().__init__(f"not a reference: {shown!r}: {reason}{at}", hint=hint)
 
@@ -175,6 +182,24 @@ class DeletionRefused(RegistryError):
             "docker-registry: REGISTRY_STORAGE_DELETE_ENABLED=true"
         )
         super().__init__(f"{what}: {host} {reason}", status=status, hint=hint)
+
+
+class NotAttached(RegistryError):
+    """The disks are published, but something that was to be attached to them is not.
+
+    Attributes:
+        pinned: what is published, by digest.
+        failures: why, in the order of the attempts.
+    """
+
+    def __init__(self, pinned: str, failures: Sequence[HauloutError]) -> None:
+        self.pinned = pinned
+        self.failures = tuple(failures)
+        first, more = failures[0], f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+        super().__init__(
+            f"the disks are published as {pinned}, but a delta could not be attached: {first}{more}",
+            hint=first.hint or "repeat the command: nothing is uploaded twice",
+        )
 
 
 class ContentError(HauloutError):

@@ -15,7 +15,7 @@ from haulout.errors import ToolError
 
 __all__ = ["np", "require"]
 
-_DISTRIBUTIONS: Final = {"sevsnpmeasure": "sev-snp-measure"}
+_DISTRIBUTIONS: Final = {"socks": "PySocks", "sevsnpmeasure": "sev-snp-measure"}
 """Names under which packages are installed, where it is not the name by which they are imported."""
 
 

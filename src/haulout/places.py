@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Self
+from itertools import islice
+from typing import TYPE_CHECKING, Final, Self
 
 from haulout import content
 from haulout.content import Remembered, RememberingStore
-from haulout.oci import LayoutReference
+from haulout.errors import HauloutError, NotFoundError, UsageError
+from haulout.oci import ArchiveReference, LayoutReference, RegistryReference, is_helper_tag
 from haulout.progress import NullProgress, Traffic
 from haulout.registry import Registries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from haulout.content import Store, StoredManifest
+    from haulout.content import CopyTarget, Store, StoredManifest
     from haulout.oci import Reference
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
     from haulout.resolve import DiskQuery, ResolvedDisk
+
+_MAX_TAGS: Final = 5000
+"""Tags that are looked at for those near a wrong one."""
 
 
 class Places:
@@ -54,24 +59,55 @@ class Places:
         """What has crossed the wire for all of them."""
         return sum((store.traffic for store in self._stores.values()), Traffic())
 
-    def open(self, reference: Reference, *, push: bool = False) -> Store:
+    def open(self, reference: Reference, *, push: bool = False, create: bool = True) -> Store:
         """Open the repository or layout that ``reference`` names; it stays open as long as the session.
 
         Args:
             reference: only its place counts, not its tag or digest.
-            push: whether it is written to; a layout is created then if it does not exist.
+            push: whether it is written to.
+            create: whether a layout that is written to is created if it does not exist.
 
         Raises:
             HauloutError: as opening a layout or a repository does.
         """
         store = self._stores.get((reference.name, True)) or self._stores.get((reference.name, push))
         if store is None:
-            store = self._stores[reference.name, push] = self._opened(reference, push=push)
+            store = self._stores[reference.name, push] = self._opened(reference, push=push, create=push and create)
         return store
 
-    def _opened(self, reference: Reference, *, push: bool) -> Store:
+    @contextmanager
+    def copy_target(self, reference: Reference, *, dry_run: bool = False) -> Iterator[CopyTarget]:
+        """Open what is copied to; an archive is written as a whole, and in its place when the block ends well.
+
+        Args:
+            reference: only its place counts.
+            dry_run: nothing will be written; a place that is not there yet is as good as an empty one.
+
+        Raises:
+            HauloutError: as opening and writing the place does.
+        """
+        if isinstance(reference, ArchiveReference) and not dry_run:
+            with content.replacing_archive(reference.file) as writer:
+                yield writer
+            return
+        yield self._or_empty(reference) if dry_run else self.open(reference, push=True)
+
+    def _or_empty(self, reference: Reference) -> Store:
+        try:
+            return self.open(reference)
+        except NotFoundError:
+            return content.MemoryStore()
+
+    def _opened(self, reference: Reference, *, push: bool, create: bool) -> Store:
+        if isinstance(reference, ArchiveReference):
+            if push:
+                raise UsageError(
+                    f"{reference.name} cannot be pushed to: an archive is written as a whole",
+                    hint="push to a layout (oci:DIR:TAG), then: haulout copy oci:DIR:TAG oci-archive:FILE:TAG",
+                )
+            return self._stack.enter_context(content.ArchiveStore(reference.file))
         if isinstance(reference, LayoutReference):
-            return self._stack.enter_context(content.LayoutStore(reference.directory, create=push))
+            return self._stack.enter_context(content.LayoutStore(reference.directory, create=create))
         if self._registries is None:
             self._registries = self._stack.enter_context(
                 Registries(self._connections, note=self._progress.note, on_sent=self._on_sent)
@@ -100,8 +136,14 @@ class Places:
         """
         root = self._roots.get(reference)
         if root is None:
-            selector = reference.digest or reference.tag or "latest"
-            root = self._roots[reference] = self.open(reference).manifest(selector)
+            store = self.open(reference)
+            try:
+                root = store.manifest(reference.selector)
+            except NotFoundError as error:
+                if (reference.name, True) in self._stores:
+                    raise
+                raise _missing(store, reference, error) from error
+            self._roots[reference] = root
         return root
 
     def __enter__(self) -> Self:
@@ -109,6 +151,28 @@ class Places:
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+
+
+def _missing(store: Store, reference: Reference, error: NotFoundError) -> NotFoundError:
+    """Say whether it is the tag or the repository that a registry does not have, and which tags it has."""
+    tag = reference.tag
+    if not isinstance(reference, RegistryReference) or tag is None or reference.digest is not None:
+        return error
+    try:
+        names = [name for name in islice(store.tags(optional=True), _MAX_TAGS) if not is_helper_tag(name)]
+    except NotFoundError:
+        return NotFoundError(
+            f"there is no repository {reference.name}, or it is not for everybody",
+            hint="check its spelling; if it is private: haulout login " + reference.host,
+        )
+    except HauloutError:
+        return error
+    from difflib import get_close_matches  # noqa: PLC0415 - a misspelling is rare
+
+    near = get_close_matches(tag, names, n=3) or names[-3:]
+    hint = f"there are {', '.join(near)}{', …' if len(names) > len(near) else ''}" if near else "it has no tags"
+    assumed = "latest is assumed where no tag is named; " if tag == "latest" else ""
+    return NotFoundError(f"no tag {tag} in {reference.name}", hint=assumed + hint)
 
 
 @contextmanager

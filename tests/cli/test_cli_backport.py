@@ -57,7 +57,7 @@ def test_the_ledger_may_be_anywhere(place, tmp_path):
 
 
 def test_a_conflict_says_how_to_go_on(fresh):
-    done = fresh.haulout("backport", "pick", "crio-1.24", "main~1", "--lib", "common")
+    done = fresh.haulout("backport", "pick", "crio-1.24", "main~1", "--lib", "common", "--direct", "--exact")
     assert done.code == 1
     assert "conflict: 7bfc39736555 does not apply onto crio-1.24" in done.out
     assert "  pkg/subscriptions/subscriptions.go" in done.out
@@ -92,7 +92,7 @@ BAD = [
     (["pick", "--lib", "common", "--", "-d", "main"], 4, "no branch '-d'"),
     (["pick", "v0.59", "main", "--lib", "common", "--topic", "-x"], 2, "not a branch name"),
     (["pick", "v0.59", "--abort", "--lib", "common"], 4, "are in progress"),
-    (["pick", "main", "v0.59", "--lib", "common"], 12, "main is checked out"),
+    (["pick", "main", "v0.59", "--lib", "common", "--direct"], 12, "main is checked out"),
     (["branch", "--lib", "common", "--tag", "v9", "--consumer", "crio-1.31"], 4, "no tag 'v9'"),
     (["branch", "--lib", "common", "--tag", "v0.53.0", "--consumer", "crio"], 2, "not a consumer"),
     (["branch", "--lib", "common", "--tag", "v0.59.0", "--consumer", "crio-1.31"], 1, ""),

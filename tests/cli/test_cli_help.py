@@ -38,7 +38,7 @@ assert isinstance(tree, Verbs)
 FOUND = list(below(tree, ROOT_CONTEXT))
 COMMANDS = {path: command for path, command, _ in FOUND}
 CONTEXTS = {path: context for path, _, context in FOUND}
-MAY_SAY_NO = {"backport", "backport status"}
+MAY_SAY_NO = {"backport", "backport status", "find"}
 """Verbs whose examples end with 1: the honest answer is no."""
 
 
@@ -51,7 +51,25 @@ def place(tmp_path_factory):
 @pytest.mark.tools
 @needs("qemu-img", "docker-registry")
 def test_every_example_of_the_help_runs_as_it_stands(place):
-    order = ["login", "push", "resolve", "inspect", "delta", "pull", "completion", "logout"]
+    order = [
+        "login",
+        "push",
+        "resolve",
+        "inspect",
+        "delta",
+        "pull",
+        "copy",
+        "tags",
+        "tag",
+        "find",
+        "prune",
+        "delete",
+        "cache info",
+        "cache prune",
+        "cache",
+        "completion",
+        "logout",
+    ]
     order += [
         "backport branch",
         "backport status",
@@ -82,7 +100,9 @@ def test_help_of_every_verb_shows_its_examples_and_the_common_options(name):
         assert f"    {example.command}\n" in f"{text}\n"
     for option in ("--json", "--quiet", "--progress", "--debug", "--help"):
         assert option in text
-    registry = name not in {"logout", "completion"} and not name.startswith(("backport", "evidence")) and name != "cw"
+    registry = (
+        name not in {"logout", "completion"} and not name.startswith(("backport", "cache", "evidence")) and name != "cw"
+    )
     for option in ("--plain-http", "--insecure", "--ca-file"):
         assert (option in text) is registry
 
@@ -222,3 +242,14 @@ def test_the_shell_is_that_of_the_user_where_none_is_named(place):
 def test_the_script_for_zsh_can_be_sourced_before_compinit(place):
     done = place.shell("zsh -f -c 'source <(haulout completion zsh) && echo ready'")
     assert done.out.strip() == "ready", done.err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_a_narrow_terminal(name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    command = COMMANDS[name]
+    context = command.make_context(CONTEXTS[name].info_name, [], parent=CONTEXTS[name].parent, resilient_parsing=True)
+    text = command.get_help(context).partition("\nExamples:")[0]
+    options = {" ".join(line.split()) for line in text.splitlines() if line.startswith(("  -", "Usage"))}
+    wide = [line for line in text.splitlines() if len(line) > 40 and " ".join(line.split()) not in options]
+    assert not wide

@@ -89,6 +89,19 @@ def test_values_that_make_no_sense_are_refused_in_one_line(capsys, option, value
     assert told.count("\n") <= 2
 
 
+def test_blobs_may_be_sent_in_pieces(capsys):
+    assert parsed("push", "oci:x:1", "disk", "--upload-chunk", "8M").connections().upload_chunk == 8 << 20
+    assert main(["push", "oci:x:1", "disk", "--upload-chunk", "1K"]) == 2
+    assert "--upload-chunk takes a size from 64K to 64M, not '1K'" in capsys.readouterr().err
+
+
+def test_hosts_that_are_trusted_are_collected(monkeypatch):
+    found = parsed("pull", "oci:x:1", "--allow-host", "a", "--allow-host", "b:5000")
+    assert found.connections().allowed_hosts == ("a", "b:5000")
+    monkeypatch.setenv("HAULOUT_ALLOW_HOST", "c d:1")
+    assert parsed("pull", "oci:x:1").connections().allowed_hosts == ("c", "d:1")
+
+
 def test_a_variable_stands_for_an_option_of_every_verb_or_of_one(monkeypatch):
     monkeypatch.setenv("HAULOUT_RETRIES", "7")
     assert parsed("resolve", "oci:x:1").connections().attempts == 8

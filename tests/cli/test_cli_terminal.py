@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import codecs
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from haulout.cli import terminal
 from haulout.cli.terminal import count, duration, neutral, quantity, size
 
 
@@ -82,3 +85,12 @@ def test_counts_and_quantities():
     ]
     assert quantity(1234, "frames") == "1,234 frames"
     assert quantity(2048, "B") == "2.0 KiB"
+
+
+def test_a_locale_without_our_signs_gets_them_in_ascii():
+    codecs.register_error(terminal.SPELLED_OUT, terminal.spelled_out)
+    text = "a → b (1…2) é €"
+    assert text.encode("ascii", terminal.SPELLED_OUT) == b"a -> b (1...2) \\xe9 \\u20ac"
+    assert text.encode("latin-1", terminal.SPELLED_OUT) == b"a -> b (1...2) \xe9 \\u20ac"
+    assert text.encode("utf-8", terminal.SPELLED_OUT) == text.encode()
+    assert "\udce9".encode("utf-8", terminal.SPELLED_OUT) == b"\\udce9"

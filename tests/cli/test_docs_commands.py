@@ -7,8 +7,8 @@ import sys
 
 import pytest
 from tests.support.documents import Block, blocks
-from tests.support.sandbox import ROOT, Sandbox, sandbox
-from tests.support.servers import needs
+from tests.support.sandbox import BOOTED, ROOT, Sandbox, sandbox
+from tests.support.servers import find, needs
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = {
@@ -16,6 +16,8 @@ BLOCKS = {
     for path in DOCUMENTS
 }
 RUN = {name: [block for block in found if block.not_run is None] for name, found in BLOCKS.items()}
+OTHERS = ("buildah", "qemu-system-x86_64")
+"""Programs that a page may do without, where they are not installed."""
 NOT_RUN = [(name, block) for name, found in BLOCKS.items() for block in found if block.not_run is not None]
 
 
@@ -28,6 +30,9 @@ def follow(place: Sandbox, block: Block, where: str) -> str:
         expected = block.exit_code if number == len(block.commands) - 1 else 0
         assert done.code == expected, f"{where}:{block.line}: $ {command}\n{done.out}{done.err}"
         out = done.out
+        if command.startswith("qemu-system"):
+            # The firmware writes to the same serial port, in between.
+            assert re.sub(r"[^a-z ]", "", out).count(BOOTED.decode()) == 1, f"{where}:{block.line}: $ {command}\n{out}"
         if where == "README.md" and block.outputs[number]:
             assert plain(out) == plain(block.outputs[number]), f"{where}:{block.line}: $ {command}\n{out}"
     return out
@@ -45,6 +50,9 @@ def plain(output: str) -> list[str]:
 @pytest.mark.parametrize("name", [name for name, found in RUN.items() if found])
 def test_the_commands_of_a_document_run(name, tmp_path):
     libraries = any("backport" in command for block in RUN[name] for command in block.commands)
+    used = {command.split(" ")[0] for block in RUN[name] for command in block.commands}
+    if missing := [program for program in OTHERS if program in used and not find(program)]:
+        pytest.skip(f"not installed: {', '.join(missing)}")
     with sandbox(tmp_path, libraries=libraries) as place:
         for block in RUN[name]:
             follow(place, block, name)

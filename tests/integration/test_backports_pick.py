@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from tests.support.libraries import ANNA, CVE, FILE, SUBJECT, Lab, security, source
 
+from haulout.backports import pick as pick_anywhere
 from haulout.backports import records, toml
 from haulout.backports.branch import branch
 from haulout.backports.fixes import fixes
@@ -22,7 +23,7 @@ from haulout.backports.ledger import load_ledger
 from haulout.backports.log import log
 from haulout.backports.model import Outcome
 from haulout.backports.naming import Consumer
-from haulout.backports.pick import abort_pick, pick, resume_pick
+from haulout.backports.pick import abort_pick, resume_pick
 from haulout.backports.status import status
 from haulout.backports.suggestions import proposal
 from haulout.errors import (
@@ -34,6 +35,12 @@ from haulout.errors import (
     StorageError,
     UsageError,
 )
+
+
+def pick(*arguments, topic=None, exact=True, **more):
+    """Pick exactly what is named, onto the branch itself, unless into a topic."""
+    return pick_anywhere(*arguments, topic=topic, direct=topic is None, exact=exact, **more)
+
 
 CRIO = Consumer.parse("crio-1.31")
 
@@ -235,9 +242,9 @@ class TestPick:
         clone.git("branch", "-q", "--no-track", "v0.58", "origin/v0.58")
         clone.git("fetch", "-q")
         with pytest.raises(ConflictError, match=r"v0\.58 lacks commits of origin/v0\.58"):
-            pick(clone.path, "v0.58", [common.fix])
+            pick(clone.path, "v0.58", [common.fix], force=True)
 
-    def test_merges_need_their_mainline(self, common):
+    def test_a_merge_is_its_commits_or_one_with_its_mainline(self, common):
         lab = common.lab
         start = lab.head
         lab.switch("topic", "main")
@@ -247,11 +254,9 @@ class TestPick:
         lab.clock += 60
         lab.git("merge", "-q", "--no-ff", "-m", "Merge topic", "topic")
         merge = lab.head
-        with pytest.raises(UsageError, match="is a merge commit") as caught:
-            pick(lab.path, "v0.59", [merge])
-        assert "--mainline 1" in str(caught.value.hint)
-        with pytest.raises(UsageError, match="is a merge commit"):
-            pick(lab.path, "v0.59", [f"{start}..main"])
+        for number, wanted in enumerate((merge, f"{start}..main")):
+            done = pick(lab.path, "v0.59", [wanted], topic=f"single-{number}")
+            assert [one.subject for one in done.picked] == ["One", "Two"]
         with pytest.raises(UsageError, match="no parent 3"):
             pick(lab.path, "v0.59", [merge], mainline=3)
         assert leftovers(lab) == []
@@ -342,7 +347,7 @@ class TestConflict:
         assert [one.source for one in done.picked] == [common.fix, after]
         message = lab.git("show", "-s", "--format=%B", "crio-1.24^")
         assert f"(cherry picked from commit {common.fix})" in message
-        assert "onflict" not in message
+        assert f"\n\nConflicts:\n\t{FILE}\n\n(cherry picked from" in message
         assert lab.git("show", "-s", "--format=%an", "crio-1.24^") == ANNA[0]
         assert leftovers(lab) == []
         assert status(lab.path, [common.fix], branches=("crio-1.24",)).complete
@@ -451,7 +456,18 @@ class TestConflict:
         hook.chmod(0o755)
         before = lab.git("rev-parse", "v0.59")
         process = subprocess.Popen(
-            [sys.executable, "-m", "haulout", "backport", "pick", "v0.59", common.fix, "--lib", str(lab.path)],
+            [
+                sys.executable,
+                "-m",
+                "haulout",
+                "backport",
+                "pick",
+                "v0.59",
+                common.fix,
+                "--direct",
+                "--lib",
+                str(lab.path),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=tmp_path,
@@ -611,7 +627,7 @@ class TestBrokenOff:
         done = resume_pick(lab.path, "crio-1.24")
         assert [one.subject for one in done.picked] == ["#123: a fix", "#2"]
         said = lab.git("show", "-s", "--format=%B", "crio-1.24^")
-        assert said.strip() == f"{message}\n\n(cherry picked from commit {wanted[0]})"
+        assert said.strip() == f"{message}\n\nConflicts:\n\t{FILE}\n\n(cherry picked from commit {wanted[0]})"
 
     def test_another_branch_of_a_similar_name_is_not_given_up(self, common):
         lab = common.lab
@@ -735,7 +751,7 @@ class TestWritten:
         hook.parent.mkdir(exist_ok=True)
         hook.write_text(f"#!/bin/sh\nmv {folder} {folder}.away\ntouch {folder}\n")
         hook.chmod(0o755)
-        where = ("--lib", str(lab.path), "--ledger", str(book))
+        where = ("--lib", str(lab.path), "--ledger", str(book), "--direct")
         said = subprocess.run(
             [sys.executable, "-m", "haulout", "backport", "pick", "v0.59", common.fix, *where],
             capture_output=True,
@@ -1035,7 +1051,7 @@ class TestBesides:
         book = tmp_path / "both.toml"
         book.write_text("")
         command = [sys.executable, "-m", "haulout", "backport", "pick"]
-        where = ["--lib", str(common.lab.path), "--ledger", str(book)]
+        where = ["--lib", str(common.lab.path), "--ledger", str(book), "--direct"]
         running = [
             subprocess.Popen(
                 [*command, name, common.fix, *where],

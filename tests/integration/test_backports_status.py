@@ -127,7 +127,7 @@ class TestContent:
         lab.commit("Sync", {"a.go": numbered()})
         matrix = status(lab.path, [fix])
         assert states(matrix)["old"] == "reverted"
-        assert "no commit reverts it" in why(matrix, "old")
+        assert "does the opposite, without saying so" in why(matrix, "old")
 
     def test_on_main_too(self, lab):
         fix = mend(lab)

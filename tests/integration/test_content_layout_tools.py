@@ -275,7 +275,7 @@ def test_a_copy_out_of_a_layout_and_into_another_is_byte_for_byte(tmp_path):
     ):
         root = publish(first)
         copy(first, "5.0", memory, "5.0")
-        assert copy(memory, "5.0", second, "5.0") == root
+        assert copy(memory, "5.0", second, "5.0").root == root
         entry = parsed(second, "5.0").manifests[0]
         assert [item.artifact_type for item in second.referrers(entry.digest)] == ["x/toc"]
     first_blobs, second_blobs = (

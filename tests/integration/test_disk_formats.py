@@ -98,8 +98,8 @@ def test_what_qemu_writes_is_accepted_and_described_alike(tmp_path, source, name
         ("vmdk", "subformat=twoGbMaxExtentFlat", "data-file"),
         ("qed", "", "unsupported"),
         ("vdi", "", "unsupported"),
-        ("vpc", "subformat=dynamic", "unsupported"),
-        ("vpc", "subformat=fixed", "unsupported"),
+        ("vpc", "subformat=dynamic", "wrapped"),
+        ("vpc", "subformat=fixed", "wrapped"),
         ("parallels", "", "unsupported"),
         ("qcow", "", "unsupported"),
     ],
@@ -233,7 +233,7 @@ def test_archives_by_tar(tmp_path, kind):
         run("tar", flag, "-C", tmp_path, "-cf", path, "file")
         (danger,) = inspect(path).dangers
         assert (danger.rule, inspect(path).content) == ("compressed", name)
-        assert "decompress it" in str(danger.hint)
+        assert "haulout push expands it; by hand: " in str(danger.hint)
 
 
 def test_mutated_headers_we_accept_are_opened_by_qemu_and_name_nothing(tmp_path, source):

@@ -23,6 +23,7 @@ from haulout.frames.small_frames import read_bundle
 from haulout.frames.toc import Toc
 from haulout.oci import Architecture, Descriptor, Digest, Index, Manifest, SizedDigest, mediatype, parse_reference
 from haulout.oci import annotations as keys
+from haulout.publish.index import tables_of
 from haulout.registry import ConnectionOptions
 from haulout.usecases.pull import pull
 from haulout.usecases.push import DiskSource, push
@@ -191,8 +192,10 @@ def test_crumbs_are_published_and_right(layout, versions):
         for frame, plain in found.items():
             at = toc.disk_offsets[frame]
             assert plain == content[at : at + len(plain)]
-        (referrer,) = store.referrers(disk.manifest, mediatype.TOC_ARTIFACT)
-        listed = store.manifest(referrer.digest).parse("referrer")
+        index = store.manifest("1.1").parse("the index")
+        assert isinstance(index, Index)
+        (tables,) = (entry for entry in index.manifests if tables_of(entry) == disk.manifest)
+        listed = store.manifest(tables.digest).parse("its tables")
         assert isinstance(listed, Manifest)
         assert [layer.media_type for layer in listed.layers] == [mediatype.TOC, mediatype.HINTS, mediatype.CRUMBS]
 

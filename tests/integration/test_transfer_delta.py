@@ -342,7 +342,7 @@ def test_a_delta_whose_blobs_are_gone_is_made_again(registry, disks):
     assert set(use(place("2"), disks[0])[3].tolist()) == lacking(*disks)
 
 
-def test_pushing_with_a_delta_attaches_it_before_the_tag_moves(place, disks):
+def test_pushing_with_a_delta_attaches_it(place, disks):
     pushed = push(
         place("3"),
         [DiskSource(disks[1], X86), DiskSource(disks[1], ARM)],

@@ -35,7 +35,7 @@ from haulout.usecases.push import DiskSource, push
 
 pytestmark = [pytest.mark.tools, pytest.mark.usefixtures("own_places"), needs("docker-registry")]
 X86 = Architecture.X86_64
-END = b"the end of a disk that ends within a block"
+END = b"the end of a disk that ends within a block".ljust(512)
 
 
 @pytest.fixture(scope="module")

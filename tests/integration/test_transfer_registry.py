@@ -37,6 +37,7 @@ from haulout.errors import (
 from haulout.oci import Architecture, Digest, Index, Manifest, SizedDigest, parse_any, parse_reference
 from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
+from haulout.publish.index import tables_of
 from haulout.registry import ConnectionOptions
 from haulout.registry.options import Credentials
 from haulout.usecases.lookup import resolve
@@ -113,7 +114,11 @@ def test_entries_of_others_stay_and_only_the_same_is_replaced(registry, tmp_path
     push(reference(registry), [DiskSource(raw_disk(tmp_path / "e.raw", data_mib=1, size_mib=8, seed="e"), ARM)])
     index = index_of(registry)
     assert isinstance(index, Index)
-    assert [entry.platform and entry.platform.architecture for entry in index.manifests] == ["x86_64", "aarch64"]
+    assert [entry.platform and entry.platform.architecture for entry in index.manifests] == [
+        *("x86_64", "aarch64"),
+        # Their tables.
+        *("unknown", "unknown"),
+    ]
     pull(reference(registry), architecture=ARM, output=tmp_path / "out")
     assert sha256(tmp_path / "out") == sha256(tmp_path / "e.raw")
     with pytest.raises(NoMatchingDisk, match=r"no aarch64/hyperv in .*; there are x86_64/applehv, aarch64/applehv"):
@@ -137,19 +142,27 @@ def test_the_published_form_is_podmans(registry, tmp_path):
     assert manifest.layers[0].annotations == {keys.TITLE: "podman-machine.x86_64.applehv.raw.zst"}
 
 
-def test_many_publishers_of_one_tag_lose_nothing(registry, tmp_path):
+@pytest.mark.parametrize("deletes", [True, False])
+def test_many_publishers_of_one_tag_lose_nothing_and_leave_nothing(tmp_path, deletes):
     disks = {}
     for arch in Architecture:
-        disks[arch] = raw_disk(tmp_path / f"{arch}.raw", data_mib=1, size_mib=4, seed=arch)
-    for round_ in range(3):
-        target = reference(registry, f"r{round_}")
-        with ThreadPoolExecutor(len(disks)) as pool:
-            work = [pool.submit(push, target, [DiskSource(disk, arch)], jobs=1) for arch, disk in disks.items()]
-            for each in work:
-                each.result()
-        assert {
-            entry.platform and entry.platform.architecture for entry in index_of(registry, f"r{round_}").manifests
-        } == set(disks)
+        disks[arch] = [raw_disk(tmp_path / f"{arch}{n}.raw", data_mib=1, size_mib=4, seed=f"{arch}{n}") for n in "12"]
+    with docker_registry(tmp_path, deletes=deletes) as registry:
+        # The first push, one of other disks to the same tag, and the first to another tag.
+        for tag, version in (("r0", 0), ("r0", 1), ("r1", 0)):
+            target = reference(registry, tag)
+            with ThreadPoolExecutor(len(disks)) as pool:
+                work = {
+                    arch: pool.submit(push, target, [DiskSource(files[version], arch)], jobs=1)
+                    for arch, files in disks.items()
+                }
+                pushed = {arch.value: each.result().disks[0].manifest for arch, each in work.items()}
+            index = index_of(registry, tag)
+            there = {e.platform.architecture: e.digest for e in index.manifests if e.platform and tables_of(e) is None}
+            assert there == pushed
+            assert {tables_of(entry) for entry in index.manifests} - {None} == set(pushed.values())
+        with urllib.request.urlopen(f"{registry.url}/v2/team/machine/tags/list", timeout=10) as answer:
+            assert sorted(json.load(answer)["tags"]) == ["r0", "r1"]
 
 
 @needs("skopeo", "zstd")
@@ -165,9 +178,9 @@ def test_skopeo_copies_it_and_zstd_reads_it(registry, tmp_path):
     with (tmp_path / "plain").open("wb") as out:
         subprocess.run(["zstd", "-dc", blobs[-1]], check=True, stdout=out)
     assert sha256(tmp_path / "plain") == sha256(disk)
-    # The copy has no referrers, so no TOC: the whole blob is pulled, and checked by its own digest.
+    # The table of contents comes along.
     pulled = pull(parse_reference(f"oci:{tmp_path}/copy:5.0"), architecture=X86, output=tmp_path / "out")
-    assert (pulled.verified, sha256(tmp_path / "out")) == ("blob", sha256(disk))
+    assert (pulled.verified, sha256(tmp_path / "out")) == ("frames", sha256(disk))
 
 
 @needs("skopeo")

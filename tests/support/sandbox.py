@@ -55,11 +55,11 @@ class Sandbox:
     """The loopback registry; None where there is none."""
     environment: dict[str, str] = field(default_factory=dict)
 
-    def shell(self, command: str) -> Done:
+    def shell(self, command: str, **environment: str) -> Done:
         """Run a shell command line of a document."""
         for host in EXAMPLE_HOSTS:
             command = command.replace(host, self.host or host)
-        return self._run(["bash", "-c", command])
+        return self._run(["bash", "-c", command], more=environment)
 
     def haulout(self, *arguments: str, stdin: str | None = None, **environment: str) -> Done:
         """Run haulout."""
@@ -80,10 +80,22 @@ class Sandbox:
         return Done(done.returncode, done.stdout, done.stderr)
 
 
+BOOTED = b"booted by the tests"
+_BOOT_CODE = bytes.fromhex(
+    "31c0 8ed8 fc"  # ds = 0, forwards
+    "be 1d7c ba f803"  # si = the text behind this code, dx = the first serial port
+    "ac 84c0 7403 ee ebf8"  # each byte but the last zero goes there
+    "ba 0406 b8 0020 ef"  # ACPI: off
+    "f4 ebfd"  # until then, wait
+)
+
+
 def raw_disk(path: Path, seed: int, size: int = 4 << 20) -> Path:
-    """Write a sparse disk: an MBR with one Linux partition, and a little data."""
+    """Write a sparse disk: an MBR with one Linux partition that greets on the serial port, and a little data."""
     rng = random.Random(seed)
     table = bytearray(512)
+    greeting = _BOOT_CODE + b"\r\n" + BOOTED + b"\r\n\0"
+    table[: len(greeting)] = greeting
     # One bootable partition of type 0x83 from sector 2048 to the end.
     table[446:462] = b"\x80\0\0\0\x83\0\0\0" + (2048).to_bytes(4, "little") + (size // 512 - 2048).to_bytes(4, "little")
     table[510:] = b"\x55\xaa"
@@ -106,9 +118,7 @@ def sandbox(tmp_path: Path, *, registry: bool = True, libraries: bool = False) -
     home, work, programs = tmp_path / "home", tmp_path / "work", tmp_path / "bin"
     for folder in (home, work, programs):
         folder.mkdir()
-    script = programs / "haulout"
-    script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m haulout "$@"\n')
-    script.chmod(0o755)
+    _program(programs / "haulout", sys.executable, "-m", "haulout")
     raw = raw_disk(work / "disk.raw", 1)
     following = bytearray(raw.read_bytes())
     following[(1 << 20) + 50_000 : (1 << 20) + 50_100] = bytes(100)
@@ -144,9 +154,25 @@ def sandbox(tmp_path: Path, *, registry: bool = True, libraries: bool = False) -
                 "login", server.host, "-u", CREDENTIALS[0], "--password-stdin", stdin=CREDENTIALS[1]
             )
             assert logged_in.code == 0, logged_in.err
+            if buildah := find("buildah"):
+                _buildah(programs, buildah, home, server.host)
             yield made
     else:
         yield Sandbox(work, None, environment)
+
+
+def _program(path: Path, *argv: str) -> None:
+    """A program that begins a command line, and hands on its arguments."""
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n')
+    path.chmod(0o755)
+
+
+def _buildah(programs: Path, buildah: str, home: Path, host: str) -> None:
+    """buildah with a storage of its own, which may speak to the sandbox's registry without TLS."""
+    registries = home / "registries.conf"
+    registries.write_text(f'[[registry]]\nlocation = "{host}"\ninsecure = true\n')
+    storage = ("--root", f"{home}/graph", "--runroot", f"{home}/run", "--storage-driver", "vfs")
+    _program(programs / "buildah", buildah, *storage, "--registries-conf", str(registries))
 
 
 def _libraries(work: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.support.publish import publish_blob
-from tests.support.simulators.registry import SimulatedRegistry
+from tests.support.simulators.registry import Response, SimulatedRegistry
 
 from haulout.content import LayoutStore
 from haulout.errors import NotFoundError
@@ -68,3 +68,39 @@ def test_one_place_alone(tmp_path):
     reference = parse_reference(f"oci:{tmp_path}/layout:1")
     with open_store(reference, ConnectionOptions(), NullProgress(), push=True) as store:
         assert list(store.tags()) == []
+
+
+def missing(registry, text, **options):
+    with Places(ConnectionOptions(**options)) as places, pytest.raises(NotFoundError) as error:
+        places.root(parse_reference(f"{registry.host}/{text}"))
+    return str(error.value), str(error.value.hint)
+
+
+def test_a_tag_and_a_repository_that_are_missing_are_told_apart(registry):
+    for tag in ("5.0", "5.1", "6.0", "haulout.0123456789abcdef.x"):
+        registry.add_manifest("m", b"{}", mediatype.OCI_MANIFEST, tag)
+    assert missing(registry, "m:5.2") == (f"no tag 5.2 in {registry.host}/m", "there are 5.1, 5.0, …")
+    text, hint = missing(registry, "m")
+    assert text == f"no tag latest in {registry.host}/m"
+    assert hint == "latest is assumed where no tag is named; there are 5.0, 5.1, 6.0"
+    text, hint = missing(registry, "n:5.0")
+    assert text == f"there is no repository {registry.host}/n, or it is not for everybody"
+    assert "haulout login" in hint
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500])
+def test_tags_that_cannot_be_listed_cost_one_request(registry, status):
+    registry.before = lambda request: Response(status) if "tags/list" in request.path else None
+    text, hint = missing(registry, "m:1")
+    assert text == f"{registry.host}/m:1: not found in {registry.host}"
+    assert hint == "None"
+    assert len(registry.seen(contains="tags/list")) == 1
+
+
+def test_a_push_lists_no_tags_for_the_sake_of_a_hint(registry):
+    reference = parse_reference(f"{registry.host}/m:1")
+    with Places() as places:
+        places.open(reference, push=True)
+        with pytest.raises(NotFoundError):
+            places.root(reference)
+    assert not registry.seen(contains="tags/list")

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from haulout.backports.fixes import FixesResult, fixes
     from haulout.backports.ledger import find_ledger
     from haulout.backports.log import LogResult, log
-    from haulout.backports.model import Column, Matrix, PickResult
+    from haulout.backports.model import Column, Matrix, PickResult, Proposal, Stop
     from haulout.backports.objects import MissingObject
     from haulout.backports.pick import abort_pick, pick, resume_pick
+    from haulout.backports.picks import FailedPick, PicksResult, picks
     from haulout.backports.status import status
     from haulout.backports.suggestions import resume_command
     from haulout.backports.verify import VerifyResult, verify
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
 __all__ = [
     "BranchResult",
     "Column",
+    "FailedPick",
     "FixesResult",
     "LogResult",
     "Matrix",
     "MissingObject",
     "PickResult",
+    "PicksResult",
+    "Proposal",
+    "Stop",
     "VerifyResult",
     "abort_pick",
     "branch",
@@ -36,6 +41,7 @@ __all__ = [
     "fixes",
     "log",
     "pick",
+    "picks",
     "resume_command",
     "resume_pick",
     "status",
@@ -49,9 +55,10 @@ open_face(
         "fixes": ("FixesResult", "fixes"),
         "ledger": ("find_ledger",),
         "log": ("LogResult", "log"),
-        "model": ("Column", "Matrix", "PickResult"),
+        "model": ("Column", "Matrix", "PickResult", "Proposal", "Stop"),
         "objects": ("MissingObject",),
         "pick": ("abort_pick", "pick", "resume_pick"),
+        "picks": ("FailedPick", "PicksResult", "picks"),
         "status": ("status",),
         "suggestions": ("resume_command",),
         "verify": ("VerifyResult", "verify"),

@@ -17,14 +17,13 @@ from haulout.backports.probe import Answer, Prober, Question, Tried
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from haulout.backports.lines import Lines
     from haulout.backports.variants import Variant
 
 _MOST: Final = 64
 """Forms tried on every branch; of more, those that most branches have. A branch's own is always tried on it."""
 _FIRST: Final = 6
 """Forms tried at a time on a branch onto which none applies so far."""
-_LARGEST: Final = 1 << 20
-"""Bytes of a file whose lines are compared; a larger one is merged anyway."""
 
 Results = dict["Variant", Tried]
 
@@ -34,10 +33,10 @@ class Classification:
     """One commit's variants, tried on branches."""
 
     prober: Prober
+    lines: Lines
     variants: Sequence[Variant]
     results: dict[str, Results] = field(default_factory=dict)
     """By root tree."""
-    _lines: dict[str, frozenset[bytes] | None] = field(default_factory=dict)
 
     def run(self, carriers: Mapping[str, Collection[str]]) -> None:
         """Try the variants.
@@ -96,9 +95,9 @@ class Classification:
     def _could_be(self, tree: str, variant: Variant) -> bool:
         """Whether a variant may be there: whether all lines that it adds are."""
         return all(
-            ours is None or change.new is None or self._added(change) <= (self._of(ours) or frozenset())
+            ours is None or change.new is None or self.lines.added(change) <= (self.lines.of(ours) or frozenset())
             for change, ours in self._pairs(tree, variant)
-            if ours is None or self._of(ours) is not None
+            if ours is None or self.lines.of(ours) is not None
         )
 
     def _nearest(self, tree: str, variants: Sequence[Variant]) -> list[Variant]:
@@ -107,7 +106,7 @@ class Classification:
     def _nearness(self, tree: str, variant: Variant) -> int:
         """Return how many lines a branch shares with what a variant was made for."""
         return sum(
-            len((self._of(ours) or frozenset()) & (self._of(change.old) or frozenset()))
+            len((self.lines.of(ours) or frozenset()) & (self.lines.of(change.old) or frozenset()))
             for change, ours in self._pairs(tree, variant)
             if ours is not None and change.old is not None
         )
@@ -120,20 +119,6 @@ class Classification:
             except MissingObject:
                 continue
         return found
-
-    def _added(self, change: Change) -> frozenset[bytes]:
-        after = (self._of(change.new) if change.new else None) or frozenset()
-        return after - ((self._of(change.old) if change.old else None) or frozenset())
-
-    def _of(self, entry: Entry) -> frozenset[bytes] | None:
-        """Return the lines of a file; None: it is too large, or no file."""
-        if entry.oid not in self._lines:
-            self._lines[entry.oid] = None
-            if entry.mode not in {SYMLINK, GITLINK} and self.prober.objects.has(entry.oid):
-                content = self.prober.objects.read(entry.oid)
-                if len(content) <= _LARGEST:
-                    self._lines[entry.oid] = frozenset(line.strip() for line in content.split(b"\n"))
-        return self._lines[entry.oid]
 
     def _ignore_line_ends(self, tree: str) -> None:
         """Try again with CR LF taken for LF: what is there with other line ends is there."""

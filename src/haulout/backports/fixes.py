@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -15,14 +15,14 @@ from haulout.backports.naming import library_name, purl
 from haulout.backports.origins import find_origins
 from haulout.backports.pin import find_pin, gomod_at, module_folder
 from haulout.backports.repository import Branch, Repository, open_repository
-from haulout.backports.status import at_commits
-from haulout.backports.trailers import identifiers, reverted, same_commit
+from haulout.backports.survey import at_commits
+from haulout.backports.trailers import fixed_identifiers, identifiers, reverted, same_commit
 from haulout.documents import Document
 from haulout.errors import NotFoundError, UsageError
 from haulout.progress import NullProgress, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 
 class Relation(StrEnum):
@@ -70,10 +70,20 @@ class Delivered(Document):
 
 
 @dataclass(frozen=True, slots=True)
+class MentionedFix(Document):
+    """A security identifier that messages only mention."""
+
+    json_members = ("id", "commits")
+
+    id: str
+    commits: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FixesResult(Document):
     """The fixes that a release brings."""
 
-    json_members = ("library", "old", "new", "relation", "fixes=fixed", "lost", "missing")
+    json_members = ("library", "old", "new", "relation", "fixes=fixed", "lost", "missing", "mentioned")
 
     library: str
     old: Release
@@ -87,6 +97,8 @@ class FixesResult(Document):
     relation: Relation
     parted: str | None = None
     """Of parted releases, the last commit they share."""
+    mentioned: tuple[MentionedFix, ...] = ()
+    """What messages in between mention without saying that they fix it."""
 
 
 def fixes(
@@ -101,8 +113,8 @@ def fixes(
 ) -> FixesResult:
     """List the fixes that are in a release and were not in the one before.
 
-    Fixes with a record are found by content. Others count where a commit in between names a CVE, GHSA or GO identifier
-    and is not reverted.
+    Fixes with a record are found by content. Others count where a commit in between says that it fixes a CVE, GHSA or
+    GO identifier, in its subject, in a trailer or in a line of its own, and is not reverted.
 
     Args:
         lib: the library's clone.
@@ -136,15 +148,17 @@ def fixes(
         if not record.library or same_library(record.library, declared)
     ]
     wanted = [of_record(repository, record) for record in known]
-    wanted += _from_messages(repository, ends[0].commit, ends[1].commit, mainline.tip, wanted)
+    recorded = {name.casefold() for fix in wanted if fix.record for name in (fix.record.id, *fix.record.aliases)}
+    named = _from_messages(repository, ends[0].commit, ends[1].commit, mainline.tip, recorded)
     # Of two branches, the old may have what the new has not.
-    brought = {fix.name for fix in wanted}
-    back = _from_messages(repository, ends[1].commit, ends[0].commit, mainline.tip, wanted)
-    wanted += [fix for fix in back if fix.name not in brought]
+    back = _from_messages(repository, ends[1].commit, ends[0].commit, mainline.tip, recorded)
+    brought = named.found()
+    wanted += [*brought, *(fix for fix in back.found() if fix.name not in {one.name for one in brought})]
+    aliases = back.aliases | named.aliases
     found = []
     with (progress or NullProgress()).task("checking fixes", len(wanted), unit="fixes") as task:
         for fix in wanted:
-            found.append(_delivered(repository, fix, ends, mainline))
+            found.append(_delivered(repository, fix, ends, mainline, aliases.get(fix.name, ())))
             task.advance(1)
     present, good = State.PRESENT, {State.PRESENT, State.NOT_AFFECTED}
     return FixesResult(
@@ -155,6 +169,18 @@ def fixes(
         tuple(one for one in found if one.old is present and one.new not in good),
         tuple(one for one in found if one.recorded and one.new not in good and one.old is not present),
         *_relation(repository, ends[0].commit, ends[1].commit),
+        _mentioned(named, recorded, aliases, [fix.name for fix in wanted]),
+    )
+
+
+def _mentioned(
+    named: _Named, recorded: Collection[str], aliases: Mapping[str, Sequence[str]], fixed: Sequence[str]
+) -> tuple[MentionedFix, ...]:
+    other = {*fixed, *(one for some in aliases.values() for one in some)}
+    return tuple(
+        MentionedFix(name, tuple(commits))
+        for name, commits in named.mentioned.items()
+        if name not in other and name.casefold() not in recorded
     )
 
 
@@ -214,29 +240,58 @@ def version_of(repository: Repository, oid: str, module: str) -> str:
     return pseudo_version(base if base and Version.parse(base).commit is None else None, oid, committed)
 
 
-def _from_messages(repository: Repository, old: str, new: str, main: str, recorded: Sequence[Fix]) -> list[Fix]:
+@dataclass(slots=True)
+class _Named:
+    """What messages say of fixes that no record has."""
+
+    fixes: dict[str, list[Commit]] = field(default_factory=dict)
+    aliases: dict[str, list[str]] = field(default_factory=dict)
+    mentioned: dict[str, list[str]] = field(default_factory=dict)
+    """Identifiers that nothing is said to fix, and the commits that mention them."""
+
+    def add(self, commit: Commit, names: Sequence[str]) -> None:
+        """Add that a commit fixes what identifiers stand for: each CVE is a fix of its own, others are its aliases."""
+        every = [one for one in names if one.startswith("CVE-")] or list(names[:1])
+        others = [one for one in names if one not in every]
+        for name in every:
+            commits = self.fixes.setdefault(name, [])
+            if commit not in commits:
+                commits.append(commit)
+            known = self.aliases.setdefault(name, [])
+            known += [one for one in others if len(every) == 1 and one not in known]
+
+    def found(self) -> list[Fix]:
+        """Return the fixes; what is another's alias is that fix."""
+        for name, aliases in self.aliases.items():
+            for alias in aliases:
+                self.fixes[name] += [one for one in self.fixes.pop(alias, []) if one not in self.fixes[name]]
+        return [Fix(name, tuple(commits)) for name, commits in self.fixes.items()]
+
+
+def _from_messages(repository: Repository, old: str, new: str, main: str, recorded: Collection[str]) -> _Named:
     """Return the fixes that only messages name, by identifier.
 
     A backport often lost the line that names it; then the message of the upstream commit it was made from counts.
     """
     between = history.between(repository, "--reverse", "--topo-order", "--no-merges", f"{old}..{new}")
     undone = [oid for commit in between for oid in reverted(commit.message)]
-    known = {name.casefold() for fix in recorded if fix.record for name in (fix.record.id, *fix.record.aliases)}
     upstream = _upstream(repository, between, old, new, main)
-    by_id: dict[str, list[Commit]] = {}
+    named = _Named()
     for commit in between:
         if reverted(commit.message) or any(same_commit(oid, commit.oid) for oid in undone):
             continue
         sources = upstream.get(commit.oid, ())
-        naming = [one for one in sources if identifiers(one.message)]
-        if identifiers(commit.message):
+        naming = [one for one in sources if fixed_identifiers(one.message)]
+        if fixed_identifiers(commit.message):
             # What the pick itself names, its source is; of several, those that name it too.
             naming = naming or [sources[-1] if sources else commit]
         for one in naming:
-            names = identifiers(one.message) or identifiers(commit.message)
-            if not any(name.casefold() in known for name in names):
-                by_id.setdefault(names[0], []).append(one)
-    return [Fix(name, tuple(dict.fromkeys(commits))) for name, commits in by_id.items()]
+            names = fixed_identifiers(one.message) or fixed_identifiers(commit.message)
+            if not any(name.casefold() in recorded for name in names):
+                named.add(one, names)
+        for name in dict.fromkeys(name for one in (commit, *sources) for name in identifiers(one.message)):
+            named.mentioned.setdefault(name, []).append(commit.oid)
+    return named
 
 
 def _upstream(
@@ -260,7 +315,9 @@ def _upstream(
     return found
 
 
-def _delivered(repository: Repository, fix: Fix, ends: Sequence[Release], main: Branch) -> Delivered:
+def _delivered(
+    repository: Repository, fix: Fix, ends: Sequence[Release], main: Branch, aliases: Sequence[str]
+) -> Delivered:
     old, new = at_commits(repository, fix, [end.commit for end in ends], main)
     carriers = [
         one.commit
@@ -268,11 +325,9 @@ def _delivered(repository: Repository, fix: Fix, ends: Sequence[Release], main: 
         if one.commit is not None and one.signal not in {"content", "revert", "clone", "introduced-in"}
     ]
     record = fix.record
-    named = [one for commit in fix.commits for one in identifiers(commit.message)]
-    aliases = record.aliases if record else tuple(one for one in dict.fromkeys(named) if one != fix.name)
     return Delivered(
         record.id if record else fix.name,
-        aliases,
+        record.aliases if record else tuple(aliases),
         fix.title,
         ends[1].purl,
         ends[1].version,

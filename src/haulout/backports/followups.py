@@ -121,7 +121,7 @@ def _same_lines(repository: Repository, oid: str, main: str) -> list[str]:
 
     Lines are followed from merge to merge: along first parents, where each change goes onto the one before.
     """
-    entry = _entry(repository, oid, main)
+    entry = history.entry(repository, oid, main)
     if entry is None:
         return []
     brought = hunks(_patch(repository, entry))
@@ -152,23 +152,13 @@ def _patch(repository: Repository, oid: str) -> str:
     return decode(repository.git.run("log", "--max-count=1", "--format=", *_DIFF, oid).out)
 
 
-def _entry(repository: Repository, oid: str, main: str) -> str | None:
-    """Return the commit on the first-parent line of main by which another came in; itself, where it is on that line."""
-    since = set(repository.revisions("--ancestry-path", f"{oid}..{main}"))
-    line = [one for one in repository.revisions("--first-parent", f"{oid}..{main}") if one in since]
-    if not line:
-        return oid if oid == main else None
-    parents = repository.revisions("--max-count=1", "--parents", line[-1])[1:]
-    return oid if parents and parents[0] == oid else line[-1]
-
-
 def pull_requests(repository: Repository, oids: Sequence[str], main: str) -> dict[str, list[str]]:
     """Return the merges by which commits came into main, and all that each merge brought, oldest first."""
     found: dict[str, list[str]] = {}
     for oid in oids:
         if not repository.is_ancestor(oid, main):
             continue
-        entry = _entry(repository, oid, main)
+        entry = history.entry(repository, oid, main)
         if entry is None or entry == oid or entry in found:
             continue
         parents = repository.revisions("--max-count=1", "--parents", entry)[1:]

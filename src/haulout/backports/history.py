@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from haulout.backports.git import decode, encode
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from haulout.backports.repository import Repository
 
 _FORMAT: Final = "--format=%H%n%P%n%an%n%ae%n%at%n%ct%n%B"
-_PIECE: Final = 1 << 20
+_MOST: Final = 500
+"""Later commits that are looked at for one that does the opposite."""
 
 PLAIN: Final = ("--no-ext-diff", "--no-textconv", "--no-renames", "--full-index")
 """A patch that is the same for every user."""
@@ -30,10 +31,16 @@ class Walk:
     commits: tuple[Commit, ...]
     reached: dict[str, int]
     """Commit id to a bit mask over the tips; also of the parents the walk stopped at."""
+    places: dict[str, int] = field(default_factory=dict)
+    """Commit id to its place among the commits."""
 
     def on(self, commit: str) -> int:
         """Return the mask of the tips that contain a commit."""
         return self.reached.get(commit, 0)
+
+    def place(self, commit: str) -> int:
+        """Return the place of a commit; that of one before all others, where the walk did not reach it."""
+        return self.places.get(commit, len(self.commits))
 
 
 def commits(repository: Repository, oids: Sequence[str]) -> list[Commit]:
@@ -56,7 +63,7 @@ def walk(repository: Repository, tips: Sequence[str], exclude: Iterable[str]) ->
         mask = reached.get(commit.oid, 0)
         for parent in commit.parents:
             reached[parent] = reached.get(parent, 0) | mask
-    return Walk(tuple(found), reached)
+    return Walk(tuple(found), reached, {commit.oid: number for number, commit in enumerate(found)})
 
 
 def between(repository: Repository, *arguments: str, paths: Sequence[str] = ()) -> list[Commit]:
@@ -102,6 +109,18 @@ def patch_ids_of(repository: Repository, oids: Sequence[str], paths: Sequence[st
     return _patch_ids(repository, ("--no-walk=unsorted",), "\n".join(oids) + "\n", paths) if oids else {}
 
 
+def inverses(repository: Repository, oid: str, tip: str, paths: Sequence[str]) -> list[str]:
+    """Return the commits since one up to a tip that do, line by line, the opposite of what it did, newest first."""
+    how = ("--no-walk=unsorted", "--unified=0")
+    own = _patch_ids(repository, how, f"{oid}\n", [""]).get(oid)
+    since = repository.revisions("--no-merges", f"--max-count={_MOST}", f"{oid}..{tip}", "--", *literal(paths))
+    if own is None or not since:
+        return []
+    # Turned round, git also exchanges the prefixes.
+    back = _patch_ids(repository, (*how, "-R", "--src-prefix=b/", "--dst-prefix=a/"), "\n".join(since) + "\n", [""])
+    return [one for one in since if back.get(one) == own]
+
+
 def _patch_ids(repository: Repository, how: Sequence[str], asked: str, paths: Sequence[str]) -> dict[str, str]:
     if not paths:
         return {}
@@ -121,3 +140,13 @@ def patch_id(repository: Repository, old: str, new: str, paths: Sequence[str] = 
     """Return the patch-id of the difference between two commits, over some files or all; None: there is none."""
     out = repository.git.piped(("diff", *PLAIN, old, new, "--", *literal(paths)), ("patch-id", "--stable"), b"")
     return decode(out).partition(" ")[0] or None
+
+
+def entry(repository: Repository, oid: str, main: str) -> str | None:
+    """Return the commit on the first-parent line of main by which another came in; itself, where it is on that line."""
+    since = set(repository.revisions("--ancestry-path", f"{oid}..{main}"))
+    line = [one for one in repository.revisions("--first-parent", f"{oid}..{main}") if one in since]
+    if not line:
+        return oid if oid == main else None
+    parents = repository.revisions("--max-count=1", "--parents", line[-1])[1:]
+    return oid if parents and parents[0] == oid else line[-1]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from haulout.backports import followups, history, records, stale_names
 from haulout.backports.branch import base_of
 from haulout.backports.ledger import load_ledger, path_of
-from haulout.backports.naming import library_name
+from haulout.backports.naming import is_code, library_name
 from haulout.backports.origins import Origin, find_origins, touched
 from haulout.backports.repository import Branch, Repository, open_repository
 from haulout.backports.trailers import reverted, same_commit
@@ -199,6 +199,7 @@ def _line(context: _Context, commit: Commit) -> Line:
         flags.append("no source: not upstream first")
     elif kind is Kind.PICK and origin is not None:
         flags += _origin_flags(origin, context.main)
+        flags += _left_out(context, commit, origin)
         if origin.oid is not None and origin.upstream:
             later = tuple(
                 dict.fromkeys(
@@ -215,6 +216,20 @@ def _line(context: _Context, commit: Commit) -> Line:
     if context.listed and kind in {Kind.PICK, Kind.OWN} and not ids:
         flags.append("it is in no fix record")
     return Line(commit, kind, origin, ids, later, undone, shown, tuple(flags))
+
+
+def _left_out(context: _Context, commit: Commit, origin: Origin) -> list[str]:
+    """Return a remark that a pick leaves out files of its source that the branch has."""
+    if origin.oid is None or origin.equal:
+        return []
+    source = touched(context.repository, [oid for oid in _sources(origin) if oid])
+    own = set(context.files.get(commit.oid, ()))
+    names = {path.rpartition("/")[2] for path in own}
+    every = dict.fromkeys(path for paths in source.values() for path in paths)
+    # A file under another name there was not left out.
+    missing = [path for path in every if path not in own and path.rpartition("/")[2] not in names and is_code(path)]
+    there = [path for path in missing if context.repository.find_file(commit.oid, path)]
+    return [f"leaves out {', '.join(there[:4])}, which its source changes"] if there else []
 
 
 def _kind(context: _Context, commit: Commit, origin: Origin | None) -> Kind:

@@ -24,6 +24,7 @@ class State(StrEnum):
 
     PRESENT = "present"
     REVERTED = "reverted"
+    PARTLY = "partly"
     APPLIES = "missing, applies"
     CONFLICTS = "missing, conflicts"
     NOT_AFFECTED = "not affected"
@@ -69,6 +70,8 @@ class Patch:
 
     commits: tuple[str, ...]
     changes: tuple[Change, ...]
+    before: str | None = None
+    """The root tree it was made on, of one commit; None: there was none, or it is several commits."""
 
     @property
     def paths(self) -> frozenset[str]:
@@ -114,6 +117,8 @@ class Fix(Document):
     unknown: tuple[str, ...] = ()
     """Commits that a record lists and this clone does not hold."""
     record: Record | None = None
+    whole: Commit | None = None
+    """The merge by which its commits came in, or what they were squashed to."""
 
     @property
     def id(self) -> str | None:
@@ -135,7 +140,8 @@ class Fix(Document):
         """One line for people."""
         if self.record is not None and self.record.summary:
             return self.record.summary
-        return self.commits[-1].subject if self.commits else ""
+        last = self.whole or (self.commits[-1] if self.commits else None)
+        return last.subject if last is not None else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +157,9 @@ class Cell(Document):
     consumers: tuple[str, ...] = ()
     """The consumers of this branch, by the ledger: ``crio 1.27``."""
     pick: tuple[str, ...] = ()
-    """The commits that would apply, where one applies."""
+    """The commits that would apply, in order, where the state is that they do."""
+    left: tuple[str, ...] = ()
+    """The commits of the fix that are not there."""
 
     @property
     def tip(self) -> str | None:
@@ -219,6 +227,17 @@ class Picked:
     source: str
     commit: str
     subject: str
+    of: str | None = None
+    """The commit of the fix that the source is a backport of, where that was picked in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was found out about a fix on a branch before it was picked there."""
+
+    fix: str
+    state: State
+    evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +251,10 @@ class Stop:
     instead: tuple[Commit, ...]
     """Backports of the source on other branches, of which the first would apply."""
     worktree: Path
+    absent: tuple[str, ...] = ()
+    """Of the files, those that the branch does not have."""
+    deleted: tuple[str, ...] = ()
+    """Of the files, those that the source deletes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +294,7 @@ class PickResult(Document):
         "after",
         "picked",
         "present",
+        "judged",
         "conflict=stop",
         "records=recorded",
         "unrecorded=unwritten",
@@ -295,6 +319,8 @@ class PickResult(Document):
     unwritten: tuple[Unwritten, ...] = ()
     proposal: Proposal | None = None
     """What to send; None where nothing was picked."""
+    judged: tuple[Judged, ...] = ()
+    """One for each fix; empty after ``--continue``."""
 
     @property
     def push(self) -> str | None:

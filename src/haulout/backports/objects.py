@@ -189,6 +189,26 @@ class ScratchObjects:
             here[folder] = Entry(TREE, self.write_tree(inner))
         return self._write("tree", format_tree(here))
 
+    def replace(self, tree: str, changes: Mapping[str, Entry | None]) -> str:
+        """Write a throw-away tree that differs from another in some files; None: it is not there any more."""
+        here = dict(self.entries(tree))
+        below: dict[str, dict[str, Entry | None]] = {}
+        for path, entry in changes.items():
+            folder, slash, rest = path.partition("/")
+            if slash:
+                below.setdefault(folder, {})[rest] = entry
+            elif entry is not None:
+                here[folder] = entry
+            else:
+                here.pop(folder, None)
+        for folder, inner in below.items():
+            there = here.get(folder)
+            made = self.replace(there.oid if there and there.mode == TREE else self.empty_tree, inner)
+            here[folder] = Entry(TREE, made)
+            if made == self.empty_tree:
+                del here[folder]
+        return self._write("tree", format_tree(here))
+
     def write_commit(self, tree: str, *parents: str) -> str:
         """Write a throw-away commit; return its id."""
         who = "nobody <> 0 +0000"

@@ -42,7 +42,7 @@ def patch_of(objects: ScratchObjects, oid: str, *, mainline: int = 1, paths: Seq
         ]
     except MissingObject:
         return None
-    return Patch((oid,), tuple(changes))
+    return Patch((oid,), tuple(changes), before)
 
 
 def squashed(prober: Prober, patches: Sequence[Patch]) -> Patch | None:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from haulout.backports import history, preconditions, records, worktree
 from haulout.backports.fix import resolve
 from haulout.backports.git import decode, failure
 from haulout.backports.ledger import path_of
-from haulout.backports.model import Commit, Fix, Outcome, Picked, PickResult, Stop, StrPath
-from haulout.backports.provenance import write_provenance
+from haulout.backports.model import Commit, Fix, Judged, Outcome, Picked, PickResult, Stop, StrPath
+from haulout.backports.plan import Plan, Wishes, judge
+from haulout.backports.provenance import note_conflicts, write_provenance
 from haulout.backports.record_writing import check_records, write_records
-from haulout.backports.repository import Repository, open_repository
-from haulout.backports.suggestions import proposal, resume_command
+from haulout.backports.repository import Branch, Repository, open_repository
+from haulout.backports.suggestions import proposal, resume_command, topic_name
 from haulout.backports.trailers import sources as cited_sources
 from haulout.errors import ConflictError, HauloutError, NotFoundError, ToolError, UsageError
 from haulout.progress import NullProgress, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from haulout.backports.worktree import Worktree
@@ -30,64 +31,148 @@ _MOST: Final = 20
 """Prerequisites listed."""
 
 
-def pick(
+def pick(  # noqa: PLR0913 - each is one word of the request
     lib: StrPath,
     branch: str,
     fixes: Sequence[str],
     *,
     ledger: StrPath | None = None,
     topic: str | None = None,
+    direct: bool = False,
     mainline: int | None = None,
     record: str | None = None,
+    signoff: bool = False,
+    exact: bool = False,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> PickResult:
-    """Pick fixes onto a branch.
+    """Pick fixes onto a branch: into a new branch that starts there, or onto itself.
 
-    The branch moves when everything is picked, and not before. Where a pick conflicts, the result has a ``stop``; the
-    worktree stays for people to resolve it, and :func:`resume_pick` or :func:`abort_pick` take it from there.
+    What is picked is decided as ``status`` does: what is there is not picked again; where a commit of the fix
+    conflicts and a known backport of it applies, that is picked. The branch moves when everything is picked, and not
+    before. Where a pick conflicts, the result has a ``stop``; the worktree stays for people to resolve it, and
+    :func:`resume_pick` or :func:`abort_pick` take it from there.
 
     Args:
         lib: the library's clone.
         branch: the branch.
-        fixes: commits, series or ids of records.
+        fixes: commits, merges, series, ids of records, or pull requests ``#N``.
         ledger: the ledger; the picks are added to its records.
-        topic: create this branch with the picks, and leave the branch itself as it is.
-        mainline: of merge commits, the parent they went onto.
+        topic: name of the new branch; by default ``backport-FIX-to-BRANCH``.
+        direct: move the branch itself.
+        mainline: pick a merge commit as one, by its changes against this parent; else it is the commits it brought.
         record: the id of the record to create, where none has the fix.
+        signoff: add a ``Signed-off-by`` line.
+        exact: pick no backport in the place of a commit that conflicts.
+        force: pick also what is there.
         progress: receives every commit.
 
     Raises:
         NotFoundError: there is no such clone, branch or fix.
-        UsageError: a fix is a merge commit and ``mainline`` is not given.
+        UsageError: a fix changes nothing, or ``topic`` cannot be a branch.
         ConflictError: picks onto that branch are in progress, or it is checked out somewhere.
     """
-    repository = open_repository(lib, offline=False)
-    book = path_of(ledger)
+    asked = Asked(ledger, topic, direct, mainline, record, signoff, Wishes(force, exact))
+    repository, wanted = begin(lib, fixes, asked)
     onto = repository.branch(branch)
-    target = preconditions.target_of(repository, onto, topic)
-    unfinished = worktree.find(repository, target)
+    check_idle(repository, onto, wanted, asked)
+    (plan,) = judge(repository, wanted, [onto], asked.wishes, mainline=mainline)
+    return pick_planned(repository, plan, wanted, asked, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How fixes are to be picked."""
+
+    ledger: StrPath | None = None
+    topic: str | None = None
+    direct: bool = False
+    mainline: int | None = None
+    record: str | None = None
+    signoff: bool = False
+    wishes: Wishes = field(default_factory=Wishes)
+
+    @property
+    def options(self) -> list[str]:
+        """Options of ``git cherry-pick``."""
+        mainline = [f"--mainline={self.mainline}"] if self.mainline else []
+        return ["-x", *(["--signoff"] if self.signoff else []), *mainline]
+
+
+def begin(lib: StrPath, fixes: Sequence[str], asked: Asked) -> tuple[Repository, list[Fix]]:
+    """Open the clone, find the fixes, and refuse what cannot be picked anywhere."""
+    repository = open_repository(lib, offline=False)
+    known = records.load_all(path_of(asked.ledger))
+    wanted = [resolve(repository, one, known, mainline=asked.mainline) for one in dict.fromkeys(fixes)]
+    sources = preconditions.sources_of(wanted)
+    preconditions.check_sources(repository, sources, asked.mainline)
+    check_records(path_of(asked.ledger), asked.record, sources)
+    return repository, wanted
+
+
+def check_idle(repository: Repository, onto: Branch, wanted: Sequence[Fix], asked: Asked) -> None:
+    """Refuse to start where picks into the same branch are in progress."""
+    topic = None if asked.direct else asked.topic or topic_name(onto, wanted)
+    place = f"refs/heads/{topic or onto.name}"
+    unfinished = worktree.find(repository, place)
     if unfinished is not None:
         raise ConflictError(
-            f"picks onto {_short(target)} are in progress in {unfinished.path}",
-            hint=f"{resume_command(lib, branch, '--continue')}; or --abort",
+            f"picks onto {_short(place)} are in progress in {unfinished.path}",
+            hint=f"{resume_command(repository.path, topic or onto.shown, '--continue')}; or --abort",
         )
-    known = records.load_all(book)
-    wanted = [resolve(repository, one, known, merges=True, mainline=mainline) for one in dict.fromkeys(fixes)]
-    sources = preconditions.sources_of(wanted)
-    preconditions.check_merges(repository, sources, mainline)
-    check_records(book, record, sources)
-    made = worktree.add(repository, onto.ref, target, onto.tip, sources)
+
+
+def _earlier(repository: Repository, onto: Branch, wanted: Sequence[Fix], asked: Asked) -> PickResult | None:
+    """Return the result where an earlier run has picked the same into the branch that would be created, or None."""
+    name = topic_name(onto, wanted)
+    found = next((one for one in repository.all_branches() if one.remote is None and one.name == name), None)
+    if asked.direct or asked.topic is not None or found is None:
+        return None
+    (plan,) = judge(repository, wanted, [found], asked.wishes, mainline=asked.mainline)
+    if plan.sources:
+        return None
+    return PickResult(
+        Outcome.PRESENT, onto.shown, name, found.tip, found.tip, present=plan.present, judged=_judged(plan, wanted)
+    )
+
+
+def _judged(plan: Plan, wanted: Sequence[Fix]) -> tuple[Judged, ...]:
+    return tuple(Judged(fix.name, cell.state, cell.evidence) for fix, cell in zip(wanted, plan.cells, strict=True))
+
+
+def pick_planned(
+    repository: Repository,
+    plan: Plan,
+    wanted: Sequence[Fix],
+    asked: Asked,
+    progress: Progress | None = None,
+) -> PickResult:
+    """Pick what was planned for a branch."""
+    onto = plan.branch
+    judged = _judged(plan, wanted)
+    if not plan.sources:
+        return PickResult(
+            Outcome.PRESENT, onto.shown, onto.name, onto.tip, onto.tip, present=plan.present, judged=judged
+        )
+    earlier = _earlier(repository, onto, wanted, asked)
+    if earlier is not None:
+        return earlier
+    topic = None if asked.direct else asked.topic or topic_name(onto, wanted)
+    target = preconditions.target_of(repository, onto, topic)
+    made = worktree.add(repository, onto.ref, target, onto.tip, plan.sources)
     if any(one.target == target and one.path != made.path for one in worktree.every(repository)):
         worktree.remove(repository, made.path)
         raise ConflictError(f"picks onto {_short(target)} were started at the same moment", hint="try again")
-    with (progress or NullProgress()).task("picking", len(sources), unit="commits") as task:
+    with (progress or NullProgress()).task("picking", len(plan.sources), unit="commits") as task:
         try:
-            present = _run(made, ["-x", *([f"--mainline={mainline}"] if mainline else []), *sources], [])
-            task.advance(len(sources))
+            present = _run(made, [*asked.options, *plan.sources], [])
+            task.advance(len(plan.sources))
         except BaseException:
             worktree.remove(repository, made.path)
             raise
-    return _end(repository, made, present, _Recording(book, record, tuple(wanted)))
+    recording = _Recording(path_of(asked.ledger), asked.record, tuple(wanted), plan.instead)
+    done = _end(repository, made, [*plan.present, *present], recording)
+    return replace(done, judged=judged)
 
 
 def resume_pick(lib: StrPath, branch: str, *, ledger: StrPath | None = None, record: str | None = None) -> PickResult:
@@ -115,6 +200,8 @@ def resume_pick(lib: StrPath, branch: str, *, ledger: StrPath | None = None, rec
     elif source is not None:
         preconditions.check_resolved(made, source)
         staged = made.staged()
+        if staged:
+            note_conflicts(made)
         present = _run(made, _CONTINUE if staged else ["--skip"], [] if staged else [source])
     return _end(repository, made, present, _Recording(book, record, ()))
 
@@ -147,6 +234,8 @@ class _Recording:
     ledger: Path | None
     record: str | None
     wanted: tuple[Fix, ...]
+    instead: Mapping[str, str] = field(default_factory=dict)
+    """Backports that are picked in the place of commits of the fixes, and these commits."""
 
 
 def _run(made: Worktree, arguments: Sequence[str], present: list[str]) -> list[str]:
@@ -179,21 +268,25 @@ def _not_picked(made: Worktree, err: str) -> Exception:
 def _end(repository: Repository, made: Worktree, present: list[str], recording: _Recording) -> PickResult:
     write_provenance(repository, made)
     before, head = made.start, made.head
-    picked = _made(made, before, head)
+    picked = tuple(replace(one, of=recording.instead.get(one.source)) for one in _made(made, before, head))
     source = made.picking
     done = PickResult(Outcome.PRESENT, _short(made.branch), _short(made.target), before, head, picked, tuple(present))
     if source is not None:
         files = made.unmerged() or made.staged()
         commit = history.commits(repository, [source])[0]
         needed = tuple(_prerequisites(repository, head, source, files))
-        stop = Stop(commit, tuple(files), needed, _instead(repository, head, commit, recording.ledger), made.path)
+        instead = _instead(repository, head, commit, recording.ledger)
+        stop = Stop(
+            commit, tuple(files), needed, instead, made.path, made.unmerged_without(2), made.unmerged_without(3)
+        )
         return replace(done, outcome=Outcome.CONFLICT, stop=stop)
     preconditions.check_commits(made, [(one.commit, one.source or before) for one in picked])
     if head == before:
         worktree.remove(repository, made.path)
         return done
     worktree.finish(repository, made, f"haulout backport pick onto {done.branch}")
-    written = write_records(repository, recording.ledger, done.branch, picked, recording.wanted, recording.record)
+    fixes = [replace(one, source=one.of or one.source) for one in picked]
+    written = write_records(repository, recording.ledger, done.branch, fixes, recording.wanted, recording.record)
     done = replace(
         done,
         outcome=Outcome.PICKED,
@@ -240,7 +333,7 @@ def _unfinished(repository: Repository, name: str) -> Worktree:
 
 def _instead(repository: Repository, onto: str, source: Commit, ledger: Path | None) -> tuple[Commit, ...]:
     """Return the backport of a commit that would apply where the commit itself does not."""
-    from haulout.backports.status import at_commits  # noqa: PLC0415 - only for conflicts
+    from haulout.backports.survey import at_commits  # noqa: PLC0415 - only for conflicts
 
     known = records.load_all(ledger)
     record = next((one for one in known if one.holds(source.oid) and len(one.commits) == 1), None)

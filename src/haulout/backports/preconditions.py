@@ -27,7 +27,10 @@ def target_of(repository: Repository, branch: Branch, topic: str | None) -> str:
             raise UsageError(f"not a branch name: {topic[:80]!r}")
         taken = [one.name for one in repository.all_branches() if one.remote is None]
         if topic in taken:
-            raise ConflictError(f"the branch {topic} already exists", hint="choose another name for --topic")
+            raise ConflictError(
+                f"the branch {topic} already exists",
+                hint=f"delete it (git branch -D {topic}), or name another: --topic NAME",
+            )
         # Git keeps "a" as a file where "a/b" needs a folder.
         beside = next((one for one in taken if one.startswith(f"{topic}/") or topic.startswith(f"{one}/")), None)
         if beside is not None:
@@ -78,8 +81,8 @@ def sources_of(wanted: Sequence[Fix]) -> list[str]:
     return list(dict.fromkeys(commit.oid for fix in wanted for commit in fix.commits))
 
 
-def check_merges(repository: Repository, sources: Sequence[str], mainline: int | None) -> None:
-    """Refuse merge commits without their parent, and commits that a shallow clone has cut."""
+def check_sources(repository: Repository, sources: Sequence[str], mainline: int | None) -> None:
+    """Refuse commits that a shallow clone has cut, merges that must be taken as one, and parents that are not there."""
     for commit in history.commits(repository, sources):
         if not commit.parents and repository.cut(commit.oid):
             # Git would take it for a first commit, and pick everything there is.
@@ -89,7 +92,7 @@ def check_merges(repository: Repository, sources: Sequence[str], mainline: int |
             )
         if len(commit.parents) > 1 and mainline is None:
             raise UsageError(
-                f"{commit.oid[:12]} is a merge commit: {commit.subject[:80]}",
+                f"{commit.oid[:12]} is a merge of very many commits, or of none: {commit.subject[:80]}",
                 hint="name the parent it was merged into, usually --mainline 1; or name the commits it brought",
             )
         if mainline is not None and mainline > max(len(commit.parents), 1):

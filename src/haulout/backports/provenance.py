@@ -7,7 +7,10 @@ is found.
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from haulout.backports import history
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from haulout.backports.worktree import Worktree
 
 _LINE: Final = "(cherry picked from commit {})"
+_TRAILER: Final = re.compile(rb"[A-Za-z][A-Za-z0-9-]*: |\(cherry picked from commit ")
 _SIGNED: Final = (b"gpgsig ", b"gpgsig-sha256 ")
 
 
@@ -93,6 +97,30 @@ def write_provenance(repository: Repository, made: Worktree) -> None:
                 )
             after[one.commit.oid] = made.git.text("hash-object", "-t", "commit", "-w", "--stdin", stdin=new)
     made.git.run("update-ref", "--no-deref", "-m", "haulout backport pick: sources", "HEAD", after[each[-1].commit.oid])
+
+
+def note_conflicts(made: Worktree) -> None:
+    """Let the message of the pick that has stopped say in which files there were conflicts.
+
+    Git knows, and writes it into the message as a comment, which is taken away.
+    """
+    place = Path(os.fsdecode(made.git.run("rev-parse", "--path-format=absolute", "--git-path", "MERGE_MSG").out[:-1]))
+    try:
+        text = place.read_bytes()
+    except FileNotFoundError:
+        return
+    message, mark, comments = text.partition(b"\n# Conflicts:\n")
+    files = [line.removeprefix(b"#\t") for line in comments.split(b"\n") if line.startswith(b"#\t")]
+    if not mark or not files or b"\nConflicts:\n" in message:
+        return
+    head, scissors, rest = message.partition(b"\n# ------------------------ >8")
+    body, blank, trailers = head.rstrip(b"\n").rpartition(b"\n\n")
+    lines = trailers.split(b"\n")
+    if not blank or not all(_TRAILER.match(line) for line in lines):
+        body, trailers = head.rstrip(b"\n"), b""
+    note = b"Conflicts:\n" + b"".join(b"\t" + path + b"\n" for path in files)
+    made_of = [body, note.rstrip(b"\n"), *([trailers] if trailers else [])]
+    place.write_bytes(b"\n\n".join(made_of) + b"\n" + scissors + rest + mark + comments)
 
 
 def _check(made: Worktree, one: Attribution, raw: bytes) -> None:

@@ -8,16 +8,19 @@ whether a branch has the fix is decided by content.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from haulout.backports.naming import is_code
-from haulout.backports.trailers import reverted, reverted_subject, same_commit, sources, subject_key
+from haulout.backports.trailers import same_commit, sources, subject_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from haulout.backports.history import Walk
     from haulout.backports.model import Commit, Patch
+
+
+SQUASH: Final = "squash"
+"""The signal by which a commit is one of those that the fix was squashed from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,11 @@ class Candidate:
     signals: tuple[str, ...]
     partial: bool = False
     """It leaves out files that the fix changes: where it is, the fix may still be missing."""
+
+    @property
+    def sure(self) -> bool:
+        """Whether it may be picked in the place of the fix: another commit may share one of these two."""
+        return set(self.signals) not in ({"author-date"}, {"subject"}, {SQUASH})
 
 
 def candidates(
@@ -91,81 +99,20 @@ def _follow_citations(unit: Commit, others: Sequence[Commit], found: dict[str, t
                     found.setdefault(commit.oid, (commit, {}))[1][citation.signal] = None
 
 
-@dataclass(frozen=True, slots=True)
-class Undoing:
-    """A revert: the commit, and what it reverts."""
+def pieces(unit: Commit, walked: Iterable[Commit]) -> dict[str, list[Commit]]:
+    """Return the commits that a squash lists in its message, by the entry of its list. Pure.
 
-    commit: Commit
-    what: str
-
-
-def undoings(walked: Iterable[Commit], of: Iterable[Commit]) -> list[Undoing]:
-    """Return the reverts of commits, and the reverts of these reverts, and so on.
-
-    A revert names the commit it reverts, or only its subject.
+    GitHub writes one line for each commit that it squashed, "* SUBJECT".
     """
-    noting = [
-        (commit, said, subject)
-        for commit in walked
-        if "evert" in commit.message
-        for said, subject in [(reverted(commit.message), reverted_subject(commit.message))]
-        if said or subject is not None
-    ]
-    found: list[Undoing] = []
-    seen: set[str] = set()
-    wanted = list(of)
-    while wanted:
-        seen |= {target.oid for target in wanted}
-        following: list[Commit] = []
-        for commit, said, subject in noting:
-            for target in wanted:
-                named = any(same_commit(one, target.oid) for one in said) or (
-                    subject is not None and subject == target.subject.strip()
-                )
-                if named and commit.oid != target.oid:
-                    found.append(Undoing(commit, target.oid))
-                    following.append(commit)
-        wanted = [commit for commit in following if commit.oid not in seen]
+    keys = dict.fromkeys(subject_key(line[2:]) for line in unit.message.split("\n")[1:] if line.startswith("* "))
+    keys.pop("", None)
+    found: dict[str, list[Commit]] = {key: [] for key in keys}
+    for commit in walked if len(keys) > 1 else ():
+        if commit.oid != unit.oid and (commit.email == unit.email or commit.author == unit.author):
+            key = subject_key(commit.subject)
+            if key in found:
+                found[key].append(commit)
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Carried:
-    """What history says about one branch."""
-
-    standing: tuple[str, ...]
-    """The fix and its backports that are on the branch, without those reverted there."""
-    undone: tuple[Undoing, ...]
-    """The reverts on the branch that still hold."""
-
-
-def carried(bit: int, walk: Walk, carriers: Sequence[str], reverts: Mapping[str, Sequence[Undoing]]) -> Carried:
-    """Say which carriers of a fix a branch has, and which of them it has reverted. Pure.
-
-    Args:
-        bit: the branch's in the masks of ``walk``.
-        walk: which tips reach which commits.
-        carriers: the fix and its backports.
-        reverts: of :func:`undoings`, by what is reverted.
-    """
-
-    def holding(oid: str, depth: int = 0) -> list[Undoing]:
-        """Return the reverts of a commit that are on the branch and not reverted themselves."""
-        return [
-            undoing
-            for undoing in reverts.get(oid, ())
-            # No chain of reverts is that long; a made-up circle is.
-            if walk.on(undoing.commit.oid) & bit and not (depth < 20 and holding(undoing.commit.oid, depth + 1))
-        ]
-
-    standing, undone = [], []
-    for oid in carriers:
-        if walk.on(oid) & bit:
-            held = holding(oid)
-            undone += held
-            if not held:
-                standing.append(oid)
-    return Carried(tuple(standing), tuple(undone))
 
 
 def covers(patch: Patch, fix: Patch, had: Callable[[str], bool]) -> bool:

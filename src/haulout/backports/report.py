@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _SQUARE: Final = {
     State.PRESENT: "🟩",
     State.REVERTED: "🟪",
+    State.PARTLY: "🟨",
     State.APPLIES: "🟧",
     State.CONFLICTS: "🟥",
     State.NOT_AFFECTED: "⬜",
@@ -26,6 +27,7 @@ _SQUARE: Final = {
 _COLOUR: Final = {
     State.PRESENT: "#c8e6c9",
     State.REVERTED: "#e1bee7",
+    State.PARTLY: "#fff9c4",
     State.APPLIES: "#ffe0b2",
     State.CONFLICTS: "#ffcdd2",
     State.NOT_AFFECTED: "#f5f5f5",

@@ -273,6 +273,11 @@ class Repository:
             )
         return None
 
+    def find_file(self, commit: str, path: str) -> str | None:
+        """Return the id of a file in a commit, or None."""
+        done = self.git.run("rev-parse", "--verify", "--quiet", f"{commit}:{path}", ok=(0, 1, 128))
+        return done.text or None
+
     def cut(self, commit: str) -> bool:
         """Whether a shallow clone ends at a commit: it has parents, which are not here."""
         return self.shallow and b"\nparent " in self.git.run("cat-file", "commit", commit).out.partition(b"\n\n")[0]

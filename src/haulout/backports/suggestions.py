@@ -6,9 +6,17 @@ Nothing here sends anything.
 from __future__ import annotations
 
 import os
+import re
 import shlex
+from typing import TYPE_CHECKING
 
-from haulout.backports.model import PickResult, Proposal, StrPath
+from haulout.backports.model import Fix, PickResult, Proposal, StrPath
+from haulout.backports.trailers import plain_subject
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from haulout.backports.repository import Branch
 
 
 def resume_command(lib: StrPath, branch: str, *rest: str) -> str:
@@ -18,6 +26,16 @@ def resume_command(lib: StrPath, branch: str, *rest: str) -> str:
     return shlex.join(words)
 
 
+def topic_name(onto: Branch, fixes: Sequence[Fix]) -> str:
+    """Return the name of the branch that gets picks of fixes, where none is given."""
+    first = fixes[0]
+    lead = first.whole or (first.commits[0] if first.commits else None)
+    about = first.id or (first.name if re.fullmatch(r"[#!]\d+", first.name) else "") or (lead.oid[:12] if lead else "")
+    about = about.replace("#", "pull-").replace("!", "merge-request-")
+    more = f"-and-{len(fixes) - 1}-more" if len(fixes) > 1 else ""
+    return f"backport-{about}{more}-to-{onto.name}"
+
+
 def proposal(result: PickResult) -> Proposal:
     """Return what to send after a successful pick."""
     base = result.branch.partition("/")[2] if result.branch.startswith(f"{result.remote}/") else result.branch
@@ -25,7 +43,7 @@ def proposal(result: PickResult) -> Proposal:
     about = "-".join(result.fixes) or sources[0]
     head = result.target if result.target != base else f"backport-{about}-to-{base}"
     subjects = [one.subject for one in result.picked]
-    title = f"[{base}] {subjects[0]}" if len(subjects) == 1 else f"[{base}] Backport {about}"
+    title = f"[{base}] {plain_subject(subjects[0])}" if len(subjects) == 1 else f"[{base}] Backport {about}"
     lines = [f"Backport{'s' if len(subjects) > 1 else ''} to `{base}`:", ""]
     lines += [f"* {one.source}: {_inline(one.subject)}" for one in result.picked]
     if result.present:

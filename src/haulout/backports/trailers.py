@@ -22,8 +22,8 @@ _NOTES: Final = (
 )
 _SQUASH: Final = re.compile(r"squashed commit of the following:", re.IGNORECASE)
 _SQUASHED: Final = re.compile(r"^commit ([0-9a-f]{7,64})\s*$", re.MULTILINE)
-_REVERTS: Final = re.compile(rf"\breverts commit {_ID}\b", re.IGNORECASE)
-_REVERT: Final = re.compile(r'(?:\[[^\]]*\]\s*)*Revert "(.+)"', re.IGNORECASE)
+_REVERTS: Final = re.compile(rf"(?<!partially )(?<!partly )\breverts commit {_ID}\b", re.IGNORECASE)
+_REVERT: Final = re.compile(r'(?:\[[^\]]*\]\s*)*(Revert|Reapply) "(.+)"', re.IGNORECASE)
 _FIXES: Final = re.compile(rf"^\s*fixes: ?{_ID}\b", re.IGNORECASE | re.MULTILINE)
 _MENTION: Final = re.compile(rf"\b{_ID}\b")
 _PREFIX: Final = re.compile(r"^(?:\[[^\]]*\]\s*|(?:backport|cherry-pick(?:ed)?):\s*)+", re.IGNORECASE)
@@ -31,6 +31,15 @@ _PULL: Final = re.compile(r"(?:\s*\((?:#\d+|[\w.-]+/[\w.-]+#\d+)\))+\s*$")
 _IDENTIFIER: Final = re.compile(
     r"\b(CVE-\d{4}-\d{4,}|GHSA(?:-[23456789cfghjmpqrvwx]{4}){3}|GO-\d{4}-\d{4,})\b", re.IGNORECASE
 )
+
+
+_TRAILING: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]*: |\(cherry[- ]picked from ", re.IGNORECASE)
+_SAYS_FIXED: Final = re.compile(
+    r"\W*(?:this )?(?:fix(?:es|ed)?|resolv(?:e|es|ed)|clos(?:e|es|ed)|address(?:es|ed)?|mitigat(?:e|es|ed)|cve|ghsa"
+    r"|vulnerability|security)(?:\s+for)?[\s:#(]",
+    re.IGNORECASE,
+)
+_ALONE: Final = re.compile(rf"(?:\W|and|{_IDENTIFIER.pattern})+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +72,11 @@ def reverted(message: str) -> tuple[str, ...]:
 
 
 def reverted_subject(message: str) -> str | None:
-    """Return the subject that ``Revert "…"`` names, where no commit is named."""
-    found = _REVERT.fullmatch(message.partition("\n")[0].strip())
-    return found[1] if found and not reverted(message) else None
+    """Return the subject that ``Revert "…"`` names, where no commit is named; ``Reapply "…"`` reverts a revert."""
+    found = _REVERT.fullmatch(_PULL.sub("", message.partition("\n")[0].strip()))
+    if found is None or reverted(message):
+        return None
+    return found[2] if found[1].casefold() == "revert" else f'Revert "{found[2]}"'
 
 
 def fixed(message: str) -> tuple[str, ...]:
@@ -83,6 +94,23 @@ def identifiers(message: str) -> tuple[str, ...]:
     found = (match.upper() for match in _IDENTIFIER.findall(message))
     # GHSA ids are lower case behind the prefix.
     return tuple(dict.fromkeys(f"GHSA{one[4:].lower()}" if one.startswith("GHSA") else one for one in found))
+
+
+def fixed_identifiers(message: str) -> tuple[str, ...]:
+    """Return the security identifiers that a message says it fixes; others it only mentions.
+
+    Those in the subject, in trailers, in lines such as "Fixes CVE-…", and in lines that hold nothing else.
+    """
+    subject, _, body = message.partition("\n")
+    last = body.rstrip().rpartition("\n\n")[2].split("\n")
+    trailers = [line for line in last if _TRAILING.match(line)] if all(map(_TRAILING.match, last)) else []
+    saying = [line for line in body.split("\n") if _SAYS_FIXED.match(line) or _ALONE.fullmatch(line)]
+    return identifiers("\n".join([subject, *trailers, *saying]))
+
+
+def plain_subject(subject: str) -> str:
+    """Return a subject without what names the branch it was picked onto: leading ``[crio-1.27]`` and ``Backport:``."""
+    return _PREFIX.sub("", subject.strip()) or subject
 
 
 def subject_key(subject: str) -> str:

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.backports import history
 from haulout.backports.git import decode, encode
+from haulout.backports.model import Patch
 from haulout.backports.objects import MissingObject, ScratchObjects
+from haulout.backports.origins import touched
 from haulout.backports.patches import patch_of
-from haulout.backports.recognise import Candidate, Undoing, candidates, covers, undoings
+from haulout.backports.recognise import SQUASH, Candidate, candidates, covers, pieces
+from haulout.backports.reverts import Undoing, undoings
 from haulout.backports.trailers import same_commit
 from haulout.errors import ContentError, UsageError
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from haulout.backports.history import Walk
-    from haulout.backports.model import Commit, Fix, Patch
+    from haulout.backports.model import Commit, Fix
     from haulout.backports.repository import Repository
 
 _ALIKE: Final = 0.5
@@ -48,17 +51,28 @@ class Unit:
     """The upstream commit's first."""
     candidates: tuple[Candidate, ...]
     undoings: tuple[Undoing, ...]
+    squash: tuple[tuple[str, ...], ...] = ()
+    """For each commit that its message says were squashed into it, those that may be it."""
 
     @property
     def carriers(self) -> tuple[str, ...]:
         """The commits whose presence in history is evidence for the fix."""
         return (self.commit.oid, *(one.commit.oid for one in self.candidates if not one.partial))
 
+    @property
+    def parts(self) -> frozenset[str]:
+        """The commits that do only a part of it."""
+        return frozenset(one.commit.oid for one in self.candidates if one.partial)
+
     def signals(self, oid: str) -> tuple[str, ...]:
         """Return what a commit was recognised by."""
         if oid == self.commit.oid:
             return ("ancestor",)
         return next((one.signals for one in self.candidates if one.commit.oid == oid), ())
+
+    def sure(self, variant: Variant) -> bool:
+        """Whether a variant may be picked in the place of the commit."""
+        return any(one.sure for one in self.candidates if one.commit.oid in variant.commits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +88,31 @@ class Context:
     """Of merges, the parent they went onto."""
 
 
-def gather(context: Context, fix: Fix) -> tuple[Walk, list[Unit]]:
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """All that is known of a fix before any branch is looked at."""
+
+    walk: Walk
+    units: tuple[Unit, ...]
+    """Its commits, without those that change none of its files."""
+    merge: Unit | None
+    """The merge, or the squash, by which they came in."""
+
+
+def gather(context: Context, fix: Fix) -> Gathered:
     """Walk history once, and find every variant of each commit of a fix."""
     repository = context.repository
-    oids = [commit.oid for commit in fix.commits]
+    wanted = [*fix.commits, *([fix.whole] if fix.whole is not None else [])]
+    oids = [commit.oid for commit in wanted]
     tips = [*context.tips, context.main]
     globs = fix.record.paths if fix.record else ()
     made = [patch_of(context.objects, oid, mainline=context.mainline, paths=globs) for oid in oids]
-    stops = [_stops(context, commit) for commit in fix.commits]
     before = _before(context, oids)
     # Both are git's work, on different commits: side by side.
     with ThreadPoolExecutor(2) as pool:
         walking = pool.submit(history.walk, repository, tips, before) if oids else None
-        asked = [pool.submit(_patch_ids, context, *one) for one in zip(fix.commits, made, stops, strict=True)]
+        ids = _all_patch_ids(context, wanted, made)
         walk = walking.result() if walking else history.Walk((), {})
-        ids = [one.result() for one in asked]
     if made and not any(one is None or one.changes for one in made):
         reason = f"none of its files matches {', '.join(globs)}" if globs else "it changes nothing"
         raise UsageError(f"{fix.name} is not a fix: {reason}")
@@ -97,8 +121,35 @@ def gather(context: Context, fix: Fix) -> tuple[Walk, list[Unit]]:
     # A commit that no branch reaches is still a variant of itself.
     listed = [oid for name in _listed(fix) if (oid := repository.find(name)) is not None]
     walked += history.commits(repository, [oid for oid in dict.fromkeys(listed) if oid not in here])
-    units = [_unit(context, fix, *one, walked) for one in zip(fix.commits, made, ids, strict=True)]
-    return walk, [unit for unit in units if unit.patch is None or unit.patch.changes]
+    units = [_unit(context, fix, *one, walked) for one in zip(wanted, made, ids, strict=True)]
+    merge = units.pop() if fix.whole is not None else None
+    return Gathered(walk, tuple(unit for unit in units if unit.patch is None or unit.patch.changes), merge)
+
+
+_FEW: Final = 3
+"""Commits of which each has its patch-ids over its own files; of more, it is over the files of all."""
+
+
+def _all_patch_ids(
+    context: Context, commits: Sequence[Commit], made: Sequence[Patch | None]
+) -> list[tuple[dict[str, str], str | None]]:
+    """Return, for each commit, the patch-ids of what may be copies of it, and its own."""
+    stops = [_stops(context, commit) for commit in commits]
+    if len(commits) <= _FEW:
+        return [_patch_ids(context, *one) for one in zip(commits, made, stops, strict=True)]
+    paths = _paths([one for one in made if one is not None])
+    known, _ = _patch_ids(context, commits[0], Patch((), made[0].changes if made[0] else ()), stops[0], paths)
+    try:
+        own = history.patch_ids_of(context.repository, [commit.oid for commit in commits], paths)
+    except ContentError:
+        own = {}
+    return [(known, own.get(commit.oid)) for commit in commits]
+
+
+def _paths(patches: Sequence[Patch]) -> list[str]:
+    """Return the files of patches without copies of other people's code, unless there is nothing else."""
+    every = sorted({path for one in patches for path in one.paths})
+    return [path for path in every if not path.startswith(f"{history.VENDOR}/")] or every
 
 
 def _stops(context: Context, commit: Commit) -> list[str]:
@@ -109,12 +160,12 @@ def _stops(context: Context, commit: Commit) -> list[str]:
 
 
 def _patch_ids(
-    context: Context, commit: Commit, patch: Patch | None, stops: Sequence[str]
+    context: Context, commit: Commit, patch: Patch | None, stops: Sequence[str], of: Sequence[str] = ()
 ) -> tuple[dict[str, str], str | None]:
-    """Return the patch-ids of what may be copies of a commit, and its own."""
+    """Return the patch-ids of what may be copies of a commit, and its own; over its files, or those given."""
     if patch is None or not patch.changes:
         return {}, None
-    paths = sorted(path for path in patch.paths if not path.startswith(f"{history.VENDOR}/")) or sorted(patch.paths)
+    paths = of or _paths([patch])
     try:
         own = history.patch_ids_of(context.repository, [commit.oid], paths).get(commit.oid)
         return history.patch_ids(context.repository, context.tips, stops, paths), own
@@ -157,13 +208,28 @@ def _unit(
         )
     found = _with_record(fix, commit, walked, found)
     found, variants = _variants(context, fix, patch, found)
+    listed = pieces(commit, walked)
+    known = {one.commit.oid for one in found}
+    found += [
+        Candidate(one, (SQUASH,), partial=True) for some in listed.values() for one in some if one.oid not in known
+    ]
     carriers = [commit, *(one.commit for one in found)]
-    return Unit(commit, patch, variants, tuple(found), tuple(undoings(walked, carriers)))
+    names = {path.rpartition("/")[2] for path in (patch.paths if patch else ())}
+
+    def concerned(oids: Sequence[str]) -> set[str]:
+        files = touched(context.repository, oids)
+        return {oid for oid, paths in files.items() if names & {path.rpartition("/")[2] for path in paths}}
+
+    undone = undoings(walked, carriers, concerned)
+    squash = tuple(tuple(one.oid for one in some) for some in listed.values())
+    return Unit(commit, patch, variants, tuple(found), tuple(undone), squash)
 
 
 def _with_record(fix: Fix, commit: Commit, walked: Sequence[Commit], found: Sequence[Candidate]) -> list[Candidate]:
     """Add the backports that the record lists, in the place of the unit where it lists as many as there are units."""
     by_oid = {one.commit.oid: one for one in found}
+    if commit == fix.whole:
+        return list(by_oid.values())
     place = [one.oid for one in fix.commits].index(commit.oid)
     for backport in fix.record.backports if fix.record else ():
         whole = len(fix.commits) == 1

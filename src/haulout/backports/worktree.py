@@ -78,6 +78,15 @@ class Worktree:
         """Return the files that still have conflicts."""
         return self._differing("--diff-filter=U")
 
+    def unmerged_without(self, stage: int) -> tuple[str, ...]:
+        """Return the files in conflict that one side does not have: 2 the branch, 3 what is picked."""
+        stages: dict[str, set[str]] = {}
+        for line in self.git.run("ls-files", "--unmerged", "-z").fields:
+            # "<mode> <id> <stage>\t<path>"
+            about, _, path = line.partition("\t")
+            stages.setdefault(path, set()).add(about[-1:])
+        return tuple(path for path, there in stages.items() if str(stage) not in there)
+
     def unsaved(self) -> list[str]:
         """Return the files that differ from the index."""
         return self._differing("--ignore-submodules=all")

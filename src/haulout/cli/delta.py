@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 @click.option("--level", type=click.IntRange(1, 22), metavar="N", default=12, show_default=True, help="zstd level.")
 @click.option("--again", is_flag=True, help="Make the delta even if one from OLD is already attached to NEW.")
 @options.jobs
+@options.uploads
 @options.registry
 @options.common
 @click.pass_obj

@@ -68,7 +68,7 @@ def subject_of(text: str) -> Path | Reference:
         NotFoundError: it can only be a file, and does not exist.
         UsageError: it is an image layout, which is a reference once it is written as one.
     """
-    if text.startswith(("oci:", "docker://")):
+    if text.startswith(("oci:", "oci-archive:", "docker://")):
         return parse_reference(text)
     path = Path(text)
     if os.path.lexists(path):

@@ -27,6 +27,8 @@ _SHAPES: Final = {
     "referrers": "disks attached to a container image",
     "single": "one artifact",
     "container": "container images, no disk",
+    "container-disk": "container images with a disk under /disk/",
+    "workload": "a confidential workload, no disk; see haulout cw inspect",
     "empty": "nothing that could be a disk",
 }
 

@@ -42,11 +42,12 @@ def command(session: Session, host: str, user: str | None, password_stdin: bool)
     """
     if user is None:
         user = _asked("user name", hidden=False)
-    password = _from_stdin() if password_stdin else _asked(f"password for {user} at {host}", hidden=True)
-    if not user or not password:
-        raise UsageError("the user name and the password must not be empty")
-    from haulout.registry import login  # noqa: PLC0415 - loads the HTTP client
+    from haulout.registry import check_user, login  # noqa: PLC0415 - loads the HTTP client
 
+    check_user(user)
+    password = _from_stdin() if password_stdin else _asked(f"password for {user} at {host}", hidden=True)
+    if not password:
+        raise UsageError("the password must not be empty")
     stored = login(host, user, password, options=session.connections())
     session.result(
         "login",

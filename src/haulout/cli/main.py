@@ -5,8 +5,10 @@ Heavy imports are kept out: ``haulout --version`` and the message of a failure m
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
+import re
 import signal
 import sys
 from contextlib import contextmanager, suppress
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import haulout
 from haulout.cli.session import Session
-from haulout.cli.terminal import neutral
+from haulout.cli.terminal import SPELLED_OUT, neutral, spelled_out
 from haulout.errors import HauloutError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ BUG: Final = 70
 """Exit code of an unexpected error (EX_SOFTWARE of sysexits.h)."""
 _LONGEST: Final = 2000
 """Characters of an error that are shown; a registry may send any number."""
+_LONG_WORD: Final = r"(\S{200})\S{200,}(\S{100})"
+"""What is no name that anybody reads: its middle is left out."""
 _AGAIN: Final = "run the same command again to continue"
 
 
@@ -61,10 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.platform == "win32":
         # Before anything is imported that Windows lacks, such as fcntl.
         return _tell(UsageError("Windows is not supported; run haulout in WSL (wsl --install)"), session)
+    codecs.register_error(SPELLED_OUT, spelled_out)
     for stream in (sys.stdout, sys.stderr):
         # A locale without some letter must not turn a result into a failure.
         with suppress(AttributeError, OSError, ValueError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+            stream.reconfigure(errors=SPELLED_OUT)  # type: ignore[union-attr]
     try:
         with _signals():
             code = _run(argv, session)
@@ -112,9 +117,18 @@ def _click_failure(error: BaseException) -> Failure | None:
         return Failure("UsageError", "no answer was given", None, UsageError.exit_code)
     if isinstance(error, click.ClickException):
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "haulout"
+        hint = _variable_hint(error)
         message = error.format_message()
+        if isinstance(error, click.NoSuchOption):
+            from haulout.cli.other_tools import option_hint  # noqa: PLC0415 - for this message only
+
+            there = [] if error.ctx is None else error.ctx.command.get_params(error.ctx)
+            message = f"no such option: {error.option_name[:80]}"
+            hint = option_hint(error.option_name, [name for one in there for name in one.opts])
+        elif isinstance(error, click.BadParameter) and isinstance(error.param, click.Argument):
+            message = error.message
         message = message[:1].lower() + message[1:].rstrip(".")
-        return Failure("UsageError", message, _variable_hint(error) or f"see {path} --help", UsageError.exit_code)
+        return Failure("UsageError", message, hint or f"see {path} --help", UsageError.exit_code)
     return None
 
 
@@ -130,8 +144,8 @@ def _variable_hint(error: click.ClickException) -> str | None:
 
 
 def _run(argv: list[str], session: Session) -> int:
-    if argv == ["--version"]:
-        print(f"haulout {haulout.__version__}")
+    if "--version" in argv and set(argv) <= {"--version", "--json"}:
+        session.result("version", {"version": haulout.__version__}, (f"haulout {haulout.__version__}",))
         return 0
     import click  # noqa: PLC0415 - a tenth of a second
 
@@ -175,7 +189,8 @@ def _tell(error: BaseException, session: Session) -> int:
 
 
 def _shown(text: str) -> str:
-    return neutral(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
+    short = re.sub(_LONG_WORD, r"\1…\2", text)
+    return neutral(short if len(short) <= _LONGEST else f"{short[:_LONGEST]}…")
 
 
 def _line(text: str) -> None:

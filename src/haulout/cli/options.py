@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from haulout.cli.params import NumberParam, RateParam
+from haulout.cli.params import NumberParam, RateParam, SizeParam
 from haulout.cli.session import Session
 
 if TYPE_CHECKING:
@@ -130,6 +130,17 @@ def registry(function: Callable[..., Any]) -> Callable[..., Any]:
                 "Trust the certificate authorities in this PEM file, in addition to the system's.",
                 _into_connection,
             ),
+            click.option(
+                "--allow-host",
+                "allowed_hosts",
+                cls=Shared,
+                multiple=True,
+                metavar="HOST[:PORT]",
+                expose_value=False,
+                callback=_into_connection,
+                help="Let the registry send this client to HOST, even in the local network or without TLS, for blobs "
+                "and for tokens (with your credentials); may be given several times.",
+            ),
             _valued(
                 "--limit-rate on_bytes",
                 RateParam(),
@@ -158,6 +169,17 @@ def registry(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def uploads(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of verbs that send blobs to a registry."""
+    return _valued(
+        "--upload-chunk",
+        SizeParam(),
+        "SIZE",
+        "Send blobs in pieces of SIZE, such as 8M.  [default: whole; in pieces where a registry wants them]",
+        _into_connection,
+    )(function)
+
+
 def jobs(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--jobs`` to a verb that computes."""
     return _jobs("Number of parallel jobs, 1 to 256.  [default: number of CPUs]")(function)
@@ -170,3 +192,10 @@ def connections(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _jobs(text: str) -> Decorator:
     return click.option("--jobs", cls=Shared, type=NumberParam(1, 256), metavar="N", help=text)
+
+
+def dry_run(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--dry-run`` to a verb that changes something."""
+    return click.option("--dry-run", "dry_run", is_flag=True, help="Show what would be done, and change nothing.")(
+        function
+    )

@@ -27,6 +27,14 @@ _SLOWEST: Final = 1024
 _FASTEST: Final = 1024**5
 
 
+_SMALLEST_PIECE: Final = 64 * 1024
+_LARGEST_PIECE: Final = 64 * 1024**2
+
+
+def _bytes(found: re.Match[str]) -> float:
+    return float(found[1]) * 1024.0 ** " KMGT".index(found[2].upper() or " ")
+
+
 def _matching(names: list[str], incomplete: str) -> list[click.shell_completion.CompletionItem]:
     from click.shell_completion import CompletionItem  # noqa: PLC0415 - only on TAB
 
@@ -82,13 +90,30 @@ class RateParam(StringParam):
         from haulout.http import RateLimit  # noqa: PLC0415
 
         found = _RATE.fullmatch(str(value).strip())
-        rate = float(found[1]) * 1024.0 ** " KMGT".index(found[2].upper() or " ") if found else 0.0
+        rate = _bytes(found) if found else 0.0
         if not _SLOWEST <= rate <= _FASTEST:
             raise UsageError(
                 f"{spelling(param, ctx)} takes bytes per second, 1K or more, not {str(value)[:80]!r}",
                 hint="for example 500K, 10M or 1.5G; K, M and G are KiB, MiB and GiB",
             )
         return RateLimit(rate)
+
+
+class SizeParam(StringParam):
+    """A number of bytes, with K, M or G for units of 1024."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parse it."""
+        found = _RATE.fullmatch(str(value).strip())
+        size = int(_bytes(found)) if found else 0
+        if not _SMALLEST_PIECE <= size <= _LARGEST_PIECE:
+            raise UsageError(
+                f"{spelling(param, ctx)} takes a size from 64K to 64M, not {str(value)[:80]!r}",
+                hint="for example 512K or 8M; K and M are KiB and MiB",
+            )
+        return size
 
 
 class ReferenceParam(StringParam):

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
             "fetch the disk of another architecture under a name of your own",
         ),
         Example("haulout pull oci:machines:5.0 --as raw -o disk2.raw", "convert it to a raw disk"),
+        Example(
+            "haulout pull registry.example.com/machines:5.0 -o /dev/sdx --device",
+            "write it onto a block device; only what differs is fetched and written",
+        ),
     ),
 )
 @click.argument("reference", metavar="REF", type=ReferenceParam())
@@ -62,6 +66,9 @@ if TYPE_CHECKING:
 )
 @click.option("--no-seeds", is_flag=True, help="Do not reuse blocks of earlier pulls or of the existing target.")
 @click.option("--no-delta", is_flag=True, help="Do not use published deltas.")
+@click.option(
+    "--device", is_flag=True, help="FILE of --output is a block device; replace everything on it, and verify it."
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be fetched and reused, without fetching the disk.")
 @options.connections
 @options.registry
@@ -79,6 +86,7 @@ def command(
     seeds: tuple[str, ...],
     no_seeds: bool,
     no_delta: bool,
+    device: bool,
     dry_run: bool,
     jobs: int | None,
 ) -> None:
@@ -87,6 +95,9 @@ def command(
     Every byte is verified before the file appears under its name; the file is sparse. After an interruption, the same
     command resumes; verified data is not fetched again. A disk that is already at the target is only verified. Of a new
     version, only the blocks that earlier pulls did not leave on this machine are fetched.
+
+    With --device, the disk goes onto a block device that nothing uses. What is right there is kept, so that an
+    interrupted pull resumes; everything is read again in the end. Bytes behind the end of the disk stay.
     """
     if output == "-":
         raise UsageError("a disk cannot be written to a pipe", hint="name a file; for a file called -, write ./-")
@@ -108,6 +119,7 @@ def command(
             seeds=seeds,
             find_seeds=not no_seeds,
             use_deltas=not no_delta,
+            device=device,
             dry_run=dry_run,
             connections=session.connections(),
             progress=progress,

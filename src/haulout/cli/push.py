@@ -15,12 +15,12 @@ from haulout.cli.params import (
     DiskTypesParam,
     ReferenceParam,
 )
-from haulout.cli.terminal import count, duration, size
+from haulout.cli.terminal import count, duration, size, table
 from haulout.cli.tree import Example, Verb
 from haulout.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from haulout import DiskSource
     from haulout.cli.session import Session
@@ -96,9 +96,11 @@ if TYPE_CHECKING:
     multiple=True,
     help="Attach a delta from this earlier version (see haulout delta). Repeatable.",
 )
+@click.option("--force", is_flag=True, help="Publish a file that nothing shows to be a disk.")
 @click.option("--title", metavar="NAME", help="First part of the file titles.  [default: the repository's name]")
 @click.option("--level", type=click.IntRange(1, 22), metavar="N", default=6, show_default=True, help="zstd level.")
 @options.jobs
+@options.uploads
 @options.registry
 @options.common
 @click.pass_obj
@@ -112,6 +114,7 @@ def command(
     also: tuple[tuple[DiskType, ...], ...],
     base: Reference | Literal[False] | None,
     delta_from: tuple[Reference, ...],
+    force: bool,
     title: str | None,
     level: int,
     jobs: int | None,
@@ -121,7 +124,8 @@ def command(
     Other entries of the tag are kept; only entries of the same architecture and disk type are replaced. Data that the
     registry already has is not sent again. Parts in common with the previous version (the tag's current disk, or the
     previous tag) are reused and cut in the same places, so that clients fetch little more than what changed. Each disk
-    is inspected first: one with a backing file, encryption or a false header is refused.
+    is inspected first: one with a backing file, encryption or a false header is refused. Of a compressed file, an OVA
+    or a VHD, the disk inside is published.
     """
     if not disks and not named:
         raise UsageError("nothing to push", hint="name a disk file, or use --disk ARCH/TYPE=FILE")
@@ -137,6 +141,7 @@ def command(
             disk_type=disk_type,
             also=tuple(dict.fromkeys(one for several in also for one in several)),
             level=level,
+            force=force,
             title=title,
             base=base or None,
             use_base=base is not False,
@@ -176,14 +181,3 @@ def lines(result: PushResult) -> Iterator[str]:
     for each in result.deltas:
         yield f"  {each.architecture}/{each.disk_type}: delta {delta.cost(each)}, from {each.old}"
     yield str(result.pinned)
-
-
-def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Align columns; figures to the right."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    for row in (head, *rows):
-        cells = (
-            cell.rjust(width) if name in {"size", "compressed"} else cell.ljust(width)
-            for name, cell, width in zip(head, row, widths, strict=True)
-        )
-        yield f"  {'  '.join(cells)}".rstrip()

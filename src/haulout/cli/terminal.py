@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Final
+import codecs
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _MINUTE: Final = 60
 _HOUR: Final = 3600
+
+
+SPELLED_OUT: Final = "haulout.spelled-out"
+"""Name of :func:`spelled_out` as a handler of encoding errors."""
+_ASCII: Final = {
+    "→": "->",
+    "←": "<-",
+    "…": "...",
+    "\u2013": "-",
+    "\u2014": "-",
+    "·": "-",
+    "≥": ">=",
+    "≤": "<=",
+    "│": "|",
+    "├": "|",
+    "└": "`",
+    "─": "-",
+}
+
+
+def spelled_out(error: UnicodeError) -> tuple[str | bytes, int]:
+    r"""Write what a locale has no letter for: signs as people write them in ASCII, others as ``\u20ac``."""
+    if isinstance(error, UnicodeEncodeError) and error.object[error.start] in _ASCII:
+        return _ASCII[error.object[error.start]], error.start + 1
+    return codecs.backslashreplace_errors(error)
 
 
 def neutral(text: str) -> str:
@@ -55,3 +84,14 @@ def duration(seconds: float) -> str:
 def count(number: int, one: str, many: str | None = None) -> str:
     """Return ``1 request`` or ``28 requests``."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Align columns; figures to the right."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    for row in (head, *rows):
+        cells = (
+            cell.rjust(width) if name in {"size", "compressed"} else cell.ljust(width)
+            for name, cell, width in zip(head, row, widths, strict=True)
+        )
+        yield f"  {'  '.join(cells)}".rstrip()

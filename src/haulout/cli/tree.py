@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from haulout.cli import options
+from haulout.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 VERBS: Final = {
     "push": "haulout.cli.push",
@@ -21,6 +23,13 @@ VERBS: Final = {
     "delta": "haulout.cli.delta",
     "machine": "haulout.cli.machine",
     "run": "haulout.cli.run",
+    "tags": "haulout.cli.tags",
+    "tag": "haulout.cli.tag",
+    "delete": "haulout.cli.delete",
+    "prune": "haulout.cli.prune",
+    "cache": "haulout.cli.cache",
+    "copy": "haulout.cli.copy",
+    "find": "haulout.cli.find",
     "login": "haulout.cli.login",
     "logout": "haulout.cli.logout",
     "backport": "haulout.cli.backport",
@@ -31,6 +40,10 @@ VERBS: Final = {
 """Verb and the module whose ``command`` it is, in the order of the help."""
 
 
+_NARROW: Final = 64
+"""Columns below which the text of an option stands under its name, not beside it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """A command that runs as it stands, and what it is good for."""
@@ -39,8 +52,26 @@ class Example:
     purpose: str
 
 
+class _Formatter(click.HelpFormatter):
+    """Writes help that fits narrow terminals, too."""
+
+    def __init__(self, width: int | None = None, max_width: int | None = None) -> None:
+        columns = get_terminal_size().columns
+        # click takes 50 columns for the least.
+        super().__init__(width=max(min(columns, max_width or 80) - 2, 24) if width is None else width)
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        super().write_dl(rows, min(col_max, 30 if self.width >= _NARROW else 6), col_spacing)
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
+
+
 class Verb(click.Command):
     """A command whose help ends with examples."""
+
+    context_class = _Context
 
     def __init__(self, *args: Any, examples: Sequence[Example] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -58,6 +89,8 @@ class Verb(click.Command):
 
 class Verbs(click.Group):
     """A group whose verbs are imported when they are named."""
+
+    context_class = _Context
 
     def __init__(
         self, *args: Any, verbs: Mapping[str, str] | None = None, examples: Sequence[Example] = (), **kwargs: Any
@@ -87,6 +120,10 @@ class Verbs(click.Group):
         if args and args[0] not in self.verbs and not args[0].startswith("-") and not ctx.resilient_parsing:
             from difflib import get_close_matches  # noqa: PLC0415 - a misspelling is rare
 
+            from haulout.cli.other_tools import verb_hint  # noqa: PLC0415 - as above
+
+            if hint := verb_hint(args[0], self.verbs):
+                raise UsageError(f"no such verb: {args[0][:80]!r}", hint=hint)
             near = get_close_matches(args[0], self.verbs, n=1)
             meant = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(self.verbs)}"
             raise click.UsageError(f"no such verb: {args[0][:80]!r}{meant}", ctx)
@@ -127,5 +164,6 @@ EXAMPLES: Final = (
 def haulout() -> None:
     """Ship, pull and update bootable machine disks through ordinary OCI registries.
 
-    REF is host/repository:tag, host/repository@sha256:… or oci:DIR:TAG, an OCI image layout on disk.
+    REF is host/repository:tag, host/repository@sha256:…, oci:DIR:TAG (an OCI image layout on disk) or
+    oci-archive:FILE:TAG (one in a tar archive).
     """

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.content.archive import ArchiveStore, ArchiveWriter, replacing_archive
+    from haulout.content.collect import Collected, collect
+    from haulout.content.copy import Copied, CopyOptions, CopyTarget, copy
+    from haulout.content.copy_plan import CopyPlan
     from haulout.content.expand import STEP, expand, sniff
     from haulout.content.fallback import deleted_with_its_line
+    from haulout.content.graph import Graph, read_graph
     from haulout.content.layout import LayoutStore
+    from haulout.content.memory import MemoryStore
     from haulout.content.ports import (
         BlobReader,
         BlobStream,
@@ -22,36 +28,60 @@ if TYPE_CHECKING:
         StoredManifest,
     )
     from haulout.content.remember import Remembered, RememberingStore
+    from haulout.content.shared_index import SharedIndex, TaggedIndex
+    from haulout.content.subjects import Node
     from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
 
 __all__ = [
     "STEP",
+    "ArchiveStore",
+    "ArchiveWriter",
     "BlobReader",
     "BlobStream",
+    "Collected",
+    "Copied",
+    "CopyOptions",
+    "CopyPlan",
+    "CopyTarget",
     "Deleter",
     "Distrusting",
+    "Graph",
     "Ingest",
     "LayoutStore",
     "ManifestReader",
+    "MemoryStore",
+    "Node",
     "ReferrerLister",
     "Remembered",
     "RememberingStore",
+    "SharedIndex",
     "Store",
     "StoredManifest",
+    "TaggedIndex",
     "VerifiedFile",
     "VerifiedReader",
+    "collect",
+    "copy",
     "deleted_with_its_line",
     "expand",
     "read_blob",
+    "read_graph",
+    "replacing_archive",
     "sniff",
 ]
 
 open_face(
     __name__,
     {
+        "collect": ("Collected", "collect"),
+        "archive": ("ArchiveStore", "ArchiveWriter", "replacing_archive"),
+        "copy": ("Copied", "CopyOptions", "CopyTarget", "copy"),
+        "copy_plan": ("CopyPlan",),
         "expand": ("STEP", "expand", "sniff"),
         "fallback": ("deleted_with_its_line",),
+        "graph": ("Graph", "read_graph"),
         "layout": ("LayoutStore",),
+        "memory": ("MemoryStore",),
         "ports": (
             "BlobReader",
             "BlobStream",
@@ -64,6 +94,8 @@ open_face(
             "StoredManifest",
         ),
         "remember": ("Remembered", "RememberingStore"),
+        "shared_index": ("SharedIndex", "TaggedIndex"),
+        "subjects": ("Node",),
         "verify": ("VerifiedFile", "VerifiedReader", "read_blob"),
     },
 )

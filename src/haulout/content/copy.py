@@ -1,155 +1,187 @@
 """Copy a manifest or index with everything it needs from one store to another.
 
 Blobs first, then manifests, then what is attached to them, then the index that lists them, and the tag last: a reader
-of the destination never finds a manifest whose parts are missing.
+of the destination never finds a manifest whose parts are missing, and an interrupted copy goes on where it was.
 """
 
 from __future__ import annotations
 
-import io
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
-from haulout.content.ports import (
-    BlobReader,
-    BlobWriter,
-    ManifestReader,
-    ManifestWriter,
-    ReferrerLister,
-    StoredManifest,
-)
-from haulout.content.verify import VerifiedFile, VerifiedReader
-from haulout.errors import ContentError, SizeMismatch
-from haulout.oci import Descriptor, Digest, Index, Manifest, parse_any
+from haulout.content.copy_plan import Catalog, CopyPlan, plan_copy
+from haulout.content.ports import BlobReader, BlobWriter, Distrusting, ManifestWriter
+from haulout.content.verify import open_verified
+from haulout.errors import DigestMismatch
 from haulout.progress import NullProgress, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import BinaryIO
+    from collections.abc import Callable, Iterable
 
-MAX_DEPTH: Final = 6
-"""Deepest chain of indexes and referrers copied."""
-MAX_MANIFESTS: Final = 1024
-"""Most manifests copied in one call."""
+    from haulout.content.copy_plan import Select
+    from haulout.oci import Descriptor, Digest
+    from haulout.progress import Task
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
-class Source(ManifestReader, BlobReader, ReferrerLister, Protocol):
+class Source(Catalog, BlobReader, Protocol):
     """What is copied from."""
 
 
-class Target(BlobWriter, ManifestWriter, Protocol):
+class CopyTarget(BlobWriter, ManifestWriter, Protocol):
     """What is copied to."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOptions:
+    """What comes along, and how."""
+
+    referrers: bool = True
+    """As for :func:`~haulout.content.copy_plan.plan_copy`."""
+    select: Select | None = None
+    """As for :func:`~haulout.content.copy_plan.plan_copy`."""
+    mount_from: str | None = None
+    """The source's repository, where it is of the target's registry."""
+    jobs: int = 1
+    """Blobs and manifests under way at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What a copy did, or would do."""
+
+    plan: CopyPlan
+    sent: tuple[Descriptor, ...]
+    """Blobs that were not there, and could not be mounted."""
+
+    @property
+    def root(self) -> Descriptor:
+        """What was copied, as the target has it."""
+        return self.plan.root.descriptor
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of what was sent."""
+        return sum(blob.size for blob in self.sent)
 
 
 def copy(
     source: Source,
     selector: str | Digest,
-    target: Target,
+    target: CopyTarget,
     tag: str | None = None,
+    options: CopyOptions | None = None,
     *,
-    referrers: bool = True,
-    select: Callable[[Descriptor], bool] | None = None,
+    dry_run: bool = False,
     progress: Progress | None = None,
-) -> Descriptor:
-    """Copy what ``selector`` names, byte for byte, and return its descriptor at the target.
+) -> Copied:
+    """Copy what ``selector`` names, byte for byte.
 
     Args:
         source: where it is.
         selector: tag or digest there.
         target: where it goes; what it has already is not sent again.
         tag: its name there; None: by digest alone.
-        referrers: whether what is attached comes along, at every level.
-        select: asked for every entry of every index; where it refuses any, the index is written anew without them, and
-            so has another digest.
-        progress: receives one task for each blob.
+        options: what comes along, and how; None: everything, one at a time.
+        dry_run: only look what there is to do.
+        progress: receives one task for each blob, and notes of what stays behind.
 
     Raises:
         NotFoundError: the source lacks the selector, or a part of it.
         ContentError: something is not what it claims to be, or the graph is deeper or larger than the bounds.
     """
-    copier = _Copier(source, target, referrers=referrers, select=select, progress=progress or NullProgress())
-    stored = source.manifest(selector)
-    return copier.copy(stored, stored.descriptor, tag, MAX_DEPTH)
+    progress, options = progress or NullProgress(), options or CopyOptions()
+    with _Workers(options.jobs) as workers:
+        plan = plan_copy(source, selector, workers.pool, referrers=options.referrers, select=options.select)
+        for note in plan.notes:
+            progress.note(note)
+        if dry_run:
+            there = workers.each(target.has_blob, plan.blobs)
+            return Copied(plan, tuple(blob for blob, is_there in zip(plan.blobs, there, strict=True) if not is_there))
+        blobs = _Blobs(source, target, options.mount_from, progress, workers.stopped)
+        sent = workers.each(blobs.copy, plan.blobs)
+        for stage in plan.stages:
+            workers.each(lambda stored: target.push_manifest(stored.data, stored.descriptor.media_type), stage)
+        for name, stored in plan.tags.items():
+            target.push_manifest(stored.data, stored.descriptor.media_type, name)
+        target.push_manifest(plan.root.data, plan.root.descriptor.media_type, tag)
+        return Copied(plan, tuple(blob for blob, was_sent in zip(plan.blobs, sent, strict=True) if was_sent))
 
 
-class _Copier:
+class _Workers:
+    """Threads that end soon after the first of them fails, or the caller is interrupted."""
+
+    def __init__(self, jobs: int) -> None:
+        self.pool = ThreadPoolExecutor(jobs, "copy")
+        self.stopped = Event()
+
+    def each(self, work: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
+        """Do something with each, and return the results in order.
+
+        Raises:
+            the first error.
+        """
+        futures = [self.pool.submit(work, item) for item in items]
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+        return [future.result() for future in futures]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        if kind is not None:
+            self.stopped.set()
+        self.pool.shutdown(cancel_futures=True)
+
+
+class _Blobs:
     def __init__(
-        self,
-        source: Source,
-        target: Target,
-        *,
-        referrers: bool,
-        select: Callable[[Descriptor], bool] | None,
-        progress: Progress,
+        self, source: Source, target: CopyTarget, mount_from: str | None, progress: Progress, stopped: Event
     ) -> None:
         self._source = source
         self._target = target
-        self._referrers = referrers
-        self._select = select
+        self._mount_from = mount_from
         self._progress = progress
-        self._done: dict[Digest, Descriptor] = {}
-        self._begun: set[Digest] = set()
-        self._blobs: set[Digest] = set()
+        self._stopped = stopped
 
-    def copy(self, stored: StoredManifest, entry: Descriptor, tag: str | None, depth: int) -> Descriptor:
-        what = f"manifest {entry.digest}"
-        if depth == 0:
-            raise ContentError(f"{what} lies more than {MAX_DEPTH} levels deep")
-        self._begun.add(entry.digest)
-        if len(self._begun) > MAX_MANIFESTS:
-            raise ContentError(f"more than {MAX_MANIFESTS} manifests to copy")
-        parsed = parse_any(stored.data, what, entry.media_type)
-        if isinstance(parsed, Manifest):
-            for blob in (parsed.config, *parsed.layers):
-                self._blob(blob)
-            data = stored.data
-        else:
-            data = self._entries(stored, parsed, depth)
-        # What is attached to an index that is written anew is attached to another one.
-        attached = self._source.referrers(entry.digest) if self._referrers and data is stored.data else ()
-        pushed = self._target.push_manifest(data, parsed.media_type, None if attached else tag)
-        self._done[entry.digest] = pushed
-        for referrer in attached:
-            self._one(referrer, depth - 1)
-        if attached and tag is not None:
-            self._target.push_manifest(data, parsed.media_type, tag)
-        return pushed
+    def copy(self, blob: Descriptor) -> bool:
+        """Copy one blob; return whether it had to be sent."""
+        with self._progress.task(blob.title or f"blob {blob.digest.short}", blob.size) as task:
+            try:
+                return self._push(blob, task)
+            except DigestMismatch:
+                # A mirror may have sent it; only the source can choose another.
+                if not isinstance(self._source, Distrusting) or not self._source.distrust(blob):
+                    raise
+                return self._push(blob, None)
 
-    def _entries(self, stored: StoredManifest, index: Index, depth: int) -> bytes:
-        wanted = [entry for entry in index.manifests if self._select is None or self._select(entry)]
-        written: list[Descriptor] = []
-        for entry in wanted:
-            pushed = self._one(entry, depth - 1)
-            # A nested index that lost entries has another digest; its place and annotations stay.
-            written.append(replace(entry, digest=pushed.digest, size=pushed.size) if pushed else entry)
-        if tuple(written) == index.manifests:
-            return stored.data
-        return replace(index, manifests=tuple(written)).to_bytes()
+    def _push(self, blob: Descriptor, task: Task | None) -> bool:
+        guarded = None if task is None else _Guarded(task, self._stopped)
+        return self._target.push_blob(
+            blob, lambda: open_verified(self._source, blob), guarded, mount_from=self._mount_from
+        )
 
-    def _one(self, entry: Descriptor, depth: int) -> Descriptor | None:
-        if entry.digest in self._done:
-            return self._done[entry.digest]
-        if entry.digest in self._begun:
-            return None
-        stored = self._source.manifest(entry.digest)
-        if stored.descriptor.size != entry.size:
-            raise SizeMismatch(f"manifest {entry.digest}", entry.size, stored.descriptor.size)
-        return self.copy(stored, entry, None, depth)
 
-    def _blob(self, blob: Descriptor) -> None:
-        if blob.digest in self._blobs:
-            return
-        name = blob.title or f"blob {blob.digest.short}"
-        with self._progress.task(name, blob.size) as task:
-            if self._target.has_blob(blob):
-                task.advance(blob.size)
-            else:
-                self._target.push_blob(blob, lambda: self._open(blob), task)
-        self._blobs.add(blob.digest)
+class _Guarded:
+    """A task that interrupts its work once the whole has failed."""
 
-    def _open(self, blob: Descriptor) -> BinaryIO:
-        if blob.data is not None:
-            return io.BytesIO(blob.data)
-        stream = self._source.open_blob(blob)
-        reader = VerifiedReader(stream, blob, f"blob {blob.digest}")
-        return cast("BinaryIO", io.BufferedReader(VerifiedFile(reader), 1 << 20))
+    def __init__(self, task: Task, stopped: Event) -> None:
+        self._task = task
+        self._stopped = stopped
+
+    def advance(self, amount: int) -> None:
+        if self._stopped.is_set():
+            raise CancelledError
+        self._task.advance(amount)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass

@@ -11,8 +11,9 @@ import errno
 import os
 import secrets
 import stat
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
+from haulout.content.stream import FileStream
 from haulout.errors import ConflictError, ContentError, NotFoundError, StorageError
 from haulout.local import hold, hold_record, storage_errors
 
@@ -23,6 +24,15 @@ _PARTIAL: Final = ".partial-"
 """Prefix of unfinished files. The writer of each holds its lock: one without a lock was left by a killed process."""
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 """O_NONBLOCK: opening a FIFO put in place of a blob must not wait for a writer."""
+
+
+class OpenFile(NamedTuple):
+    """A file open for reading; the caller closes ``fd``."""
+
+    fd: int
+    size: int
+    offset: int = 0
+    """Where its bytes begin in ``fd``: an archive's members lie in one file."""
 
 
 class Folder:
@@ -87,8 +97,14 @@ class Folder:
                 return None
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
-    def open_file(self, name: str) -> tuple[int, int] | None:
-        """Open a regular file; return its descriptor, which the caller closes, and its size; None where it is absent.
+    def modified(self, name: str) -> float:
+        """Return when the file ``name`` was last written, in seconds since the epoch; 0 where it is not there."""
+        with storage_errors(f"{self.path}/{name}"), contextlib.suppress(FileNotFoundError):
+            return os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mtime
+        return 0.0
+
+    def open_file(self, name: str) -> OpenFile | None:
+        """Open a regular file; None where it is absent.
 
         Raises:
             ContentError: it is a symbolic link, a FIFO, or anything else that is not a regular file.
@@ -108,7 +124,7 @@ class Folder:
         if not stat.S_ISREG(status.st_mode):
             os.close(fd)
             raise ContentError(f"{path} is not a regular file")
-        return fd, status.st_size
+        return OpenFile(fd, status.st_size)
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Return the content of a small regular file, None where it is absent.
@@ -121,11 +137,10 @@ class Folder:
         if opened is None:
             return None
         path = f"{self.path}/{name}"
-        with storage_errors(path), os.fdopen(opened[0], "rb") as file:
-            data = file.read(limit + 1)
-        if len(data) > limit:
-            raise ContentError(f"{path} has more than {limit} bytes")
-        return data
+        with FileStream(opened.fd, 0, opened.size, path, opened.offset) as stream:
+            if opened.size > limit:
+                raise ContentError(f"{path} has more than {limit} bytes")
+            return stream.read(opened.size)
 
     def write(self, name: str, data: bytes) -> None:
         """Put a file in place, whole or not at all, surviving a power cut.
@@ -145,7 +160,7 @@ class Folder:
         """
         if not self._swept:
             self._swept = True
-            self._sweep()
+            self.sweep()
         with storage_errors(self.path):
             while True:
                 name = _PARTIAL + secrets.token_hex(8)
@@ -156,7 +171,12 @@ class Folder:
                     return Partial(self, name, fd)
                 os.close(fd)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Remove what killed writers left.
+
+        Raises:
+            StorageError: the file system refuses.
+        """
         with storage_errors(self.path):
             for name in _listed(self._fd):
                 if not name.startswith(_PARTIAL):
@@ -205,6 +225,33 @@ class Folder:
             yield
         finally:
             os.close(fd)
+
+    def hold(self, name: str, patience: float, *, shared: bool) -> int | None:
+        """Hold the file ``name`` together with others, or alone, until the returned descriptor is closed.
+
+        None where the file system has no such locks, and ``shared``: then nobody can hold it alone, either.
+
+        Raises:
+            ConflictError: others have held it for ``patience`` seconds.
+            StorageError: it cannot be opened.
+        """
+        path = f"{self.path}/{name}"
+        with storage_errors(path):
+            # Over NFS, a lock that excludes others takes a descriptor that may write.
+            fd = os.open(name, (os.O_RDONLY if shared else os.O_RDWR) | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._fd)
+            try:
+                if hold(fd, seconds=patience, shared=shared):
+                    return fd
+            except OSError:
+                os.close(fd)
+                if shared:
+                    return None
+                raise
+        os.close(fd)
+        raise ConflictError(
+            f"{self.path} has been in use by {'a collection of garbage' if shared else 'a push'} for {patience:g} s",
+            hint="wait for the other haulout process to end, or end it",
+        )
 
     def close(self) -> None:
         """Close the directory; closing twice is fine."""

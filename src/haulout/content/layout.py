@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from haulout.progress import Task
 
-_LAYOUT_FILE: Final = "oci-layout"
+LAYOUT_FILE: Final = "oci-layout"
 _INDEX_FILE: Final = "index.json"
 _LOCK_FILE: Final = "index.lock"
 _OWN_NAMES: Final = frozenset({_INDEX_FILE, _LOCK_FILE, "blobs"})
@@ -53,28 +53,39 @@ class LayoutStore:
         StorageError: the file system refuses.
     """
 
+    _not_a_layout_hint = "check the directory; pushing to oci:DIR:TAG makes a new layout"
+
     def __init__(self, directory: str, *, create: bool = False, patience: float = 60.0) -> None:
         self.directory = directory
+        self.name = f"oci:{directory}"
+        """As references have it."""
         self._patience = patience
         self._thread_lock = threading.RLock()
         self._lock_depth = 0
         self._blobs_lock = threading.Lock()
         self._blobs: Folder | None = None
         self._subjects = Subjects(self._by_digest)
-        if create:
-            with storage_errors(directory):
-                Path(directory).mkdir(parents=True, exist_ok=True)
-        self._root = Folder.open(directory)
+        self._root = self._open_root(create=create)
+        self._writing: int | None = None
         try:
             self._begin(create=create)
+            if create:
+                # While this is held, no collection removes a blob that is about to be used.
+                self._writing = self._root.hold(LAYOUT_FILE, patience, shared=True)
         except BaseException:
             self._root.close()
             raise
 
+    def _open_root(self, *, create: bool) -> Folder:
+        if create:
+            with storage_errors(self.directory):
+                Path(self.directory).mkdir(parents=True, exist_ok=True)
+        return Folder.open(self.directory)
+
     def _begin(self, *, create: bool) -> None:
-        marker = self._root.read(_LAYOUT_FILE, 4096)
+        marker = self._root.read(LAYOUT_FILE, 4096)
         if marker is None and create:
-            strangers = self._root.names() - _OWN_NAMES - {_LAYOUT_FILE}
+            strangers = self._root.names() - _OWN_NAMES - {LAYOUT_FILE}
             if strangers:
                 raise StorageError(
                     self.directory,
@@ -85,14 +96,14 @@ class LayoutStore:
                 if self._root.size(_INDEX_FILE) is None:
                     self._root.write(_INDEX_FILE, Index(()).to_bytes())
                 # Last: a reader that sees it may rely on the rest.
-                self._root.write(_LAYOUT_FILE, json.dumps({"imageLayoutVersion": "1.0.0"}))
+                self._root.write(LAYOUT_FILE, json.dumps({"imageLayoutVersion": "1.0.0"}))
             return
         if marker is None:
             raise NotFoundError(
-                f"{self.directory} is not an OCI image layout: it has no {_LAYOUT_FILE} file",
-                hint="check the directory; pushing to oci:DIR:TAG makes a new layout",
+                f"{self.directory} is not an OCI image layout: it has no {LAYOUT_FILE} file",
+                hint=self._not_a_layout_hint,
             )
-        version = json.loads(marker, f"{self.directory}/{_LAYOUT_FILE}").get("imageLayoutVersion")
+        version = json.loads(marker, f"{self.directory}/{LAYOUT_FILE}").get("imageLayoutVersion")
         if not isinstance(version, str) or not version.startswith("1."):
             raise ContentError(f"{self.directory} is an image layout of unknown version {str(version)[:40]!r}")
 
@@ -108,23 +119,21 @@ class LayoutStore:
         if isinstance(selector, Digest):
             return self._by_digest(selector)
         index = self._index()
-        entry = naming.find(index, selector, f"oci:{self.directory}")
+        entry = naming.find(index, selector, self.name)
         if entry is None:
             raise self._no_tag(index, selector)
         try:
             return self._by_digest(entry.digest, entry)
         except NotFoundError as exc:
-            raise ContentError(
-                f"oci:{self.directory}:{selector} is damaged: the blob {entry.digest} is missing"
-            ) from exc
+            raise ContentError(f"{self.name}:{selector} is damaged: the blob {entry.digest} is missing") from exc
 
     def _no_tag(self, index: Index, tag: str) -> NotFoundError:
         there = naming.tags(index)
         known = f"there are {', '.join(there[:8])}{', …' if len(there) > 8 else ''}" if there else "it has no tags"
-        return NotFoundError(f"no tag {tag} in oci:{self.directory}; {known}")
+        return NotFoundError(f"no tag {tag} in {self.name}; {known}")
 
     def _by_digest(self, digest: Digest, entry: Descriptor | None = None) -> StoredManifest:
-        what = f"manifest {digest} in oci:{self.directory}"
+        what = f"manifest {digest} in {self.name}"
         blobs = self._blob_folder(create=False)
         data = blobs.read(digest.hex, json.MAX_MANIFEST_BYTES) if blobs else None
         if data is None:
@@ -177,16 +186,29 @@ class LayoutStore:
             keep = frozenset(digest for digest in before if self._subjects.has_subject(digest))
             changed = naming.with_tag(index, tag, entry, keep)
         if changed != index:
-            self._rewrite(changed)
+            self.relist(changed)
 
-    def _rewrite(self, index: Index) -> None:
+    def entries(self) -> Index:
+        """Return ``index.json``.
+
+        Raises:
+            ContentError: it is damaged.
+        """
+        return self._index()
+
+    def relist(self, index: Index) -> None:
+        """Replace ``index.json``, in one step; under :meth:`exclusive` where others write.
+
+        Raises:
+            StorageError: the file system refuses.
+        """
         self._root.write(_INDEX_FILE, index.to_bytes())
 
     def can_delete(self) -> bool:
         """Return True: what a file system refuses shows when it is tried."""
         return True
 
-    def delete_manifest(self, digest: Digest) -> None:
+    def delete_manifest(self, digest: Digest, *, refers: bool = True) -> None:  # noqa: ARG002 - looking is cheap here
         """Delete a manifest, and every entry of ``index.json`` that means it. Other blobs stay.
 
         Raises:
@@ -198,7 +220,7 @@ class LayoutStore:
 
     def _forget(self, digest: Digest) -> None:
         self._subjects.forget(digest)
-        self._rewrite(naming.without(self._index(), digest))
+        self.relist(naming.without(self._index(), digest))
         self._write_blobs().remove(digest.hex)
 
     def delete_tag(self, tag: str) -> None:
@@ -210,13 +232,13 @@ class LayoutStore:
         """
         with self.exclusive():
             index = self._index()
-            entry = naming.find(index, tag, f"oci:{self.directory}")
+            entry = naming.find(index, tag, self.name)
             if entry is None:
                 raise self._no_tag(index, tag)
             keep = frozenset({entry.digest} if self._subjects.has_subject(entry.digest) else ())
-            self._rewrite(naming.without_tag(index, tag, entry, keep))
+            self.relist(naming.without_tag(index, tag, entry, keep))
 
-    def tags(self, prefix: str = "") -> Iterator[str]:
+    def tags(self, prefix: str = "", *, optional: bool = False) -> Iterator[str]:  # noqa: ARG002 - never busy
         """Yield the tags that begin with ``prefix``, in lexical order."""
         return (tag for tag in naming.tags(self._index()) if tag.startswith(prefix))
 
@@ -245,7 +267,7 @@ class LayoutStore:
             SizeMismatch: its file has another size than announced, or the range lies outside.
             ContentError: it is not a regular file.
         """
-        what = f"blob {blob.digest} in oci:{self.directory}"
+        what = f"blob {blob.digest} in {self.name}"
         stop = blob.size if stop is None else stop
         if not 0 <= start <= stop <= blob.size:
             raise SizeMismatch(what, blob.size, f"a request for bytes {start} to {stop}")
@@ -253,11 +275,10 @@ class LayoutStore:
         opened = blobs.open_file(blob.digest.hex) if blobs else None
         if opened is None:
             raise NotFoundError(f"no {what}")
-        fd, size = opened
-        if size != blob.size:
-            os.close(fd)
-            raise SizeMismatch(what, blob.size, size)
-        return FileStream(fd, start, stop, what)
+        if opened.size != blob.size:
+            os.close(opened.fd)
+            raise SizeMismatch(what, blob.size, opened.size)
+        return FileStream(opened.fd, start, stop, what, opened.offset)
 
     def distrust(self, blob: Descriptor) -> bool:  # noqa: ARG002
         """Return False: there is no other place to ask."""
@@ -274,7 +295,7 @@ class LayoutStore:
         task: Task | None = None,
         *,
         mount_from: str | None = None,  # noqa: ARG002 - there is one repository
-    ) -> None:
+    ) -> bool:
         """Store a blob whose digest is known; does nothing where it is there already.
 
         Raises:
@@ -284,7 +305,7 @@ class LayoutStore:
         if self.has_blob(blob):
             if task is not None:
                 task.advance(blob.size)
-            return
+            return False
         with self._ingest() as ingest, source() as stream:
             while chunk := stream.read(_BUFFER):
                 ingest.write(chunk)
@@ -293,6 +314,7 @@ class LayoutStore:
                 if task is not None:
                     task.advance(len(chunk))
             ingest.commit(blob.media_type, expected=blob)
+        return True
 
     def ingest(self) -> AbstractContextManager[LayoutIngest]:
         """Begin a blob of unknown digest: written into the layout at once, named at its commit.
@@ -339,7 +361,7 @@ class LayoutStore:
             StorageError: the lock file cannot be made, as on a read-only file system.
         """
         if not self._thread_lock.acquire(timeout=self._patience):
-            raise ConflictError(f"oci:{self.directory} has been held by another thread for {self._patience:g} s")
+            raise ConflictError(f"{self.name} has been held by another thread for {self._patience:g} s")
         try:
             if self._lock_depth:
                 self._lock_depth += 1
@@ -365,6 +387,9 @@ class LayoutStore:
     def close(self) -> None:
         """Close the directories; closing twice is fine."""
         self._root.close()
+        if self._writing is not None:
+            os.close(self._writing)
+            self._writing = None
         if self._blobs is not None:
             self._blobs.close()
 

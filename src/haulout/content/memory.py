@@ -62,7 +62,7 @@ class MemoryStore:
         """Return True."""
         return True
 
-    def delete_manifest(self, digest: Digest) -> None:
+    def delete_manifest(self, digest: Digest, *, refers: bool = True) -> None:  # noqa: ARG002 - looking is cheap here
         """Delete a manifest and its tags.
 
         Raises:
@@ -85,7 +85,7 @@ class MemoryStore:
         if self._tags.pop(tag, None) is None:
             raise NotFoundError(f"no tag {tag} in memory")
 
-    def tags(self, prefix: str = "") -> Iterator[str]:
+    def tags(self, prefix: str = "", *, optional: bool = False) -> Iterator[str]:  # noqa: ARG002 - never busy
         """Yield the tags that begin with ``prefix``, in lexical order."""
         return (tag for tag in sorted(self._tags) if tag.startswith(prefix))
 
@@ -127,13 +127,14 @@ class MemoryStore:
         task: Task | None = None,
         *,
         mount_from: str | None = None,  # noqa: ARG002 - there is one repository
-    ) -> None:
+    ) -> bool:
         """Store a blob whose digest is known; does nothing where it is there already.
 
         Raises:
             SizeMismatch, DigestMismatch: the source does not yield the announced bytes.
         """
-        if not self.has_blob(blob):
+        is_new = not self.has_blob(blob)
+        if is_new:
             with source() as stream:
                 data = stream.read(blob.size + 1)
             if len(data) != blob.size:
@@ -143,6 +144,7 @@ class MemoryStore:
             self._blobs[blob.digest] = data
         if task is not None:
             task.advance(blob.size)
+        return is_new
 
     def ingest(self) -> AbstractContextManager[MemoryIngest]:
         """Begin a blob of unknown digest."""

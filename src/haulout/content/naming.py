@@ -48,7 +48,7 @@ def find(index: Index, tag: str, what: str) -> Descriptor | None:
     if full:
         return next(iter(full.values()))
     only = index.manifests[0] if len(index.manifests) == 1 else None
-    if tag == "latest" and only is not None and not any(_names(only)):
+    if tag == "latest" and only is not None and not any(names(only)):
         return only
     return None
 
@@ -60,9 +60,13 @@ def bears(entry: Descriptor, tag: str) -> bool:
 
 def tags(index: Index) -> list[str]:
     """Return every tag :func:`find` may be asked for, sorted."""
-    found = {tag for entry in index.manifests for tag in _full_name_tags(entry)}
-    found |= {name for entry in index.manifests if _TAG.fullmatch(name := entry.annotations.get(keys.REF_NAME, ""))}
-    return sorted(found)
+    return sorted({tag for entry in index.manifests for tag in tags_of(entry)})
+
+
+def tags_of(entry: Descriptor) -> set[str]:
+    """Return the tags that an entry bears, by its own name or at the end of a full one."""
+    name = entry.annotations.get(keys.REF_NAME, "")
+    return _full_name_tags(entry) | ({name} if _TAG.fullmatch(name) else set())
 
 
 def with_tag(index: Index, tag: str, target: Descriptor, keep: frozenset[Digest]) -> Index:
@@ -110,7 +114,7 @@ def without_tag(index: Index, tag: str, meant: Descriptor, keep: frozenset[Diges
     entries: list[Descriptor] = []
     for entry in index.manifests:
         bare = _without_names(entry, tag)
-        if (bare is entry and entry is not meant) or any(_names(bare)) or entry.digest in keep:
+        if (bare is entry and entry is not meant) or any(names(bare)) or entry.digest in keep:
             entries.append(bare)
     return replace(index, manifests=tuple(entries))
 
@@ -122,7 +126,8 @@ def with_unnamed(index: Index, target: Descriptor) -> Index:
     return replace(index, manifests=(*index.manifests, target))
 
 
-def _names(entry: Descriptor) -> Iterator[str]:
+def names(entry: Descriptor) -> Iterator[str]:
+    """Yield the names of an entry, full ones included."""
     for key in _NAME_KEYS:
         name = entry.annotations.get(key)
         if name:
@@ -130,7 +135,7 @@ def _names(entry: Descriptor) -> Iterator[str]:
 
 
 def _full_name_tags(entry: Descriptor) -> set[str]:
-    return {tag for name in _names(entry) if (tag := _tag_of(name)) is not None}
+    return {tag for name in names(entry) if (tag := _tag_of(name)) is not None}
 
 
 def _tag_of(full_name: str) -> str | None:
@@ -140,10 +145,10 @@ def _tag_of(full_name: str) -> str | None:
 
 def _without_names(entry: Descriptor, tag: str) -> Descriptor:
     """Return the entry without the names that mean ``tag``: itself, where it has none."""
-    names = {key for key in _NAME_KEYS if (name := entry.annotations.get(key)) and tag in {name, _tag_of(name)}}
-    if not names:
+    mine = {key for key in _NAME_KEYS if (name := entry.annotations.get(key)) and tag in {name, _tag_of(name)}}
+    if not mine:
         return entry
-    return replace(entry, annotations={key: value for key, value in entry.annotations.items() if key not in names})
+    return replace(entry, annotations={key: value for key, value in entry.annotations.items() if key not in mine})
 
 
 def _unnamed(entry: Descriptor) -> Descriptor:

@@ -106,8 +106,11 @@ class BlobWriter(Protocol):
         task: Task | None = None,
         *,
         mount_from: str | None = None,
-    ) -> None:
+    ) -> bool:
         """Store a blob whose digest is known; does nothing where it is there already.
+
+        Returns:
+            Whether its bytes had to be written: it was not there, and could not be mounted.
 
         Args:
             blob: what it must be; the destination checks it.
@@ -157,10 +160,12 @@ class Deleter(Protocol):
     def can_delete(self) -> bool:
         """Whether manifests can be deleted here by their digest: asked of the place, once, and changes nothing."""
 
-    def delete_manifest(self, digest: Digest) -> None:
+    def delete_manifest(self, digest: Digest, *, refers: bool = True) -> None:
         """Delete a manifest or index, and with it every tag that names it.
 
-        Where it has a ``subject``, the fallback tag's list of referrers loses it.
+        Args:
+            digest: what goes.
+            refers: whether it may have a ``subject``, whose list of referrers under the fallback tag then loses it.
 
         Raises:
             NotFoundError: it is not there.
@@ -186,8 +191,13 @@ class ReferrerLister(Protocol):
 class TagLister(Protocol):
     """Lists tags."""
 
-    def tags(self, prefix: str = "") -> Iterator[str]:
-        """Yield the tags that begin with ``prefix``, in lexical order where the place keeps that order."""
+    def tags(self, prefix: str = "", *, optional: bool = False) -> Iterator[str]:
+        """Yield the tags that begin with ``prefix``, in lexical order where the place keeps that order.
+
+        Args:
+            prefix: of the tags.
+            optional: whether the caller can do without: a place that is busy is then asked once only.
+        """
 
 
 class Exclusive(Protocol):

@@ -110,13 +110,15 @@ class RememberingStore:
         task: Task | None = None,
         *,
         mount_from: str | None = None,
-    ) -> None:
+    ) -> bool:
         """Store a blob that is not known to be there."""
         if blob.digest not in self._known.blobs:
-            self._store.push_blob(blob, source, task, mount_from=mount_from)
+            was_sent = self._store.push_blob(blob, source, task, mount_from=mount_from)
             self._known.blobs.add(blob.digest)
-        elif task is not None:
+            return was_sent
+        if task is not None:
             task.advance(blob.size)
+        return False
 
     def push_manifest(self, data: bytes, media_type: str, tag: str | None = None) -> Descriptor:
         """Store a manifest; where that fails, blobs have to be looked for again."""
@@ -131,11 +133,11 @@ class RememberingStore:
         self._known.keep(StoredManifest(described, data))
         return described
 
-    def delete_manifest(self, digest: Digest) -> None:
+    def delete_manifest(self, digest: Digest, *, refers: bool = True) -> None:
         """Delete a manifest; nothing of it is known any more."""
         self._known.referrers.clear()
         self._known.manifests.pop(digest, None)
-        self._store.delete_manifest(digest)
+        self._store.delete_manifest(digest, refers=refers)
 
     def referrers(self, subject: Digest, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
         """List what points at a manifest."""

@@ -10,13 +10,14 @@ from haulout.local import storage_errors
 
 
 class FileStream:
-    """Bytes of a file, read by position; closed by leaving the ``with`` block."""
+    """Bytes of a file that begin at ``offset`` in it, read by position; closed by leaving the ``with`` block."""
 
-    def __init__(self, fd: int, start: int, stop: int, what: str) -> None:
+    def __init__(self, fd: int, start: int, stop: int, what: str, offset: int = 0) -> None:
         self.start = start
         self.stop = stop
         self._fd = fd
         self._position = start
+        self._offset = offset
         self._what = what
 
     def read(self, amount: int) -> bytes:
@@ -30,7 +31,7 @@ class FileStream:
         parts: list[bytes] = []
         with storage_errors(self._what):
             while want > 0:
-                part = os.pread(self._fd, want, self._position)
+                part = os.pread(self._fd, want, self._offset + self._position)
                 if not part:
                     raise SizeMismatch(self._what, self.stop, self._position)
                 parts.append(part)

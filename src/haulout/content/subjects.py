@@ -28,10 +28,24 @@ MAX_MANIFESTS: Final = 16384
 class Node:
     """What a walk needs to know of one manifest; true for ever, since its digest is."""
 
-    subject: Digest | None
-    children: tuple[Descriptor, ...]
+    parsed: Manifest | Index
     descriptor: Descriptor
     """As a referrers list gives it (distribution-spec, "Listing Referrers"): with artifact type and annotations."""
+
+    @property
+    def subject(self) -> Digest | None:
+        """What it is attached to."""
+        return self.parsed.subject.digest if self.parsed.subject else None
+
+    @property
+    def children(self) -> tuple[Descriptor, ...]:
+        """Entries, of an index."""
+        return self.parsed.manifests if isinstance(self.parsed, Index) else ()
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """Config and layers."""
+        return () if isinstance(self.parsed, Index) else (self.parsed.config, *self.parsed.layers)
 
 
 class Subjects:
@@ -90,7 +104,7 @@ class Subjects:
         if digest not in self._known:
             try:
                 stored = self._read(digest)
-                self._known[digest] = _node(stored, stored.parse(str(digest)))
+                self._known[digest] = node_of(stored)
             except NotFoundError:
                 # A partial copy: an index whose other children were left behind. The manifest may still come.
                 return None
@@ -100,8 +114,12 @@ class Subjects:
         return self._known[digest]
 
 
-def _node(stored: StoredManifest, parsed: Manifest | Index) -> Node:
-    kind = parsed.effective_artifact_type if isinstance(parsed, Manifest) else parsed.artifact_type
-    children = parsed.manifests if isinstance(parsed, Index) else ()
-    descriptor = replace(stored.descriptor.bare(), artifact_type=kind, annotations=parsed.annotations)
-    return Node(parsed.subject.digest if parsed.subject else None, children, descriptor)
+def node_of(stored: StoredManifest) -> Node:
+    """Parse a manifest as far as walks need it.
+
+    Raises:
+        InvalidManifest: it breaks its schema.
+    """
+    parsed = stored.parse(str(stored.descriptor.digest))
+    kind = parsed.artifact_type if isinstance(parsed, Index) else parsed.effective_artifact_type
+    return Node(parsed, replace(stored.descriptor.bare(), artifact_type=kind, annotations=parsed.annotations))

@@ -14,6 +14,8 @@ from haulout.content.ports import Distrusting
 from haulout.errors import ContentError, DigestMismatch, SizeMismatch
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from haulout.content.ports import BlobReader, BlobStream
     from haulout.oci import Descriptor
 
@@ -107,6 +109,19 @@ class VerifiedFile(io.RawIOBase):
         if not self.closed:
             super().close()
             self._reader.abandon()
+
+
+def open_verified(source: BlobReader, blob: Descriptor) -> BinaryIO:
+    """Open a whole blob as a file that is verified as it is read; embedded ``data`` saves the request.
+
+    Raises:
+        NotFoundError: no such blob.
+        ContentError: from its reads: it is not what the descriptor says.
+    """
+    if blob.data is not None:
+        return io.BytesIO(blob.data)
+    reader = VerifiedReader(source.open_blob(blob), blob, f"blob {blob.digest}")
+    return cast("BinaryIO", io.BufferedReader(VerifiedFile(reader), 1 << 20))
 
 
 def read_blob(reader: BlobReader, descriptor: Descriptor, limit: int, what: str) -> bytes:

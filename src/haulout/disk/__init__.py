@@ -11,17 +11,21 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.disk.convert import convert, uncompress
+    from haulout.disk.foreign import EXPANDED
     from haulout.disk.formats import convertible_formats
     from haulout.disk.image import Source
     from haulout.disk.info import Danger, DiskInfo, FileSystem, Partition
     from haulout.disk.inspection import inspect, require_safe
     from haulout.disk.overlay import create_overlay, has_efi_partition
-    from haulout.disk.sparse import BLOCK, Extent, data_extents, is_zero, punch_hole
-    from haulout.disk.types import DiskFormat, DiskType
-    from haulout.disk.writing import content_bytes, early_writeback, write_all, write_sparse
+    from haulout.disk.sparse import BLOCK, Extent, data_extents, is_zero, punch_hole, size_of
+    from haulout.disk.types import DISK_EXTENSIONS, DiskFormat, DiskType
+    from haulout.disk.vhd import expand_vhd
+    from haulout.disk.writing import SparseWriter, content_bytes, early_writeback, write_all, write_sparse
 
 __all__ = [
     "BLOCK",
+    "DISK_EXTENSIONS",
+    "EXPANDED",
     "Danger",
     "DiskFormat",
     "DiskInfo",
@@ -30,17 +34,20 @@ __all__ = [
     "FileSystem",
     "Partition",
     "Source",
+    "SparseWriter",
     "content_bytes",
     "convert",
     "convertible_formats",
     "create_overlay",
     "data_extents",
     "early_writeback",
+    "expand_vhd",
     "has_efi_partition",
     "inspect",
     "is_zero",
     "punch_hole",
     "require_safe",
+    "size_of",
     "uncompress",
     "write_all",
     "write_sparse",
@@ -50,13 +57,15 @@ open_face(
     __name__,
     {
         "convert": ("convert", "uncompress"),
+        "foreign": ("EXPANDED",),
         "formats": ("convertible_formats",),
         "image": ("Source",),
         "info": ("Danger", "DiskInfo", "FileSystem", "Partition"),
         "inspection": ("inspect", "require_safe"),
         "overlay": ("create_overlay", "has_efi_partition"),
-        "sparse": ("BLOCK", "Extent", "data_extents", "is_zero", "punch_hole"),
-        "types": ("DiskFormat", "DiskType"),
-        "writing": ("content_bytes", "early_writeback", "write_all", "write_sparse"),
+        "sparse": ("BLOCK", "Extent", "data_extents", "is_zero", "punch_hole", "size_of"),
+        "types": ("DISK_EXTENSIONS", "DiskFormat", "DiskType"),
+        "vhd": ("expand_vhd",),
+        "writing": ("SparseWriter", "content_bytes", "early_writeback", "write_all", "write_sparse"),
     },
 )

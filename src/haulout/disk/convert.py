@@ -23,7 +23,7 @@ from haulout.disk.image import opened
 from haulout.disk.inspection import inspect_image, require_safe
 from haulout.disk.types import DiskFormat
 from haulout.errors import StorageError, ToolError, UnsafeDiskError, UsageError
-from haulout.local import BESIDE, scratch_folder, storage_errors, sync_folder
+from haulout.local import BESIDE, inherit, scratch_folder, storage_errors, sync_folder
 from haulout.progress import NullProgress
 
 if TYPE_CHECKING:
@@ -174,6 +174,7 @@ def _publish(made: Path, target: Path) -> None:
     """Let the result appear under its name, safe against a power cut."""
     with storage_errors(target, doing="cannot be written"):
         with made.open("rb") as file:
+            inherit(file.fileno(), target)
             os.fsync(file.fileno())
         made.rename(target)
         sync_folder(target.parent)

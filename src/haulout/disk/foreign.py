@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from haulout.disk.info import Danger, Finding
+from haulout.disk import vhd
+from haulout.disk.info import Damaged, Danger, Finding
 
 if TYPE_CHECKING:
     from haulout.disk.image import Image
@@ -19,18 +20,12 @@ _DISKS = (
     (0, b"QFI\xfb\0\0\0\1", "qcow", "a disk in the old qcow format"),
     (0, b"QED\0", "qed", "a disk in the abandoned qed format"),
     (0x40, b"\x7f\x10\xda\xbe", "vdi", "a VirtualBox disk (vdi)"),
-    (0, b"conectix", "vhd", "a Virtual PC disk (vhd)"),
     (0, b"WithoutFreeSpace", "parallels", "a Parallels disk"),
     (0, b"WithouFreSpacExt", "parallels", "a Parallels disk"),
     (0, b"Bochs Virtual HD Image", "bochs", "a Bochs disk"),
     (0, b"#!/bin/sh\n#V2.0 Format\n", "cloop", "a compressed loop image (cloop)"),
 )
-_FOOTERS = (
-    # A fixed VHD is a raw disk until its very last sector.
-    (512, b"conectix", "vhd", "a Virtual PC disk (vhd)"),
-    (511, b"conectix", "vhd", "a Virtual PC disk (vhd)"),
-    (512, b"koly", "dmg", "a macOS disk image (dmg)"),
-)
+_FOOTERS = ((512, b"koly", "dmg", "a macOS disk image (dmg)"),)
 _COMPRESSED = (
     (b"\x1f\x8b\x08", "gzip", "gzip -d"),
     (b"\xfd7zXZ\0", "xz", "xz -d"),
@@ -41,6 +36,8 @@ _COMPRESSED = (
     (b"\x04\x22\x4d\x18", "lz4", "lz4 -d"),
     (b"LZIP", "lzip", "lzip -d"),
 )
+EXPANDED = {"gzip": "gz", "xz": "xz", "zstd": "zst", "bzip2": "bz2"}
+"""Compressions that a push expands, under the names of content.expand."""
 _SKIPPABLE = b"\x2a\x4d\x18"
 """Bytes 1 to 3 of a skippable zstd frame, by which a stream may begin."""
 
@@ -55,6 +52,8 @@ def probe(image: Image) -> list[Finding]:
     for distance, magic, name, description in _FOOTERS:
         if image.size >= distance and image.read(image.size - distance, len(magic)) == magic:
             found[name] = _disk(name, description)
+    if vhd.is_vhd(image):
+        found["vhd"] = _vhd(image)
     if start.startswith(b"LUKS\xba\xbe"):
         found["luks"] = Finding(
             "luks", None, dangers=(Danger("encrypted", "it is a LUKS volume: all of its content is encrypted"),)
@@ -72,15 +71,29 @@ def _disk(name: str, description: str) -> Finding:
         name,
         None,
         dangers=(
-            Danger(
-                "unsupported", f"it is {description}", f"convert it first: qemu-img convert -f {_qemu(name)} -O qcow2"
-            ),
+            Danger("unsupported", f"it is {description}", f"convert it first: qemu-img convert -f {name} -O qcow2"),
         ),
     )
 
 
-def _qemu(name: str) -> str:
-    return {"vhd": "vpc"}.get(name, name)
+def _vhd(image: Image) -> Finding:
+    try:
+        parsed = vhd.parse(image)
+    except Damaged as damage:
+        return Finding("vhd", None, dangers=(damage.danger,))
+    return Finding(
+        "vhd",
+        None,
+        parsed.size,
+        details={"kind": parsed.kind},
+        dangers=(
+            Danger(
+                "wrapped",
+                "it is a Virtual PC disk (vhd), which is published as the raw disk it holds",
+                "haulout push takes it as it is; by hand: qemu-img convert -f vpc -O raw",
+            ),
+        ),
+    )
 
 
 def _compressed(name: str, command: str) -> Finding:
@@ -89,6 +102,10 @@ def _compressed(name: str, command: str) -> Finding:
         None,
         compressed=True,
         dangers=(
-            Danger("compressed", f"it is a compressed file ({name}), not a plain disk", f"decompress it: {command}"),
+            Danger(
+                "compressed",
+                f"it is a compressed file ({name}), not a plain disk",
+                f"haulout push expands it; by hand: {command}" if name in EXPANDED else f"decompress it: {command}",
+            ),
         ),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haulout.disk.info import Damaged
+from haulout.disk.sparse import size_of
 from haulout.errors import NotFoundError, UnsafeDiskError
 from haulout.local import descriptor_name, storage_error, storage_errors
 
@@ -104,7 +105,12 @@ def _open(path: str, *, follow_symlinks: bool, allow_device: bool) -> int:
 
 @contextmanager
 def opened(
-    source: Source, *, name: str | None = None, follow_symlinks: bool = True, allow_device: bool = False
+    source: Source,
+    *,
+    name: str | None = None,
+    follow_symlinks: bool = True,
+    allow_device: bool = False,
+    size: int | None = None,
 ) -> Iterator[Image]:
     """Open ``source`` read-only for inspection, and close it unless the caller handed in a descriptor.
 
@@ -115,6 +121,7 @@ def opened(
         name: what to call the file in messages, where ``source`` is a descriptor.
         follow_symlinks: whether a symbolic link as the last component is followed.
         allow_device: whether a block device may be read like a file.
+        size: read no further than this many bytes; None: to the end.
 
     Raises:
         NotFoundError: there is no such file.
@@ -132,8 +139,8 @@ def opened(
         with storage_errors(path, doing="cannot be examined"):
             status = os.fstat(descriptor)
             _refuse_kind(status.st_mode, path, allow_device=allow_device)
-            size = status.st_size if stat.S_ISREG(status.st_mode) else os.lseek(descriptor, 0, os.SEEK_END)
-        yield Image(descriptor, path, size, status.st_blocks * 512)
+            whole = size_of(descriptor)
+        yield Image(descriptor, path, whole if size is None else min(size, whole), status.st_blocks * 512)
     finally:
         if own:
             os.close(descriptor)

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    source: Source, *, name: str | None = None, follow_symlinks: bool = True, allow_device: bool = False
+    source: Source,
+    *,
+    name: str | None = None,
+    follow_symlinks: bool = True,
+    allow_device: bool = False,
+    size: int | None = None,
 ) -> DiskInfo:
     """Find out what a file is. Dangers are reported in the result, not raised: see :func:`require_safe`.
 
@@ -33,13 +38,14 @@ def inspect(
         name: what to call the file, where ``source`` is a descriptor.
         follow_symlinks: whether a symbolic link as the last component is followed.
         allow_device: whether a block device may be inspected like a file.
+        size: bytes that are inspected; None: all there are.
 
     Raises:
         NotFoundError: there is no such file.
         UnsafeDiskError: rule ``not-a-regular-file``: a directory, pipe, socket, device or (if so asked) symbolic link.
         StorageError: the file cannot be opened or read.
     """
-    with opened(source, name=name, follow_symlinks=follow_symlinks, allow_device=allow_device) as image:
+    with opened(source, name=name, follow_symlinks=follow_symlinks, allow_device=allow_device, size=size) as image:
         return inspect_image(image)
 
 
@@ -55,14 +61,18 @@ def inspect_image(image: Image) -> DiskInfo:
         if finding is not None:
             findings.append(finding)
     if not findings:
-        findings.append(Finding("unrecognised", DiskFormat.RAW, image.size))
+        # Boot code without a partition table; too little to tell such a file from those of other formats.
+        boots = image.read(510, 2) == b"\x55\xaa"
+        findings.append(Finding("boot sector" if boots else "unrecognised", DiskFormat.RAW, image.size))
     dangers = [danger for finding in findings for danger in finding.dangers]
     if image.size == 0:
         dangers.append(Danger("empty", "it is empty"))
     main = findings[0]
     if [finding.format for finding in findings] == [DiskFormat.ISO, DiskFormat.RAW] and not findings[1].file_system:
         main, dangers = _hybrid(*findings)
-    elif len(findings) > 1 and not _only_vhd(findings):
+    elif _only_vhd(findings):
+        dangers = list(main.dangers)
+    elif len(findings) > 1:
         names = " and ".join(finding.name for finding in findings)
         dangers.append(Danger("polyglot", f"it is {names} at once; programs would disagree on what it holds"))
     elif main.format is not None and main.virtual_size == 0 and not dangers:
@@ -92,7 +102,7 @@ def _hybrid(disc: Finding, stick: Finding) -> tuple[Finding, list[Danger]]:
 
 
 def _only_vhd(findings: list[Finding]) -> bool:
-    """Return whether a file is a fixed VHD of a disk: a raw disk with a footer, which is refused as such."""
+    """Return whether a file is a fixed VHD of a disk: a raw disk with a footer behind it."""
     return len(findings) == 2 and findings[0].name == "vhd" and findings[1].format is DiskFormat.RAW
 
 

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import functools
 import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,16 @@ class Extent:
     def end(self) -> int:
         """Return the offset just behind the piece."""
         return self.offset + self.length
+
+
+def size_of(descriptor: int) -> int:
+    """Return the bytes of an open file or block device; moves the position of a device.
+
+    Raises:
+        OSError: it cannot be examined.
+    """
+    status = os.fstat(descriptor)
+    return os.lseek(descriptor, 0, os.SEEK_END) if stat.S_ISBLK(status.st_mode) else status.st_size
 
 
 def is_zero(buffer: bytes | bytearray | memoryview) -> bool:
@@ -116,7 +127,7 @@ def punch_hole(descriptor: int, offset: int, length: int) -> None:
     if code not in _UNSUPPORTED:
         raise storage_error(descriptor_name(descriptor), OSError(code, os.strerror(code)), doing="cannot make a hole")
     try:
-        end = min(offset + length, os.fstat(descriptor).st_size)
+        end = min(offset + length, size_of(descriptor))
         with memoryview(_ZEROS) as zeros:
             while offset < end:
                 offset += os.pwrite(descriptor, zeros[: end - offset], offset)

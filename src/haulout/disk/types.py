@@ -73,3 +73,6 @@ _FORMAT_OF: Final = {
     DiskType.WSL: DiskFormat.TAR,
 }
 _TYPE_OF: Final = {disk_type.disk_format: disk_type for disk_type in DiskType}
+
+DISK_EXTENSIONS: Final = frozenset({*(name.extension for name in DiskFormat), "img", "qcow", "vdi", "vhd"} - {"tar"})
+"""How the names of disk files end; ``tar`` is the name of any archive."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from haulout.disk.sparse import is_zero
+from haulout.errors import ContentError
 from haulout.local import descriptor_name, storage_error
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 HOLE: Final = 64 * 1024
 """Zeros are left out in units of this many bytes: finer, and a large disk becomes many small extents."""
+
+_MAX_RATIO: Final = 2000
+_SLACK: Final = 64 * 1024 * 1024
+_MAX_PLAIN: Final = 1 << 44
 
 _WRITEBACK_PAUSE: Final = 0.03
 """Seconds between two syncs, at least; a fast disk writes some 30 MB meanwhile."""
@@ -66,6 +71,50 @@ def content_bytes(data: bytes | memoryview) -> int:
     view = memoryview(data)
     pieces = (view[start : start + HOLE] for start in range(0, len(view), HOLE))
     return sum(len(piece) for piece in pieces if not is_zero(piece))
+
+
+class SparseWriter:
+    """Writes plain bytes in order, leaving holes for zeros, and stops a decompression bomb.
+
+    Args:
+        fd: an empty file.
+        compressed: bytes of the blob, against which the stored bytes are weighed.
+    """
+
+    def __init__(self, fd: int, compressed: int) -> None:
+        self._fd = fd
+        self._allowance = compressed * _MAX_RATIO + _SLACK
+        self.size = 0
+        """Plain bytes so far, holes included."""
+        self.stored = 0
+        """Plain bytes written, holes excluded."""
+
+    def skip(self, amount: int) -> None:
+        """Append ``amount`` zeros.
+
+        Raises:
+            ContentError: no disk is so large.
+        """
+        self.size += amount
+        self._judge()
+
+    def write(self, data: bytes) -> None:
+        """Append ``data``.
+
+        Raises:
+            ContentError: no real disk decompresses to so much.
+            StorageError: the file system refuses.
+        """
+        self.stored += write_sparse(self._fd, data, self.size)
+        self.size += len(data)
+        self._judge()
+
+    def _judge(self) -> None:
+        if self.stored > self._allowance or self.size > _MAX_PLAIN:
+            raise ContentError(
+                f"the blob is a decompression bomb: {self.stored} bytes of content so far, of {self.size}, which no "
+                "disk of its compressed size holds"
+            )
 
 
 @contextmanager

@@ -8,23 +8,35 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.fetch.background import BackgroundCall
-    from haulout.fetch.containerdisk import require_disk_inside
+    from haulout.fetch.containerdisk import look_into, require_disk_inside
     from haulout.fetch.deltas import load_index, offered
+    from haulout.fetch.device import pull_to_device
     from haulout.fetch.disk import pull_disk
     from haulout.fetch.finding import OfferedDelta
+    from haulout.fetch.housekeeping import CacheFile, CacheFolderReport, CacheReport, cache_report, clean_cache
+    from haulout.fetch.pulled import PulledFile, pulled_files
     from haulout.fetch.results import Fetched, Moved, PullOptions, PullResult, SeedUse
 
 __all__ = [
     "BackgroundCall",
+    "CacheFile",
+    "CacheFolderReport",
+    "CacheReport",
     "Fetched",
     "Moved",
     "OfferedDelta",
     "PullOptions",
     "PullResult",
+    "PulledFile",
     "SeedUse",
+    "cache_report",
+    "clean_cache",
     "load_index",
+    "look_into",
     "offered",
     "pull_disk",
+    "pull_to_device",
+    "pulled_files",
     "require_disk_inside",
 ]
 
@@ -32,10 +44,13 @@ open_face(
     __name__,
     {
         "background": ("BackgroundCall",),
-        "containerdisk": ("require_disk_inside",),
+        "containerdisk": ("look_into", "require_disk_inside"),
         "deltas": ("load_index", "offered"),
+        "device": ("pull_to_device",),
         "disk": ("pull_disk",),
         "finding": ("OfferedDelta",),
+        "housekeeping": ("CacheFile", "CacheFolderReport", "CacheReport", "cache_report", "clean_cache"),
+        "pulled": ("PulledFile", "pulled_files"),
         "results": ("Fetched", "Moved", "PullOptions", "PullResult", "SeedUse"),
     },
 )

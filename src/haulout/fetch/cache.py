@@ -1,59 +1,182 @@
-"""Small files of the user's cache: in place whole or not at all. A cache that cannot be written costs only speed."""
+"""Folders of the user's cache, of which any content costs at most its use.
+
+Other programs, and other users where the folder is shared, may have put anything there: links that lead elsewhere,
+pipes that never answer, files of any size. So a folder is opened without following links and must be this user's,
+files are opened relative to it and must be this user's too, of our own names, regular and small; all else is not there.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import stat
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from platformdirs import user_cache_path
 
-from haulout.local import replace_file
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+FOLDERS: Final = ("seeds", "pulls", "partials")
+MOST_NOTE: Final = 64 << 10
+"""Bytes of a note: one holds two paths at most."""
 _ABANDONED: Final = 3600.0
 """Seconds after which a file under way was left by a killed process: writing one takes less than one."""
+_MOST_NAMES: Final = 4096
+"""Names looked at in a folder; ours hold a few hundred."""
+_OURS: Final = re.compile(r"[0-9a-f]{64}\.(?:json|toc)")
+_UNDER_WAY: Final = re.compile(rf"\.{_OURS.pattern}\.[0-9a-f]{{8}}\.new")
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def folder(name: str) -> Path:
+class CacheFolder:
+    """One folder. Reading finds nothing where it cannot be used; writing is an OSError there.
+
+    Args:
+        base: what it is in; opened as any folder is.
+        names: from there, each opened without following links.
+    """
+
+    def __init__(self, base: Path, *names: str) -> None:
+        self._base = base
+        self._names = names
+
+    @classmethod
+    def at(cls, path: Path) -> CacheFolder:
+        """Return the folder of a path."""
+        return cls(path.parent, path.name)
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._base.joinpath(*self._names)
+
+    def files(self, suffix: str) -> list[str]:
+        """Return the names of our own form that end in ``suffix``, of files of this user, the latest first."""
+        found: list[tuple[float, str]] = []
+        with suppress(OSError, ValueError), self._opened() as folder, os.scandir(folder) as entries:
+            for entry, _ in zip(entries, range(_MOST_NAMES), strict=False):
+                if entry.name.endswith(suffix) and _OURS.fullmatch(entry.name):
+                    with suppress(OSError):
+                        status = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
+                        if _is_ours(status):
+                            found.append((status.st_mtime, entry.name))
+        return [name for _, name in sorted(found, reverse=True)]
+
+    def size(self, name: str) -> int:
+        """Return the bytes that a file takes; 0 where it is not there."""
+        with suppress(OSError, ValueError), self._opened() as folder:
+            return os.stat(name, dir_fd=folder, follow_symlinks=False).st_blocks * 512
+        return 0
+
+    def read(self, name: str, most: int) -> bytes | None:
+        """Return the content of a file of at most ``most`` bytes; None where there is none."""
+        if _OURS.fullmatch(name) is None:
+            return None
+        with suppress(OSError, ValueError), self._opened() as folder:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                status = os.fstat(fd)
+                if _is_ours(status) and status.st_size <= most:
+                    with os.fdopen(os.dup(fd), "rb") as file:
+                        data = file.read(most + 1)
+                    return data if len(data) <= most else None
+            finally:
+                os.close(fd)
+        return None
+
+    def note(self, name: str) -> dict[str, Any] | None:
+        """Return the JSON object in a file; None where there is none, or something else."""
+        data = self.read(name, MOST_NOTE)
+        with suppress(ValueError, RecursionError):
+            note = json.loads(data or b"")
+            return note if isinstance(note, dict) else None
+        return None
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file in one step, and remove what killed writers left.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with self._opened(create=True) as folder:
+            fresh = f".{name}.{os.urandom(4).hex()}.new"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(fresh, flags, 0o600, dir_fd=folder), "wb") as file:
+                try:
+                    file.write(data)
+                    file.flush()
+                    os.replace(fresh, name, src_dir_fd=folder, dst_dir_fd=folder)
+                except BaseException:
+                    os.unlink(fresh, dir_fd=folder)
+                    raise
+            _sweep(folder)
+
+    def put_note(self, name: str, note: Mapping[str, Any]) -> None:
+        """Write a JSON object; names that are not UTF-8 survive as surrogates, escaped.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self.put(name, json.dumps(note).encode())
+
+    def remove(self, name: str) -> None:
+        """Remove a file of our own names, if it can be."""
+        if _OURS.fullmatch(name):
+            with suppress(OSError), self._opened() as folder:
+                os.unlink(name, dir_fd=folder)
+
+    @contextmanager
+    def _opened(self, *, create: bool = False) -> Iterator[int]:
+        if create:
+            self._base.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self._base, _DIRECTORY)
+        try:
+            for name in self._names:
+                if create:
+                    with suppress(FileExistsError):
+                        os.mkdir(name, 0o700, dir_fd=fd)
+                below = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+                os.close(fd)
+                fd = below
+                if os.fstat(fd).st_uid != os.geteuid():
+                    raise PermissionError(f"{self.path} is another user's")
+            yield fd
+        finally:
+            os.close(fd)
+
+
+def folder(name: str) -> CacheFolder:
     """Return a folder of the user's cache; for a user without a home, a place where nothing can be kept."""
     try:
-        return user_cache_path("haulout") / name
+        path = user_cache_path("haulout")
     except RuntimeError:
-        return Path(os.devnull) / name
+        return CacheFolder(Path(os.devnull), "haulout", name)
+    return CacheFolder(path.parent, path.name, name)
 
 
-def put(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` in one step, and remove what killed writers left of this file.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, data, mode=0o600, durable=False)
-    for left in path.parent.glob(f".{path.name}.*.new"):
-        with suppress(OSError):
-            if time.time() - left.lstat().st_mtime > _ABANDONED:
-                left.unlink()
-
-
-def read_note(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object in a file; None where there is none, or something else."""
-    with suppress(OSError, ValueError):
-        note = json.loads(path.read_bytes())
-        return note if isinstance(note, dict) else None
+def path_in(note: Mapping[str, Any]) -> Path | None:
+    """Return the path that a note is about; None where it is none that a file can have."""
+    path = note.get("path")
+    with suppress(ValueError):
+        if isinstance(path, str) and path.startswith("/") and "\0" not in path and os.fsencode(path):
+            return Path(path)
     return None
 
 
-def put_note(path: Path, note: Mapping[str, Any]) -> None:
-    """Write a JSON object to a file; names that are not UTF-8 survive as surrogates, escaped.
+def _is_ours(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
 
-    Raises:
-        OSError: it cannot be written.
-    """
-    put(path, json.dumps(note).encode())
+
+def _sweep(folder: int) -> None:
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry, _ in zip(entries, range(_MOST_NAMES), strict=False):
+            if _UNDER_WAY.fullmatch(entry.name):
+                with suppress(OSError):
+                    status = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
+                    if _is_ours(status) and time.time() - status.st_mtime > _ABANDONED:
+                        os.unlink(entry.name, dir_fd=folder)

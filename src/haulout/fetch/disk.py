@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from haulout import disk as disks
 from haulout.disk import DiskFormat, DiskInfo, DiskType, convert
-from haulout.errors import ContentError, DigestMismatch, InvalidPlatform, UnsafeDiskError, UsageError
+from haulout.errors import ContentError, DigestMismatch, InvalidPlatform, NotFoundError, UnsafeDiskError, UsageError
 from haulout.fetch.bandwidth import MeasuringReader
-from haulout.fetch.containerdisk import NoDiskInLayer, require_disk_inside
+from haulout.fetch.containerdisk import fetch_container_disk, require_disk_inside
 from haulout.fetch.fetch_plan import plan
 from haulout.fetch.frames import FrameRun
 from haulout.fetch.records import Records
@@ -20,7 +21,7 @@ from haulout.fetch.target import check_target, look_at_partial, open_partial, sw
 from haulout.fetch.whole import fetch_whole
 from haulout.frames import hash_file, holds, require_disk
 from haulout.local import open_regular, storage_errors
-from haulout.resolve import container_image_error, load_toc
+from haulout.resolve import load_toc
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from haulout.fetch.results import PullOptions
     from haulout.fetch.target import Partial
     from haulout.frames import Toc
-    from haulout.oci import Descriptor, SizedDigest
+    from haulout.oci import Descriptor, Digest, SizedDigest
     from haulout.progress import Progress
     from haulout.resolve import ResolvedDisk
 
@@ -63,7 +64,7 @@ class _DiskPull:
         self._found = found
         self._target = target
         self._options = options
-        self._announced = _announced_format(found)
+        self._announced = announced_format(found)
         self._as = None if options.as_format == self._announced else options.as_format
         self._progress = progress
         self._records = Records()
@@ -125,27 +126,33 @@ class _DiskPull:
     def _whole(self, stated: SizedDigest | None) -> Fetched:
         if self._options.dry_run:
             found = require_disk_inside(self._store, self._found) if self._found.container_disk else self._found
-            with look_at_partial(self._target, found.layer.digest, "blob") as spool:
-                kept = min(os.fstat(spool.fd).st_size, found.layer.size)
-            return self._planned(found.layer, stated, Moved(found.layer.size - kept, reused=kept))
-        for layer in self._found.layers:
-            with (
-                open_partial(self._target, layer.digest, "plain") as plain,
-                open_partial(self._target, layer.digest, "blob") as spool,
-            ):
-                try:
-                    moved, made = fetch_whole(self._store, self._found, layer, plain, spool, self._progress)
-                    info = self._finish(made, stated, shows_origin=False)
-                except NoDiskInLayer:
-                    _discard(plain, spool)
-                    continue
-                except ContentError:
-                    _discard(plain, spool)
-                    raise
-                _discard(plain, spool)
-            self._notes.remember(self._target, self._found.reference.name, None)
-            return Fetched(layer, stated, str(info.format), moved, "pulled", "blob")
-        raise container_image_error(self._found.reference)
+            sizes, kept = {layer.digest: layer.size for layer in found.layers}, 0
+            for digest, size in sizes.items():
+                with look_at_partial(self._target, digest, "blob") as spool:
+                    kept += min(os.fstat(spool.fd).st_size, size)
+            return self._planned(found.layer, stated, Moved(sum(sizes.values()) - kept, reused=kept))
+        found = self._found
+        with ExitStack() as stack:
+            # Of a container disk, what comes of it depends on all of its layers.
+            plain = stack.enter_context(open_partial(self._target, _identity(found), "plain"))
+            spools = {
+                each: stack.enter_context(open_partial(self._target, each, "blob"))
+                for each in dict.fromkeys(layer.digest for layer in found.layers)
+            }
+            try:
+                if found.container_disk:
+                    moved, layer = fetch_container_disk(self._store, found, plain, spools, self._progress)
+                    made = plain
+                else:
+                    layer = found.layer
+                    moved, made = fetch_whole(self._store, found, layer, plain, spools[layer.digest], self._progress)
+                info = self._finish(made, stated, shows_origin=False)
+            except (ContentError, NotFoundError, UnsafeDiskError):
+                _discard(plain, *spools.values())
+                raise
+            _discard(plain, *spools.values())
+        self._notes.remember(self._target, self._found.reference.name, None)
+        return Fetched(layer, stated, str(info.format), moved, "pulled", "blob")
 
     def _present(self, toc: Toc | None, stated: SizedDigest | None) -> DiskInfo | None:
         """Return what the target is, if it is the disk already, byte for byte.
@@ -207,6 +214,14 @@ class _DiskPull:
     def _approve(self, partial: Partial) -> DiskInfo:
         """Inspect what came before any other program may open it."""
         info = disks.inspect(partial.fd, name=str(self._target))
+        if self._announced not in {None, info.format} and _is_only_asked(self._found):
+            partial.discard()
+            raise UnsafeDiskError(
+                str(self._target),
+                "format",
+                f"{self._announced} was asked for, but the disk is {info.format}",
+                hint=f"leave --type out to take it as it is, or convert it: --as {self._announced}",
+            )
         if self._announced is not None or self._as is not None or info.format is not DiskFormat.RAW:
             try:
                 disks.require_safe(info, self._announced, _MAX_VIRTUAL_SIZE)
@@ -221,10 +236,21 @@ def _discard(*partials: Partial) -> None:
         partial.discard()
 
 
-def _announced_format(found: ResolvedDisk) -> DiskFormat | None:
-    if found.disk_type is None:
+def _is_only_asked(found: ResolvedDisk) -> bool:
+    """Return whether nothing but the user says which format the disk is of."""
+    return found.disk_type is None or found.container_disk
+
+
+def _identity(found: ResolvedDisk) -> Digest:
+    return found.digest if found.container_disk else found.layer.digest
+
+
+def announced_format(found: ResolvedDisk) -> DiskFormat | None:
+    """Return the format that the publisher states, else the one that was asked for: it is that, or refused."""
+    stated = found.asked.disk_type if found.container_disk else found.disk_type or found.asked.disk_type
+    if stated is None:
         return None
     try:
-        return DiskType.parse(found.disk_type).disk_format
+        return DiskType.parse(stated).disk_format
     except InvalidPlatform:
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from haulout.disk import data_extents, is_zero
 from haulout.errors import HauloutError
@@ -16,6 +16,7 @@ from haulout.fetch import cache
 from haulout.local import open_regular
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from haulout.oci import Digest, SizedDigest
@@ -44,7 +45,7 @@ class Records:
     """The records of one user."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder if folder is not None else cache.folder("pulls")
+        self._folder = cache.CacheFolder.at(folder) if folder is not None else cache.folder("pulls")
 
     def holds(self, target: Path, manifest: Digest, form: str, *, checked: SizedDigest | None = None) -> bool:
         """Return whether ``target`` is, byte for byte, what an earlier pull of ``manifest`` made in format ``form``.
@@ -55,7 +56,7 @@ class Records:
             form: in which format.
             checked: it must have been made from a disk that was hashed as a whole, and was this one; None: any.
         """
-        record = cache.read_note(self._path(target)) or {}
+        record = self._folder.note(_name(target)) or {}
         if record.get("manifest") != str(manifest) or record.get("form") != form:
             return False
         if checked is not None and record.get("checked") != str(checked):
@@ -65,6 +66,13 @@ class Records:
                 return bool(record.get("fingerprint") == fingerprint(fd))
         except (OSError, HauloutError):
             return False
+
+    def notes(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield what each record is about, and what it says."""
+        for name in self._folder.files(".json"):
+            note = self._folder.note(name) or {}
+            if (path := cache.path_in(note)) is not None:
+                yield path, note
 
     def remember(
         self, target: Path, manifest: Digest, form: str, fd: int, *, checked: SizedDigest | None = None
@@ -86,8 +94,8 @@ class Records:
                 "fingerprint": fingerprint(fd),
                 "checked": None if checked is None else str(checked),
             }
-            cache.put_note(self._path(target), note)
+            self._folder.put_note(_name(target), note)
 
-    def _path(self, target: Path) -> Path:
-        name = hashlib.sha256(os.fsencode(target.absolute())).hexdigest()
-        return self._folder / f"{name}.json"
+
+def _name(target: Path) -> str:
+    return f"{hashlib.sha256(os.fsencode(target.absolute())).hexdigest()}.json"

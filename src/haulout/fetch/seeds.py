@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, suppress
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import InvalidToc, NotFoundError, StorageError
@@ -19,7 +18,8 @@ from haulout.local import open_regular, snapshot, storage_errors
 from haulout.oci import Digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 _MOST_NOTES: Final = 64
 _MOST_FOUND: Final = 8
@@ -57,7 +57,7 @@ class SeedNotes:
     """The notes of one user."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder if folder is not None else cache.folder("seeds")
+        self._folder = cache.CacheFolder.at(folder) if folder is not None else cache.folder("seeds")
 
     def remember(self, path: Path, name: str, toc: Toc | None) -> None:
         """Note that the disk at ``path`` was pulled from ``name``. A cache that cannot be written costs only speed."""
@@ -67,48 +67,56 @@ class SeedNotes:
             if toc is not None:
                 data = toc.encode()
                 note["toc"] = Digest.of(data).hex
-                cache.put(self._folder / f"{note['toc']}.toc", data)
-            cache.put_note(self._folder / f"{Digest.of(os.fsencode(where)).hex}.json", note)
+                self._folder.put(f"{note['toc']}.toc", data)
+            self._folder.put_note(f"{Digest.of(os.fsencode(where)).hex}.json", note)
             self._prune()
 
     def recall(self, name: str) -> Iterator[tuple[Path, Toc | None]]:
         """Yield files of earlier pulls that are still there: those of ``name`` first, the latest first among equals."""
-        notes: list[dict[str, Any]] = []
-        with suppress(OSError):
-            notes += [note for _, note in islice(self._notes(), _MOST_NOTES) if note is not None]
-        notes.sort(key=lambda note: note.get("name") != name)  # stable: the latest stay first
-        for note in notes[:_MOST_FOUND]:
-            path = Path(note["path"])
-            with suppress(OSError, ValueError):
-                unchanged = note.get("state") == _state(path.stat())
+        notes = [(path, note) for _, path, note in islice(self.notes(), _MOST_NOTES) if path is not None]
+        notes.sort(key=lambda found: found[1].get("name") != name)  # stable: the latest stay first
+        for path, note in notes[:_MOST_FOUND]:
+            with suppress(OSError):
+                found = path.stat()
+                if found.st_size and not found.st_blocks:
+                    # Nothing but holes, or no file of a disk, such as /proc/kcore.
+                    continue
+                unchanged = note.get("state") == _state(found)
                 yield path, self._toc(note.get("toc")) if unchanged else None
 
-    def _notes(self) -> Iterator[tuple[Path, dict[str, Any] | None]]:
-        """Yield the files of notes, the latest first, with what they say."""
-        for file in sorted(self._folder.glob("*.json"), key=_modified, reverse=True):
-            note = cache.read_note(file)
-            yield file, note if note is not None and isinstance(note.get("path"), str) else None
+    def pulled(self) -> Iterator[tuple[Path, str, Toc | None, bool]]:
+        """Yield the files that are still there: where each came from, its table then, and whether it is as it was."""
+        for _, path, note in self.notes():
+            with suppress(OSError):
+                if path is not None:
+                    unchanged = note.get("state") == _state(path.stat())
+                    yield path, str(note.get("name")), self._toc(note.get("toc")), unchanged
+
+    def notes(self) -> Iterator[tuple[str, Path | None, dict[str, Any]]]:
+        """Yield the names of notes, the latest first, what each is about, and what it says; None: nothing."""
+        for name in self._folder.files(".json"):
+            note = self._folder.note(name) or {}
+            yield name, cache.path_in(note), note
 
     def _toc(self, name: object) -> Toc | None:
-        if not isinstance(name, str) or not name.isalnum():
+        data = self._folder.read(f"{name}.toc", MAX_TOC_BYTES)
+        if data is None or Digest.of(data).hex != name:
             return None
-        with suppress(OSError, InvalidToc):
-            with (self._folder / f"{name}.toc").open("rb") as file:
-                data = file.read(MAX_TOC_BYTES + 1)
+        with suppress(InvalidToc):
             return Toc.decode(data)
         return None
 
     def _prune(self) -> None:
         """Forget files that are gone, the oldest of too many, and tables that no note names."""
         kept: set[str] = set()
-        for number, (file, note) in enumerate(self._notes()):
-            if number < _MOST_NOTES and note is not None and os.path.lexists(note["path"]):
+        for number, (name, path, note) in enumerate(self.notes()):
+            if number < _MOST_NOTES and not _is_gone(path, note):
                 kept.add(f"{note.get('toc')}.toc")
             else:
-                file.unlink(missing_ok=True)
-        for file in self._folder.glob("*.toc"):
-            if file.name not in kept:
-                file.unlink(missing_ok=True)
+                self._folder.remove(name)
+        for name in self._folder.files(".toc"):
+            if name not in kept:
+                self._folder.remove(name)
 
 
 @contextmanager
@@ -175,8 +183,12 @@ def _state(found: os.stat_result) -> list[int]:
     return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
-def _modified(file: Path) -> float:
-    try:
-        return file.stat().st_mtime
-    except OSError:
-        return 0.0
+def _is_gone(path: Path | None, note: Mapping[str, Any]) -> bool:
+    """Return whether the file of a note is gone; one whose name this locale cannot spell may be there in another."""
+    stated = note.get("path")
+    if path is None and isinstance(stated, str):
+        try:
+            os.fsencode(stated)
+        except UnicodeEncodeError:
+            return "\0" in stated
+    return path is None or not os.path.lexists(path)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
+from haulout.disk import size_of
 from haulout.errors import ToolError
 from haulout.extras import require
 from haulout.fetch.finding import Survey
@@ -85,7 +85,7 @@ def _can_reuse(progress: Progress) -> bool:
 
 def _frames_in_place(toc: Toc, partial: Partial, jobs: int, progress: Progress) -> FrameFlags:
     """Return which frames an earlier pull left at their places; in a new file, those of zeros."""
-    if os.fstat(partial.fd).st_size == 0:
+    if size_of(partial.fd) == 0:
         return toc.kinds  # 1 for a frame of zeros
     with progress.task("checking existing data", toc.data_bytes) as task:
         return survey_frames(partial.fd, toc, jobs, task)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from haulout.errors import ConflictError, StorageError
-from haulout.local import BESIDE, hold, nameless_file, storage_errors, sync_folder, umask
+from haulout.fetch.leftovers import noted, remove_unlocked
+from haulout.local import BESIDE, hold, inherit, nameless_file, storage_errors, sync_folder
 from haulout.local import sweep as sweep_scratch
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Partial:
         """
         with storage_errors(self.target, option=_OPTION):
             os.fsync(self.fd)
-            os.fchmod(self.fd, 0o666 & ~umask())
+            inherit(self.fd, self.target)
             self.path.rename(self.target)
             sync_folder(self.target.parent)
         sweep(self.target)
@@ -108,10 +109,12 @@ def open_partial(target: Path, identity: Digest, part: str = "disk") -> Iterator
     fd = _open_locked(path, target)
     partial = Partial(fd, path, target)
     try:
-        yield partial
-    except BaseException:
-        partial.discard_empty()
-        raise
+        with noted(path):
+            try:
+                yield partial
+            except BaseException:
+                partial.discard_empty()
+                raise
     finally:
         os.close(fd)
 
@@ -158,6 +161,10 @@ def check_target(target: Path) -> None:
     if stat.S_ISLNK(mode):
         raise StorageError(
             str(target), "is a symbolic link, which is not replaced", hint="name the file itself with --output"
+        )
+    if stat.S_ISBLK(mode):
+        raise StorageError(
+            str(target), "is a block device", hint="to replace all of it, add --device; or choose another --output"
         )
     if not stat.S_ISREG(mode):
         raise StorageError(str(target), "exists and is not a regular file", hint="choose another --output")
@@ -214,10 +221,4 @@ def sweep(target: Path) -> None:
     with suppress(PermissionError):
         found += (path for path in target.parent.iterdir() if ours.fullmatch(path.name))
     for path in found:
-        with suppress(OSError):
-            fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-            try:
-                if hold(fd):
-                    path.unlink()
-            finally:
-                os.close(fd)
+        remove_unlocked(path)

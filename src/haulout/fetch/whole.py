@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from haulout.content import STEP, Distrusting, expand, sniff
-from haulout.disk import write_sparse
+from haulout.disk import SparseWriter
 from haulout.errors import ContentError, DigestMismatch, InvalidFrame
-from haulout.fetch.containerdisk import NoDiskInLayer, disk_in_tar
 from haulout.fetch.results import Moved
 from haulout.fetch.spool import SpooledBlob
 
@@ -18,10 +17,6 @@ if TYPE_CHECKING:
     from haulout.oci import Descriptor
     from haulout.progress import Progress
     from haulout.resolve import ResolvedDisk
-
-_MAX_RATIO: Final = 2000
-_SLACK: Final = 64 * 1024 * 1024
-_MAX_PLAIN: Final = 1 << 44
 
 
 def fetch_whole(
@@ -66,59 +61,31 @@ def _stream(
     os.ftruncate(plain.fd, 0)
     with progress.task("pulling", layer.size) as task, SpooledBlob(blobs, layer, spool, kept, task) as blob:
         compression = sniff(blob.peek())
-        if compression is None and not found.container_disk:
+        if compression is None:
             while blob.read(STEP):
                 pass
             blob.finish()
-            _require_size(found, layer.size)
+            require_size(found, layer.size)
             return Moved(layer.size - kept, reused=kept, zero=layer.size - blob.stored), spool
         writer = SparseWriter(plain.fd, layer.size)
         try:
-            pieces = expand(blob, compression)
-            for piece in disk_in_tar(pieces) if found.container_disk else pieces:
+            for piece in expand(blob, compression):
                 writer.write(piece)
-        except (InvalidFrame, NoDiskInLayer):
+        except InvalidFrame:
             # Damage on the way shows as a digest mismatch, which says more than a decompressor's error.
             blob.finish()
             raise
         blob.finish()
     plain.resize(writer.size)
-    _require_size(found, writer.size)
+    require_size(found, writer.size)
     return Moved(layer.size - kept, zero=writer.size - writer.stored), plain
 
 
-def _require_size(found: ResolvedDisk, size: int) -> None:
+def require_size(found: ResolvedDisk, size: int) -> None:
+    """Check the plain size against the one its publisher states.
+
+    Raises:
+        ContentError: it is another.
+    """
     if found.disk is not None and found.disk.size != size:
         raise ContentError(f"the disk has {size} bytes, but its manifest says {found.disk.size}")
-
-
-class SparseWriter:
-    """Writes plain bytes in order, leaving holes for zeros, and stops a decompression bomb.
-
-    Args:
-        fd: an empty file.
-        compressed: bytes of the blob, against which the stored bytes are weighed.
-    """
-
-    def __init__(self, fd: int, compressed: int) -> None:
-        self._fd = fd
-        self._allowance = compressed * _MAX_RATIO + _SLACK
-        self.size = 0
-        """Plain bytes so far, holes included."""
-        self.stored = 0
-        """Plain bytes written, holes excluded."""
-
-    def write(self, data: bytes) -> None:
-        """Append ``data``.
-
-        Raises:
-            ContentError: no real disk decompresses to so much.
-            StorageError: the file system refuses.
-        """
-        self.stored += write_sparse(self._fd, data, self.size)
-        self.size += len(data)
-        if self.stored > self._allowance or self.size > _MAX_PLAIN:
-            raise ContentError(
-                f"the blob is a decompression bomb: {self.stored} bytes of content so far, of {self.size}, which no "
-                "disk of its compressed size holds"
-            )

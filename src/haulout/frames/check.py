@@ -17,14 +17,15 @@ _STEP: Final = 1 << 20
 _ZEROS: Final = bytes(_STEP)
 
 
-def hash_file(fd: int, task: Task) -> SizedDigest:
+def hash_file(fd: int, task: Task, size: int | None = None) -> SizedDigest:
     """Return SHA-256 and size of the file open at ``fd``, as sha256sum would; holes are hashed without being read.
 
     Args:
         fd: open for reading.
         task: advanced by the bytes hashed.
+        size: bytes hashed; None: all there are.
     """
-    size = os.fstat(fd).st_size
+    size = os.fstat(fd).st_size if size is None else size
     digest = hashlib.sha256()
     position = 0
 

@@ -14,7 +14,7 @@ from itertools import compress
 from operator import or_
 from typing import TYPE_CHECKING
 
-from haulout.disk import data_extents, is_zero
+from haulout.disk import data_extents, is_zero, size_of
 from haulout.frames.framing import Kind
 from haulout.local import processors
 
@@ -61,7 +61,7 @@ def frames_in_place(fd: int, toc: Toc, frames: Sequence[int], task: Task | None 
         frames: ascending.
         task: advanced by the plain bytes compared.
     """
-    stored = _stored_frames(fd, min(os.fstat(fd).st_size, toc.disk.size), toc)
+    stored = _stored_frames(fd, min(size_of(fd), toc.disk.size), toc)
 
     def is_there(frame: int) -> bool:
         try:
@@ -81,7 +81,7 @@ class _Survey:
         self._fd = fd
         self._toc = toc
         self._task = task
-        size = min(os.fstat(fd).st_size, toc.disk.size)
+        size = min(size_of(fd), toc.disk.size)
         self._stored = _stored_frames(fd, size, toc)
         # Beyond the end of the file nothing is right, zeros included: the file has to grow first.
         self._inside = len(toc) if size == toc.disk.size else bisect_right(toc.disk_offsets, size) - 1

@@ -97,7 +97,7 @@ class Caller(ABC):
         while reply.status not in accept:
             onward = replace(request, target=hops.next(reply))
             there = Origin.of(onward.target).netloc
-            reply = self._until(lambda one: self.redirected(one, here), onward, wanted, attempts, there)
+            reply = self._until(lambda one: self.redirected(one, here), onward, wanted, attempts, there, host)
         return reply
 
     def read(
@@ -126,7 +126,12 @@ class Caller(ABC):
 
     @staticmethod
     def _until(
-        send: Callable[[Request], Reply], request: Request, accept: frozenset[int], attempts: Attempts, host: str
+        send: Callable[[Request], Reply],
+        request: Request,
+        accept: frozenset[int],
+        attempts: Attempts,
+        host: str,
+        sender: str = "",
     ) -> Reply:
         while True:
             try:
@@ -136,7 +141,7 @@ class Caller(ABC):
                 continue
             if reply.status in accept:
                 return reply
-            attempts.after_answer(reply.take_failure(), host)
+            attempts.after_answer(reply.take_failure(), host, sender if sender != host else "")
 
 
 class Client(Caller):
@@ -164,7 +169,7 @@ class Client(Caller):
         self._environment = dict(os.environ if environment is None else environment)
         self._transport = Transport(self._options, self._environment)
         self._profiles: dict[Origin, TlsProfile] = {}
-        self._targets = Targets(self._profile)
+        self._targets = Targets(self._profile, self._options.allowed_hosts)
         self.meter = Meter()
 
     def server(self, request: Request) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -27,6 +28,8 @@ MAX_ERROR: Final = 1024 * 1024
 """Bytes of an error's body read."""
 _SLOWEST: Final = 4 * 1024
 """Bytes per second below which a transfer counts as stalled."""
+_REMAINING: Final = ("x-ratelimit-remaining", "ratelimit-remaining")
+_LIMITED: Final = re.compile(rb"rate.?limit|rate exceeded|too.?many.?requests|throttl", re.IGNORECASE)
 SLOWED_BLOCK: Final = 16 * 1024
 """Bytes told at a time to one who may slow the transfer."""
 _DRAIN: Final = 64 * 1024
@@ -77,6 +80,16 @@ class Answer:
         """Whether a page for people came in place of the protocol: a proxy or a login form answered."""
         content_type = self.headers.get("content-type", "")
         return content_type.partition(";")[0].strip().lower() in {"text/html", "application/xhtml+xml"}
+
+    @property
+    def limits_rate(self) -> bool:
+        """Whether it is about the number of requests, not about permission: some say so with 403, others with 429."""
+        if self.status == 429:
+            return True
+        headers = self.headers
+        is_spent = any(headers.get(name, "").strip() == "0" for name in _REMAINING)
+        said = _LIMITED.search(self.body[:4096]) is not None
+        return self.status == 403 and ("retry-after" in headers or is_spent or said)
 
     @property
     def retry_after(self) -> float | None:

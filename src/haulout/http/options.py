@@ -22,6 +22,9 @@ class HttpOptions:
     """Longest silence in the middle of an answer or of a body being sent."""
     attempts: int = 5
     """Attempts per request, the first included."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Hosts (``host`` or ``host:port``) that a server may send us to, though they are in this machine's own network or
+    speak no TLS: for content, and for tokens, which takes credentials there."""
     user_agent: str = USER_AGENT
     on_bytes: Callable[[int], None] | None = None
     """Called with the length of each block of a body, after it is received and before it is sent, from several threads.

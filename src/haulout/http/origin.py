@@ -5,11 +5,14 @@ from __future__ import annotations
 import ipaddress
 import socket
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
 from haulout.errors import RegistryError
 from haulout.local import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -37,6 +40,11 @@ class Origin:
         if parts.scheme not in _PORTS or not parts.hostname or parts.username is not None:
             raise RegistryError(f"not a usable URL: {redact(url)!r}")
         return cls(parts.scheme, parts.hostname.lower(), port or _PORTS[parts.scheme])
+
+    def is_among(self, hosts: Collection[str]) -> bool:
+        """Return whether ``hosts`` name it: as ``host``, or as ``host:port``."""
+        bracketed = f"[{self.host}]" if ":" in self.host else self.host
+        return not {self.host, bracketed, f"{bracketed}:{self.port}"}.isdisjoint(hosts)
 
     @property
     def netloc(self) -> str:

@@ -9,7 +9,7 @@ from haulout.errors import DeniedError, RegistryError
 from haulout.http.origin import Origin, is_local, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from haulout.http.messages import Reply
     from haulout.http.tls import TlsProfile
@@ -53,8 +53,9 @@ class Targets:
         profile: decides how to meet an origin.
     """
 
-    def __init__(self, profile: Callable[[Origin], TlsProfile]) -> None:
+    def __init__(self, profile: Callable[[Origin], TlsProfile], allowed: Collection[str] = ()) -> None:
         self._profile = profile
+        self._allowed = allowed
         self._vetted: dict[tuple[Origin, Origin], TlsProfile] = {}
 
     def profile(self, here: Origin, there: Origin, host: str) -> TlsProfile:
@@ -66,10 +67,13 @@ class Targets:
         found = self._vetted.get((here, there))
         if found is not None:
             return found
-        if here.scheme == "https" and there.scheme != "https":
-            raise DeniedError(f"{host} redirects from https to {there}; content is not fetched without TLS")
-        if there.host != here.host and is_local(there.host) and not is_local(here.host):
-            raise DeniedError(f"{host} redirects into this machine's own network, to {there.netloc}")
+        hint = f"if {there.netloc} is to be trusted, use --allow-host {there.netloc}"
+        if there.is_among(self._allowed):
+            pass
+        elif here.scheme == "https" and there.scheme != "https":
+            raise DeniedError(f"{host} redirects from https to {there}; content is not fetched without TLS", hint=hint)
+        elif there.host != here.host and is_local(there.host) and not is_local(here.host):
+            raise DeniedError(f"{host} redirects into this machine's own network, to {there.netloc}", hint=hint)
         found = self._vetted[here, there] = self._profile(there)
         return found
 

@@ -38,6 +38,8 @@ class TlsProfile:
         for file in self.authorities:
             try:
                 context.load_verify_locations(cafile=file)
+            except FileNotFoundError as exc:
+                raise UsageError(f"no such file: {file}", hint="it is to hold certificate authorities") from exc
             except (OSError, ValueError) as exc:
                 raise UsageError(f"{file} is not a readable PEM certificate", hint="correct or remove it") from exc
         if self.client is not None:

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
-from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.util import Timeout, make_headers, parse_url
+from urllib3.exceptions import ProxyError
+from urllib3.util import Timeout
 
 from haulout.http.deadlines import Deadlines
-from haulout.http.failures import FOREIGN
+from haulout.http.failures import FOREIGN, ProxyFailure, blames_proxy, note_authorities
+from haulout.http.lines import BoundedResponse
 from haulout.http.log import Exchange
 from haulout.http.messages import SLOWED_BLOCK, Reply
-from haulout.http.origin import Origin, is_loopback
+from haulout.http.origin import Origin
+from haulout.http.proxies import find_proxy, make_manager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from haulout.http.messages import Meter, Request
     from haulout.http.options import HttpOptions
+    from haulout.http.proxies import Proxy
     from haulout.http.tls import TlsProfile
 
 POOL_SIZE: Final = 16
@@ -63,7 +65,7 @@ class Transport:
         self.environment = os.environ if environment is None else environment
         self._deadlines = Deadlines()
         self._lock = Lock()
-        self._managers: dict[tuple[str, TlsProfile, str | None], urllib3.PoolManager] = {}
+        self._managers: dict[tuple[str, TlsProfile, Proxy | None], urllib3.PoolManager] = {}
 
     def send(
         self, request: Request, profile: TlsProfile, meter: Meter, *, connect_seconds: float | None = None
@@ -72,8 +74,11 @@ class Transport:
 
         Raises:
             one of ``failures.FOREIGN``: no answer.
+            UsageError: the environment names a proxy that cannot be used.
         """
-        manager = self._manager(request.target, profile)
+        origin = Origin.of(request.target)
+        proxy = find_proxy(origin, self.environment)
+        manager = self._manager(origin.scheme, profile, proxy)
         options = self.options
         timeout = Timeout(
             connect=connect_seconds or options.connect_seconds,
@@ -105,6 +110,9 @@ class Transport:
         except BaseException as error:
             if log is not None:
                 log.failed(error)
+            note_authorities(error, profile.authorities)
+            if proxy is not None and isinstance(error, FOREIGN) and blames_proxy(error, resolves=proxy.resolves):
+                raise ProxyFailure(proxy.netloc, proxy.variable) from error
             raise
         finally:
             # Where the server answered before the end, its source is still open.
@@ -129,19 +137,17 @@ class Transport:
             manager.clear()
         self._deadlines.close()
 
-    def _manager(self, url: str, profile: TlsProfile) -> urllib3.PoolManager:
-        origin = Origin.of(url)
-        proxy = self._proxy(origin)
-        key = (origin.scheme, profile, proxy)
+    def _manager(self, scheme: str, profile: TlsProfile, proxy: Proxy | None) -> urllib3.PoolManager:
+        key = (scheme, profile, proxy)
         with self._lock:
             found = self._managers.get(key)
             if found is None:
-                found = self._managers[key] = self._make(origin.scheme, profile, proxy)
+                found = self._managers[key] = self._make(scheme, profile, proxy)
         return found
 
-    def _make(self, scheme: str, profile: TlsProfile, proxy: str | None) -> urllib3.PoolManager:
+    def _make(self, scheme: str, profile: TlsProfile, proxy: Proxy | None) -> urllib3.PoolManager:
         # Reading the system's certificates takes longer than all else that is done before the first request.
-        is_tls = scheme == "https" or (proxy is not None and proxy.startswith("https:"))
+        is_tls = scheme == "https" or (proxy is not None and proxy.scheme == "https")
         common: dict[str, Any] = {
             "num_pools": 64,
             "maxsize": POOL_SIZE,
@@ -152,29 +158,17 @@ class Transport:
         if proxy is None:
             manager = urllib3.PoolManager(**common, socket_options=_SOCKET_OPTIONS)
         else:
-            parsed = parse_url(proxy)
-            basic = make_headers(proxy_basic_auth=parsed.auth) if parsed.auth else None
-            manager = urllib3.ProxyManager(proxy, proxy_headers=basic, **common)
+            manager = make_manager(proxy, **common)
+        bases: tuple[type[Any], type[Any]] = (HTTPConnection, HTTPSConnection)
+        if proxy is not None and proxy.is_socks:
+            from urllib3.contrib.socks import SOCKSConnection, SOCKSHTTPSConnection  # noqa: PLC0415 - optional
+
+            bases = (SOCKSConnection, SOCKSHTTPSConnection)
         stall = self.options.stall_seconds
-        manager.pool_classes_by_scheme = _pool_classes(self._deadlines, stall, self._on_sent, quiet=not profile.verify)
+        manager.pool_classes_by_scheme = _pool_classes(
+            bases, self._deadlines, stall, self._on_sent, quiet=not profile.verify
+        )
         return manager
-
-    def _proxy(self, origin: Origin) -> str | None:
-        if bypasses_proxy(origin, self._proxies().get("no", "")):
-            return None
-        found = self._proxies().get(origin.scheme) or self._proxies().get("all")
-        if not found:
-            return None
-        return found if "://" in found else f"http://{found}"
-
-    def _proxies(self) -> dict[str, str]:
-        found = {}
-        for scheme in ("http", "https", "all", "no"):
-            name = f"{scheme}_proxy"
-            value = self.environment.get(name) or (self.environment.get(name.upper()) if scheme != "http" else None)
-            if value:
-                found[scheme] = value
-        return found
 
 
 def _count(size: int, meter: Meter, log: Exchange | None) -> None:
@@ -200,26 +194,18 @@ def _counted(
             _count(len(part), meter, log)
 
 
-def bypasses_proxy(origin: Origin, no_proxy: str) -> bool:
-    """Return whether ``no_proxy`` (names, suffixes, ``host:port``, CIDR networks, ``*``) or loopback exempts a host."""
-    if is_loopback(origin.host):
-        return True
-    for entry in (part.strip().lower().lstrip(".") for part in no_proxy.split(",")):
-        if entry == "*" or (entry and entry in {origin.host, f"{origin.host}:{origin.port}"}):
-            return True
-        if entry and origin.host.endswith(f".{entry.removeprefix('*.')}"):
-            return True
-        with suppress(ValueError):
-            if "/" in entry and ipaddress.ip_address(origin.host) in ipaddress.ip_network(entry, strict=False):
-                return True
-    return False
-
-
 def _pool_classes(
-    deadlines: Deadlines, stall: float, on_sent: Callable[[], None] | None, *, quiet: bool
+    bases: tuple[type[Any], type[Any]],
+    deadlines: Deadlines,
+    stall: float,
+    on_sent: Callable[[], None] | None,
+    *,
+    quiet: bool,
 ) -> dict[str, type[HTTPConnectionPool]]:
     class Bounded:
         """Bounds the wait for the header as a whole, and each block sent, not only the gaps between bytes."""
+
+        response_class = BoundedResponse
 
         def connect(self) -> None:
             super().connect()  # type: ignore[misc]
@@ -228,6 +214,13 @@ def _pool_classes(
             if quiet:
                 # urllib3 would warn on each connection of what the user asked for.
                 self.is_verified = True
+
+        def _tunnel(self) -> None:
+            try:
+                super()._tunnel()  # type: ignore[misc]
+            except FOREIGN as error:
+                # Else nothing tells whether the proxy or the server behind it answers nonsense.
+                raise ProxyError("no tunnel", error) from error
 
         def getresponse(self) -> Any:
             if on_sent is not None:
@@ -249,16 +242,13 @@ def _pool_classes(
             response.is_reused, self.has_served = self.has_served, True
             return response
 
-    class Plain(Bounded, HTTPConnection):
-        pass
-
-    class Secure(Bounded, HTTPSConnection):
-        pass
+    # The bases depend on the proxy.
+    plain, secure = (type(base.__name__, (Bounded, base), {}) for base in bases)
 
     class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
+        ConnectionCls = plain
 
     class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
+        ConnectionCls = secure
 
     return {"http": PlainPool, "https": SecurePool}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
-    from haulout.local.atomic import PRIVATE, appearing, mode_for, replace_file, replacing, sync_folder, umask
+    from haulout.local.atomic import PRIVATE, appearing, inherit, mode_for, replace_file, replacing, sync_folder, umask
     from haulout.local.background import Peer, begin, detach
     from haulout.local.files import descriptor_name, open_regular, read_head, read_small, reopen
     from haulout.local.home import home_of
@@ -81,6 +81,7 @@ __all__ = [
     "hold",
     "hold_record",
     "home_of",
+    "inherit",
     "is_full",
     "large_folder",
     "last_line",
@@ -123,8 +124,8 @@ __all__ = [
 open_face(
     __name__,
     {
-        "atomic": ("PRIVATE", "appearing", "mode_for", "replace_file", "replacing", "sync_folder", "umask"),
         "background": ("Peer", "begin", "detach"),
+        "atomic": ("PRIVATE", "appearing", "inherit", "mode_for", "replace_file", "replacing", "sync_folder", "umask"),
         "files": ("descriptor_name", "open_regular", "read_head", "read_small", "reopen"),
         "home": ("home_of",),
         "locks": ("hold", "hold_record", "locked"),

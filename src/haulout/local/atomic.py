@@ -19,7 +19,7 @@ PRIVATE: Final = 0o600
 def umask() -> int:
     """Return the process's umask without changing it, which other threads would see."""
     if sys.platform == "linux":
-        with suppress(OSError), Path("/proc/self/status").open(encoding="ascii", errors="replace") as status:
+        with suppress(OSError), Path("/proc/self/status").open(encoding="utf-8", errors="replace") as status:
             for line in status:
                 if line.startswith("Umask:"):
                     return int(line.split()[1], 8)
@@ -38,6 +38,27 @@ def mode_for(target: Path) -> int:
         return target.stat().st_mode & 0o7777
     except OSError:
         return 0o666 & ~umask()
+
+
+def inherit(fd: int, target: Path) -> None:
+    """Give a fresh file the permissions of the one at ``target`` that it replaces, and its owner where that is allowed.
+
+    Where nothing is there, it gets what the umask leaves.
+
+    Raises:
+        OSError: the file system refuses the permissions.
+    """
+    try:
+        there = target.lstat()
+    except OSError:
+        os.fchmod(fd, 0o666 & ~umask())
+        return
+    own = os.fstat(fd)
+    if (there.st_uid, there.st_gid) != (own.st_uid, own.st_gid):
+        # Only root may; the file is its maker's otherwise.
+        with suppress(OSError):
+            os.fchown(fd, there.st_uid, there.st_gid)
+    os.fchmod(fd, there.st_mode & 0o777)
 
 
 def sync_folder(folder: Path) -> None:

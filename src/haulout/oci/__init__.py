@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from haulout.oci.manifest import Index, Manifest, empty_config_manifest, manifest_media_type, parse_any
     from haulout.oci.mediatype import INDEXES, MANIFESTS
     from haulout.oci.platform import Architecture, Platform
-    from haulout.oci.reference import LayoutReference, Reference, RegistryReference, parse_reference
-    from haulout.oci.tags import fallback_tag, is_helper_tag
+    from haulout.oci.reference import ArchiveReference, LayoutReference, Reference, RegistryReference, parse_reference
+    from haulout.oci.tags import fallback_tag, is_helper_tag, subject_of_tag
 
 __all__ = [
     "EMPTY",
@@ -22,6 +22,7 @@ __all__ = [
     "MANIFESTS",
     "MAX_MANIFEST_BYTES",
     "Architecture",
+    "ArchiveReference",
     "Descriptor",
     "Digest",
     "Index",
@@ -41,6 +42,7 @@ __all__ = [
     "mediatype",
     "parse_any",
     "parse_reference",
+    "subject_of_tag",
 ]
 
 open_face(
@@ -53,7 +55,7 @@ open_face(
         "manifest": ("Index", "Manifest", "empty_config_manifest", "manifest_media_type", "parse_any"),
         "mediatype": ("INDEXES", "MANIFESTS"),
         "platform": ("Architecture", "Platform"),
-        "reference": ("LayoutReference", "Reference", "RegistryReference", "parse_reference"),
-        "tags": ("fallback_tag", "is_helper_tag"),
+        "reference": ("ArchiveReference", "LayoutReference", "Reference", "RegistryReference", "parse_reference"),
+        "tags": ("fallback_tag", "is_helper_tag", "subject_of_tag"),
     },
 )

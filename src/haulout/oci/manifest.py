@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -11,8 +12,9 @@ from haulout.oci import json, mediatype
 from haulout.oci.descriptor import EMPTY, Descriptor, annotations_from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+_DIGEST: Final = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]{32,512}")
 MAX_ENTRIES: Final = 4096
 """Most layers or index entries read."""
 
@@ -95,6 +97,8 @@ class Index:
     subject: Descriptor | None = None
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    unusable: Mapping[int, Any] = field(default_factory=dict, hash=False)
+    """Entries under digests of other algorithms than ours, by their number: passed over, and kept when rewriting."""
 
     @classmethod
     def parse(cls, data: bytes, what: str, media_type: str | None = None) -> Self:
@@ -104,18 +108,28 @@ class Index:
             raise InvalidManifest(what, "it claims to be an index and a manifest at once")
         kind = _media_type(rest, what, media_type, mediatype.OCI_INDEX, mediatype.INDEXES)
         with _parts_of(what):
+            entries = rest.pop("manifests", None)
+            unusable = {}
+            if isinstance(entries, list):
+                unusable = {number: entry for number, entry in enumerate(entries) if _is_foreign(entry)}
+                _require_few(entries, what, "manifests")
+                entries = [entry for number, entry in enumerate(entries) if number not in unusable]
             return cls(
-                _descriptors(rest.pop("manifests", None), what, "manifests"),
+                _descriptors(entries, what, "manifests"),
                 kind,
                 _artifact_type(rest, what),
                 _subject(rest),
                 annotations_from_json(rest.pop("annotations", None), "index"),
                 rest,
+                unusable,
             )
 
     def to_bytes(self) -> bytes:
         """Serialise compactly; fields we do not read are kept."""
-        return _written(self, {"manifests": [entry.to_json() for entry in self.manifests]})
+        entries = [entry.to_json() for entry in self.manifests]
+        for number, entry in self.unusable.items():
+            entries.insert(number, entry)
+        return _written(self, {"manifests": entries})
 
 
 def parse_any(data: bytes, what: str, media_type: str | None = None) -> Manifest | Index:
@@ -176,9 +190,19 @@ def _descriptors(value: object, what: str, key: str) -> tuple[Descriptor, ...]:
         return ()
     if not isinstance(value, list):
         raise InvalidManifest(what, "a list is expected", path=key)
-    if len(value) > MAX_ENTRIES:
-        raise InvalidManifest(what, f"{len(value)} entries; at most {MAX_ENTRIES} are accepted", path=key)
+    _require_few(value, what, key)
     return tuple(Descriptor.from_json(item, f"{key}[{number}]") for number, item in enumerate(value))
+
+
+def _require_few(entries: Sequence[object], what: str, key: str) -> None:
+    if len(entries) > MAX_ENTRIES:
+        raise InvalidManifest(what, f"{len(entries)} entries; at most {MAX_ENTRIES} are accepted", path=key)
+
+
+def _is_foreign(entry: object) -> bool:
+    """Return whether an entry has a valid digest of another algorithm (image-spec, descriptor.md, "Digests")."""
+    digest = entry.get("digest") if isinstance(entry, dict) else None
+    return isinstance(digest, str) and not digest.startswith("sha256:") and _DIGEST.fullmatch(digest) is not None
 
 
 def _subject(rest: dict[str, Any]) -> Descriptor | None:

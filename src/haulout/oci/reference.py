@@ -2,9 +2,10 @@
 
 Grammar (distribution-spec, "Pulling manifests"; the whole string must match)::
 
-    reference  = registry | layout
-    registry   = ["docker://"] host [":" port] "/" repository [":" tag] ["@" digest]
+    reference  = registry | layout | archive
+    registry   = ["docker://" | "oci://"] host [":" port] "/" repository [":" tag] ["@" digest]
     layout     = "oci:" directory [":" tag] ["@" digest]
+    archive    = "oci-archive:" file [":" tag] ["@" digest]
     host       = dot-separated labels, "localhost", an IPv4 address, or "[" IPv6 "]"
     repository = component *("/" component)        component: lowercase letters, digits, "." "_" "__" "-"
     tag        = [A-Za-z0-9_] then up to 127 of [A-Za-z0-9_.-]
@@ -23,6 +24,7 @@ from haulout.errors import InvalidDigest, InvalidReference
 from haulout.oci.digest import Digest
 
 DOCKER_HUB: Final = "docker.io"
+_SCHEMES: Final = ("docker://", "oci://")
 _MAX_REPOSITORY: Final = 255
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
@@ -47,6 +49,11 @@ class RegistryReference:
     def name(self) -> str:
         """``host/repository``."""
         return f"{self.host}/{self.repository}"
+
+    @property
+    def selector(self) -> str | Digest:
+        """What to ask its place for: the digest, else the tag."""
+        return self.digest or self.tag or "latest"
 
     def at(self, digest: Digest) -> Self:
         """The same repository, pinned to ``digest``."""
@@ -75,6 +82,11 @@ class LayoutReference:
         """``oci:DIR``."""
         return f"oci:{self.directory}"
 
+    @property
+    def selector(self) -> str | Digest:
+        """What to ask its place for: the digest, else the tag."""
+        return self.digest or self.tag or "latest"
+
     def at(self, digest: Digest) -> Self:
         """The same layout, pinned to ``digest``."""
         return replace(self, tag=None, digest=digest)
@@ -87,7 +99,40 @@ class LayoutReference:
         return _spell(self.name, self.tag, self.digest)
 
 
-Reference = RegistryReference | LayoutReference
+@dataclass(frozen=True, slots=True)
+class ArchiveReference:
+    """``oci-archive:FILE:TAG``: a tar archive of an OCI image layout, as Podman and skopeo write and read it."""
+
+    json_members: ClassVar = str
+
+    file: str
+    tag: str | None
+    """None with no digest either: the only image in it."""
+    digest: Digest | None
+
+    @property
+    def name(self) -> str:
+        """``oci-archive:FILE``."""
+        return f"oci-archive:{self.file}"
+
+    @property
+    def selector(self) -> str | Digest:
+        """What to ask its place for: the digest, else the tag; "" for the only image."""
+        return self.digest or self.tag or ""
+
+    def at(self, digest: Digest) -> Self:
+        """The same archive, pinned to ``digest``."""
+        return replace(self, tag=None, digest=digest)
+
+    def with_tag(self, tag: str) -> Self:
+        """The same archive under another tag."""
+        return replace(self, tag=tag, digest=None)
+
+    def __str__(self) -> str:
+        return _spell(self.name, self.tag, self.digest)
+
+
+Reference = RegistryReference | LayoutReference | ArchiveReference
 
 
 def parse_reference(text: str) -> Reference:
@@ -101,23 +146,30 @@ def parse_reference(text: str) -> Reference:
     for position, character in enumerate(text):
         if not character.isprintable():
             raise InvalidReference(text, position, f"unprintable character {character!r}")
-    if text.startswith("oci:"):
-        return _parse_layout(text)
-    for scheme in ("http://", "https://"):
-        if text.startswith(scheme):
-            raise InvalidReference(
-                text, 0, f"{scheme} does not belong in a reference", hint="write host/repository:tag"
-            )
-    start = len("docker://") if text.startswith("docker://") else 0
-    return _parse_registry(text, start)
+    # oci:// is how Helm, Ironic and Metal3 write a registry; a layout has no slashes that mean nothing.
+    scheme = next((scheme for scheme in _SCHEMES if text.startswith(scheme)), "")
+    if text.startswith("oci:") and not scheme:
+        directory, tag, digest = _parse_local(text, "oci:", "the directory is missing", "write oci:DIR:TAG")
+        return LayoutReference(directory, tag or (None if digest else "latest"), digest)
+    if text.startswith("oci-archive:"):
+        return ArchiveReference(
+            *_parse_local(text, "oci-archive:", "the file is missing", "write oci-archive:FILE:TAG")
+        )
+    for wrong in ("http://", "https://"):
+        if text.startswith(wrong):
+            raise InvalidReference(text, 0, f"{wrong} does not belong in a reference", hint="write host/repository:tag")
+    return _parse_registry(text, len(scheme))
 
 
-_EXAMPLES: Final = "write host/repository:tag, host/repository@sha256:…, or oci:DIR:TAG"
+_EXAMPLES: Final = "write host/repository:tag, host/repository@sha256:…, oci:DIR:TAG or oci-archive:FILE:TAG"
 
 
 def _parse_registry(text: str, start: int) -> RegistryReference:
     body, digest = _cut_digest(text)
     slash = body.find("/", start)
+    if slash == start and start:
+        hint = f"for an image layout write oci:{text[start:]}" if text.startswith("oci:") else _EXAMPLES
+        raise InvalidReference(text, start, "no registry host", hint=hint)
     if slash < 0:
         name = body[start:].split(":")[0]
         raise InvalidReference(
@@ -155,25 +207,23 @@ def _parse_registry(text: str, start: int) -> RegistryReference:
     return RegistryReference(host, repository, tag, digest)
 
 
-def _parse_layout(text: str) -> LayoutReference:
-    start = len("oci:")
+def _parse_local(text: str, scheme: str, missing: str, hint: str) -> tuple[str, str | None, Digest | None]:
+    start = len(scheme)
     body, digest = _cut_digest(text)
     colon = body.rfind(":", start)
-    # A colon before a slash belongs to the directory name, as in oci:/mnt/a:b/layout.
+    # A colon before a slash belongs to the path, as in oci:/mnt/a:b/layout.
     if colon >= 0 and "/" in body[colon:]:
         colon = -1
-    directory = body[start : colon if colon >= 0 else len(body)]
-    if not directory:
-        raise InvalidReference(text, start, "the directory is missing", hint="write oci:DIR:TAG")
-    tag = _check_tag(text, body[colon + 1 :], colon + 1) if colon >= 0 else None
-    if tag is None and digest is None:
-        tag = "latest"
-    return LayoutReference(directory, tag, digest)
+    path = body[start : colon if colon >= 0 else len(body)]
+    if not path:
+        raise InvalidReference(text, start, missing, hint=hint)
+    return path, _check_tag(text, body[colon + 1 :], colon + 1) if colon >= 0 else None, digest
 
 
 def _cut_digest(text: str) -> tuple[str, Digest | None]:
     at = text.rfind("@")
-    if at < 0 or (text.startswith("oci:") and "/" in text[at:]):
+    is_local = text.startswith(("oci:", "oci-archive:")) and not text.startswith(_SCHEMES)
+    if at < 0 or (is_local and "/" in text[at:]):
         return text, None
     try:
         return text[:at], Digest.parse(text[at + 1 :])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from haulout.oci.digest import Digest
+from haulout.oci.digest import Digest
 
 _HELPER: Final = re.compile(
     # Ours: announcements of publishers, those of earlier releases among them (docs/formats/registry.md).
@@ -24,3 +23,11 @@ def is_helper_tag(tag: str) -> bool:
 def fallback_tag(subject: Digest) -> str:
     """Return the tag that lists the referrers of a manifest where a registry does not (distribution-spec)."""
     return f"sha256-{subject.hex}"
+
+
+def subject_of_tag(tag: str) -> Digest | None:
+    """Return the manifest to which the content of a tag is attached by the tag's name alone; None for others.
+
+    ``sha256-<hex>`` is the list of referrers, ``sha256-<hex>.sig`` and the like are cosign's.
+    """
+    return Digest(tag[7:71]) if tag.startswith("sha256-") and is_helper_tag(tag) else None

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from haulout.publish.plan import InspectedDisk, PlannedDisk, inspect_disk, plan_disks, prepare
     from haulout.publish.push import PreparedDisk, PushOptions, push
     from haulout.publish.results import DeltaResult, PublishedDelta, PushedBase, PushedDisk, PushResult
+    from haulout.publish.sources import plain_disk
 
 __all__ = [
     "AttachedDelta",
@@ -28,6 +29,7 @@ __all__ = [
     "PushedDisk",
     "StoredDisk",
     "inspect_disk",
+    "plain_disk",
     "plan_disks",
     "prepare",
     "push",
@@ -41,5 +43,6 @@ open_face(
         "plan": ("InspectedDisk", "PlannedDisk", "inspect_disk", "plan_disks", "prepare"),
         "push": ("PreparedDisk", "PushOptions", "push"),
         "results": ("DeltaResult", "PublishedDelta", "PushResult", "PushedBase", "PushedDisk"),
+        "sources": ("plain_disk",),
     },
 )

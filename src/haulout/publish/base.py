@@ -14,13 +14,12 @@ from haulout.content import read_blob
 from haulout.errors import ContentError, HauloutError, NotFoundError, ToolError
 from haulout.extras import require
 from haulout.frames import MAX_BUNDLE_BYTES, Base, block_count, bundled_frames
-from haulout.oci import Descriptor, Index, LayoutReference, RegistryReference, mediatype
+from haulout.oci import Descriptor, Index, RegistryReference, mediatype
 from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
 from haulout.publish.index import entry_of
 from haulout.publish.stored_frames import LocalFrames, RemoteFrames
-from haulout.publish.versions import earlier_tags
-from haulout.resolve import DiskQuery, load_toc, resolve
+from haulout.resolve import DiskQuery, earlier_tags, load_toc, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,7 +75,7 @@ class FoundBase(StoredDisk):
             jobs: threads that compress.
             progress: receives a note where they cease to come.
         """
-        if isinstance(self.found.reference, LayoutReference):
+        if not isinstance(self.found.reference, RegistryReference):
             yield LocalFrames(self.store, self.found.layer, self.base, progress.note)
             return
         with RemoteFrames(self.store, self.found.layer, self.base, jobs, progress.note) as frames:

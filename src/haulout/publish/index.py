@@ -1,25 +1,19 @@
-"""Publishing: changing the index behind a tag so that no publisher loses another's entry.
+"""Publishing: what a push makes of the index behind a tag.
 
-A layout has a lock. A registry has neither locks nor conditional writes, so publishers help one another: each first
-writes its entry as an *intent* under a tag of its own, then reads, merges and writes the index, and then looks at the
-intents again. It is done only when the index holds every recent intent. The last writer of the index has looked at
-the intents afterwards, and every intent that was there by then is in it; every later one has an owner that will write
-again.
-docs/formats/registry.md gives the tags; docs/adr/0004 the options rejected.
+Every disk entry has a key and is there once; its tables (table of contents, hints, small frames) are a child of the
+same index, so that a plain copy of the tag takes them along and a collection of garbage does not.
+docs/formats/registry.md gives the form; :class:`haulout.content.SharedIndex` saves other publishers' entries.
 """
 
 from __future__ import annotations
 
-import random
-import time
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from haulout.errors import ConflictError, ContentError, DeniedError, NotFoundError, RegistryError, UsageError
-from haulout.oci import EMPTY, Descriptor, Digest, Index, Manifest, json, mediatype
+from haulout.content import SharedIndex, TaggedIndex
+from haulout.errors import ContentError, InvalidDigest, NotFoundError, UsageError
+from haulout.oci import Descriptor, Digest, Index, Manifest, Platform, mediatype
 from haulout.oci import annotations as keys
-from haulout.publish.manifests import put_artifact, put_manifest
 from haulout.resolve import canonical_type, classify, look_inside
 
 if TYPE_CHECKING:
@@ -29,14 +23,28 @@ if TYPE_CHECKING:
     from haulout.oci import Architecture
     from haulout.progress import Progress
 
-INTENT_LIFE: Final = timedelta(minutes=10)
-"""How long an intent asks to be merged. Publishing takes seconds; later, a missing entry was taken out on purpose."""
-
-_ROUNDS: Final = 40
-_MAX_INTENTS: Final = 256
 _MAX_UNLABELLED: Final = 64
+_NOWHERE: Final = Platform("unknown", "unknown")
+"""The platform of children that no client is to choose, as BuildKit gives its attestations."""
 
 Key = tuple[str, str, str]
+
+
+def tables_entry(described: Descriptor, disk: Digest) -> Descriptor:
+    """Return the index entry for the tables of the disk whose manifest is ``disk``."""
+    # No artifact type: c/image before 5.25 (skopeo 1.9) does not know the member, and writes the index anew without it.
+    stated = {keys.REFERENCE_DIGEST: str(disk), keys.REFERENCE_TYPE: keys.TABLES}
+    return replace(described.bare(), annotations=stated, platform=_NOWHERE)
+
+
+def tables_of(entry: Descriptor) -> Digest | None:
+    """Return the manifest of the disk whose tables an index entry is; None for any other entry."""
+    if entry.annotations.get(keys.REFERENCE_TYPE) != keys.TABLES:
+        return None
+    try:
+        return Digest.parse(entry.annotations.get(keys.REFERENCE_DIGEST, ""))
+    except InvalidDigest:
+        return None
 
 
 def entry_key(entry: Descriptor) -> Key | None:
@@ -55,21 +63,30 @@ def entry_of(index: Index, architecture: Architecture, disk_type: str) -> Descri
 
 
 def merge(
-    index: Index | None, entries: Sequence[Descriptor], key_of: Callable[[Descriptor], Key | None] = entry_key
+    index: Index | None,
+    entries: Sequence[Descriptor],
+    key_of: Callable[[Descriptor], Key | None] = entry_key,
+    disk_of: Callable[[Descriptor], Digest | None] = tables_of,
 ) -> Index:
-    """Return ``index`` with ``entries`` in it: in the place of entries of the same key, else at the end. Pure.
+    """Return ``index`` with ``entries`` in it: disks in the place of those of the same key, else behind them. Pure.
 
-    Everything else stays as it is, in its order.
+    Tables come last, and go with their disk. Everything else stays as it is, in its order.
 
     Args:
         index: as it is; None where there is none yet.
-        entries: disk entries.
-        key_of: returns the key of an entry of the index.
+        entries: disk entries, and those of their tables.
+        key_of: returns the key of a disk entry.
+        disk_of: returns which disk an entry is the tables of.
     """
-    if index is None:
-        index = Index(())
-    manifests = list(index.manifests)
+    index = Index(()) if index is None else index
+    tables = {disk: entry for entry in index.manifests if (disk := disk_of(entry)) is not None}
+    before = [entry for entry in index.manifests if disk_of(entry) is None]
+    manifests = list(before)
     for entry in entries:
+        disk = disk_of(entry)
+        if disk is not None:
+            tables[disk] = entry
+            continue
         key = entry_key(entry)
         places = [number for number, other in enumerate(manifests) if key_of(other) == key]
         if places:
@@ -78,15 +95,12 @@ def merge(
                 del manifests[number]
         else:
             manifests.append(entry)
-    return replace(index, manifests=tuple(manifests), media_type=mediatype.OCI_INDEX)
-
-
-@dataclass(frozen=True, slots=True)
-class TaggedIndex:
-    """The index that a tag held when it was read."""
-
-    digest: Digest
-    index: Index
+    there = {entry.digest for entry in manifests}
+    kept = [entry for disk, entry in tables.items() if disk in there]
+    if manifests == before and kept == [entry for entry in index.manifests if disk_of(entry) is not None]:
+        # Another tool may have given them another order, which says nothing.
+        return replace(index, media_type=mediatype.OCI_INDEX)
+    return replace(index, manifests=(*manifests, *kept), media_type=mediatype.OCI_INDEX)
 
 
 def read_index(store: Store, tag: str) -> TaggedIndex | None:
@@ -117,36 +131,41 @@ def tagged_index(stored: StoredManifest, tag: str) -> TaggedIndex:
 def publish(
     store: Store, tag: str, entries: Sequence[Descriptor], progress: Progress, known: TaggedIndex | None = None
 ) -> Digest:
-    """Add disk ``entries`` to the index behind ``tag``, creating it where there is none.
+    """Add ``entries`` to the index behind ``tag``, creating it where there is none.
 
     Args:
         store: their manifests are in it already.
         tag: what people will ask for.
-        entries: descriptors with platform and ``disktype``.
+        entries: disks, with platform and ``disktype``, and their tables.
         progress: receives a note where publishers cannot see one another.
         known: the index as the caller has read it. If all entries are in it, nothing is written: the push counts as
             done at that moment, and what others wrote later stays.
 
     Returns:
-        The digest of the index that holds them all.
+        The digest of an index that holds them all.
 
     Raises:
         UsageError: the tag holds something that is not an index.
         ConflictError: other publishers kept changing the index for too long.
     """
     labels = _Labels(store)
-    if known is not None and merge(known.index, entries, labels.key) == known.index:
+
+    def merged(index: Index | None, more: Sequence[Descriptor]) -> Index:
+        return merge(index, more, labels.key, labels.disk_of)
+
+    if known is not None and merged(known.index, entries) == known.index:
         return known.digest
+    shared = SharedIndex(
+        store, tag, parse=lambda stored: tagged_index(stored, tag).index, merge=merged, note=progress.note
+    )
     with store.exclusive() as alone:
         if alone:
-            return _write(store, tag, read_index(store, tag), entries, labels)
-    for entry in entries:
-        _announce(store, tag, entry)
-    return _converge(store, tag, entries, labels, progress)
+            return shared.write(entries).digest
+    return shared.add(entries)
 
 
 class _Labels:
-    """Finds the keys of entries, also of those that lost their ``disktype``.
+    """Finds what entries are, also those that lost their annotations.
 
     Podman 4 and its buildah drop the annotations of entries that they copy into a list of their own. Such an entry is
     still a disk to a client that looks into its manifest, and comes first: a new disk beside it would never be found.
@@ -154,111 +173,31 @@ class _Labels:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._types: dict[Digest, str | None] = {}
+        self._read: dict[Digest, Manifest | None] = {}
 
     def key(self, entry: Descriptor) -> Key | None:
+        """Return the key of a disk entry."""
         key = entry_key(entry)
         if key is not None or entry.is_index or entry.platform is None or not entry.platform.is_kernel_named:
             return key
-        if entry.digest not in self._types and len(self._types) < _MAX_UNLABELLED:
-            self._types[entry.digest] = self._read(entry)
-        disk_type = self._types.get(entry.digest)
+        manifest = self._manifest(entry)
+        disk_type = None if manifest is None else look_inside(classify(entry), manifest).disk_type
         return None if disk_type is None else (entry.platform.os, entry.platform.architecture, disk_type)
 
-    def _read(self, entry: Descriptor) -> str | None:
-        try:
-            manifest = self._store.manifest(entry.digest).parse(f"manifest {entry.digest.short}")
-        except (ContentError, NotFoundError):
+    def disk_of(self, entry: Descriptor) -> Digest | None:
+        """Return which disk an entry is the tables of."""
+        if entry.annotations or entry.platform != _NOWHERE or entry.is_index:
+            return tables_of(entry)
+        manifest = self._manifest(entry)
+        if manifest is None or manifest.artifact_type != mediatype.TOC_ARTIFACT:
             return None
-        return look_inside(classify(entry), manifest).disk_type if isinstance(manifest, Manifest) else None
+        return tables_of(replace(entry, annotations=manifest.annotations))
 
-
-@dataclass(frozen=True, slots=True)
-class _Intent:
-    entry: Descriptor
-    created: datetime
-
-
-def _write(store: Store, tag: str, now: TaggedIndex | None, entries: Sequence[Descriptor], labels: _Labels) -> Digest:
-    merged = merge(None if now is None else now.index, entries, labels.key)
-    if now is not None and merged == now.index:
-        return now.digest
-    return put_manifest(store, merged.to_bytes(), merged.media_type, tag).digest
-
-
-def _converge(store: Store, tag: str, ours: Sequence[Descriptor], labels: _Labels, progress: Progress) -> Digest:
-    # Our own announcements were written a moment ago: what may have replaced them is seen after the write.
-    intents = _intents(store, tag, ours, progress, but=[_intent_tag(tag, entry) for entry in ours])
-    for attempt in range(_ROUNDS):
-        _write(store, tag, read_index(store, tag), intents, labels)
-        intents = _intents(store, tag, ours, progress)
-        now = read_index(store, tag)
-        if now is not None and merge(now.index, intents, labels.key) == now.index:
-            return now.digest
-        time.sleep(random.uniform(0, min(0.05 * 2**attempt, 2.0)))  # noqa: S311 - jitter, not a secret
-    raise ConflictError(
-        f"other publishers kept changing the tag {tag}", hint="push again when they are done; nothing is uploaded twice"
-    )
-
-
-def _intents(
-    store: Store, tag: str, ours: Sequence[Descriptor], progress: Progress, *, but: Sequence[str] = ()
-) -> list[Descriptor]:
-    """Return the entries to be in the index: what all publishers have announced lately, ours among them.
-
-    Announcements under the tags ``but`` are not read.
-    """
-    found: dict[Key | None, Descriptor] = {entry_key(entry): entry for entry in ours}
-    oldest = datetime.now(UTC) - INTENT_LIFE
-    try:
-        names = [name for name, _ in zip(store.tags(_prefix(tag)), range(_MAX_INTENTS), strict=False)]
-    except (RegistryError, DeniedError, NotFoundError) as exc:
-        progress.note(f"other publishers of this tag cannot be seen ({exc}); push one at a time")
-        names = []
-    for name in names:
-        intent = None if name in but else _read_intent(store, name, tag)
-        if intent is not None and intent.created > oldest:
-            # For one key the latest announcement counts, also over our own: its owner came after us.
-            found[entry_key(intent.entry)] = intent.entry
-    return list(found.values())
-
-
-def _announce(store: Store, tag: str, entry: Descriptor) -> None:
-    put_artifact(
-        store,
-        (EMPTY,),
-        mediatype.INTENT_ARTIFACT,
-        annotations={
-            keys.CREATED: datetime.now(UTC).isoformat(timespec="microseconds"),
-            keys.INTENT_TAG: tag,
-            keys.INTENT_ENTRY: json.dumps(entry.to_json()).decode(),
-        },
-        tag=_intent_tag(tag, entry),
-    )
-
-
-def _read_intent(store: Store, name: str, tag: str) -> _Intent | None:
-    """Read one intent; anything else under such a tag is ignored."""
-    try:
-        manifest = store.manifest(name).parse(f"tag {name}")
-        if not isinstance(manifest, Manifest) or manifest.annotations.get(keys.INTENT_TAG) != tag:
-            return None
-        text = manifest.annotations.get(keys.INTENT_ENTRY, "")
-        entry = Descriptor.from_json(json.loads(text.encode(), "intent"), "entry")
-        created = datetime.fromisoformat(manifest.annotations.get(keys.CREATED, ""))
-    except (ContentError, NotFoundError, ValueError):
-        return None
-    if created.tzinfo is None or entry_key(entry) is None:
-        return None
-    return _Intent(entry, created)
-
-
-def _prefix(tag: str) -> str:
-    # Hashed, because a tag may take all of the 128 characters there are.
-    return f"haulout.{Digest.of(tag.encode()).hex[:16]}."
-
-
-def _intent_tag(tag: str, entry: Descriptor) -> str:
-    key = entry_key(entry)
-    assert key is not None, "only disk entries are announced"
-    return _prefix(tag) + f"{key[1]}.{key[2]}"[:64]
+    def _manifest(self, entry: Descriptor) -> Manifest | None:
+        if entry.digest not in self._read and len(self._read) < _MAX_UNLABELLED:
+            try:
+                parsed = self._store.manifest(entry.digest).parse(f"manifest {entry.digest.short}")
+            except (ContentError, NotFoundError):
+                parsed = None
+            self._read[entry.digest] = parsed if isinstance(parsed, Manifest) else None
+        return self._read.get(entry.digest)

@@ -1,10 +1,11 @@
-"""The steps of a push that write: each disk, then its deltas, then the tag."""
+"""The steps of a push that write: each disk, then the tag, then what is attached to the disks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from haulout.errors import DeniedError, HauloutError, NotAttached, RegistryError
 from haulout.publish.base import Bases, StoredDisk
 from haulout.publish.delta import DeltaEnd
 from haulout.publish.index import publish, tagged_index
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from haulout.content import Store, StoredManifest
+    from haulout.content import Store, StoredManifest, TaggedIndex
     from haulout.disk import DiskType
     from haulout.oci import Architecture, Digest, Reference
     from haulout.progress import Progress
@@ -81,7 +82,8 @@ def push(
         progress: receives the work.
 
     Raises:
-        HauloutError: see the tree in :mod:`haulout.errors`; until the last step the tag is as it was.
+        NotAttached: the tag is written, but a delta is not attached.
+        HauloutError: see the tree in :mod:`haulout.errors`; the tag is as it was.
     """
     assert reference.tag is not None
     tagged = None if root is None else tagged_index(root, reference.tag)
@@ -90,15 +92,37 @@ def push(
     uploader = DiskUploader(
         store, reference, index, bases, name=options.name, level=options.level, jobs=options.jobs, progress=progress
     )
-    uploaded = [uploader.put(disk.path, disk.architecture, disk.disk_type) for disk in disks]
-    # Before the tag moves: a client that sees the new disks finds their deltas.
-    deltas = [
-        _delta(store, reference, disk, done, old, maker, progress)
-        for disk, done in zip(disks, uploaded, strict=True)
-        for old in disk.earlier
+    uploaded = [
+        uploader.put(disk.path, disk.architecture, disk.disk_type, place=(number, len(disks)))
+        for number, disk in enumerate(disks, 1)
     ]
-    digest = publish(store, reference.tag, [done.entry for done in uploaded], progress, tagged)
+    digest = _publish(store, reference.tag, uploaded, tagged, progress)
+    # After the tag has moved: what cannot be attached is no reason to keep the disks back.
+    deltas: list[PublishedDelta] = []
+    failures: list[HauloutError] = []
+    for disk, done in zip(disks, uploaded, strict=True):
+        for old in disk.earlier:
+            try:
+                deltas.append(_delta(store, reference, disk, done, old, maker, progress))
+            except HauloutError as exc:
+                failures.append(exc)
+    if failures:
+        raise NotAttached(str(reference.at(digest)), failures)
     return Pushed(digest, tuple(done.report for done in uploaded), tuple(deltas))
+
+
+def _publish(
+    store: Store, tag: str, uploaded: Sequence[UploadedDisk], tagged: TaggedIndex | None, progress: Progress
+) -> Digest:
+    entries = [entry for done in uploaded for entry in (done.entry, done.tables)]
+    try:
+        return publish(store, tag, entries, progress, tagged)
+    except (RegistryError, DeniedError) as exc:
+        if tagged is None or any(done.entry not in tagged.index.manifests for done in uploaded):
+            raise
+        # Only the tables of an older release's push were to be moved into the index. Tags may be immutable.
+        progress.note(f"{tag} holds these disks, and stays as an older release wrote it ({exc})")
+        return tagged.digest
 
 
 def _delta(

@@ -6,15 +6,15 @@ import io
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from haulout.content import read_blob
 from haulout.errors import ContentError, NotFoundError
 from haulout.frames import MAX_TOC_BYTES, FrameReuse, Guide, Packed, Toc, has_frames, hash_file, pack, toc_frames
 from haulout.local import open_regular, storage_errors
-from haulout.oci import Descriptor, Manifest, Platform, SizedDigest, mediatype
+from haulout.oci import Descriptor, Digest, Manifest, Platform, SizedDigest, mediatype
 from haulout.oci import annotations as keys
-from haulout.publish.index import entry_of
+from haulout.publish.index import entry_of, tables_entry, tables_of
 from haulout.publish.manifests import put_artifact
 from haulout.publish.results import PushedBase, PushedDisk
 from haulout.resolve import title_for
@@ -36,6 +36,8 @@ class UploadedDisk:
     report: PushedDisk
     entry: Descriptor
     """What the tag's index is to hold."""
+    tables: Descriptor
+    """The entry of its tables there."""
     toc: Toc
 
 
@@ -73,29 +75,41 @@ class DiskUploader:
         self._level = level
         self._jobs = jobs
         self._progress = progress
+        self._numbered = ""
 
-    def put(self, path: Path, architecture: Architecture, disk_type: DiskType) -> UploadedDisk:
+    def put(
+        self, path: Path, architecture: Architecture, disk_type: DiskType, *, place: tuple[int, int] = (1, 1)
+    ) -> UploadedDisk:
         """Put the disk in a file into the store.
+
+        Args:
+            path: the file.
+            architecture: whose disk it is.
+            disk_type: which hypervisor's.
+            place: which of how many disks it is, for people.
 
         Raises:
             HauloutError: see the tree in :mod:`haulout.errors`.
         """
+        self._numbered = f", disk {place[0]} of {place[1]}" if place[1] > 1 else ""
         title = title_for(self._name, architecture, disk_type)
         with open_regular(path) as fd, storage_errors(path):
             entry = None if self._index is None else entry_of(self._index, architecture, disk_type)
             present = None if entry is None else self._present(fd, entry, title, disk_type)
             if entry is not None and present is not None:
-                manifest, toc = present
-                return UploadedDisk(_report(architecture, disk_type, "present", entry, manifest), entry, toc)
+                manifest, toc, tables = present
+                return UploadedDisk(_report(architecture, disk_type, "present", entry, manifest), entry, tables, toc)
             size = os.fstat(fd).st_size
             found = None if self._bases is None else self._bases.find(architecture, disk_type, size)
-            described, manifest, toc, base = self._upload(fd, path, title, disk_type, found)
+            described, manifest, tables, toc, base = self._upload(fd, path, title, disk_type, found)
         platform = Platform(architecture.value, "linux")
         entry = replace(described.bare(), annotations={keys.DISKTYPE: str(disk_type)}, platform=platform)
-        return UploadedDisk(_report(architecture, disk_type, "pushed", entry, manifest, base), entry, toc)
+        return UploadedDisk(_report(architecture, disk_type, "pushed", entry, manifest, base), entry, tables, toc)
 
-    def _present(self, fd: int, entry: Descriptor, title: str, disk_type: DiskType) -> tuple[Manifest, Toc] | None:
-        """Return manifest and table of an entry, if it is the disk open at ``fd`` under this title."""
+    def _present(
+        self, fd: int, entry: Descriptor, title: str, disk_type: DiskType
+    ) -> tuple[Manifest, Toc, Descriptor] | None:
+        """Return manifest, table and tables' entry of an entry, if it is the disk open at ``fd`` under this title."""
         try:
             manifest = self._store.manifest(entry.digest).parse(f"manifest {entry.digest.short}")
             if not isinstance(manifest, Manifest) or len(manifest.layers) != 1 or manifest.layers[0].title != title:
@@ -110,38 +124,57 @@ class DiskUploader:
             # Hashing a whole disk is the most expensive part of a push: most others differ in their first frame.
             if not has_frames(fd, toc):
                 return None
-            with self._progress.task(f"comparing {disk_type}", size) as task:
-                return (manifest, toc) if hash_file(fd, task) == stated else None
+            with self._progress.task(f"comparing {disk_type}{self._numbered}", size) as task:
+                if hash_file(fd, task) != stated:
+                    return None
+            tables = self._tables_there(entry, manifest, toc)
         except (ContentError, NotFoundError):
             return None
+        return None if tables is None else (manifest, toc, tables)
+
+    def _tables_there(self, disk: Descriptor, manifest: Manifest, toc: Toc) -> Descriptor | None:
+        """Return the entry of the tables of a disk that is there; None where some of them are not."""
+        assert self._index is not None
+        for entry in self._index.manifests:
+            if tables_of(entry) == disk.digest:
+                return entry
+        # Releases before 0.3 attached them to the disk: they are the same blobs, and get a manifest in the index.
+        layers = [_sized(manifest, keys.TOC), toc.hints, _sized(manifest, keys.CRUMBS)]
+        tables = _described(*(layer for layer in layers if layer is not None))
+        return self._put_manifest(tables, disk.digest) if all(map(self._store.has_blob, tables)) else None
+
+    def _put_manifest(self, tables: tuple[Descriptor, ...], disk: Digest) -> Descriptor:
+        stated = {keys.REFERENCE_DIGEST: str(disk), keys.REFERENCE_TYPE: keys.TABLES}
+        return tables_entry(put_artifact(self._store, tables, mediatype.TOC_ARTIFACT, annotations=stated)[0], disk)
 
     def _upload(
         self, fd: int, path: Path, title: str, disk_type: DiskType, found: FoundBase | None
-    ) -> tuple[Descriptor, Manifest, Toc, PushedBase | None]:
+    ) -> tuple[Descriptor, Manifest, Descriptor, Toc, PushedBase | None]:
         with self._store.ingest() as sink, ExitStack() as stack:
             guide = None if found is None else self._guide(found, stack)
             before = os.fstat(fd)
-            with self._progress.task(f"compressing {disk_type}", before.st_size) as task:
+            with self._progress.task(f"compressing {disk_type}{self._numbered}", before.st_size) as task:
                 packed = pack(fd, sink, level=self._level, jobs=self._jobs, task=task, guide=guide)
-            with packed, self._progress.task(f"uploading {disk_type}", packed.toc.blob_size) as task:
+            with packed, self._progress.task(f"uploading {disk_type}{self._numbered}", packed.toc.blob_size) as task:
                 _require_unchanged(path, before, os.fstat(fd))
                 near = None if found is None else found.mounts_into(self._reference)
                 blob = sink.commit(mediatype.ZSTD, task, mount_from=near)
                 tables = self._put_tables(packed, near)
+        sized = [str(SizedDigest(each.digest, each.size)) for each in tables]
         annotations = {
-            keys.TOC: _sized(tables[0]),
+            keys.TOC: sized[0],
             keys.DISK: str(packed.toc.disk),
-            **({keys.CRUMBS: _sized(tables[2])} if packed.small_frames else {}),
+            **({keys.CRUMBS: sized[2]} if packed.small_frames else {}),
             keys.LEVEL: str(self._level),
         }
         layers = (replace(blob, annotations={keys.TITLE: title}),)
         described, manifest = put_artifact(self._store, layers, mediatype.DISK_ARTIFACT, annotations=annotations)
-        put_artifact(self._store, tables, mediatype.TOC_ARTIFACT, subject=described.bare())
+        entry = self._put_manifest(tables, described.digest)
         base = None
         if found is not None and guide is not None:
             taken = guide.reuse
             base = PushedBase(found.pinned, taken.frames if taken else 0, taken.bytes if taken else 0)
-        return described, manifest, packed.toc, base
+        return described, manifest, entry, packed.toc, base
 
     def _guide(self, found: FoundBase, stack: ExitStack) -> Guide:
         level = found.level()
@@ -154,16 +187,13 @@ class DiskUploader:
     def _put_tables(self, packed: Packed, near: str | None) -> tuple[Descriptor, ...]:
         """Store what goes with the blob: table of contents, hints, and the bundle of small frames if there is one."""
         toc, crumbs, hints = packed.toc.encode(), packed.small_frames, packed.toc.hints
-        tables = [
-            (Descriptor.of(mediatype.TOC, toc, annotations={keys.TITLE: "disk.toc"}), lambda: io.BytesIO(toc)),
-            (Descriptor(mediatype.HINTS, hints.digest, hints.size, {keys.TITLE: "disk.hints"}), packed.hints),
-        ]
-        if crumbs:
-            described = Descriptor.of(mediatype.CRUMBS, crumbs, annotations={keys.TITLE: "disk.crumbs"})
-            tables.append((described, lambda: io.BytesIO(crumbs)))
-        for each, source in tables:
+        named = [toc, crumbs] if crumbs else [toc]
+        first, *rest = (SizedDigest(Digest.of(data), len(data)) for data in named)
+        tables = _described(first, hints, *rest)
+        sources = (lambda: io.BytesIO(toc), packed.hints, lambda: io.BytesIO(crumbs))
+        for each, source in zip(tables, sources, strict=False):
             self._store.push_blob(each, source, mount_from=near)
-        return tuple(each for each, _ in tables)
+        return tables
 
 
 def _report(
@@ -190,8 +220,20 @@ def _report(
     )
 
 
-def _sized(blob: Descriptor) -> str:
-    return str(SizedDigest(blob.digest, blob.size))
+_TABLES: Final = ((mediatype.TOC, "disk.toc"), (mediatype.HINTS, "disk.hints"), (mediatype.CRUMBS, "disk.crumbs"))
+
+
+def _described(*tables: SizedDigest) -> tuple[Descriptor, ...]:
+    """Describe table of contents, hints and, if there is one, the bundle of small frames as layers."""
+    return tuple(
+        Descriptor(media_type, each.digest, each.size, {keys.TITLE: title})
+        for each, (media_type, title) in zip(tables, _TABLES, strict=False)
+    )
+
+
+def _sized(manifest: Manifest, key: str) -> SizedDigest | None:
+    text = manifest.annotations.get(key)
+    return None if text is None else SizedDigest.parse(text, key)
 
 
 def _require_unchanged(path: Path, before: os.stat_result, after: os.stat_result) -> None:

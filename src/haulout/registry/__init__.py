@@ -8,7 +8,7 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.registry.client import Registries
-    from haulout.registry.login import login, logout
+    from haulout.registry.login import check_user, login, logout
     from haulout.registry.options import ConnectionOptions, Credentials
     from haulout.registry.repository import RegistryRepository
 
@@ -18,6 +18,7 @@ __all__ = [
     "Credentials",
     "Registries",
     "RegistryRepository",
+    "check_user",
     "login",
     "logout",
 ]
@@ -26,7 +27,7 @@ open_face(
     __name__,
     {
         "client": ("Registries",),
-        "login": ("login", "logout"),
+        "login": ("check_user", "login", "logout"),
         "options": ("ConnectionOptions", "Credentials"),
         "repository": ("RegistryRepository",),
     },

@@ -49,6 +49,11 @@ class Access(Caller):
         """``host/repository``, for messages."""
         return f"{self.host.name}/{self.repository}"
 
+    @property
+    def writes(self) -> bool:
+        """Whether it is asked in order to push, so that lists are optional, and worth one try each."""
+        return any(scope.rpartition(":")[2] == "pull,push" for scope in self._scopes)
+
     def widened(self, *scopes: str) -> Access:
         """Return the same with more scopes."""
         return Access(self.host, self.repository, self._meter, self._scopes | frozenset(scopes))

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, Self
 
 from haulout.errors import HauloutError, RegistryError, SizeMismatch, StorageError, UsageError
-from haulout.http import FOREIGN, REDIRECTS, Hops, Origin, Request
+from haulout.http import FOREIGN, REDIRECTS, RETRIABLE, Hops, Origin, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _EXPIRED: Final = frozenset({400, 401, 403, 404, 410})
 """What stores answer to a signed URL whose time is over."""
+_REFUSED: Final = frozenset(range(400, 500)) - RETRIABLE
 _PROGRESS: Final = 256 * 1024
 """Bytes after which a stream counts as having moved on, and may fail as often again."""
 _SKIP_BLOCK: Final = 256 * 1024
@@ -181,7 +182,8 @@ class RangeStream:
                     continue
             if answer.status == 416:
                 raise SizeMismatch(self._what, self._blob.size, "less: the server has no such range")
-            self._attempts.after_answer(answer, reply.host)
+            name = self._access.host.name
+            self._attempts.after_answer(answer, name if url is None else reply.host, "" if url is None else name)
 
     def _check(self, reply: Reply) -> int:
         """Compare an answer with what was asked; returns the offset of its first byte."""
@@ -280,8 +282,9 @@ def exists(access: Access, blob: Descriptor) -> bool:
         SizeMismatch: it is there with another size, so that one of the two descriptions is wrong.
     """
     what = f"{access.name}@{blob.digest}"
-    accept = REDIRECTS | {200, 404}
+    # To a push, any refusal means "send it": the upload itself is then refused, if at all.
+    accept = REDIRECTS | {200, 404} | (_REFUSED if access.writes else frozenset())
     with access.send(Request("HEAD", f"blobs/{blob.digest}"), what=what, accept=accept) as reply:
         if reply.status == 200 and reply.length is not None and reply.length != blob.size:
             raise SizeMismatch(what, blob.size, reply.length)
-        return reply.status != 404
+        return reply.status == 200 or reply.status in REDIRECTS

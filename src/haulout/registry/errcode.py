@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from haulout import http
+from haulout.errors import NotFoundError
 from haulout.local import printable
 
 if TYPE_CHECKING:
@@ -13,9 +14,16 @@ if TYPE_CHECKING:
     from haulout.http import Answer
 
 
-def failure(answer: Answer, what: str, host: str) -> HauloutError:
+_MISSING: Final = frozenset({"BLOB_UNKNOWN", "MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND"})
+"""Codes that say what a status hides: there is no such thing."""
+
+
+def failure(answer: Answer, what: str, host: str, sender: str = "") -> HauloutError:
     """Choose the error for a failed answer; as :func:`haulout.http.failure`, with the registry's codes and messages."""
-    return http.failure(answer, what, host, details=details(answer.body), login=f"haulout login {host}")
+    if answer.status in {401, 403} and not sender and codes(answer.body) & _MISSING:
+        return NotFoundError(f"{what}: not found in {host}")
+    login = f"haulout login {host}"
+    return http.failure(answer, what, host, sender, details=details(answer.body), login=login)
 
 
 def details(body: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from haulout.http import Answer, Meter, Reply, Transport
     from haulout.registry.auth.authorizer import Authorizer
+    from haulout.registry.auth.challenge import Challenge
     from haulout.registry.options import ConnectionOptions, Credentials
 
 _MAX_AUTH_ROUNDS: Final = 2
@@ -47,6 +48,11 @@ class HostMemory:
     """What is known of one host, shared by all its repositories."""
 
     scheme: str | None = None
+    refuses_whole: bool = False
+    """It takes blobs in pieces only."""
+    offered: tuple[Challenge, ...] | None = None
+    """What the API's root challenges with; None where it has not been asked."""
+    asking: Lock = field(default_factory=Lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +87,21 @@ class RepositoryHost:
         """None before the first challenge."""
         self._lock = Lock()
         self._warned: set[str] = set()
-        self._targets = Targets(self.profile)
+        self._targets = Targets(self.profile, settings.options.allowed_hosts)
 
     @property
     def name(self) -> str:
         """The host as the user spells it."""
         return self.settings.name
+
+    @property
+    def memory(self) -> HostMemory:
+        """What is known of the host."""
+        return self._memory
+
+    def note(self, text: str) -> None:
+        """Tell the user one line."""
+        self._note(text)
 
     @property
     def origin(self) -> Origin:
@@ -111,17 +126,28 @@ class RepositoryHost:
             authorization = known.header(scopes, lambda asked: self._ask(asked, meter)) if known else None
             reply = self._send(request, meter, authorization)
             self._show_warnings(reply)
-            if reply.status not in {401, 403}:
+            if reply.status not in {401, 403, 404} or rounds == _MAX_AUTH_ROUNDS:
                 return reply
-            from haulout.registry.auth.challenge import parse_challenges  # noqa: PLC0415 - here it is needed first
-
-            offered = parse_challenges([reply.headers.get("www-authenticate", "")])
-            if rounds == _MAX_AUTH_ROUNDS or not self._challenged().answer(
-                reply.status, offered, scopes, authorization
-            ):
+            status, offered = reply.status, _challenges(reply) if reply.status != 404 else ()
+            if not offered and authorization is None and (status != 404 or self._find_credentials() is not None):
+                # Some registries challenge at the root of the API only, and hide everything else from strangers
+                # (containerd issue 3291).
+                status, offered = 401, self._root_challenges(meter)
+            if not offered or not self._challenged().answer(status, offered, scopes, authorization):
                 return reply
             rounds += 1
             reply.close()
+
+    def _root_challenges(self, meter: Meter) -> tuple[Challenge, ...]:
+        memory = self._memory
+        with memory.asking:
+            if memory.offered is None:
+                try:
+                    with self._send(Request("GET", "/v2/"), meter, None) as reply:
+                        memory.offered = _challenges(reply) if reply.status in {401, 403} else ()
+                except FOREIGN:
+                    return ()
+            return memory.offered
 
     def fetch(self, request: Request, scopes: frozenset[str], meter: Meter) -> Reply:
         """Send a GET for a URL that a redirect named: with credentials on our own origin, without on any other.
@@ -172,7 +198,9 @@ class RepositoryHost:
         with self._lock:
             if self._authorizer is None:
                 name, agent = self.settings.name, self.settings.options.user_agent
-                self._authorizer = Authorizer(Party(name, agent, lambda: self.origin, self._find_credentials))
+                self._authorizer = Authorizer(
+                    Party(name, agent, lambda: self.origin, self._find_credentials, self.settings.options.allowed_hosts)
+                )
             return self._authorizer
 
     def _url(self, target: str, scheme: str) -> str:
@@ -200,7 +228,7 @@ class RepositoryHost:
         return reply
 
     def _ask(self, request: Request, meter: Meter) -> Answer:
-        return _TokenService(self, meter).read(request, what=f"a token for {self.name}", accept=_FINAL)
+        return _TokenService(self, meter).read(request, what=f"a token for {self.name}", accept=_FINAL, redirects=True)
 
     def _show_warnings(self, reply: Reply) -> None:
         # distribution-spec, "Warnings": 299 only; shown once, never acted upon.
@@ -230,7 +258,17 @@ class _TokenService(Caller):
         return self._host.transport.send(request, self._host.profile(Origin.of(request.target)), self._meter)
 
     def redirected(self, request: Request, here: Origin) -> Reply:
-        raise NotImplementedError("redirects of token services are not followed")
+        from haulout.registry.auth.bearer import check_redirect  # noqa: PLC0415 - loaded by now
+
+        options = self._host.settings.options
+        check_redirect(request, here, self._host.origin, options.allowed_hosts)
+        return self.exchange(request)
+
+
+def _challenges(reply: Reply) -> tuple[Challenge, ...]:
+    from haulout.registry.auth.challenge import parse_challenges  # noqa: PLC0415 - most hosts send none
+
+    return parse_challenges([reply.headers.get("www-authenticate", "")])
 
 
 def settings_for(

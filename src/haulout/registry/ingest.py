@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from haulout.progress import Task
 
-Push: TypeAlias = "Callable[[Descriptor, Callable[[], BinaryIO], Task | None, str | None], None]"
+Push: TypeAlias = "Callable[[Descriptor, Callable[[], BinaryIO], Task | None, str | None], bool]"
 """How a blob of known digest is stored: its descriptor, what opens it, a task, and where it may be mounted from."""
 
 

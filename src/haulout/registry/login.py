@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from haulout.errors import DeniedError
+from haulout.errors import DeniedError, UsageError
 from haulout.http import Meter, Request, Transport
 from haulout.local import PRIVATE, home_of, locked, replacing, storage_errors
 from haulout.registry.access import Access
 from haulout.registry.auth import helpers
 from haulout.registry.auth.credentials import auth_paths, encode_entry, read_auth_file, server_key
+from haulout.registry.errcode import failure
 from haulout.registry.host import HostMemory, RepositoryHost, settings_for
 from haulout.registry.options import ConnectionOptions, Credentials
 
@@ -40,11 +42,15 @@ def login(
         Where they are stored, for people.
 
     Raises:
+        UsageError: the user name cannot be sent (RFC 7617, section 2).
         DeniedError: the registry refuses them; nothing is stored.
         UnreachableError, RegistryError: it does not answer.
         StorageError: the file cannot be written.
         ToolError: the helper fails.
     """
+    check_user(user)
+    if any("\ud800" <= letter <= "\udfff" for letter in password):
+        raise UsageError("the password is not UTF-8 text")
     surroundings = dict(os.environ if environment is None else environment)
     credentials = Credentials(user, password)
     _verify(host, credentials, options or ConnectionOptions(), surroundings)
@@ -59,6 +65,22 @@ def login(
 
     _rewrite(path, keep)
     return os.fspath(path)
+
+
+def check_user(user: str) -> None:
+    """Refuse a user name that no registry could tell from the password, or that is not text.
+
+    Raises:
+        UsageError: it is empty, not UTF-8, or has a colon or control characters (RFC 7617, section 2).
+    """
+    if not user:
+        raise UsageError("the user name is empty")
+    if any("\ud800" <= letter <= "\udfff" for letter in user):
+        raise UsageError("the user name is not UTF-8 text")
+    if ":" in user or any(unicodedata.category(letter) == "Cc" for letter in user):
+        raise UsageError(
+            "the user name has a colon or a control character in it", hint="the password goes to --password-stdin"
+        )
 
 
 def logout(host: str, *, environment: Mapping[str, str] | None = None) -> bool:
@@ -96,9 +118,12 @@ def _verify(host: str, credentials: Credentials, options: ConnectionOptions, env
         party = RepositoryHost(settings, transport, HostMemory(), lambda: credentials, lambda _: None)
         access = Access(party, "", Meter(), frozenset())
         accept = frozenset({200, 401, 403})
-        with access.send(Request("GET", "/v2/"), what=f"login to {host}", accept=accept) as reply:
-            if reply.status != 200:
-                raise DeniedError(f"{host} refuses user name and password", hint="nothing has been changed")
+        what = f"login to {host}"
+        answer = access.read(Request("GET", "/v2/"), what=what, accept=accept)
+        if answer.limits_rate:
+            raise failure(answer, what, host)
+        if answer.status != 200:
+            raise DeniedError(f"{host} refuses user name and password", hint="nothing has been changed")
     finally:
         transport.close()
 

@@ -8,6 +8,7 @@ from haulout import content, oci
 from haulout.errors import DigestMismatch, RegistryError
 from haulout.http import Request
 from haulout.oci import MAX_MANIFEST_BYTES, Digest, mediatype
+from haulout.registry import missing
 
 if TYPE_CHECKING:
     from haulout.content import StoredManifest
@@ -34,7 +35,7 @@ def read(access: Access, selector: str | Digest) -> StoredManifest:
     """
     what = describe(access, selector)
     request = Request("GET", f"manifests/{selector}", {"Accept": _ACCEPT})
-    answer = access.read(request, what=what, most=MAX_MANIFEST_BYTES, redirects=True)
+    answer = missing.read(access, selector, request, what=what, most=MAX_MANIFEST_BYTES)
     refuse_web_page(answer, what)
     data = answer.body
     actual = Digest.of(data)

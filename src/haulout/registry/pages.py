@@ -20,7 +20,14 @@ _MAX_HEADER: Final = 8192
 
 
 def read_pages(
-    access: Access, target: str, *, what: str, most: int, pages: int, accept: frozenset[int] = frozenset({200})
+    access: Access,
+    target: str,
+    *,
+    what: str,
+    most: int,
+    pages: int,
+    accept: frozenset[int] = frozenset({200}),
+    tries: int | None = None,
 ) -> Iterator[Answer]:
     """Yield the pages of a list.
 
@@ -30,13 +37,15 @@ def read_pages(
         what: names the list, to begin errors with.
         most: bytes of one page.
         pages: how many are read.
+        tries: attempts per page; None: as usual.
         accept: statuses that are returned; one that is not 200 ends the list.
 
     Raises:
         RegistryError: the list goes on elsewhere, or does not end.
     """
     for _ in range(pages):
-        answer = access.read(Request("GET", target), what=what, most=most, accept=accept)
+        attempts = access.attempts(what, tries)
+        answer = access.read(Request("GET", target), what=what, most=most, accept=accept, attempts=attempts)
         yield answer
         link = next_link(answer.headers.get("link", "")) if answer.status == 200 else None
         if link is None:

@@ -116,14 +116,15 @@ class RegistryRepository:
         from haulout.registry import referrers  # noqa: PLC0415 - not needed to read a manifest
 
         return self._first(
-            lambda place: referrers.list_referrers(place.access, place.memory, subject, artifact_type), digest=True
+            lambda place: referrers.list_referrers(place.access, place.memory, subject, artifact_type, self._note),
+            digest=True,
         )
 
-    def tags(self, prefix: str = "") -> Iterator[str]:
+    def tags(self, prefix: str = "", *, optional: bool = False) -> Iterator[str]:
         """Yield tags: :func:`tags.list_tags`. Always of the registry itself, since mirrors hold some only."""
         from haulout.registry import tags  # noqa: PLC0415 - not needed to read a manifest
 
-        return tags.list_tags(self._home.access, prefix)
+        return tags.list_tags(self._home.access, prefix, optional=optional)
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -138,11 +139,11 @@ class RegistryRepository:
         task: Task | None = None,
         *,
         mount_from: str | None = None,
-    ) -> None:
+    ) -> bool:
         """Store a blob: :func:`uploads.push`."""
         from haulout.registry import uploads  # noqa: PLC0415 - not needed to read a manifest
 
-        uploads.push(self._home.access, blob, source, task, mount_from=mount_from)
+        return uploads.push(self._home.access, blob, source, task, mount_from=mount_from)
 
     def ingest(self) -> AbstractContextManager[ingest.SpooledBlob]:
         """Begin a blob of unknown digest in a temporary file: :func:`ingest.spool`."""
@@ -169,7 +170,7 @@ class RegistryRepository:
             from haulout.registry import fallback  # noqa: PLC0415 - not needed to read a manifest
 
             entry = fallback.describe(descriptor, document)
-            fallback.add(home.access, home.memory.writing, document.subject.digest, entry, data)
+            fallback.add(self, self.name, home.memory.writing, document.subject.digest, entry, self._note)
         return descriptor
 
     def _write_manifest(self, data: bytes, media_type: str, tag: str | None) -> tuple[Descriptor, bool]:
@@ -191,12 +192,15 @@ class RegistryRepository:
 
         return deletion.can_delete(self._home.access, self._home.memory)
 
-    def delete_manifest(self, digest: Digest) -> None:
+    def delete_manifest(self, digest: Digest, *, refers: bool = True) -> None:
         """Delete a manifest with all its tags, and its line in the fallback tag's list: :func:`deletion.delete`."""
         from haulout.content import deleted_with_its_line  # noqa: PLC0415 - few commands delete
         from haulout.registry import deletion  # noqa: PLC0415
 
         access = self._home.access
+        if not refers:
+            deletion.delete(access, digest, by_digest=False)
+            return
         stored = manifests.read(access, digest)
         with self._home.memory.writing:
             deleted_with_its_line(self, stored, lambda: deletion.delete(access, digest, by_digest=False))

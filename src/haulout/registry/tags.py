@@ -19,8 +19,8 @@ MAX_PAGE: Final = 16 * 1024 * 1024
 _PAGE: Final = 1000
 
 
-def list_tags(access: Access, prefix: str = "") -> Iterator[str]:
-    """Yield the tags that begin with ``prefix``, as the registry orders them.
+def list_tags(access: Access, prefix: str = "", *, optional: bool = False) -> Iterator[str]:
+    """Yield the tags that begin with ``prefix``, as the registry orders them; where ``optional``, after one try.
 
     Raises:
         NotFoundError: no such repository.
@@ -32,7 +32,9 @@ def list_tags(access: Access, prefix: str = "") -> Iterator[str]:
         # Everything that begins with the prefix sorts after the prefix without its last character, however a registry
         # collates; one that ignores ``last`` only sends more.
         target = f"{target}&last={quote(prefix[:-1], safe='')}"
-    for page in read_pages(access, target, what=what, most=MAX_PAGE, pages=MAX_PAGES):
+    # To a push the list is optional: it must not wait for a registry that has none.
+    tries = 1 if optional or access.writes else None
+    for page in read_pages(access, target, what=what, most=MAX_PAGE, pages=MAX_PAGES, tries=tries):
         names = page.json_object(what).get("tags")
         if names is None:
             names = []

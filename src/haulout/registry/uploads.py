@@ -17,7 +17,7 @@ from haulout.errors import (
 from haulout.http import FOREIGN, RETRIABLE, Answer, Request
 from haulout.local import storage_error
 from haulout.registry import blobs
-from haulout.registry.errcode import failure
+from haulout.registry.errcode import codes, failure
 from haulout.registry.quirks import limits_for
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ _BLOCK: Final = 256 * 1024
 _STORED: Final = frozenset({200, 201, 204})
 _TAKEN: Final = frozenset({200, 201, 202, 204})
 _TOO_LARGE: Final = 413
+_NOT_WHOLE: Final = frozenset({400, 405, 411, 415, 501})
+"""What a registry that takes pieces only answers to a whole blob (pulp_container issue 1274)."""
+_WRONG: Final = frozenset({"DIGEST_INVALID", "NAME_INVALID", "SIZE_INVALID"})
+"""Codes of a blob that is refused in pieces, too."""
 _LOST: Final = frozenset({404, 409, 416})
 """The registry no longer knows the upload, or sees it elsewhere than we do."""
 _MAX_PIECE: Final = 64 * 1024 * 1024
@@ -46,7 +50,7 @@ def push(
     task: Task | None = None,
     *,
     mount_from: str | None = None,
-) -> None:
+) -> bool:
     """Store a blob unless it is there already.
 
     Args:
@@ -55,6 +59,9 @@ def push(
         source: opens the bytes from the start, once per try.
         task: advanced by bytes, each counted once however often it is sent.
         mount_from: a repository of the same registry that may hold the blob; then nothing is sent.
+
+    Returns:
+        Whether it was sent.
 
     Raises:
         SizeMismatch: ``source`` yields more or fewer bytes than ``blob`` says.
@@ -66,8 +73,8 @@ def push(
     upload = _Upload(access, blob, source, task)
     if blobs.exists(access, blob):
         upload.advance_to(blob.size)
-    else:
-        upload.run(mount_from)
+        return False
+    return upload.run(mount_from)
 
 
 class _Lost(Exception):  # noqa: N818 - steers, never leaves this module
@@ -84,15 +91,19 @@ class _Upload:
         self._what = f"{access.name}@{blob.digest}"
         self._attempts = access.attempts(self._what)
 
-    def run(self, mount_from: str | None) -> None:
-        """Try until it is stored; each try begins with a new upload session."""
-        piece = self._access.host.settings.options.upload_chunk
+    def run(self, mount_from: str | None) -> bool:
+        """Try until it is stored; each try begins with a new upload session. Return whether it was sent."""
+        host = self._access.host
+        piece = host.settings.options.upload_chunk
+        if piece is None and host.memory.refuses_whole:
+            piece = limits_for(host.name).chunk
         while True:
             reply = self._start(None) if mount_from is None else self._mount(mount_from)
+            is_mounted = mount_from is not None and reply.status == 201
             mount_from = None
-            if reply.status == 201:
+            if is_mounted:
                 self.advance_to(self._blob.size)
-                return
+                return False
             location = self._access.host.own_location(reply, self._what)
             try:
                 if piece is None:
@@ -101,13 +112,14 @@ class _Upload:
                     self._send_pieces(location, max(piece, _least_piece(reply)))
             except _Lost:
                 continue
-            except _TooLarge:
+            except _Refused as refused:
                 if piece is not None:
-                    raise self._failed(Answer(_TOO_LARGE, {})) from None
-                # The registry, or a proxy before it, bounds the size of one request.
-                piece = limits_for(self._access.host.name).chunk
+                    raise self._failed(refused.answer) from None
+                # The registry, or a proxy before it, bounds the size of one request; or it takes pieces only.
+                piece = limits_for(host.name).chunk
+                host.memory.refuses_whole |= refused.answer.status != _TOO_LARGE
                 continue
-            return
+            return True
 
     def _mount(self, mount_from: str) -> Reply:
         try:
@@ -120,8 +132,7 @@ class _Upload:
         query = "" if mount_from is None else f"?mount={self._blob.digest}&from={mount_from}"
         access = self._access if mount_from is None else self._access.widened(f"repository:{mount_from}:pull")
         request = Request("POST", f"blobs/uploads/{query}", {"Content-Length": "0"})
-        accept = frozenset({202} if mount_from is None else {201, 202})
-        with access.send(request, what=self._what, accept=accept, attempts=self._attempts) as reply:
+        with access.send(request, what=self._what, accept=_TAKEN, attempts=self._attempts) as reply:
             return reply
 
     # -- in one request ----------------------------------------------------------------------------------------------
@@ -172,15 +183,13 @@ class _Upload:
             ) as reply:
                 if reply.status in _TAKEN:
                     self._attempts.progressed()
-                    return self._access.host.own_location(reply, self._what), position + len(data)
+                    return self._next_location(reply, location), position + len(data)
                 if reply.status == _TOO_LARGE:
-                    raise _TooLarge
+                    raise _Refused(reply.take_failure())
                 answer = reply.take_failure()
         except FOREIGN as error:
             self._attempts.after(error, self._access.host.name)
         else:
-            if answer.status not in _LOST | RETRIABLE:
-                raise self._failed(answer)
             self._wait(answer)
         return self._ask_position(location, position + len(data))
 
@@ -195,11 +204,13 @@ class _Upload:
                 reached = 0 if found[1] == "0" else int(found[1]) + 1
                 if reached > furthest:
                     raise _Lost
-                where = self._access.host.own_location(reply, self._what) if "location" in reply.headers else location
-                return where, reached
+                return self._next_location(reply, location), reached
         except FOREIGN as error:
             self._attempts.after(error, self._access.host.name)
             raise _Lost from error
+
+    def _next_location(self, reply: Reply, location: str) -> str:
+        return self._access.host.own_location(reply, self._what) if "location" in reply.headers else location
 
     # -- both --------------------------------------------------------------------------------------------------------
 
@@ -215,12 +226,12 @@ class _Upload:
         request = Request("PUT", url, headers, body, answer_seconds=seconds, attempt=self._attempts.number)
         try:
             with self._access.exchange(request) as reply:
-                self._finish(reply)
+                self._finish(reply, is_whole=body is not None)
         except FOREIGN as error:
             self._attempts.after(error, self._access.host.name)
             raise _Lost from error
 
-    def _finish(self, reply: Reply) -> None:
+    def _finish(self, reply: Reply, *, is_whole: bool) -> None:
         if reply.status in _STORED:
             stated = reply.headers.get("docker-content-digest", "")
             if stated.startswith("sha256:") and stated != str(self._blob.digest):
@@ -228,16 +239,19 @@ class _Upload:
             self.advance_to(self._blob.size)
             return
         answer = reply.take_failure()
-        if answer.status == _TOO_LARGE:
-            raise _TooLarge
-        if answer.status not in _LOST | RETRIABLE:
-            raise self._failed(answer)
+        if answer.status == _TOO_LARGE or (
+            is_whole and answer.status in _NOT_WHOLE and codes(answer.body).isdisjoint(_WRONG)
+        ):
+            raise _Refused(answer)
         self._wait(answer)
         raise _Lost
 
     def _wait(self, answer: Answer) -> None:
+        """Wait after an answer that may be better next time, or raise what it means."""
+        if answer.status not in _LOST | RETRIABLE and not answer.limits_rate:
+            raise self._failed(answer)
         # A lost upload is worth as many tries as a busy server.
-        busy = answer if answer.status in RETRIABLE else Answer(503, answer.headers, answer.body)
+        busy = Answer(503, answer.headers, answer.body) if answer.status in _LOST else answer
         try:
             self._attempts.after_answer(busy, self._access.host.name)
         except HauloutError:
@@ -286,8 +300,12 @@ class _Upload:
             raise storage_error(str(exc.filename or f"the source of {self._blob.digest}"), exc) from exc
 
 
-class _TooLarge(Exception):  # noqa: N818 - steers, never leaves this module
-    """The request was too large."""
+class _Refused(Exception):  # noqa: N818 - steers, never leaves this module
+    """The request was too large, or pieces are wanted."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
 
 
 def _least_piece(reply: Reply) -> int:

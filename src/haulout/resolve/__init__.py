@@ -7,42 +7,60 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.resolve.choose import spelled
     from haulout.resolve.disk import ResolvedDisk, Shape
-    from haulout.resolve.find import container_image_error, resolve
-    from haulout.resolve.inventory import Inventory, Item, inventory
+    from haulout.resolve.find import confidential_workload_error, container_image_error, resolve
+    from haulout.resolve.inventory import Inventory, Item, inventory, looked_into
     from haulout.resolve.names import base_name, file_name, title_for
-    from haulout.resolve.query import DiskQuery, canonical_type
-    from haulout.resolve.recognise import Role, classify, look_inside
+    from haulout.resolve.query import CONTAINER_DISK, DiskQuery, canonical_type
+    from haulout.resolve.recognise import Role, classify, is_tar_layer, look_inside
+    from haulout.resolve.selection import Selection, candidates, selection
     from haulout.resolve.toc import load_toc
+    from haulout.resolve.versions import earlier_tags, is_version, newest_first, series
 
 __all__ = [
+    "CONTAINER_DISK",
     "DiskQuery",
     "Inventory",
     "Item",
     "ResolvedDisk",
     "Role",
+    "Selection",
     "Shape",
     "base_name",
+    "candidates",
     "canonical_type",
     "classify",
+    "confidential_workload_error",
     "container_image_error",
+    "earlier_tags",
     "file_name",
     "inventory",
+    "is_tar_layer",
+    "is_version",
     "load_toc",
     "look_inside",
+    "looked_into",
+    "newest_first",
     "resolve",
+    "selection",
+    "series",
+    "spelled",
     "title_for",
 ]
 
 open_face(
     __name__,
     {
+        "choose": ("spelled",),
         "disk": ("ResolvedDisk", "Shape"),
-        "find": ("container_image_error", "resolve"),
-        "inventory": ("Inventory", "Item", "inventory"),
+        "find": ("confidential_workload_error", "container_image_error", "resolve"),
+        "inventory": ("Inventory", "Item", "inventory", "looked_into"),
         "names": ("base_name", "file_name", "title_for"),
-        "query": ("DiskQuery", "canonical_type"),
-        "recognise": ("Role", "classify", "look_inside"),
+        "query": ("CONTAINER_DISK", "DiskQuery", "canonical_type"),
+        "recognise": ("Role", "classify", "is_tar_layer", "look_inside"),
+        "selection": ("Selection", "candidates", "selection"),
         "toc": ("load_toc",),
+        "versions": ("earlier_tags", "is_version", "newest_first", "series"),
     },
 )

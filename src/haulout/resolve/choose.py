@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from haulout.errors import NoMatchingDisk, NotFoundError
-from haulout.resolve.query import DEFAULT_TYPE, canonical_type
+from haulout.resolve.query import CONTAINER_DISK, DEFAULT_TYPE, canonical_type
 from haulout.resolve.recognise import Candidate, Role, architecture_of, disk_layers, file_layers, type_of
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def choose(
         wanted = canonical_type(query.disk_type)
         fitting = [item for item in fitting if item.disk_type == wanted]
     else:
+        # What holds a disk comes after the disks themselves.
+        fitting = [item for item in fitting if item.disk_type != CONTAINER_DISK] or fitting
         kinds = {item.disk_type for item in fitting}
         if DEFAULT_TYPE in kinds:
             fitting = [item for item in fitting if item.disk_type == DEFAULT_TYPE]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 from haulout.documents import Document
 from haulout.oci import Architecture, Descriptor, Digest, Manifest, Reference, SizedDigest
 from haulout.oci import annotations as keys
+from haulout.resolve.query import DiskQuery
 from haulout.resolve.recognise import compression_of
 
 if TYPE_CHECKING:
@@ -42,12 +43,15 @@ class ResolvedDisk(Document):
     """The manifest that describes the disk, as stored."""
     manifest: Manifest
     layers: tuple[Descriptor, ...]
-    """The blob that holds the disk. For a container disk: the tar layers to look through, largest first."""
+    """The blob that holds the disk. For a container disk: all layers of the image, lowest first."""
     architecture: Architecture | None
     disk_type: str | None
     """Podman's name, or what its publisher wrote; None where nothing says."""
     container_disk: bool = False
     """The disk, if there is one, is a file under ``/disk/`` inside a tar layer (KubeVirt, crun-vm)."""
+    chosen: int = -1
+    """Number of the layer that holds the disk; of a container disk the highest, until it was looked into."""
+    asked: DiskQuery = field(default_factory=DiskQuery)
 
     @property
     def toc(self) -> SizedDigest | None:
@@ -79,7 +83,7 @@ class ResolvedDisk(Document):
     @property
     def layer(self) -> Descriptor:
         """The blob that holds the disk; for a container disk, the likeliest."""
-        return self.layers[0]
+        return self.layers[self.chosen]
 
     @property
     def blob(self) -> SizedDigest:

@@ -7,7 +7,7 @@ its entries are, and never more than :data:`MAX_READ`.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from haulout.content import BlobReader, ManifestReader, ReferrerLister, StoredManifest, read_blob
 from haulout.errors import (
@@ -20,15 +20,20 @@ from haulout.errors import (
     SizeMismatch,
 )
 from haulout.oci import Architecture, Descriptor, Digest, Index, Manifest, Reference, json, parse_any
+from haulout.oci import annotations as keys
 from haulout.resolve.choose import choose, choose_layer, spelled
 from haulout.resolve.disk import ResolvedDisk, Shape
+from haulout.resolve.query import CONTAINER_DISK
 from haulout.resolve.recognise import (
     Candidate,
     Role,
+    annotated_type,
     architecture_of,
     classify,
+    disk_layers,
     file_layers,
     is_attachment,
+    is_directory,
     look_inside,
     tar_layers,
     type_of,
@@ -45,8 +50,10 @@ MAX_NESTING: Final = 3
 """Deepest index in an index that is followed."""
 MAX_REFERRERS: Final = 64
 """Most referrers of one manifest that are considered."""
-MAX_CONTAINER_DISK_LAYERS: Final = 8
-"""Container disks have one layer, or few; an image with more is an ordinary one, and is not searched."""
+
+
+_BOOTABLE: Final = "containers.bootc"
+"""Label of a bootable container image."""
 
 
 class Source(ManifestReader, BlobReader, ReferrerLister, Protocol):
@@ -80,6 +87,13 @@ def container_image_error(reference: Reference) -> NotFoundError:
     )
 
 
+def confidential_workload_error(reference: Reference) -> NotFoundError:
+    """Return the error for an image that only runs encrypted."""
+    return NotFoundError(
+        f"{reference} is a confidential workload, not a disk", hint=f"to see what it is: haulout cw inspect {reference}"
+    )
+
+
 class _Resolving:
     def __init__(self, store: Source, reference: Reference, query: DiskQuery) -> None:
         self._store = store
@@ -91,7 +105,7 @@ class _Resolving:
         """The first damaged manifest met while looking around; reported if nothing else does."""
 
     def run(self, root: StoredManifest | None) -> ResolvedDisk:
-        root = root or self._store.manifest(self._reference.digest or self._reference.tag or "latest")
+        root = root or self._store.manifest(self._reference.selector)
         parsed = root.parse(self._name)
         self._read[root.descriptor.digest] = root, parsed
         if isinstance(parsed, Index):
@@ -139,7 +153,7 @@ class _Resolving:
         if len(files) == 1:
             return self._chosen(files[0], Shape.INDEX)
         containers = [item for item in candidates if item.role is Role.CONTAINER]
-        if there or not containers:
+        if (there and self._query.disk_type != CONTAINER_DISK) or not containers:
             raise self._nothing(there)
         fitting = [item for item in containers if self._query.takes_architecture(item.architecture)]
         if not fitting:
@@ -213,34 +227,49 @@ class _Resolving:
 
     # The container disk
 
-    def _container_disk(self, descriptor: Descriptor, architecture: Architecture | None) -> ResolvedDisk:
+    def _container_disk(
+        self, descriptor: Descriptor, architecture: Architecture | None, shape: Shape = Shape.SINGLE
+    ) -> ResolvedDisk:
         stored, manifest = self._get(descriptor)
         assert isinstance(manifest, Manifest)
+        if keys.WORKLOAD in manifest.annotations:
+            raise confidential_workload_error(self._reference)
         layers = tar_layers(manifest)
-        if not layers or len(layers) > MAX_CONTAINER_DISK_LAYERS:
+        if not layers or self._is_bootable(manifest):
             raise self._damage or container_image_error(self._reference)
         if not self._query.takes_architecture(architecture):
             raise self._nothing([f"{_go(architecture)} container"])
-        largest_first = tuple(sorted(layers, key=lambda layer: -layer.size))
         return ResolvedDisk(
             self._reference,
-            Shape.SINGLE,
+            shape,
             stored,
             manifest,
-            largest_first,
+            layers,
             architecture,
-            disk_type=None,
+            disk_type=annotated_type(descriptor.annotations),
             container_disk=True,
+            asked=self._query,
         )
 
-    def _container_architecture(self, manifest: Manifest) -> Architecture | None:
+    def _config(self, manifest: Manifest) -> dict[str, Any]:
         what = f"image config of {self._name}"
-        config = json.loads(read_blob(self._store, manifest.config, json.MAX_MANIFEST_BYTES, what), what)
-        name = config.get("architecture")
+        return json.loads(read_blob(self._store, manifest.config, json.MAX_MANIFEST_BYTES, what), what)
+
+    def _container_architecture(self, manifest: Manifest) -> Architecture | None:
+        name = self._config(manifest).get("architecture")
         try:
             return Architecture.parse(name) if isinstance(name, str) else None
         except InvalidPlatform:
             return None
+
+    def _is_bootable(self, manifest: Manifest) -> bool:
+        """Return whether an image says that it boots by itself (bootc): it is large, and nobody searches it."""
+        try:
+            runtime = self._config(manifest).get("config")
+        except (ContentError, NotFoundError):
+            return False
+        labels = runtime.get("Labels") if isinstance(runtime, dict) else None
+        return isinstance(labels, dict) and labels.get(_BOOTABLE) in {"1", "true"}
 
     # All shapes
 
@@ -248,6 +277,8 @@ class _Resolving:
         _, manifest = self._get(candidate.descriptor)
         if not isinstance(manifest, Manifest):
             raise InvalidManifest(str(candidate.descriptor.digest), "a disk entry must be a manifest, not an index")
+        if manifest.is_container and not disk_layers(manifest):
+            return self._container_disk(candidate.descriptor, candidate.architecture, shape)
         return self._disk(candidate, manifest, shape)
 
     def _disk(self, candidate: Candidate, manifest: Manifest, shape: Shape) -> ResolvedDisk:
@@ -258,6 +289,11 @@ class _Resolving:
             disk_type=None if candidate.disk_type else self._query.disk_type,
         )
         layer = choose_layer(manifest, stated, self._name)
+        if layer is None and any(is_directory(each) for each in manifest.layers):
+            raise ContentError(
+                f"{self._name} is a directory that oras pushed, not a disk",
+                hint=f"fetch the directory with oras pull {self._name}; a disk in it is published with haulout push",
+            )
         if layer is None:
             raise ContentError(
                 f"{self._name} is an artifact of type {manifest.effective_artifact_type[:80]} and holds no disk",
@@ -272,6 +308,7 @@ class _Resolving:
             (layer,),
             candidate.architecture or architecture_of(layer),
             candidate.disk_type or type_of(layer),
+            asked=self._query,
         )
 
     def _get(self, entry: Descriptor) -> tuple[StoredManifest, Manifest | Index]:

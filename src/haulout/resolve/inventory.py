@@ -9,10 +9,12 @@ from haulout.content import ManifestReader, ReferrerLister, StoredManifest
 from haulout.documents import Document
 from haulout.errors import ContentError, NotFoundError, SizeMismatch
 from haulout.oci import Architecture, Descriptor, Digest, Index, Manifest, Reference, parse_any
+from haulout.oci import annotations as keys
+from haulout.resolve.query import CONTAINER_DISK
 from haulout.resolve.recognise import Role, architecture_of, classify, look_inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 MAX_ITEMS: Final = 512
 """Most manifests shown."""
@@ -80,8 +82,8 @@ class Inventory(Document):
     reference: Reference
     pinned: Reference
     shape: str
-    """``index``, ``referrers``, ``single`` or ``container``: how it leads to a disk, ``container`` if it does not, and
-    ``empty`` where there is nothing that could be one."""
+    """``index``, ``referrers``, ``single`` or ``container-disk``: how it leads to a disk. ``container``
+    and ``workload`` (a confidential one) if it does not, and ``empty`` where there is nothing that could be one."""
     root: Item
 
     @property
@@ -102,6 +104,32 @@ class Inventory(Document):
         ]
 
 
+def looked_into(held: Inventory, holds: Callable[[Item], str]) -> Inventory:
+    """Return an inventory in which container images are what they hold; unchanged where there are disks besides.
+
+    Args:
+        held: of a reference.
+        holds: returns ``disk``, ``workload`` or anything else for a container image.
+    """
+    if held.shape != "container":
+        return held
+    found: set[str] = set()
+
+    def look(item: Item) -> Item:
+        below = replace(item, children=tuple(map(look, item.children)))
+        if item.role is not Role.CONTAINER:
+            return below
+        kind = "workload" if keys.WORKLOAD in item.annotations else holds(item)
+        found.add(kind)
+        if kind == "disk":
+            return replace(below, role=Role.DISK, disk_type=item.disk_type or CONTAINER_DISK)
+        return below
+
+    root = look(held.root)
+    shape = "container-disk" if "disk" in found else "workload" if "workload" in found else held.shape
+    return replace(held, root=root, shape=shape)
+
+
 def inventory(store: Source, reference: Reference) -> Inventory:
     """Read the whole tree of a reference. Only the reference itself must be in order; the rest is noted.
 
@@ -109,7 +137,7 @@ def inventory(store: Source, reference: Reference) -> Inventory:
         NotFoundError: no such reference.
         ContentError: what it names is not a manifest or index.
     """
-    root = store.manifest(reference.digest or reference.tag or "latest")
+    root = store.manifest(reference.selector)
     parsed = root.parse(str(reference))
     item = _Walk(store).item(root.descriptor, None, MAX_NESTING, (root, parsed))
     return Inventory(reference, reference.at(root.descriptor.digest), _shape(item), item)

@@ -20,7 +20,7 @@ _COMPRESSED: Final = (".zst", ".zstd", ".gz", ".xz", ".bz2")
 
 def base_name(reference: Reference) -> str:
     """Return the NAME of titles for ``reference``: the last part of its repository, or of the layout's folder."""
-    last = reference.name.rstrip("/").rpartition("/")[2].removeprefix("oci:")
+    last = reference.name.rstrip("/").rpartition("/")[2].removeprefix("oci:").removeprefix("oci-archive:")
     return _plain(last) or "disk"
 
 

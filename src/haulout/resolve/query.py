@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 DEFAULT_TYPE: Final = DiskType.QEMU.value
 """What is preferred where no type is asked for: Linux boots it."""
 
+CONTAINER_DISK: Final = "container-disk"
+"""The ``disktype`` of a container image that holds a disk under ``/disk/``, beside disks in one index (ADR 0041)."""
+
 _SAME: Final = {name.value: name.disk_type.value for name in DiskFormat} | {"libkrun": DiskType.APPLEHV.value}
 """Values of ``disktype`` that mean one of Podman's: Ironic publishes ``qcow2`` and ``raw``, people ask by format."""
 

@@ -70,8 +70,6 @@ _TAR_LAYER = re.compile(
     r"application/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1|docker\.image\.rootfs\.(?:foreign\.)?diff)"
     r"\.tar(?:[.+](?:gzip|zstd))?"
 )
-_DOCKER_REFERENCE: Final = "vnd.docker.reference.type"
-"""BuildKit marks the attestation manifests it puts into an index with this annotation."""
 _ARCHITECTURE = re.compile(
     r"(?:^|[._-])(x86_64|amd64|x64|aarch64|arm64|riscv64|ppc64le|s390x|armv7l|i686|i386|loongarch64|loong64)"
     r"(?=[._-]|$)",
@@ -96,7 +94,7 @@ def _role(entry: Descriptor) -> Role:
         role = Role.INDEX
     elif (
         entry.media_type not in mediatype.MANIFESTS
-        or _DOCKER_REFERENCE in entry.annotations
+        or keys.REFERENCE_TYPE in entry.annotations
         or (is_attachment(entry.artifact_type) and not stated)
     ):
         role = Role.ATTACHMENT
@@ -137,13 +135,17 @@ def look_inside(candidate: Candidate, manifest: Manifest) -> Candidate:
 
 def disk_layers(manifest: Manifest) -> tuple[Descriptor, ...]:
     """Return the layers that look like disks, by title or media type."""
-    return tuple(layer for layer in manifest.layers if not is_tar_layer(layer) and _looks_like_disk(layer))
+    return tuple(layer for layer in file_layers(manifest) if _looks_like_disk(layer))
 
 
 def file_layers(manifest: Manifest) -> tuple[Descriptor, ...]:
-    """Return the layers that may be files at all: neither a container's file system nor one of our own tables."""
-    ours = {mediatype.TOC, mediatype.HINTS, mediatype.OCI_EMPTY}
-    return tuple(layer for layer in manifest.layers if not is_tar_layer(layer) and layer.media_type not in ours)
+    """Return the layers that may be files at all: no file system of a container, no directory, no table of our own."""
+    ours = {mediatype.TOC, mediatype.HINTS, mediatype.CRUMBS, mediatype.OCI_EMPTY}
+    return tuple(
+        layer
+        for layer in manifest.layers
+        if not is_tar_layer(layer) and not is_directory(layer) and layer.media_type not in ours
+    )
 
 
 def tar_layers(manifest: Manifest) -> tuple[Descriptor, ...]:
@@ -157,6 +159,11 @@ def is_tar_layer(layer: Descriptor) -> bool:
     oras gives files of unknown type the media type of a tar layer, but also a title, which tar layers never have.
     """
     return layer.title is None and _TAR_LAYER.fullmatch(layer.media_type) is not None
+
+
+def is_directory(layer: Descriptor) -> bool:
+    """Whether it is the archive of a directory, as ``oras push DIR`` marks it."""
+    return layer.annotations.get(keys.UNPACK) == "true"
 
 
 def is_attachment(artifact_type: str | None) -> bool:

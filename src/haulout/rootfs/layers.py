@@ -8,17 +8,26 @@ from typing import TYPE_CHECKING
 from haulout.errors import InvalidRootfs
 from haulout.rootfs.limits import Limits
 from haulout.rootfs.merge import Merge
+from haulout.rootfs.nodes import File
 from haulout.rootfs.streams import open_stream
 from haulout.rootfs.tarball import entries
 from haulout.rootfs.tree import Held, Reader, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from haulout.rootfs.streams import Opener
+    from haulout.rootfs.limits import Path
+    from haulout.rootfs.streams import Opener, Stream
 
 
-def from_layers(layers: Sequence[Opener], *, names: Sequence[str] | None = None, limits: Limits | None = None) -> Tree:
+def from_layers(
+    layers: Sequence[Opener],
+    *,
+    names: Sequence[str] | None = None,
+    limits: Limits | None = None,
+    strict: bool = True,
+    seen: Callable[[Path, File, Stream], None] | None = None,
+) -> Tree:
     """Merge layers, lowest first.
 
     Args:
@@ -26,6 +35,9 @@ def from_layers(layers: Sequence[Opener], *, names: Sequence[str] | None = None,
             also verifies the digest; a plain tar that says it is seekable is not read through for its headers.
         names: what errors call the layers; by default ``layer 1`` and so on.
         limits: against hostile archives.
+        strict: whether an archive must have its end mark, which some builders leave out.
+        seen: is called for each file, whether or not it stays in the tree, with the stream at its first stored byte; it
+            may read no further than its last.
 
     Raises:
         InvalidRootfs: a layer is damaged, an entry is refused, or a limit exceeded; it names layer, entry and rule.
@@ -42,10 +54,12 @@ def from_layers(layers: Sequence[Opener], *, names: Sequence[str] | None = None,
         sources.append(source)
         merge.begin_layer(source.name)
         with open_stream(opener, source.name, limits) as stream:
-            for entry in entries(stream, index + 1, source.name, limits):
+            for entry in entries(stream, index + 1, source.name, limits, strict=strict):
                 count += 1
                 if count > limits.entries:
                     raise InvalidRootfs(source.name, "", "bomb", f"more than {limits.entries} entries so far")
+                if seen is not None and isinstance(entry.node, File):
+                    seen(entry.path, entry.node, stream)
                 merge.add(entry)
             plain += stream.position
         if plain > limits.plain_bytes:

@@ -23,7 +23,7 @@ WHITEOUT: Final = b".wh."
 _META: Final = b".wh..wh."
 _OPAQUE: Final = b".wh..wh..opq"
 
-_MAX_SYMLINKS: Final = 40
+MAX_SYMLINKS: Final = 40
 """Symlinks on the way to one entry, as Linux allows."""
 
 
@@ -165,8 +165,8 @@ def find_parent(root: Directory, path: Path, source: str, visit: Visit | None = 
             node = visit(stack[-1], part, node)
         if isinstance(node, Symlink):
             links += 1
-            if links > _MAX_SYMLINKS:
-                raise InvalidRootfs(source, refused, "parent", f"more than {_MAX_SYMLINKS} symlinks lead to it")
+            if links > MAX_SYMLINKS:
+                raise InvalidRootfs(source, refused, "parent", f"more than {MAX_SYMLINKS} symlinks lead to it")
             own_parts = min(own_parts, len(pending))
             if node.target[:1] == b"/":
                 stack = [root]

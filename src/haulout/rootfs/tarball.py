@@ -71,8 +71,15 @@ class _Window:
         pass
 
 
-def entries(stream: Stream, source: int, name: str, limits: Limits) -> Iterator[Entry]:
-    """Yield a layer's entries; their files point into the stream.
+def entries(stream: Stream, source: int, name: str, limits: Limits, *, strict: bool = True) -> Iterator[Entry]:
+    """Yield a layer's entries; their files point into the stream, which stands at the first byte of each.
+
+    Args:
+        stream: the plain archive.
+        source: its number in the tree.
+        name: what errors call it.
+        limits: against hostile archives.
+        strict: whether it must have its end mark.
 
     Raises:
         InvalidRootfs: damage, truncation, an entry that is refused, a bomb.
@@ -89,14 +96,17 @@ def entries(stream: Stream, source: int, name: str, limits: Limits) -> Iterator[
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             break
         except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
+            if not strict:
+                return
             raise InvalidRootfs(name, "", "truncated", "it has no end-of-archive marker") from None
         except _PARSING as exc:
             where = f"before byte {stream.position}"
             raise InvalidRootfs(name, "", "damaged", f"not a tar header {where}: {_first_line(exc)}") from exc
         if len(archive.pax_headers) > _GLOBAL_MAX:
             raise InvalidRootfs(name, "", "bomb", f"more than {_GLOBAL_MAX} records of global headers")
+        stream.skip_to(member.offset_data)
         yield _entry(member, source, name)
-    if stream.read(_BLOCK).strip(b"\0"):
+    if strict and stream.read(_BLOCK).strip(b"\0"):
         raise InvalidRootfs(name, "", "damaged", f"no second end marker after byte {stream.position - _BLOCK}")
     stream.drain()
 
@@ -127,7 +137,8 @@ def _raw(text: str) -> bytes:
 
 def _entry(member: tarfile.TarInfo, source: int, name: str) -> Entry:
     raw = _raw(member.name)
-    path = split(raw, name)
+    # distroless and ko write absolute names, which mean the same as for hard links: from the root of the tree.
+    path = split(raw.lstrip(b"/"), name)
     if member.islnk():
         target = split(_raw(member.linkname).lstrip(b"/"), name)
         return Entry(path, None, target)
@@ -195,6 +206,9 @@ def _segments(member: tarfile.TarInfo, name: str, raw: bytes) -> Segments | None
     segments = []
     end = 0
     for offset, size in cast("list[tuple[int, int]]", member.sparse):
+        # GNU tar leaves unused slots of its header zero.
+        if not offset and not size:
+            continue
         if offset < end or size < 0 or offset + size > member.size:
             raise InvalidRootfs(name, raw, "damaged", "a sparse map that goes backwards, or past the end of its file")
         end = offset + size

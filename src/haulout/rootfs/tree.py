@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from haulout.errors import InvalidRootfs
 from haulout.rootfs.limits import split
-from haulout.rootfs.merge import find_parent
-from haulout.rootfs.nodes import Directory, File, Node
+from haulout.rootfs.merge import MAX_SYMLINKS, find_parent
+from haulout.rootfs.nodes import Directory, File, Node, Symlink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -106,6 +106,24 @@ class Tree:
         except InvalidRootfs:
             return None
         return parent.children.get(parts[-1])
+
+    def follow(self, path: bytes) -> Node | None:
+        """Return what ``path`` stands for to a program in the tree: symlinks are followed at its end, too.
+
+        Raises:
+            InvalidRootfs: the path is not valid.
+        """
+        parts = split(path.lstrip(b"/"), "the path asked for")
+        for _ in range(MAX_SYMLINKS):
+            try:
+                node = find_parent(self.root, parts, "tree").children.get(parts[-1]) if parts else self.root
+            except InvalidRootfs:
+                return None
+            if not isinstance(node, Symlink):
+                return node
+            steps = tuple(step for step in node.target.split(b"/") if step not in {b"", b"."})
+            parts = steps if node.target.startswith(b"/") else (*parts[:-1], *steps)
+        return None
 
     def content_size(self) -> int:
         """Return the bytes of all files together, holes included, each file once."""

@@ -6,8 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haulout import disk
-from haulout.errors import InvalidPlatform, UsageError
-from haulout.oci import Architecture, LayoutReference, RegistryReference, parse_reference
+from haulout.errors import InvalidPlatform, InvalidReference, UsageError
+from haulout.oci import (
+    Architecture,
+    ArchiveReference,
+    LayoutReference,
+    RegistryReference,
+    is_helper_tag,
+    parse_reference,
+)
 
 if TYPE_CHECKING:
     import os
@@ -26,8 +33,46 @@ def reference_of(value: str | Reference) -> Reference:
     """
     if isinstance(value, str):
         return parse_reference(value)
-    if not isinstance(value, RegistryReference | LayoutReference):
+    if not isinstance(value, RegistryReference | LayoutReference | ArchiveReference):
         raise UsageError(f"a reference is text or a parsed reference, not {type(value).__name__}")
+    return value
+
+
+def repository_of(value: str | Reference) -> Reference:
+    """Parse the name of a repository or layout; of a parsed reference, only its place counts.
+
+    Raises:
+        InvalidReference: it is neither.
+        UsageError: it names a tag or digest.
+    """
+    parsed = reference_of(value)
+    if isinstance(value, str):
+        try:
+            # One more tag fits only where there is none.
+            is_bare = parse_reference(f"{value}:x").name == parsed.name
+        except InvalidReference:
+            is_bare = False
+        if not is_bare:
+            raise UsageError(
+                f"{value[:200]} is a reference, not a repository", hint=f"leave out the tag: {parsed.name}"
+            )
+    return parsed
+
+
+def tag_of(value: str) -> str:
+    """Check a tag that is to be written.
+
+    Raises:
+        InvalidReference: it is not a tag.
+        UsageError: it is one of those that tools write for their own use.
+    """
+    if not isinstance(value, str):
+        raise UsageError(f"a tag is text, not {type(value).__name__}")
+    if "/" in value or ":" in value or "@" in value:
+        raise UsageError(f"{value[:200]!r} is not a tag", hint="name the tag alone; it is given in the same repository")
+    if is_helper_tag(value):
+        raise UsageError(f"the tag {value} is kept for helper data", hint="choose another name")
+    parse_reference(f"oci:.:{value}")
     return value
 
 

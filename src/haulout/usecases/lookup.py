@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from haulout.oci import Architecture
 from haulout.places import open_store
 from haulout.progress import NullProgress
 from haulout.registry import ConnectionOptions
-from haulout.resolve import DiskQuery, Inventory, ResolvedDisk
+from haulout.resolve import DiskQuery, Inventory, Item, ResolvedDisk, is_tar_layer, looked_into
 from haulout.resolve import inventory as list_all
 from haulout.resolve import resolve as find
 from haulout.usecases.arguments import architecture_of, disk_type_of, reference_of
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from haulout.disk import DiskType
     from haulout.oci import Reference
     from haulout.progress import Progress
+
+_MOST_IMAGES: Final = 4
+"""Container images of a reference that are looked into."""
 
 
 def resolve(
@@ -56,10 +59,26 @@ def inventory(
 ) -> Inventory:
     """List what ``reference`` holds: disks, containers, and what is attached to them.
 
+    Only manifests are read, except where there are container images alone: up to 64 MiB of each are searched for a
+    disk, in all no more than of four.
+
     Raises:
         NotFoundError: there is no such reference.
         HauloutError: see the tree in :mod:`haulout.errors`.
     """
     reference = reference_of(reference)
     with open_store(reference, connections or ConnectionOptions(), progress or NullProgress()) as store:
-        return list_all(store, reference)
+        held = list_all(store, reference)
+        if held.shape != "container":
+            return held
+        from haulout.fetch import look_into  # noqa: PLC0415 - rarely needed
+
+        left = _MOST_IMAGES
+
+        def holds(item: Item) -> str:
+            nonlocal left
+            left -= 1
+            layers = [layer for layer in item.layers if is_tar_layer(layer)]
+            return look_into(store, layers).kind if left >= 0 else "unknown"
+
+        return looked_into(held, holds)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from haulout.documents import Document
 from haulout.errors import ConflictError, InvalidFile, NotFoundError
 from haulout.local import storage_errors
-from haulout.machine import Machines, forget, remove
+from haulout.machine import Machines, forget, remove, remove_unused_bases
 from haulout.usecases.machine_lifecycle import machine_stop
 
 if TYPE_CHECKING:

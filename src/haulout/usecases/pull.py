@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from haulout import fetch, oci
+from haulout.errors import NoMatchingDisk, UsageError
 from haulout.fetch import BackgroundCall
 from haulout.local import storage_errors
 from haulout.oci import Architecture
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
     from haulout.oci import Reference
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
-    from haulout.resolve import ResolvedDisk
+    from haulout.resolve import DiskQuery, ResolvedDisk
+
+_RAW: Final = "applehv"
+"""The disk type of raw disks."""
 
 
 def pull(  # noqa: PLR0913 - each is one word of the request
@@ -40,6 +45,7 @@ def pull(  # noqa: PLR0913 - each is one word of the request
     find_seeds: bool = True,
     use_deltas: bool = True,
     dry_run: bool = False,
+    device: bool = False,
     connections: ConnectionOptions | None = None,
     progress: Progress | None = None,
     jobs: int | None = None,
@@ -63,6 +69,8 @@ def pull(  # noqa: PLR0913 - each is one word of the request
         seeds: local files, of any version and format, whose blocks may be reused.
         find_seeds: reuse blocks of earlier pulls, too, and of what is at the target.
         use_deltas: use a published delta where that is the cheapest way.
+        device: ``output`` is a block device, and everything on it is replaced. Only what differs is written; it is read
+            again in the end. A raw disk is chosen where there is one, else one is converted.
         dry_run: find out what would be fetched and reused, and stop there.
         connections: how registries are reached.
         progress: receives tasks and notes, from several threads.
@@ -74,6 +82,8 @@ def pull(  # noqa: PLR0913 - each is one word of the request
     """
     begun = time.monotonic()
     progress = progress or NullProgress()
+    if device and output is None:
+        raise UsageError("--device needs the device", hint="name it with --output")
     reference = reference_of(reference)
     architecture = Architecture.here() if architecture is None else architecture_of(architecture)
     disk_type = None if disk_type is None else disk_type_of(disk_type)
@@ -85,7 +95,8 @@ def pull(  # noqa: PLR0913 - each is one word of the request
             places.root(reference)
             from haulout.resolve import DiskQuery  # noqa: PLC0415 - not needed to ask
 
-            found = places.resolve(reference, DiskQuery(architecture, disk_type, title))
+            query = DiskQuery(architecture, disk_type, title)
+            found = _for_device(places, reference, query) if device else places.resolve(reference, query)
             target = _target(found, None if output is None else path_of(output), wanted)
         finally:
             # In any case: a process must not end in the middle of it.
@@ -101,7 +112,8 @@ def pull(  # noqa: PLR0913 - each is one word of the request
         )
         options = replace(options, jobs=jobs) if jobs else options
         # Between resolving and fetching is the place to approve of what was found: nothing was fetched of it yet.
-        fetched = loading.result()(store, found, target, options, progress)
+        run = fetch.pull_to_device if device else loading.result()
+        fetched = run(store, found, target.resolve() if device else target, options, progress)
         return fetch.PullResult(
             reference=reference,
             pinned=found.pinned,
@@ -119,6 +131,16 @@ def pull(  # noqa: PLR0913 - each is one word of the request
             traffic=store.traffic,
             seconds=time.monotonic() - begun,
         )
+
+
+def _for_device(places: Places, reference: Reference, query: DiskQuery) -> ResolvedDisk:
+    """Prefer what a device can hold as it is."""
+    if query.disk_type is None:
+        with suppress(NoMatchingDisk):
+            raw = places.resolve(reference, replace(query, disk_type=_RAW))
+            if raw.disk_type == _RAW:
+                return raw
+    return places.resolve(reference, query)
 
 
 def _target(found: ResolvedDisk, output: Path | None, as_format: DiskFormat | None) -> Path:

@@ -24,6 +24,7 @@ from haulout.publish import (
     PushResult,
     StoredDisk,
     inspect_disk,
+    plain_disk,
     plan_disks,
     prepare,
 )
@@ -66,6 +67,7 @@ def push(  # noqa: PLR0913 - each is one word of the request
     title: str | None = None,
     base: str | Reference | None = None,
     use_base: bool = True,
+    force: bool = False,
     delta_from: Iterable[str | Reference] = (),
     connections: ConnectionOptions | None = None,
     progress: Progress | None = None,
@@ -78,7 +80,8 @@ def push(  # noqa: PLR0913 - each is one word of the request
 
     Args:
         reference: repository and tag.
-        sources: a disk file, or several; all are inspected first.
+        sources: a disk file, or several; all are inspected first. Of one that is compressed (gzip, xz, zstd, bzip2),
+            in an OVA, or a VHD, the disk inside is published.
         architecture: of the disks that do not have their own; None: this machine's.
         disk_type: of the disks that do not have their own; None: what inspection of the file says.
         also: further disk types to make from each source here, and publish.
@@ -87,6 +90,8 @@ def push(  # noqa: PLR0913 - each is one word of the request
         base: an earlier version of the disks: they are cut like it, so that those who have it fetch little, and its
             frames are reused. None: the tag's present disk of the same architecture and type, else that of the tag
             before it.
+        force: publish what nothing shows to be a disk: no partition table, file system or boot sector, or no whole
+            sectors.
         use_base: whether to use a base at all.
         delta_from: earlier versions; for each of its disks of the same architecture and type, a delta is attached.
         connections: how registries are reached.
@@ -94,7 +99,8 @@ def push(  # noqa: PLR0913 - each is one word of the request
         jobs: frames compressed at a time; None: one for each processor.
 
     Raises:
-        HauloutError: see the tree in :mod:`haulout.errors`; until the last step the tag is as it was.
+        NotAttached: the tag is written, but a delta is not attached.
+        HauloutError: see the tree in :mod:`haulout.errors`; the tag is as it was.
     """
     begun = time.monotonic()
     progress = progress or NullProgress()
@@ -105,9 +111,11 @@ def push(  # noqa: PLR0913 - each is one word of the request
         require("numpy", extra="deltas")
     earlier, named = [reference_of(old) for old in delta_from], None if base is None else reference_of(base)
     several = [sources] if isinstance(sources, str | os.PathLike | DiskSource) else sources
-    inspected = [_inspected(source, architecture, disk_type) for source in several]
-    planned = plan_disks(inspected, [disk_type_of(each) for each in also])
+    types = [disk_type_of(each) for each in also]
     with Places(connections, progress) as places, ExitStack() as stack:
+        planned = plan_disks(
+            [_inspected(source, architecture, disk_type, force, stack, progress) for source in several], types
+        )
         find = finder(places)
         # All that may be missing is looked for before hours of work, not after.
         olds = [_earlier(find, earlier, disk, progress) for disk in planned]
@@ -130,13 +138,19 @@ def _inspected(
     source: str | os.PathLike[str] | DiskSource,
     architecture: str | Architecture | None,
     disk_type: str | DiskType | None,
+    force: bool,  # noqa: FBT001 - handed on
+    stack: ExitStack,
+    progress: Progress,
 ) -> InspectedDisk:
     if isinstance(source, DiskSource):
         architecture, disk_type = source.architecture or architecture, source.disk_type or disk_type
+    path = path_of(source.path if isinstance(source, DiskSource) else source)
     return inspect_disk(
-        path_of(source.path if isinstance(source, DiskSource) else source),
+        plain_disk(path, stack, progress),
         Architecture.here() if architecture is None else architecture_of(architecture),
         None if disk_type is None else disk_type_of(disk_type),
+        name=str(path),
+        force=force,
     )
 
 

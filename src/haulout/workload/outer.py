@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import ContentError, InvalidManifest
 from haulout.oci import Manifest, json
+from haulout.oci import annotations as keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from haulout.workload.binding import Binding
 
 LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
-BINDING: Final = "io.github.haulout.cw.binding"
-"""Annotation of the manifest: the binding, its canonical bytes as text."""
 MEASUREMENT: Final = "io.github.haulout.cw.measurement"
 """Annotation of the manifest: the expected launch measurement, as ``tee:hexadecimal``."""
 CREATED_BY: Final = "haulout cw build"
@@ -98,7 +97,7 @@ def manifest(
         binding: becomes an annotation.
         measurement: the TEE and its expected launch measurement, where it is known.
     """
-    annotations = {BINDING: binding.to_bytes().decode()}
+    annotations = {keys.WORKLOAD: binding.to_bytes().decode()}
     if measurement is not None:
         annotations[MEASUREMENT] = f"{measurement[0]}:{measurement[1].hex()}"
     return Manifest(described, tuple(layers), annotations=annotations)

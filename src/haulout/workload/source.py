@@ -36,7 +36,7 @@ class Image:
     @property
     def selector(self) -> str | Digest:
         """Digest or tag."""
-        return self.reference.digest or self.reference.tag or "latest"
+        return self.reference.selector
 
     def __str__(self) -> str:
         return str(self.reference)

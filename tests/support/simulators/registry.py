@@ -332,9 +332,17 @@ class SimulatedRegistry(ScriptedServer):
             if subject and self.referrers_api:
                 headers["OCI-Subject"] = subject["digest"]
             return Response(201, headers)
-        found = self.manifests.get((repository, self.tags.get((repository, selector), selector)))
+        digest = self.tags.get((repository, selector), selector)
+        found = self.manifests.get((repository, digest))
         if found is None:
             return _error(404, "MANIFEST_UNKNOWN")
+        if request.method == "DELETE":
+            gone = [key for key, other in self.tags.items() if key == (repository, selector) or other == selector]
+            for key in gone:
+                del self.tags[key]
+            if selector == digest:
+                del self.manifests[repository, digest]
+            return Response(202)
         media_type, data = found
         return Response(200, {"Content-Type": media_type, "Docker-Content-Digest": _digest(data)}, data)
 

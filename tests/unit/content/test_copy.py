@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from haulout.content.copy import copy
+from haulout.content.copy import CopyOptions, copy
 from haulout.content.layout import LayoutStore
 from haulout.content.memory import MemoryStore
 from haulout.content.verify import read_blob
@@ -48,7 +48,7 @@ def published(store: Store) -> Descriptor:
 def test_a_copy_is_the_same_to_the_last_referrer(store):
     target = MemoryStore()
     root = published(store)
-    assert copy(store, "5.0", target, "6.0", progress=NullProgress()) == root
+    assert copy(store, "5.0", target, "6.0", progress=NullProgress()).root == root
     assert target.manifest("6.0").data == store.manifest("5.0").data
     disks = parsed(store, "5.0").manifests[:2]
     for disk in disks:
@@ -57,13 +57,13 @@ def test_a_copy_is_the_same_to_the_last_referrer(store):
         layer = parsed(target, toc.digest).layers[0]
         assert read_blob(target, layer, 100, "x").startswith(b"toc")
         assert [item.artifact_type for item in target.referrers(toc.digest)] == ["x/sig"]
-    assert copy(target, root.digest, store, "7.0") == root
+    assert copy(target, root.digest, store, "7.0").root == root
 
 
 def test_a_copy_without_referrers_leaves_them(store):
     target = MemoryStore()
     published(store)
-    copy(store, "5.0", target, referrers=False)
+    copy(store, "5.0", target, options=CopyOptions(referrers=False))
     first = parsed(store, "5.0").manifests[0]
     assert target.manifest(first.digest).data == store.manifest(first.digest).data
     assert target.referrers(first.digest) == ()
@@ -74,11 +74,11 @@ def test_a_copy_of_some_entries_is_another_index_of_the_same_manifests(store):
     target = MemoryStore()
     root = published(store)
 
-    def unwanted(entry: Descriptor) -> bool:
-        return entry.annotations.get("disktype") not in {"0", "2"}
+    def wanted(index: Index, _: object) -> tuple[Descriptor, ...]:
+        return tuple(entry for entry in index.manifests if entry.annotations.get("disktype") not in {"0", "2"})
 
-    pushed = copy(store, "5.0", target, "5.0", select=unwanted)
-    assert pushed.digest != root.digest
+    pushed = copy(store, "5.0", target, "5.0", CopyOptions(select=wanted))
+    assert pushed.root.digest != root.digest
     kept, nested = parsed(target, "5.0").manifests
     assert kept.annotations == {"disktype": "1"}
     assert parsed(target, nested.digest).manifests == ()
@@ -112,9 +112,9 @@ def test_a_copy_of_one_disk_listed_twice_sends_it_once(store):
     store.push_blob(EMPTY, lambda: io.BytesIO(b"{}"))
     put_manifest(store, Index((disk, disk)), "5.0")
     target = MemoryStore()
-    assert copy(store, "5.0", target, "5.0") == store.manifest("5.0").descriptor
+    assert copy(store, "5.0", target, "5.0").root == store.manifest("5.0").descriptor
     assert target.has_blob(layer)
-    assert copy(store, "5.0", target, "5.0").digest == target.manifest("5.0").descriptor.digest
+    assert copy(store, "5.0", target, "5.0").root.digest == target.manifest("5.0").descriptor.digest
 
 
 def test_a_copy_refuses_an_entry_of_another_size(store):

@@ -1,207 +1,56 @@
-"""Container disks: the first file under ``/disk/`` of a tar stream, whatever the archive tries."""
+"""Container disks: the file that a container would see under ``/disk/``, whatever layers and archives try."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import random
 import tarfile
-import tracemalloc
 from functools import partial
-from itertools import repeat
+from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haulout.content.layout import LayoutStore
-from haulout.errors import InvalidFrame, NotFoundError
-from haulout.fetch.containerdisk import NoDiskInLayer, disk_in_tar
-from haulout.oci import Architecture, Descriptor, Manifest, mediatype, parse_reference
-from haulout.usecases.lookup import resolve
+from haulout.errors import ContentError, DigestMismatch, NotFoundError, UnsafeDiskError
+from haulout.oci import Architecture, Descriptor, Digest, Manifest, mediatype, parse_reference
+from haulout.oci import annotations as keys
+from haulout.usecases.lookup import inventory, resolve
 from haulout.usecases.pull import pull
 
 MIB = 1 << 20
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
+DIR, SYM, LINK = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
 
 
-def archive(*members: tuple[str, bytes], form: int = tarfile.GNU_FORMAT) -> bytes:
+def disk(seed: int, size: int = 300_000) -> bytes:
+    """Return a disk: a boot sector, some zeros, and noise."""
+    start = bytes(510) + b"\x55\xaa" + bytes(70_000)
+    return start + random.Random(seed).randbytes(-(-size // 512) * 512 - len(start) % 512)
+
+
+BASE, NEW = disk(1, 500_000), disk(2)
+
+
+def archive(*members: tuple[Any, ...], form: int = tarfile.GNU_FORMAT) -> bytes:
+    """Write a tar archive of (name, content) and (name, link, kind)."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=form) as tar:
-        for name, content in members:
+        for name, content, *kind in members:
             info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
+            if kind:
+                info.type, info.linkname = kind[0], content
+                tar.addfile(info)
+            else:
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
     return out.getvalue()
-
-
-def special(kind: bytes, name: str, *, link: str = "", size: int = 0) -> bytes:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname, info.size = kind, link, size
-    return info.tobuf(tarfile.GNU_FORMAT)
-
-
-def read(data: bytes, step: int = 10_000) -> bytes:
-    return b"".join(disk_in_tar(iter([data[start : start + step] for start in range(0, len(data), step)])))
-
-
-@pytest.mark.parametrize("name", ["disk/d.qcow2", "./disk/d.qcow2", "/disk/d.qcow2", "disk/with space.img"])
-@pytest.mark.parametrize("form", FORMATS)
-def test_the_disk_is_found_as_tools_name_it(name, form):
-    content = random.Random(name).randbytes(3 * MIB + 17)
-    assert read(archive(("etc/os-release", b"x" * 700), (name, content), ("disk/second", b"no"), form=form)) == content
-
-
-@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_long_names_and_large_headers_of_honest_tools(form):
-    name = "disk/" + "n" * 180 + "-é.raw"
-    assert read(archive(("p/" * 80 + "q", b"z"), (name, b"content"), form=form)) == b"content"
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    st.lists(st.tuples(st.sampled_from(["a", "b/c", "disk/sub/deeper", "diskette"]), st.binary(max_size=2000)), max_size=5),
-    st.binary(min_size=1, max_size=5000),
-    st.integers(1, 3000),
-    st.sampled_from(FORMATS),
-)  # fmt: skip
-def test_how_the_stream_is_cut_changes_nothing(before, content, step, form):
-    assert read(archive(*before, ("disk/d", content), form=form), step) == content
-
-
-@pytest.mark.parametrize(
-    "members",
-    [
-        (),
-        (("disk/", b""),),
-        (("disk/empty", b""),),
-        (("disks/d", b"x"),),
-        (("usr/disk/d", b"x"),),
-        (("disk/sub/d", b"x"),),
-    ],
-)
-def test_a_layer_without_a_disk_is_passed_over(members):
-    with pytest.raises(NoDiskInLayer):
-        read(archive(*members))
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE],
-)
-def test_what_is_no_plain_file_is_no_disk(kind):
-    trap = special(kind, "disk/trap", link="/etc/passwd")
-    assert read(trap + archive(("disk/real", b"real"))) == b"real"
-
-
-def test_a_truncated_archive_is_no_disk_however_it_is_cut():
-    content = b"0123456789" * 200
-    whole = archive(("etc/a", b"y" * 600), ("disk/d", content))
-    end = whole.index(content) + len(content)
-    for cut in (*range(1, end, 97), end - 1):
-        with pytest.raises((InvalidFrame, NoDiskInLayer)):
-            read(whole[:cut])
-
-
-@pytest.mark.parametrize(
-    "data",
-    [b"\x01" * 512, b"plain text, no archive" * 40, bytes(100), special(tarfile.REGTYPE, "disk/d", size=10)[:-1]],
-)
-def test_what_is_no_archive_is_said_to_be_none(data):
-    with pytest.raises((InvalidFrame, NoDiskInLayer)):
-        read(data)
-
-
-def test_a_flipped_header_is_noticed():
-    whole = archive(("disk/d", b"content"))
-    for at in (0, 100, 124, 148, 156, 257):
-        bad = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
-        with pytest.raises(InvalidFrame):
-            read(bad)
-
-
-@settings(deadline=None, max_examples=200)
-@given(st.binary(max_size=3000))
-def test_nonsense_is_one_of_two_findings(data):
-    with pytest.raises((InvalidFrame, NoDiskInLayer)):
-        read(data)
-
-
-def peak_of(pieces) -> int:
-    tracemalloc.start()
-    try:
-        with pytest.raises((InvalidFrame, NoDiskInLayer)):
-            for _ in disk_in_tar(iter(pieces)):
-                pass
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        tarfile.GNUTYPE_LONGNAME,
-        tarfile.GNUTYPE_LONGLINK,
-        tarfile.XHDTYPE,
-        tarfile.XGLTYPE,
-        tarfile.SOLARIS_XHDTYPE,
-    ],
-)
-def test_a_header_of_a_gigabyte_is_not_held(kind):
-    """A megabyte of compressed zeros is a gigabyte here; headers are read into memory, so they have a bound."""
-    header = special(kind, "x", size=1 << 30)
-    assert peak_of([header, *repeat(bytes(MIB), 64)]) < 16 * MIB
-
-
-def test_a_sparse_map_without_end_is_not_held():
-    header = bytearray(special(tarfile.GNUTYPE_SPARSE, "disk/d"))
-    header[386:482] = (b"%011o\0" % 4096) * 8
-    header[482] = 1  # more blocks of the map follow
-    header[148:156] = b" " * 8
-    header[148:156] = b"%06o\0 " % sum(header)
-    block = ((b"%011o\0" % 4096) * 42 + b"\x01").ljust(512, b"\0")
-    assert peak_of([bytes(header), *repeat(block * 2048, 32)]) < 16 * MIB
-
-
-def test_a_sparse_map_in_extended_headers_is_not_held():
-    texts = (b"GNU.sparse.major=1", b"GNU.sparse.minor=0", b"GNU.sparse.name=disk/d", b"GNU.sparse.realsize=9")
-    records = b"".join(b"%d %s\n" % (len(text) + 4, text) for text in texts)
-    header = special(tarfile.XHDTYPE, "x", size=len(records)) + records.ljust(512, b"\0")
-    member = special(tarfile.REGTYPE, "GNUSparseFile.0/d", size=1 << 34)
-    sparse_map = b"99999999\n" + b"1\n" * ((MIB - 9) // 2)
-    assert peak_of([header + member, sparse_map, *repeat(b"1\n" * (MIB // 2), 16)]) < 16 * MIB
-
-
-def test_members_beyond_counting_end(monkeypatch):
-    monkeypatch.setattr("haulout.fetch.containerdisk._MAX_MEMBERS", 1000)
-    folder = special(tarfile.DIRTYPE, "d")
-    assert read(folder * 999 + archive(("disk/d", b"x"))) == b"x"
-    with pytest.raises(NoDiskInLayer):
-        read(folder * 1000 + archive(("disk/d", b"x")))
-
-
-@pytest.mark.parametrize(
-    "records",
-    [b"x path=disk/d\n", b"99 path=disk/d\n", b"14 path=disk/d", b"13 path=disk/d\n", b"0 a=b\n", b"12 size=1e9\n"],
-)
-def test_attributes_that_are_none_are_refused(records):
-    header = special(tarfile.XHDTYPE, "x", size=len(records)) + records.ljust(512, b"\0")
-    with pytest.raises(InvalidFrame):
-        read(header + archive(("other", b"x")))
-
-
-def test_a_size_below_zero_is_refused():
-    header = bytearray(special(tarfile.REGTYPE, "disk/d", size=5))
-    header[124:136] = b"\xff" * 12  # base 256, two's complement
-    header[148:156] = b" " * 8
-    header[148:156] = b"%06o\0 " % sum(header)
-    with pytest.raises(InvalidFrame, match="negative"):
-        read(bytes(header) + bytes(1024))
-
-
-# Telling container disks from ordinary images
 
 
 @pytest.fixture(autouse=True)
@@ -209,60 +58,287 @@ def _own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
-def published(folder, *layers: bytes):
-    config = json.dumps({"architecture": Architecture.here().go, "os": "linux"}).encode()
+def published(folder, *layers: bytes, annotations=None, labels=None):
+    config = json.dumps({"architecture": Architecture.here().go, "os": "linux", "config": {"Labels": labels}}).encode()
     described = Descriptor.of(mediatype.OCI_CONFIG, config)
     tars = [Descriptor.of("application/vnd.oci.image.layer.v1.tar+gzip", layer) for layer in layers]
     with LayoutStore(str(folder), create=True) as store:
         for descriptor, data in zip([described, *tars], [config, *layers], strict=True):
             store.push_blob(descriptor, partial(io.BytesIO, data))
-        manifest = Manifest(described, tuple(tars))
+        manifest = Manifest(described, tuple(tars), annotations=annotations or {})
         store.push_manifest(manifest.to_bytes(), manifest.media_type, "1")
     return parse_reference(f"oci:{folder}:1")
 
 
-ORDINARY = gzip.compress(archive(("bin/sh", random.Random(1).randbytes(9000)), ("etc/passwd", b"root")))
-WITH_DISK = gzip.compress(archive(("disk/d.raw", bytes(5000))))
+def pulled(tmp_path, *layers, **options):
+    reference = published(tmp_path / "m", *layers)
+    pull(reference, output=tmp_path / "out", find_seeds=False, **options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "out"]
+    return (tmp_path / "out").read_bytes()
 
 
-def test_an_ordinary_small_image_does_not_resolve(tmp_path):
-    reference = published(tmp_path / "m", ORDINARY, gzip.compress(archive(("usr/x", b"y"))))
-    with pytest.raises(NotFoundError, match="is a container image, not a disk"):
-        resolve(reference)
+@pytest.mark.parametrize("name", ["disk/d.qcow2", "./disk/d.qcow2", "/disk/d.qcow2", "disk/with space.img"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_disk_is_found_as_tools_name_it(tmp_path, name, form):
+    layer = archive(("etc/os-release", b"x" * 700), (name, NEW), form=form)
+    assert pulled(tmp_path, layer) == NEW
 
 
-def test_a_pull_of_an_ordinary_small_image_is_refused_before_it_is_planned(tmp_path):
-    reference = published(tmp_path / "m", ORDINARY, gzip.compress(archive(("usr/x", b"y"))))
-    said = []
-    for dry_run in (True, False):
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_names(tmp_path, form):
+    name = "disk/" + "n" * 180 + "-é.raw"
+    assert pulled(tmp_path, archive(("p/" * 80 + "q", b"z"), (name, NEW), form=form)) == NEW
+
+
+OLD = archive(("disk/", "", DIR), ("disk/d.raw", BASE))
+VISIBLE = {
+    "replaced": [OLD, archive(("disk/d.raw", NEW))],
+    "replaced by a smaller layer": [OLD, archive(("disk/d.raw", NEW)), archive(("etc/x", b"y"))],
+    "deleted": [OLD, archive(("disk/.wh.d.raw", b""), ("disk/n.raw", NEW))],
+    "deleted after": [OLD, archive(("disk/n.raw", NEW), ("disk/.wh.d.raw", b""))],
+    "opaque": [OLD, archive(("disk/.wh..wh..opq", b""), ("disk/n.raw", NEW))],
+    "opaque after": [OLD, archive(("disk/n.raw", NEW), ("disk/.wh..wh..opq", b""))],
+    "folder deleted": [OLD, archive((".wh.disk", b"")), archive(("disk/n.raw", NEW))],
+    "folder deleted and made again": [OLD, archive((".wh.disk", b""), ("disk/n.raw", NEW))],
+    "root opaque": [OLD, archive((".wh..wh..opq", b""), ("disk/n.raw", NEW))],
+    "folder is a file, then a folder": [
+        OLD,
+        archive(("disk", b"file")),
+        archive(("disk", "", DIR), ("disk/n.raw", NEW)),
+    ],
+    "folder becomes a link": [OLD, archive(("images/n.raw", NEW), ("disk", "images", SYM))],
+    "file becomes a link": [OLD, archive(("images/n.raw", NEW), ("disk/d.raw", "../images/n.raw", SYM))],
+    "absolute link": [OLD, archive(("images/n.raw", NEW), ("disk/d.raw", "/images/n.raw", SYM))],
+    "file becomes a hard link": [OLD, archive(("images/n.raw", NEW), ("disk/d.raw", "images/n.raw", LINK))],
+    "hard link to a lower layer": [archive(("images/n.raw", NEW)), archive(("disk/d.raw", "images/n.raw", LINK))],
+    "two names of one file": [archive(("disk/n.raw", NEW), ("disk/disk.img", "disk/n.raw", LINK))],
+    "a link beside its file": [archive(("disk/n.raw", NEW), ("disk/disk.img", "n.raw", SYM))],
+    "written through a link": [OLD, archive(("store", "disk", SYM)), archive(("store/d.raw", NEW))],
+    "becomes a folder": [OLD, archive(("disk/d.raw", "", DIR), ("disk/n.raw", NEW))],
+    "twice in one layer": [archive(("disk/d.raw", BASE), ("disk/d.raw", NEW))],
+    "deeper ones do not count": [archive(("disk/sub/e.raw", BASE), ("disk/n.raw", NEW))],
+    "beside a readme": [archive(("disk/README", b"hello"), ("disk/n.raw", NEW), ("disk/n.raw.sha256", b"0"))],
+    "beside an empty one": [archive(("disk/a.raw", b""), ("disk/n.raw", NEW))],
+    "beside a device": [archive(("disk/a.raw", "", tarfile.CHRTYPE), ("disk/n.raw", NEW))],
+    "beside a link out of the image": [archive(("disk/a.raw", "../../etc/shadow", SYM), ("disk/n.raw", NEW))],
+    "under nine layers": [*(archive((f"usr/{n}", b"x" * n)) for n in range(9)), archive(("disk/n.raw", NEW))],
+    "below nine layers": [archive(("disk/n.raw", NEW)), *(archive((f"usr/{n}", b"x" * n)) for n in range(9))],
+    "among the same empty layer": [archive(), archive(("disk/n.raw", NEW)), archive()],
+    "without an end mark": [archive(("disk/n.raw", NEW))[: 512 + len(NEW)]],
+    "after an empty blob": [b"", archive(("disk/n.raw", NEW))],
+}
+
+
+@pytest.mark.parametrize("layers", VISIBLE.values(), ids=VISIBLE)
+def test_it_is_the_file_that_a_container_would_see(tmp_path, layers):
+    assert pulled(tmp_path, *(gzip.compress(layer) for layer in layers)) == NEW
+
+
+@pytest.mark.parametrize("layers", VISIBLE.values(), ids=VISIBLE)
+def test_resolve_and_inspect_find_what_pull_finds(tmp_path, layers):
+    reference = published(tmp_path / "m", *layers)
+    found, held = resolve(reference), inventory(reference)
+    planned = pull(reference, output=tmp_path / "out", dry_run=True)
+    done = pull(reference, output=tmp_path / "out")
+    assert (found.container_disk, planned.shape, done.shape, held.shape) == (True, *("container-disk",) * 3)
+    assert [(item.role, item.disk_type) for item in held.disks] == [("disk", "container-disk")]
+    assert found.layer.digest == done.blob.digest
+    assert (
+        planned.moved.fetched == done.moved.fetched == sum({Digest.of(layer): len(layer) for layer in layers}.values())
+    )
+
+
+HIDDEN = {
+    "deleted": [OLD, archive(("disk/.wh.d.raw", b""))],
+    "opaque": [OLD, archive(("disk/.wh..wh..opq", b""))],
+    "folder deleted": [OLD, archive((".wh.disk", b""))],
+    "folder replaced": [OLD, archive(("disk", b"a file"))],
+    "dangling": [OLD, archive(("disk/d.raw", "gone", SYM))],
+    "endless": [OLD, archive(("disk/d.raw", "d.raw", SYM))],
+    "emptied": [OLD, archive(("disk/d.raw", b""))],
+    "a folder": [OLD, archive(("disk/d.raw", "", DIR))],
+    "elsewhere": [archive(("disks/d.raw", NEW), ("usr/disk/d.raw", NEW), ("disk/sub/d.raw", NEW), ("d.raw", NEW))],
+}
+
+
+@pytest.mark.parametrize("layers", HIDDEN.values(), ids=HIDDEN)
+def test_what_a_container_would_not_see_is_no_disk(tmp_path, layers):
+    reference = published(tmp_path / "m", *layers)
+    for act in (resolve, partial(pull, output=tmp_path / "out"), partial(pull, output=tmp_path / "out", dry_run=True)):
         with pytest.raises(NotFoundError, match="is a container image, not a disk") as caught:
-            pull(reference, output=tmp_path / "out", dry_run=dry_run)
-        said.append((str(caught.value), caught.value.hint))
-    assert said[0] == said[1]
+            act(reference)
+        assert "haulout inspect" in str(caught.value.hint)
+    assert inventory(reference).shape == "container"
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
-def test_the_layer_with_the_disk_is_the_one_planned(tmp_path):
-    reference = published(tmp_path / "m", ORDINARY, WITH_DISK)
-    planned = pull(reference, output=tmp_path / "out", dry_run=True)
+TWO = [archive(("disk/a.raw", BASE)), archive(("disk/b.raw", NEW), ("disk/README", b"x"))]
+
+
+def test_two_disks_are_listed_and_a_title_chooses(tmp_path):
+    reference = published(tmp_path / "m", *TWO)
+    for act in (resolve, partial(pull, output=tmp_path / "out")):
+        with pytest.raises(NotFoundError, match=r"2 files under /disk/.*'a\.raw', 'b\.raw'$") as caught:
+            act(reference)
+        assert "--title" in str(caught.value.hint)
+    assert inventory(reference).shape == "container-disk"
+    for title, content in (("a.raw", BASE), ("b.raw", NEW)):
+        pull(reference, output=tmp_path / title, title=title)
+        assert (tmp_path / title).read_bytes() == content
+    with pytest.raises(NotFoundError, match=r"no file 'c\.raw' under /disk/") as caught:
+        pull(reference, output=tmp_path / "out", title="c.raw")
+    assert "'a.raw', 'b.raw'" in str(caught.value.hint)
+
+
+def test_a_name_of_escapes_is_spelled_out(tmp_path):
+    reference = published(tmp_path / "m", archive(("disk/\x1b[2Ja.raw", BASE), ("disk/b.raw", NEW)))
+    with pytest.raises(NotFoundError) as caught:
+        resolve(reference)
+    assert "\x1b" not in str(caught.value)
+
+
+PACKED: dict[str, Any] = {"xz": lzma.compress, "gz": gzip.compress, "zst": zstandard.compress, "bz2": bz2.compress}
+
+
+@pytest.mark.parametrize("how", PACKED)
+def test_a_compressed_disk_is_expanded(tmp_path, how):
+    assert pulled(tmp_path, gzip.compress(archive((f"disk/d.raw.{how}", PACKED[how](NEW))))) == NEW
+
+
+def test_a_damaged_compressed_disk_is_refused(tmp_path):
+    reference = published(tmp_path / "m", archive(("disk/d.raw.xz", lzma.compress(NEW)[:-100])))
+    with pytest.raises(ContentError):
+        pull(reference, output=tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_what_is_not_the_disk_may_be_damaged(tmp_path):
+    layers = [
+        archive(("disk/d.raw.xz", lzma.compress(NEW)[:-100])),
+        archive(("disk/.wh.d.raw.xz", b""), ("disk/d.raw", NEW)),
+    ]
+    assert pulled(tmp_path, *layers) == NEW
+
+
+def test_a_bomb_in_a_disk_in_a_layer_is_stopped(tmp_path):
+    bomb = lzma.compress(b"\1" * (80 * MIB), preset=0)
+    reference = published(tmp_path / "m", zstandard.compress(archive(("disk/d.raw.xz", bomb))))
+    with pytest.raises(ContentError, match="bomb"):
+        pull(reference, output=tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", [NEW, lzma.compress(NEW), gzip.compress(b"no disk at all" * 99)])
+def test_the_type_asked_for_is_what_comes(tmp_path, content):
+    reference = published(tmp_path / "m", archive(("disk/d.qcow2", content)))
+    with pytest.raises(UnsafeDiskError, match="qcow2 was asked for, but the disk is raw") as caught:
+        pull(reference, output=tmp_path / "out", disk_type="qemu")
+    assert "--as qcow2" in str(caught.value.hint)
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+    pull(reference, output=tmp_path / "out", disk_type="raw")
+
+
+def test_a_sparse_file_of_the_archive_keeps_its_holes(tmp_path):
+    import subprocess
+
+    (tmp_path / "src/disk").mkdir(parents=True)
+    with (tmp_path / "src/disk/d.raw").open("wb") as file:
+        file.write(NEW)
+        file.truncate(64 * MIB)
+    made = {}
+    for form in ("gnu", "pax"):
+        made[form] = subprocess.run(
+            ["tar", "-C", tmp_path / "src", "-S", f"--format={form}", "-c", "disk"], check=True, capture_output=True
+        ).stdout
+    for form, layer in made.items():
+        assert len(layer) < 2 * MIB
+        pull(published(tmp_path / form, layer), output=tmp_path / "out", find_seeds=False)
+        assert (tmp_path / "out").read_bytes() == (tmp_path / "src/disk/d.raw").read_bytes()
+        assert (tmp_path / "out").stat().st_blocks * 512 < 2 * MIB
+
+
+def test_an_interrupted_pull_resumes_with_what_is_verified(tmp_path):
+    layers = [archive(("disk/d.raw", BASE)), archive(("disk/d.raw", NEW))]
+    reference = published(tmp_path / "m", *layers)
+    spool = tmp_path / f".out.{Digest.of(layers[0]).short}.blob.partial"
+    spool.write_bytes(layers[0][:100_000])
     done = pull(reference, output=tmp_path / "out")
-    assert (planned.status, planned.blob, planned.moved.fetched) == ("planned", done.blob, len(WITH_DISK))
+    assert (tmp_path / "out").read_bytes() == NEW
+    assert done.moved.fetched == sum(map(len, layers)) - 100_000
 
 
-def test_the_layer_with_the_disk_is_the_one_resolved(tmp_path):
-    assert len(ORDINARY) > len(WITH_DISK)
-    found = resolve(published(tmp_path / "m", ORDINARY, WITH_DISK))
-    assert found.container_disk
-    assert [layer.size for layer in found.layers] == [len(WITH_DISK), len(ORDINARY)]
+def test_damage_in_what_was_kept_is_fetched_again(tmp_path):
+    layers = [archive(("disk/d.raw", BASE)), archive(("disk/d.raw", NEW))]
+    for number, layer in enumerate(layers):
+        reference = published(tmp_path / f"m{number}", *layers)
+        spool = tmp_path / f".out{number}.{Digest.of(layer).short}.blob.partial"
+        spool.write_bytes(b"\xff" * 100_000)
+        pull(reference, output=tmp_path / f"out{number}", find_seeds=False)
+        assert (tmp_path / f"out{number}").read_bytes() == NEW
 
 
-@pytest.mark.parametrize(
-    "layer", [ORDINARY[:4000], b"PK\x03\x04" + bytes(600), gzip.compress(b"x" * 2000)], ids=["cut", "zip", "no-tar"]
-)
+def test_a_damaged_layer_is_told_from_a_damaged_archive(tmp_path):
+    layer = archive(("disk/d.raw", NEW))
+    reference = published(tmp_path / "m", layer)
+    blob = tmp_path / "m/blobs/sha256" / Digest.of(layer).hex
+    blob.chmod(0o644)
+    blob.write_bytes(b"\xff" * 600 + layer[600:])
+    with pytest.raises(DigestMismatch):
+        pull(reference, output=tmp_path / "out")
+    with pytest.raises(ContentError, match="refusing layer 1"):
+        pull(published(tmp_path / "n", b"\xff" * 600 + layer[600:]), output=tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "n"]
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.binary(max_size=3000))
+def test_nonsense_is_an_error_of_ours(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("nonsense")
+    with pytest.raises((ContentError, NotFoundError)):
+        pull(published(folder / "m", data), output=folder / "out")
+    assert [path.name for path in folder.iterdir()] == ["m"]
+
+
+# Telling container disks from other images
+
+
+ORDINARY = gzip.compress(archive(("bin/sh", random.Random(1).randbytes(9000)), ("etc/passwd", b"root")))
+
+
+def test_a_large_image_is_told_by_its_beginning(tmp_path, monkeypatch):
+    monkeypatch.setattr("haulout.fetch.containerdisk._MOST_LAID_OVER", 64 << 10)
+    monkeypatch.setattr("haulout.fetch.containerdisk._MOST_LOOKED_INTO", 64 << 10)
+    reference = published(tmp_path / "m", ORDINARY, archive(("disk/d.raw", NEW)))
+    assert (resolve(reference).chosen, inventory(reference).shape) == (1, "container-disk")
+    late = published(tmp_path / "late", archive(("usr/x", bytes(99_999)), ("disk/d.raw", NEW)))
+    assert resolve(late).container_disk
+    assert pull(late, output=tmp_path / "out").shape == "container-disk"
+
+
+@pytest.mark.parametrize("layer", [ORDINARY[:4000], b"PK\x03\x04" + bytes(600), gzip.compress(b"x" * 2000)])
 def test_what_cannot_be_told_is_left_to_the_pull(tmp_path, layer):
     assert resolve(published(tmp_path / "m", layer)).container_disk
 
 
 def test_a_bomb_is_looked_into_no_further_than_its_bound(tmp_path, monkeypatch):
-    monkeypatch.setattr("haulout.fetch.containerdisk._MOST_EXPANDED", 4 * MIB)
+    from haulout.rootfs import Limits
+
+    monkeypatch.setattr("haulout.fetch.containerdisk._LOOKING", Limits(plain_bytes=4 * MIB))
     assert resolve(published(tmp_path / "m", gzip.compress(archive(("x", bytes(40 * MIB)))))).container_disk
+
+
+@pytest.mark.parametrize("known", ["annotation", "file"])
+def test_a_confidential_workload_is_called_one(tmp_path, known):
+    layer = archive(("krun-sev.json", b"{}"), ("disk.img", bytes(5000)))
+    annotations = {keys.WORKLOAD: "{}"} if known == "annotation" else {}
+    reference = published(tmp_path / "m", archive(("x", b"")) if annotations else layer, annotations=annotations)
+    for act in (resolve, partial(pull, output=tmp_path / "out")):
+        with pytest.raises(NotFoundError, match="is a confidential workload, not a disk") as caught:
+            act(reference)
+        assert f"haulout cw inspect {reference}" in str(caught.value.hint)
+    assert inventory(reference).shape == "workload"
+
+
+def test_a_bootable_image_is_not_searched(tmp_path):
+    reference = published(tmp_path / "m", archive(("disk/d.raw", NEW)), labels={"containers.bootc": "1"})
+    with pytest.raises(NotFoundError, match="is a container image, not a disk"):
+        resolve(reference)

@@ -70,11 +70,10 @@ def partial_of(target: Path, digest: Digest, part: str = "disk") -> Path:
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
 def test_the_result_appears_whole_and_with_the_usual_mode(tmp_path, umask, mode):
     target = tmp_path / "disk"
-    target.write_bytes(b"old")
     with mask(umask), open_partial(target, A) as partial:
         assert stat.S_IMODE(os.fstat(partial.fd).st_mode) == 0o600
         os.pwrite(partial.fd, b"new content", 0)
-        assert target.read_bytes() == b"old"
+        assert not target.exists()
         partial.publish()
     assert target.read_bytes() == b"new content"
     assert stat.S_IMODE(target.stat().st_mode) == mode
@@ -315,3 +314,27 @@ def test_looking_at_a_partial_needs_no_folder_that_can_be_written(tmp_path):
         with look_at_partial(place / "disk.raw", A) as seen, look_at_partial(place / "disk.raw", B) as other:
             assert os.pread(seen.fd, 100, 0) == b"half of it"
             assert os.fstat(other.fd).st_size == 0
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o4755])
+def test_what_is_replaced_hands_on_its_mode(tmp_path, mode):
+    target = tmp_path / "out"
+    target.write_bytes(b"old")
+    target.chmod(mode)
+    with open_partial(target, A) as partial:
+        os.write(partial.fd, b"new")
+        partial.publish()
+    # A disk is not a program: the bits that lend rights stay behind.
+    assert (target.read_bytes(), stat.S_IMODE(target.stat().st_mode)) == (b"new", mode & 0o777)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_is_replaced_hands_on_its_owner(tmp_path):
+    target = tmp_path / "out"
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    os.chown(target, 107, 109)
+    with open_partial(target, A) as partial:
+        partial.publish()
+    found = target.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (107, 109, 0o600)

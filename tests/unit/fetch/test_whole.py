@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haulout.content.memory import MemoryStore
+from haulout.disk import SparseWriter
 from haulout.errors import ContentError
 from haulout.fetch.target import open_partial
-from haulout.fetch.whole import SparseWriter, fetch_whole
+from haulout.fetch.whole import fetch_whole
 from haulout.progress import NullProgress
 
 MIB = 1 << 20
@@ -92,7 +93,7 @@ def test_a_bomb_of_content_stops_at_what_its_size_allows(tmp_path):
 
 
 def test_a_bomb_of_zeros_stops_at_the_largest_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr("haulout.fetch.whole._MAX_PLAIN", 8 * MIB)
+    monkeypatch.setattr("haulout.disk.writing._MAX_PLAIN", 8 * MIB)
     with empty(tmp_path / "out") as fd:
         writer = SparseWriter(fd, 1 << 30)
         for _ in range(8):

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from haulout.errors import RegistryError
 from haulout.http.origin import Origin, is_local, is_loopback, redact
+from haulout.http.proxies import bypasses_proxy
 from haulout.http.redirects import resolve_location
-from haulout.http.transport import bypasses_proxy
 
 INNER = Origin("http", "127.0.0.1", 5000)
 

@@ -107,3 +107,13 @@ def test_within_the_own_network_redirects_may_lead_anywhere(addresses):
     here = Origin("http", "127.0.0.1", 5000)
     there = Origin("http", "inner.example", 80)
     assert Targets(lambda _: TlsProfile()).profile(here, there, "127.0.0.1:5000") == TlsProfile()
+
+
+@pytest.mark.parametrize("allowed", ["10.1.2.3", "10.1.2.3:8080"])
+def test_the_user_may_allow_a_host_inside(allowed):
+    public, inside = Origin("https", "8.8.8.8", 443), Origin("http", "10.1.2.3", 8080)
+    targets = Targets(lambda _: TlsProfile(), (allowed,))
+    assert targets.profile(public, inside, "8.8.8.8") == TlsProfile()
+    with pytest.raises(DeniedError) as error:
+        Targets(lambda _: TlsProfile(), ("10.1.2.4",)).profile(public, inside, "8.8.8.8")
+    assert error.value.hint == "if 10.1.2.3:8080 is to be trusted, use --allow-host 10.1.2.3:8080"

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.support.servers import issue_tls
+from tests.support.simulators.registry import Response, ScriptedServer
 
 from haulout.emulator import authorities
-from haulout.errors import StorageError, UsageError
+from haulout.errors import RegistryError, StorageError, UnreachableError, UsageError
+from haulout.http import Client, HttpOptions
 from haulout.http.tls import TlsProfile, profile_for
 
 HOST = "registry.example:5000"
@@ -87,7 +90,38 @@ def test_files_that_hold_no_certificate_are_named(tmp_path, content):
     file = tmp_path / "a.crt"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(UsageError, match=r"a\.crt is not a readable PEM certificate"):
+    with pytest.raises(UsageError, match=r"a\.crt is not a readable PEM certificate|no such file: .*a\.crt"):
         TlsProfile(authorities=(file,)).context()
     with pytest.raises(UsageError, match=r"a\.crt and .*a\.crt are not a readable certificate and key"):
         TlsProfile(client=(file, file)).context()
+
+
+def test_an_authority_file_that_is_not_there_is_said_to_be_missing(tmp_path):
+    with pytest.raises(UsageError) as error:
+        TlsProfile(authorities=(tmp_path / "none.pem",)).context()
+    assert str(error.value) == f"no such file: {tmp_path}/none.pem"
+
+
+def test_a_file_with_the_wrong_authority_is_named(tmp_path):
+    right, wrong = issue_tls(tmp_path / "right"), issue_tls(tmp_path / "wrong")
+    with ScriptedServer(lambda _: Response(200), tls=right) as server:
+        options = HttpOptions(attempts=1, ca_file=wrong.ca)
+        with Client(options, environment={"HOME": "/nonexistent"}) as client, pytest.raises(UnreachableError) as error:
+            client.stream(f"https://{server.host}/", what="a thing", most=10)
+    assert "is not trusted" in str(error.value)
+    assert error.value.hint == f"{wrong.ca} does not hold the authority of this certificate"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Client sent an HTTP request to an HTTPS server.\n",
+        b"<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>",
+    ],
+)
+def test_plain_http_to_a_port_of_https_is_said_to_be_that(body):
+    with ScriptedServer(lambda _: Response(400, {"Content-Type": "text/html"}, body)) as server:
+        with Client(HttpOptions(attempts=1), environment={}) as client, pytest.raises(RegistryError) as error:
+            client.stream(f"http://{server.host}/", what="a thing", most=10)
+        assert str(error.value) == f"a thing: {server.host} speaks HTTPS on this port"
+        assert error.value.hint == "leave --plain-http out"

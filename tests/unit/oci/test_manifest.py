@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json as stdlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from haulout.oci import (
     Manifest,
     Platform,
     empty_config_manifest,
+    json,
     manifest_media_type,
     mediatype,
     parse_any,
@@ -216,3 +218,34 @@ def test_any_document_is_a_manifest_or_one_of_our_errors(value):
     else:
         message = "parsed"
     assert "\n" not in message
+
+
+FOREIGN = {
+    "mediaType": mediatype.OCI_MANIFEST,
+    "digest": "sha512:" + "a" * 128,
+    "size": 10,
+    "platform": {"os": "linux"},
+}
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_entry_under_another_algorithm_is_passed_over_and_kept(place):
+    ours = [Descriptor.of(mediatype.OCI_MANIFEST, data).to_json() for data in (b"1", b"2")]
+    entries = ours.copy()
+    entries.insert(place, FOREIGN)
+    data = json.dumps({"schemaVersion": 2, "mediaType": mediatype.OCI_INDEX, "manifests": entries})
+    index = Index.parse(data, "it")
+    assert [entry.to_json() for entry in index.manifests] == ours
+    assert index.to_bytes() == data
+    # What a push takes out or puts in changes nothing about it.
+    fewer = replace(index, manifests=index.manifests[:1])
+    assert FOREIGN in json.loads(fewer.to_bytes(), "it")["manifests"]
+
+
+@pytest.mark.parametrize(
+    "digest", ["sha256:" + "A" * 64, "sha256:" + "a" * 128, "sha512", "sha512:", "a b:" + "c" * 64, 5]
+)
+def test_what_is_no_digest_of_any_algorithm_is_refused(digest):
+    data = json.dumps({"schemaVersion": 2, "manifests": [{**FOREIGN, "digest": digest}]})
+    with pytest.raises(InvalidManifest):
+        Index.parse(data, "it")

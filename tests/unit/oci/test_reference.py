@@ -130,3 +130,20 @@ def test_pinning_drops_the_tag():
 
 def test_the_error_is_one_of_ours():
     assert issubclass(InvalidReference, HauloutError)
+
+
+def test_oci_with_slashes_is_a_registry_as_helm_and_ironic_write_it():
+    assert parse_reference("oci://quay.io/podman/machine-os:5.3") == parse_reference("quay.io/podman/machine-os:5.3")
+    digest = "sha256:" + "0" * 64
+    assert str(parse_reference(f"oci://quay.io/a@{digest}")) == f"quay.io/a@{digest}"
+    assert isinstance(parse_reference("oci:/quay.io/a:1"), LayoutReference)
+    with pytest.raises(InvalidReference) as error:
+        parse_reference("oci:///srv/machines:5.0")
+    assert error.value.hint == "for an image layout write oci:/srv/machines:5.0"
+
+
+@pytest.mark.parametrize("text", ["{}", "r.test/{}:1", "r.test/a:{}", "{}/a:1", "R.test/{}Z:1", "r.test/a@sha256:{}"])
+def test_an_error_shows_the_place_and_not_thousands_of_characters(text):
+    with pytest.raises(InvalidReference) as error:
+        parse_reference(text.format("x" * 6000))
+    assert len(str(error.value)) < 500

@@ -15,7 +15,7 @@ from haulout.frames.survey import has_frames
 from haulout.oci import Descriptor
 from haulout.publish.speeds import PROBE_BYTES, PROBES, Speeds
 from haulout.publish.stored_frames import LocalFrames, RemoteFrames
-from haulout.publish.versions import earlier_tags, version
+from haulout.resolve.versions import earlier_tags, version
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.simulators.registry import SimulatedRegistry
+from tests.support.simulators.registry import Response, SimulatedRegistry
 
 from haulout.content.memory import MemoryStore
-from haulout.errors import UsageError
+from haulout.errors import RegistryError, UsageError
 from haulout.oci import (
     EMPTY,
     Descriptor,
@@ -22,13 +23,15 @@ from haulout.oci import (
     Platform,
     RegistryReference,
     empty_config_manifest,
+    is_helper_tag,
     mediatype,
     parse_reference,
 )
 from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
-from haulout.publish.index import INTENT_LIFE, entry_key, merge, publish, read_index
+from haulout.publish.index import entry_key, merge, publish, read_index, tables_entry
 from haulout.registry import Registries
+from haulout.resolve import Role, classify
 
 QUIET = NullProgress()
 
@@ -243,25 +246,82 @@ def store(registry):
         yield found
 
 
-def intent_tag(entry: Descriptor) -> str:
-    key = entry_key(entry)
-    assert key is not None
-    return f"haulout.{Digest.of(b'5.0').hex[:16]}.{key[1]}.{key[2]}"
+PREFIX = f"haulout.{Digest.of(b'5.0').hex[:16]}."
 
 
-def announce(store, entry: Descriptor, *, age=timedelta(), name: str | None = None, **changed: str) -> None:
+def announce_as_before(store, entry: Descriptor, *, age=timedelta(), **changed: str) -> str:
+    """Announce as releases before 0.3 do; return the tag."""
     stated = {
         keys.CREATED: (datetime.now(UTC) - age).isoformat(),
         keys.INTENT_TAG: "5.0",
         keys.INTENT_ENTRY: json.dumps(entry.to_json()),
     } | {getattr(keys, key): value for key, value in changed.items()}
     manifest = empty_config_manifest((EMPTY,), artifact_type=mediatype.INTENT_ARTIFACT, annotations=stated)
-    store.push_manifest(manifest.to_bytes(), manifest.media_type, name or intent_tag(entry))
+    key = entry_key(entry)
+    assert key is not None
+    name = f"{PREFIX}{key[1]}.{key[2]}"
+    store.push_manifest(manifest.to_bytes(), manifest.media_type, name)
+    return name
+
+
+def announce(store, entry: Descriptor, *, age=0, done=False, tag="5.0", **changed) -> str:
+    """Announce as another publisher does, ``age`` seconds ago; return the tag."""
+    index = Index((entry,), artifact_type=mediatype.INTENT_ARTIFACT, annotations={keys.INTENT_TAG: tag})
+    index = replace(index, **changed)
+    made = int((time.time() - age) * 1000)
+    name = f"haulout.{Digest.of(tag.encode()).hex[:16]}.{made:012x}.0123abcd{'.done' if done else ''}"
+    store.push_manifest(index.to_bytes(), index.media_type, name)
+    return name
+
+
+def helper_tags(store) -> list[str]:
+    return [tag for tag in store.tags() if is_helper_tag(tag)]
+
+
+def test_a_publisher_alone_leaves_its_tag_and_nothing_else(store):
+    publish(store, "5.0", [disk("ours")], QUIET)
+    assert list(store.tags()) == ["5.0"]
 
 
 def test_what_others_announced_lately_comes_along(store):
     theirs, ours = disk("theirs", "aarch64"), disk("ours")
-    announce(store, theirs, age=INTENT_LIFE - timedelta(minutes=1))
+    name = announce(store, theirs, age=540)
+    publish(store, "5.0", [ours], QUIET)
+    assert index_of(store) == Index((ours, theirs))
+    # It is still under way, and ours stays for it to see.
+    mine = [tag for tag in helper_tags(store) if tag != name]
+    assert len(mine) == 1
+    assert mine[0].endswith(".done")
+
+
+def test_the_last_one_under_way_removes_all_announcements(store):
+    theirs, ours = disk("theirs", "aarch64"), disk("ours")
+    announce(store, theirs, done=True)
+    publish(store, "5.0", [ours], QUIET)
+    assert index_of(store) == Index((ours, theirs))
+    assert helper_tags(store) == []
+
+
+def test_what_a_killed_publisher_left_is_removed_by_the_next(store):
+    announce(store, disk("theirs", "aarch64"), age=610)
+    announce(store, disk("other", "aarch64"), age=610, tag="6.0")
+    recent = announce(store, disk("under way", "aarch64"), tag="6.0")
+    announce_as_before(store, disk("old", "riscv64"), age=timedelta(minutes=11))
+    publish(store, "5.0", [disk("ours")], QUIET)
+    assert index_of(store) == Index((disk("ours"),))
+    assert helper_tags(store) == [recent]
+
+
+def test_the_later_of_two_announcements_of_one_disk_counts(store):
+    later = announce(store, disk("later"), age=-5)
+    publish(store, "5.0", [disk("ours")], QUIET)
+    assert index_of(store) == Index((disk("later"),))
+    assert later in helper_tags(store)
+
+
+def test_what_an_older_release_announced_lately_comes_along(store):
+    theirs, ours = disk("theirs", "aarch64"), disk("ours")
+    announce_as_before(store, theirs, age=timedelta(minutes=9))
     publish(store, "5.0", [ours], QUIET)
     assert index_of(store) == Index((ours, theirs))
 
@@ -274,28 +334,55 @@ def test_what_others_announced_lately_comes_along(store):
         {"INTENT_TAG": "6.0"},
         {"INTENT_ENTRY": "{"},
         {"INTENT_ENTRY": "[]"},
-        {"INTENT_ENTRY": json.dumps(container("c").to_json())},
         {"INTENT_ENTRY": '{"mediaType":"a/b","digest":"sha256:../../x","size":1}'},
     ],
 )
-def test_what_is_no_announcement_is_passed_over(store, changed):
-    theirs = disk("theirs", "aarch64")
-    announce(store, theirs, **changed)
+def test_what_is_no_announcement_of_an_older_release_is_passed_over(store, changed):
+    name = announce_as_before(store, disk("theirs", "aarch64"), **changed)
     publish(store, "5.0", [disk("ours")], QUIET)
     assert index_of(store) == Index((disk("ours"),))
+    assert name in helper_tags(store)
 
 
-def test_an_announcement_that_is_old_asks_for_nothing(store):
-    announce(store, disk("theirs", "aarch64"), age=INTENT_LIFE + timedelta(seconds=5))
+@pytest.mark.parametrize(
+    "changed", [{"artifact_type": None}, {"artifact_type": "a/b"}, {"annotations": {keys.INTENT_TAG: "6.0"}}]
+)
+def test_another_index_under_the_tag_of_an_announcement_is_passed_over_and_stays(store, changed):
+    name = announce(store, disk("theirs", "aarch64"), **changed)
+    old = announce(store, disk("x", "aarch64"), age=900, artifact_type="a/b")
     publish(store, "5.0", [disk("ours")], QUIET)
     assert index_of(store) == Index((disk("ours"),))
+    assert helper_tags(store) == sorted([name, old])
 
 
-def test_an_index_under_the_tag_of_an_announcement_is_passed_over(store):
-    index = Index(())
-    store.push_manifest(index.to_bytes(), index.media_type, intent_tag(disk("x", "aarch64")))
+def test_a_push_that_fails_leaves_no_helper_tag(store, registry):
+    registry.before = lambda request: Response(400) if request.method == "PUT" and "/5.0" in request.path else None
+    with pytest.raises(RegistryError):
+        publish(store, "5.0", [disk("ours")], QUIET)
+    assert registry.tags == {}
+
+
+def test_a_registry_that_cannot_delete_gets_no_helper_tag(store, registry):
+    registry.before = lambda request: Response(405) if request.method == "DELETE" else None
     publish(store, "5.0", [disk("ours")], QUIET)
-    assert index_of(store) == Index((disk("ours"),))
+    assert list(store.tags()) == ["5.0"]
+    assert registry.seen("GET", "/tags/list")[:-1] == []
+
+
+def test_an_entry_taken_out_by_a_late_write_is_put_back_where_nothing_can_be_announced(store, registry):
+    theirs = Index((disk("theirs", "aarch64"),)).to_bytes()
+
+    def late(request):
+        if request.method == "DELETE":
+            return Response(405)
+        if request.method == "GET" and request.path.endswith("/5.0") and ("m", "5.0") in registry.tags and not wrote:
+            wrote.append(registry.add_manifest("m", theirs, mediatype.OCI_INDEX, "5.0"))
+        return None
+
+    wrote: list[str] = []
+    registry.before = late
+    publish(store, "5.0", [disk("ours")], QUIET)
+    assert index_of(store) == Index((disk("theirs", "aarch64"), disk("ours")))
 
 
 def test_the_longest_tag_is_announced_too(store):
@@ -305,8 +392,6 @@ def test_the_longest_tag_is_announced_too(store):
 
 
 def test_tags_that_may_not_be_listed_are_mentioned(store, registry):
-    from tests.support.simulators.registry import Response
-
     registry.before = lambda request: Response(403) if "/tags/" in request.path else None
     notes: list[str] = []
 
@@ -317,3 +402,46 @@ def test_tags_that_may_not_be_listed_are_mentioned(store, registry):
     publish(store, "5.0", [disk("ours")], Told())
     assert index_of(store) == Index((disk("ours"),))
     assert "cannot be seen" in notes[0]
+    registry.before = None
+    assert list(store.tags()) == ["5.0"]
+
+
+# -- the tables of a disk ------------------------------------------------------------------------------------------------
+
+
+def tables(of: Descriptor, seed: str = "t") -> Descriptor:
+    return tables_entry(Descriptor(mediatype.OCI_MANIFEST, Digest.of((seed + of.digest.hex).encode()), 300), of.digest)
+
+
+def test_tables_come_last_and_go_with_their_disk():
+    one, other, new = disk("a"), disk("b", "aarch64"), disk("c")
+    index = merge(None, [one, tables(one), other, tables(other)])
+    assert index == Index((one, other, tables(one), tables(other)))
+    assert merge(index, [new, tables(new)]) == Index((new, other, tables(other), tables(new)))
+    # An older release replaces the disk and leaves its tables behind.
+    assert merge(Index((other, tables(one), tables(other))), [new]) == Index((other, new, tables(other)))
+
+
+def test_tables_that_are_there_stay_where_another_tool_put_them():
+    one, other = disk("a"), disk("b", "aarch64")
+    index = Index((tables(one), one, container("c"), tables(other), other))
+    assert merge(index, [one, tables(one)]) == index
+
+
+def test_no_client_takes_tables_for_a_disk_or_a_container():
+    entry = tables(disk("a"))
+    assert entry_key(entry) is None
+    assert classify(entry).role is Role.ATTACHMENT
+    assert entry.platform == Platform("unknown", "unknown")
+
+
+def test_tables_that_lost_their_annotations_still_go_with_their_disk():
+    store = MemoryStore()
+    old, new = labelled(stored_disk(store, b"old")), labelled(stored_disk(store, b"new"))
+    manifest = empty_config_manifest((), artifact_type=mediatype.TOC_ARTIFACT, annotations=tables(old).annotations)
+    bare = replace(
+        store.push_manifest(manifest.to_bytes(), manifest.media_type), platform=Platform("unknown", "unknown")
+    )
+    tag(store, old, bare)
+    publish(store, "5.0", [new, tables(new)], QUIET)
+    assert index_of(store) == Index((new, tables(new)))

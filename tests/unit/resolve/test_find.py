@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.support.shapes import ARM, RISCV, X86, blob, container, disk, entry, find, podman_index, push, refusal
 
@@ -16,6 +18,7 @@ from haulout.oci import (
     mediatype,
     parse_reference,
 )
+from haulout.oci import annotations as keys
 from haulout.resolve import Shape, container_image_error
 
 REFERENCE = parse_reference("quay.io/podman/machine-os:5")
@@ -172,14 +175,15 @@ def test_a_small_container_image_may_be_a_container_disk(store, indexed):
     found = find(store)
     assert found.container_disk
     assert (found.digest, found.architecture, found.disk_type) == (made.digest, X86, None)
-    assert [layer.size for layer in found.layers] == sorted((layer.size for layer in found.layers), reverse=True)
-    assert found.layer is found.layers[0]
+    # What a container sees depends on all of them, in their order.
+    assert found.layers == store.manifest(made.digest).parse("it").layers
+    assert found.layer is found.layers[-1]
     there = "there are arm64 container, amd64 container" if indexed else "there is amd64 container"
     assert refusal(store, RISCV) == f"no riscv64/qemu in quay.io/podman/machine-os:5; {there}"
 
 
 def test_an_ordinary_container_image_is_called_one(store):
-    container(store, layers=20, tag="5")
+    container(store, layers=0, tag="5")
     message = refusal(store, error=NotFoundError)
     assert message == "quay.io/podman/machine-os:5 is a container image, not a disk, and no disk is attached to it"
     assert message == str(container_image_error(REFERENCE))
@@ -188,6 +192,27 @@ def test_an_ordinary_container_image_is_called_one(store):
 def test_containers_beside_disks_are_never_searched_for_disks(store):
     push(store, Index((entry(container(store), "amd64"), entry(disk(store), "x86_64", "qemu"))), "5")
     assert "there is x86_64/qemu" in refusal(store, X86, "hyperv")
+
+
+def test_a_directory_pushed_by_oras_is_called_one(store):
+    folder = Descriptor.of(
+        "application/vnd.oci.image.layer.v1.tar+gzip",
+        b"tar",
+        annotations={keys.TITLE: "images.raw", "io.deis.oras.content.unpack": "true"},
+    )
+    push(store, empty_config_manifest((folder,), artifact_type="application/vnd.unknown.artifact.v1"), "5")
+    for query in ((), (X86, "qemu")):
+        assert "is a directory that oras pushed, not a disk" in refusal(store, *query, error=ContentError)
+
+
+def test_a_container_disk_beside_disks_comes_when_it_is_asked_for(store):
+    made = replace(entry(container(store, "amd64"), "amd64"), annotations={keys.DISKTYPE: "container-disk"})
+    push(store, Index((made, entry(disk(store), "x86_64", "raw"))), "5")
+    assert find(store, X86).disk_type == "applehv"
+    found = find(store, X86, "container-disk")
+    assert (found.digest, found.container_disk, found.disk_type) == (made.digest, True, "container-disk")
+    push(store, Index((made,)), "5")
+    assert find(store, X86).digest == made.digest
 
 
 # Damage

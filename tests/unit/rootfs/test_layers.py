@@ -216,7 +216,7 @@ def test_sparse_members_of_gnu_tar_are_read_right(tmp_path, form):
 @pytest.mark.parametrize(
     ("members", "rule"),
     [
-        (["../x"], "escape"), (["a/../../x"], "escape"), (["/etc/passwd"], "escape"),
+        (["../x"], "escape"), (["a/../../x"], "escape"), (["/../x"], "escape"),
         ([("l", "link", {"linkname": "../x"})], "escape"), ([("l", "link", {"linkname": "gone"})], "hardlink"),
         ([("d", "dir"), ("l", "link", {"linkname": "d"})], "hardlink"),
         (["x" * 256], "name"), (["y/" * 2048 + "y"], "name"), ([("n", "file", {"pax_headers": {"path": "a\0b"}})], "name"),
@@ -270,6 +270,44 @@ END = bytes(1024)
 def test_damaged_layers_are_refused(layer, rule):
     error = refused(tar("good"), layer)
     assert (error.source, error.rule) == ("layer 2", rule)
+
+
+def test_absolute_names_mean_the_root_of_the_tree():
+    assert paths(merged(tar(("/etc", "dir"), "/etc/passwd", ("/l", "link", {"linkname": "/etc/passwd"})))) == [
+        "etc",
+        "etc/passwd",
+        "l",
+    ]
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3, 4, 5])
+def test_unused_slots_of_a_gnu_sparse_map_are_skipped(tmp_path, pieces):
+    with (tmp_path / "s").open("wb") as file:
+        for number in range(pieces):
+            file.seek(number << 17)
+            file.write(b"AAAA")
+        file.truncate(pieces << 17)
+    layer = subprocess.run(
+        ["tar", "-C", tmp_path, "-S", "--format=gnu", "-c", "s"], capture_output=True, check=True
+    ).stdout
+    tree = merged(layer)
+    assert read_all(tree) == {got(tree, "s"): (tmp_path / "s").read_bytes()}
+
+
+@pytest.mark.parametrize("layer", [b"", bare(b"a"), bare(b"a") + bytes(512), tar("a")])
+def test_an_end_mark_may_be_missing_where_that_is_said(layer):
+    tree = rootfs.from_layers([lambda: io.BytesIO(layer)], strict=False)
+    assert paths(tree) == (["a"] if layer else [])
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [("a/f", True), ("abs/f", True), ("rel/f", True), ("b/up", True), ("loop", False), ("out", True), ("gone", False)],
+)
+def test_a_path_is_followed_as_a_program_in_the_tree_sees_it(path, found):
+    links = {"abs": "/a", "rel": "./a", "b/up": "../rel/f", "loop": "loop", "out": "../../a/f", "gone": "a/none"}
+    tree = merged(tar("a/f", *((name, "sym", {"linkname": target}) for name, target in links.items())))
+    assert (tree.follow(path.encode()) is tree.find("a/f")) is found
 
 
 def test_limits():

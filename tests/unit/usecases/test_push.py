@@ -97,3 +97,11 @@ def test_a_first_push_and_the_next_need_no_numpy(tmp_path, disk):
     )
     assert done.stdout.split() == ["pushed", "present", "None"], done.stderr
     assert Path(tmp_path, "l").is_dir()
+
+
+def test_of_several_disks_the_progress_says_which(tmp_path, disk):
+    told = Telling()
+    sources = [DiskSource(disk, "x86_64"), DiskSource(disk, "aarch64")]
+    push(f"oci:{tmp_path}/a:1", sources, level=1, progress=told)
+    assert told.names[0] == "compressing applehv, disk 1 of 2"
+    assert "uploading applehv, disk 2 of 2" in told.names

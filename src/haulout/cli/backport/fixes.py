@@ -48,8 +48,8 @@ def command(
 ) -> int:
     """List the fixes that NEW has and OLD lacks: ids, package URLs, versions, for release notes and update metadata.
 
-    Fixes that have a record are found by content; others count where a commit in between names a CVE, GHSA or GO
-    identifier.
+    Fixes that have a record are found by content; others count where a commit in between says that it fixes a CVE, GHSA
+    or GO identifier: in its subject, in a trailer, or in a line of its own. What is only mentioned is listed apart.
 
     The exit code is 1 where NEW lacks a fix that OLD has.
     """
@@ -74,6 +74,8 @@ def lines(found: FixesResult) -> Iterator[str]:
             yield f"{title}: {one.id}{also}: {one.summary}"
     if not found.fixed:
         yield "no new fixes"
+    for other in found.mentioned:
+        yield f"mentioned: {other.id} by {', '.join(oid[:12] for oid in other.commits)}, which may not fix it"
 
 
 def _related(found: FixesResult) -> Iterator[str]:

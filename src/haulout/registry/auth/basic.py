@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def basic(credentials: Credentials) -> str:
     """Make the Authorization header."""
-    return "Basic " + base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
+    pair = f"{credentials.username}:{credentials.password}".encode(errors="surrogateescape")
+    return "Basic " + base64.b64encode(pair).decode()
 
 
 class Basic(Scheme):

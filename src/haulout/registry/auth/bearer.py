@@ -84,38 +84,68 @@ class Bearer(Scheme):
     def _fetch(self, scopes: frozenset[str]) -> Generator[Request, Answer, Token]:
         challenge, party = self._challenge, self.party
         assert challenge is not None
-        realm = check_realm(challenge.parameters["realm"], party.origin())
         credentials = party.credentials()
+        named = challenge.parameters["realm"]
+        realm = check_realm(named, party.origin(), party.allowed_hosts, secret=credentials is not None)
         began = time.monotonic()
         answer = yield token_request(challenge, scopes, credentials, party.user_agent)
         if answer.status == 200:
             return parse_token(answer.body, realm, began)
-        if answer.status in {400, 401, 403}:
+        if answer.status in {400, 401, 403} and not answer.limits_rate:
             reason = "refuses these credentials" if credentials else "gives no token without credentials"
             raise DeniedError(f"{realm.netloc} {reason} ({answer.status})", hint=f"haulout login {party.name}")
         raise failure(answer, f"a token for {party.name}", realm.netloc)
 
 
-def check_realm(realm: str, registry: Origin) -> Origin:
-    """Decide whether credentials may go to a realm that the registry named (CVE-2026-48978 and kin).
+def check_realm(realm: str, registry: Origin, allowed: tuple[str, ...] = (), *, secret: bool = True) -> Origin:
+    """Decide whether a realm that the registry named may be asked (CVE-2026-48978 and kin).
+
+    Args:
+        realm: its URL.
+        registry: who named it.
+        allowed: hosts that the user trusts.
+        secret: whether credentials are sent along.
 
     Raises:
-        DeniedError: it would carry them in plain text, or into this machine's own network.
+        DeniedError: it would carry credentials in plain text, or leads away from TLS, or into this machine's own
+            network.
     """
     try:
         origin = Origin.of(realm)
     except RegistryError as exc:
         raise DeniedError(f"{registry.netloc} names a token service that is not a web address") from exc
-    if origin.scheme != "https" and (registry.scheme != "http" or origin.host != registry.host):
+    if origin.is_among(allowed):
+        return origin
+    hint = f"if {origin.netloc} is to be trusted, use --allow-host {origin.netloc}"
+    if origin.scheme != "https" and (registry.scheme != "http" or (secret and origin.host != registry.host)):
         raise DeniedError(
-            f"{registry.netloc} asks for a token from {origin}, which is not https; no credentials are sent there"
+            f"{registry.netloc} asks for a token from {origin}, which is not https; no credentials are sent there",
+            hint=hint,
         )
     if origin.host != registry.host and is_local(origin.host) and not is_local(registry.host):
         raise DeniedError(
             f"{registry.netloc} asks for a token from {origin.netloc}, which is inside this machine's own network; "
-            "nothing is sent there"
+            "nothing is sent there",
+            hint=hint,
         )
     return origin
+
+
+def check_redirect(request: Request, realm: Origin, registry: Origin, allowed: tuple[str, ...]) -> None:
+    """Decide whether a request for a token may follow the redirect of the realm, its target the new URL.
+
+    Raises:
+        DeniedError: it would take credentials to another host or away from TLS, or lead where no realm may be.
+    """
+    target = Origin.of(request.target)
+    has_secret = request.body is not None or "Authorization" in request.headers
+    check_realm(request.target, registry, allowed, secret=has_secret)
+    is_same = target.host == realm.host and (target.scheme, realm.scheme) != ("http", "https")
+    if has_secret and not is_same and not target.is_among(allowed):
+        raise DeniedError(
+            f"{realm.netloc} redirects the request for a token to {target}; no credentials are sent there",
+            hint=f"if {target.netloc} is to be trusted, use --allow-host {target.netloc}",
+        )
 
 
 def token_request(
@@ -151,7 +181,7 @@ def token_request(
     if credentials is not None:
         query.append(("account", credentials.username))
         headers["Authorization"] = basic(credentials)
-    url = urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(query), ""))
+    url = urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(query, errors="surrogateescape"), ""))
     return Request("GET", url, headers)
 
 

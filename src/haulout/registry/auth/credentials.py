@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MAX_FILE: Final = 4 * 1024 * 1024
+_API_PATHS: Final = frozenset({"", "v1", "v2"})
 DOCKER_HUB_KEY: Final = "https://index.docker.io/v1/"
 """Under which every tool keeps the credentials of docker.io."""
 
@@ -130,9 +131,14 @@ def read_auth_file(path: Path, *, is_legacy: bool = False) -> AuthFile | None:
     except (ValueError, RecursionError) as exc:
         # The parser's own message may quote what is in the file.
         raise UsageError(f"the credentials file {path} is not JSON", hint="correct it, or log in again") from exc
-    auths = document if is_legacy else document.get("auths", {}) if isinstance(document, dict) else None
-    cred_helpers = document.get("credHelpers", {}) if isinstance(document, dict) and not is_legacy else {}
-    store = document.get("credsStore", "") if isinstance(document, dict) and not is_legacy else ""
+    # A member that is null is one that is not there, as Go reads it.
+    found = document if not is_legacy else {"auths": document}
+    members = _without_null(found) if isinstance(found, dict) else {"auths": None}
+    auths: Any = members.get("auths", {})
+    cred_helpers: Any = members.get("credHelpers", {})
+    if isinstance(cred_helpers, dict):
+        cred_helpers = _without_null(cred_helpers)
+    store = members.get("credsStore", "")
     if (
         not isinstance(auths, dict)
         or not isinstance(cred_helpers, dict)
@@ -141,6 +147,10 @@ def read_auth_file(path: Path, *, is_legacy: bool = False) -> AuthFile | None:
     ):
         raise UsageError(f"the credentials file {path} is not in the form of containers-auth.json(5)")
     return AuthFile(path, auths, cred_helpers, store, document)
+
+
+def _without_null(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value is not None}
 
 
 def server_key(host: str) -> str:
@@ -161,9 +171,8 @@ def find_entry(auths: Mapping[str, Any], host: str, repository: str) -> Mapping[
     for key in [*names, server_key(host)]:
         if isinstance(auths.get(key), dict):
             return auths[key]  # type: ignore[no-any-return]
-    # Docker once wrote whole URLs.
     for key, entry in auths.items():
-        if isinstance(entry, dict) and "://" in key and _host_of(key) in names:
+        if isinstance(entry, dict) and _host_of(key) in names:
             return entry
     return None
 
@@ -181,8 +190,11 @@ def entry_credentials(entry: Mapping[str, Any], path: Path) -> Credentials | Non
     username = password = ""
     if encoded:
         try:
-            username, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError) as exc:
+            # Go's decoder passes over line breaks, which people's editors and YAML bring along. A password may be in
+            # any encoding; it is sent as it is.
+            plain = base64.b64decode(encoded.replace("\n", "").replace("\r", ""), validate=True)
+            username, colon, password = plain.decode(errors="surrogateescape").partition(":")
+        except (binascii.Error, ValueError) as exc:
             raise UsageError(f"the credentials file {path} has an entry that is not base64 of user:password") from exc
         if not colon:
             raise UsageError(f"the credentials file {path} has an entry that is not base64 of user:password")
@@ -199,4 +211,7 @@ def encode_entry(credentials: Credentials) -> dict[str, str]:
 
 
 def _host_of(key: str) -> str:
-    return key.partition("://")[2].partition("/")[0].lower()
+    """Return the host of a key that is a URL, or a host and the path of an API, as docker wrote them; "" for others."""
+    scheme, is_url, rest = key.partition("://")
+    host, _, path = (rest if is_url else scheme).partition("/")
+    return host.lower() if is_url or path.strip("/") in _API_PATHS else ""

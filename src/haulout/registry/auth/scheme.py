@@ -30,6 +30,8 @@ class Party:
     origin: Callable[[], Origin]
     credentials: Callable[[], Credentials | None]
     """Finds them when first needed: helpers are programs."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Hosts that may be given them, wherever they are."""
 
 
 class Scheme(ABC):

@@ -11,6 +11,7 @@ from haulout import rootfs
 from haulout.content import read_blob
 from haulout.errors import ContentError
 from haulout.local import ScratchFile, open_regular, storage_errors
+from haulout.oci import annotations as keys
 from haulout.workload import binding as bindings
 from haulout.workload import krun, outer
 from haulout.workload.inspect.disk import check_locked, check_unlocked
@@ -126,7 +127,7 @@ def _leaks(values: dict[str, Any]) -> list[str]:
 
 
 def _bindings(findings: Findings, beside: bytes | None, manifest: Manifest) -> None:
-    noted = manifest.annotations.get(outer.BINDING)
+    noted = manifest.annotations.get(keys.WORKLOAD)
     findings.measurement = manifest.annotations.get(outer.MEASUREMENT)
     data = beside if beside is not None else noted.encode() if noted is not None else None
     if data is None:

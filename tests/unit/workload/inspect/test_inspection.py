@@ -31,6 +31,7 @@ from tests.support.workloads import (
 from haulout.content.memory import MemoryStore
 from haulout.errors import ContentError, InvalidWorkload, WrongPassphrase
 from haulout.oci import Descriptor, Manifest, mediatype
+from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
 from haulout.workload import binding as bindings
 from haulout.workload import krun, outer
@@ -176,7 +177,7 @@ def test_the_binding_beside_the_disk_and_in_the_annotation_have_to_be_one():
     own = the_binding()
     other = bindings.Binding("web", own.luks_header, bytes(32), own.salt, own.hash_offset)
     files = {**parts(), BINDING: other.to_bytes()}
-    found = inspected(files, PASSPHRASE, annotations={outer.BINDING: own.to_bytes().decode()})
+    found = inspected(files, PASSPHRASE, annotations={keys.WORKLOAD: own.to_bytes().decode()})
     assert rules(found) == ["binding-differs", "verity-block"]
     assert rules(inspected({**parts(), BINDING: b"{}"})) == ["binding"]
 
@@ -248,7 +249,7 @@ def test_the_outer_image_says_nothing_of_the_inner(tmp_path):
         "rootfs": {"type": "layers", "diff_ids": [str(built.layer.digest)]},
         "history": [{"created": "2023-11-14T22:13:20Z", "created_by": "haulout cw build for snp"}],
     }
-    assert set(manifest.annotations) == {outer.BINDING}
+    assert set(manifest.annotations) == {keys.WORKLOAD}
     for secret in (b"hello from inside", b"motd", PASSPHRASE):
         with store.open_blob(built.layer) as stream:
             assert secret not in stream.read(built.layer.size)

@@ -29,7 +29,7 @@ def earlier_tags(tags: Iterable[str], tag: str) -> list[str]:
     others = [other for other in dict.fromkeys(tags) if other != tag and not is_helper_tag(other)]
     numbered = [other for other in others if _NUMBER.search(other)]
     if _NUMBER.search(tag):
-        numbered = [other for other in numbered if _series(other) == _series(tag) and version(other) < version(tag)]
+        numbered = [other for other in numbered if series(other) == series(tag) and version(other) < version(tag)]
     return [*sorted(numbered, key=version, reverse=True), *(other for other in others if not _NUMBER.search(other))]
 
 
@@ -46,7 +46,20 @@ def version(tag: str) -> Version:
     return (*parts, (_END, 0, ""))
 
 
-def _series(tag: str) -> str:
+def is_version(tag: str) -> bool:
+    """Whether a tag has a number; others are names that move, such as ``latest``."""
+    return _NUMBER.search(tag) is not None
+
+
+def newest_first(tags: Iterable[str]) -> list[str]:
+    """Return tags in the order people look for them: names that move, then each series, its newest version first."""
+    # Twice stable: by series, each by version.
+    by_version = sorted(tags, key=lambda tag: (version(tag), tag), reverse=True)
+    return sorted(by_version, key=lambda tag: (is_version(tag), series(tag) if is_version(tag) else tag))
+
+
+def series(tag: str) -> str:
+    """Return what comes before the first number: versions are compared within it."""
     found = _NUMBER.search(tag)
     before = tag[: found.start()] if found else tag
     return "" if before.lower() == "v" else before

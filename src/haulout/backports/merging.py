@@ -1,0 +1,197 @@
+"""Merge commits onto branches as ``git cherry-pick`` does, renames of files and folders included, without a checkout.
+
+Only what can matter for the result is merged: the files that the commit changes, those that git may take for them under
+other names, and of every folder enough that git sees it is there. So a merge costs what the commit is, not what the
+library is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from haulout.backports.git import decode, encode
+from haulout.backports.objects import GITLINK, SYMLINK, TREE, Entry, MissingObject, ScratchObjects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from haulout.backports.model import Patch
+    from haulout.backports.repository import Repository
+
+_SETTINGS: Final = r"^(merge\.(renames|directoryrenames|renamelimit)|diff\.(renames|renamelimit))$"
+"""Settings of a user that change what a pick leads to."""
+_MOST: Final = 7000
+"""Files that git compares with one another in a merge, unless told otherwise."""
+_FOLDER: Final = 500
+"""Files of a folder that is gone which are looked for elsewhere."""
+
+
+class Merge(NamedTuple):
+    """What a merge led to."""
+
+    conflicts: tuple[str, ...]
+    changes: tuple[tuple[str, Entry | None], ...]
+    """What becomes of files of the branch; None: it goes."""
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """The three trees of a merge, as far as they matter."""
+
+    base: dict[str, Entry] = field(default_factory=dict)
+    ours: dict[str, Entry] = field(default_factory=dict)
+    theirs: dict[str, Entry] = field(default_factory=dict)
+
+
+@dataclass
+class Merger:
+    """Merges commits onto branches; remembers what came out."""
+
+    repository: Repository
+    objects: ScratchObjects
+    _known: dict[tuple[str, str, str, tuple[str, ...]], Merge] = field(default_factory=dict)
+    _added: dict[tuple[str, str], dict[str, Entry]] = field(default_factory=dict)
+    _renamed: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+
+    @cached_property
+    def _settings(self) -> tuple[str, ...]:
+        done = self.repository.git.run("config", "-z", "--get-regexp", _SETTINGS, ok=(0, 1))
+        pairs = {"merge.renames": "true", "merge.directoryrenames": "conflict"}
+        pairs |= {name: value for name, _, value in (one.partition("\n") for one in done.fields)}
+        return tuple(word for name, value in pairs.items() for word in ("-c", f"{name}={value}"))
+
+    def all(self, wanted: Iterable[tuple[str, Patch, tuple[str, ...]]]) -> list[Merge | None]:
+        """Merge patches of one commit each onto trees, all at once; None: not everything is in this clone.
+
+        Args:
+            wanted: root trees, patches, and lines of attributes for the files, where they have any that matter.
+        """
+        keys: list[tuple[str, str, str, tuple[str, ...]] | None] = []
+        sides: dict[tuple[str, str, str, tuple[str, ...]], _Sides] = {}
+        for tree, patch, attributes in wanted:
+            try:
+                three = self._sides(tree, patch)
+                for entry in {*three.base.values(), *three.ours.values(), *three.theirs.values()}:
+                    if entry.mode != GITLINK:
+                        self.objects.copy(entry.oid)
+            except MissingObject:
+                keys.append(None)
+                continue
+            base, ours, theirs = (self.objects.write_tree(one) for one in (three.base, three.ours, three.theirs))
+            keys.append((base, ours, theirs, attributes))
+            sides[base, ours, theirs, attributes] = three
+        for rules in {key[3] for key in sides}:
+            self._merge([key for key in sides if key not in self._known and key[3] == rules], rules)
+        return [None if key is None else self._known[key] for key in keys]
+
+    def _merge(self, keys: Sequence[tuple[str, str, str, tuple[str, ...]]], attributes: tuple[str, ...]) -> None:
+        if not keys:
+            return
+        self.objects.attribute(attributes)
+        asked = []
+        for base, ours, theirs, _ in keys:
+            before = self.objects.write_commit(base)
+            asked.append(f"{self.objects.write_commit(ours, before)} {self.objects.write_commit(theirs, before)}\n")
+        out = self.objects.isolated.run(
+            *self._settings,
+            "merge-tree",
+            "--write-tree",
+            "--stdin",
+            "-z",
+            "--no-messages",
+            stdin=encode("".join(asked)),
+        ).out
+        fields = iter(decode(out).split("\0"))
+        for key in keys:
+            # "1" or "0" for a conflict, the tree, "<mode> <id> <stage>\t<path>" for each conflict, and an empty one.
+            clean, tree = next(fields) == "1", next(fields)
+            paths = dict.fromkeys(line.partition("\t")[2] for line in iter(lambda: next(fields), ""))
+            changes = tuple((path, new) for path, _, new in self.objects.changes(key[1], tree)) if clean else ()
+            self._known[key] = Merge(tuple(paths) if not clean else (), changes)
+
+    def _sides(self, tree: str, patch: Patch) -> _Sides:
+        sides = _Sides()
+        before = patch.before or self.objects.empty_tree
+        gone: dict[str, Entry] = {}
+        for change in patch.changes:
+            path = change.path
+            ours = self.objects.at(tree, path)
+            for side, entry in ((sides.base, change.old), (sides.ours, ours), (sides.theirs, change.new)):
+                if entry is not None:
+                    side[path] = entry
+            if ours is None and change.old is not None:
+                gone[path] = change.old
+            self._in_the_way(tree, path, sides)
+            self._folder(tree, before, path, sides, gone)
+        if gone:
+            added = self._added_files(before, tree)
+            for source, place in self._renames(gone, added).items():
+                sides.ours[place] = added[place]
+                sides.base.setdefault(source, gone[source])
+                if not any(change.path == source for change in patch.changes):
+                    sides.theirs.setdefault(source, gone[source])
+        return sides
+
+    def _in_the_way(self, tree: str, path: str, sides: _Sides) -> None:
+        """Add a file of the branch that is where a folder is needed, or a folder where the file is."""
+        parts = path.split("/")
+        for number in range(1, len(parts)):
+            parent = "/".join(parts[:number])
+            entry = self.objects.at(tree, parent)
+            if entry is not None:
+                sides.ours[parent] = entry
+                return
+        folder = self.objects.folder(tree, path)
+        if folder is not None:
+            name, entry = next(self.objects.files(folder))
+            sides.ours[f"{path}/{name}"] = entry
+
+    def _folder(self, tree: str, before: str, path: str, sides: _Sides, gone: dict[str, Entry]) -> None:
+        """Let git see that a folder is there; where it is not, look for what it had: it may have another name."""
+        folder = path.rpartition("/")[0]
+        while folder:
+            was, now = self.objects.folder(before, folder), self.objects.folder(tree, folder)
+            if was is not None and now is None:
+                for number, (name, entry) in enumerate(self.objects.files(was)):
+                    if number < _FOLDER and entry.mode not in {SYMLINK, GITLINK}:
+                        gone.setdefault(f"{folder}/{name}", entry)
+            if now is not None:
+                self._keep(folder, now, was, sides)
+            folder = folder.rpartition("/")[0]
+
+    def _keep(self, folder: str, now: str, was: str | None, sides: _Sides) -> None:
+        """Add one file of a folder, best one that was there before."""
+        files = {name: entry for name, entry in self.objects.entries(now).items() if entry.mode not in {TREE, GITLINK}}
+        before = self.objects.entries(was) if was is not None else {}
+        common = (name for name in files if name in before and before[name].mode not in {TREE, GITLINK})
+        name = next(common, next(iter(files), None))
+        path = f"{folder}/{name}"
+        if name is None or path in sides.ours or path in sides.base or path in sides.theirs:
+            return
+        sides.ours[path] = files[name]
+        if name in before and before[name].mode != TREE:
+            sides.base[path] = sides.theirs[path] = before[name]
+
+    def _added_files(self, before: str, tree: str) -> dict[str, Entry]:
+        if (before, tree) not in self._added:
+            self._added[before, tree] = {
+                path: new
+                for path, old, new in self.objects.changes(before, tree)
+                if old is None and new is not None and new.mode not in {SYMLINK, GITLINK}
+            }
+        return self._added[before, tree]
+
+    def _renames(self, gone: dict[str, Entry], added: dict[str, Entry]) -> dict[str, str]:
+        """Return where files that are gone are now, as git takes it in a merge."""
+        here = {path: entry for path, entry in added.items() if self.objects.has(entry.oid)}
+        sources = {path: entry for path, entry in gone.items() if self.objects.has(entry.oid)}
+        if not here or not sources:
+            return {}
+        trees = (self.objects.write_tree(sources), self.objects.write_tree(here))
+        if trees not in self._renamed:
+            how = ("-r", "-z", "-M", f"-l{_MOST}", "--name-status", "--diff-filter=R")
+            fields = self.objects.git.run("diff-tree", *how, *trees).fields
+            self._renamed[trees] = dict(zip(fields[1::3], fields[2::3], strict=True))
+        return self._renamed[trees]

@@ -1,0 +1,95 @@
+"""What is picked onto which branch: read off the very judgement that ``status`` shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from haulout.backports.ledger import load_ledger
+from haulout.backports.model import Fix, State
+from haulout.backports.naming import library_name
+from haulout.backports.repository import Branch, Repository, open_repository
+from haulout.backports.support import Support
+from haulout.backports.survey import Survey
+from haulout.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from haulout.backports.model import Cell
+
+_MISSING: Final = (State.APPLIES, State.CONFLICTS, State.PARTLY)
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What may be picked besides what a branch lacks."""
+
+    force: bool = False
+    """Pick also what is there."""
+    exact: bool = False
+    """Pick no backport in the place of a commit that conflicts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is picked onto one branch."""
+
+    branch: Branch
+    sources: tuple[str, ...]
+    present: tuple[str, ...]
+    """Commits that are there already, or do not concern the branch."""
+    cells: tuple[Cell, ...]
+    """The judgement on each fix."""
+    instead: Mapping[str, str] = field(default_factory=dict)
+    """Backports that are picked in the place of commits, and these commits."""
+
+    @property
+    def missing(self) -> bool:
+        """Whether the branch must have one of the fixes, lacks it, and did not revert it."""
+        return any(cell.supported and cell.state in _MISSING for cell in self.cells)
+
+
+def planned(branch: Branch, fixes: Sequence[Fix], cells: Sequence[Cell], wishes: Wishes) -> Plan:
+    """Return what is picked onto a branch. Pure."""
+    sources: list[str] = []
+    present: list[str] = []
+    instead: dict[str, str] = {}
+    for fix, cell in zip(fixes, cells, strict=True):
+        left = fix.oids if wishes.force else cell.left
+        present += [oid for oid in fix.oids if oid not in left]
+        chosen = cell.pick if cell.pick and not (wishes.exact or wishes.force) else left
+        sources += chosen
+        instead |= {one: of for one, of in zip(chosen, left, strict=True) if one != of}
+    return Plan(branch, tuple(dict.fromkeys(sources)), tuple(dict.fromkeys(present)), tuple(cells), instead)
+
+
+def judge(
+    repository: Repository,
+    fixes: Sequence[Fix],
+    branches: Sequence[Branch],
+    wishes: Wishes,
+    *,
+    ledger: Path | None = None,
+    supported: Sequence[str] = (),
+    mainline: int | None = None,
+) -> list[Plan]:
+    """Judge branches for fixes, and plan what is picked onto each. Nothing is written, or fetched."""
+    here = open_repository(repository.path)
+    every = [*branches, *(one for one in here.branches() if one.ref not in {each.ref for each in branches})]
+    try:
+        main = here.mainline().tip
+    except NotFoundError:
+        # It only says where looking for copies may stop.
+        main = branches[0].tip
+    with here.scratch_objects() as objects:
+        entries = load_ledger(ledger) if ledger is not None and ledger.exists() else None
+        name = library_name(here, objects, main, sure=False)
+        survey = Survey(here, objects, every, main, mainline or 1)
+        support = Support(entries, name, supported)
+        columns = [survey.column(fix, branches, support) for fix in fixes]
+    return [
+        planned(branch, fixes, [column.cells[number] for column in columns], wishes)
+        for number, branch in enumerate(branches)
+    ]
