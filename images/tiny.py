@@ -27,6 +27,7 @@ TEXTS = {
     "etc/shadow": "root:*:19000::::::\ncore:*:19000::::::\nsshd:*:19000::::::\n",
     "etc/group": "root:x:0:\ncore:x:1000:\n",
     "etc/nsswitch.conf": "passwd: files\n",
+    "etc/os-release": 'ID=tiny\nPRETTY_NAME="Tiny machine of Haulout\'s tests"\n',
     "etc/hostname": "tiny\n",
 }
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_CHUNK: Final = 1 << 18
-_BACKLOG: Final = 512
+CHUNK: Final = 1 << 18
+BACKLOG: Final = 512
+"""Clients that wait to be accepted. asyncio says 100 by itself, and those beyond are refused."""
 _RETRY: Final = 0.2
 
 
@@ -30,7 +31,7 @@ def bind(path: Path) -> socket.socket:
         path.unlink(missing_ok=True)
         listener.bind(str(path))
         path.chmod(0o600)
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
         listener.setblocking(False)
     except BaseException:
         listener.close()
@@ -74,7 +75,7 @@ class Forwarder:
                 if self._absent():
                     return None
                 with suppress(OSError):
-                    return await asyncio.open_unix_connection(self._inner, limit=_CHUNK)
+                    return await asyncio.open_unix_connection(self._inner, limit=CHUNK)
                 # ssh has just lost the guest, which is noticed in a moment.
                 await asyncio.sleep(_RETRY)
         return None
@@ -83,7 +84,7 @@ class Forwarder:
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Copy until the end of one direction, which is passed on; the other direction goes on."""
     with suppress(OSError):
-        while data := await reader.read(_CHUNK):
+        while data := await reader.read(CHUNK):
             writer.write(data)
             await writer.drain()
         if writer.can_write_eof():

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import HauloutError
 from haulout.machine import guest
-from haulout.machine.forward import Forwarder, bind
+from haulout.machine.forward import BACKLOG, CHUNK, Forwarder, bind
 from haulout.machine.link import GuestFailed, Link, read_certificates
 from haulout.machine.provider import power_off
 from haulout.machine.states import Phase, Status
@@ -81,10 +81,9 @@ class Supervisor:
         for each in self._machine.sockets:
             inner = self._place.socket(f"to-{each.name}")
             forwarder = Forwarder(inner, self._ready, partial(self._lacks, each.name))
+            listener = bind(self._place.socket(each.name))
             servers.append(
-                await asyncio.start_unix_server(
-                    forwarder.serve, sock=bind(self._place.socket(each.name)), limit=1 << 18
-                )
+                await asyncio.start_unix_server(forwarder.serve, sock=listener, backlog=BACKLOG, limit=CHUNK)
             )
         servers.append(await asyncio.start_unix_server(self._answer, sock=bind(self._place.socket("control"))))
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -19,7 +19,9 @@ def sh(script, folder, **programs):
         (folder / name).write_text(f"#!/bin/sh\n{text}\n")
         (folder / name).chmod(0o755)
     environment = {"PATH": str(folder)}
-    done = subprocess.run(["/bin/sh", "-s"], input=script, env=environment, capture_output=True, text=True, timeout=10, check=True)
+    done = subprocess.run(
+        ["/bin/sh", "-s"], input=script, env=environment, capture_output=True, text=True, timeout=10, check=True
+    )
     return done.stdout.splitlines()
 
 
@@ -31,7 +33,9 @@ def test_mounts_are_made_once_and_names_are_quoted(tmp_path):
 
 
 def test_certificates_go_where_the_guest_looks(tmp_path):
-    script = guest.setup(replace(MACHINE, sockets=(), mounts=()), "PEM $x `y`\n").replace("/usr/local/share", str(tmp_path))
+    script = guest.setup(replace(MACHINE, sockets=(), mounts=()), "PEM $x `y`\n").replace(
+        "/usr/local/share", str(tmp_path)
+    )
     (tmp_path / "ca-certificates").mkdir()
     sh(script, tmp_path, **{"update-ca-certificates": "", "mkdir": "", "cat": "/bin/cat"})
     assert (tmp_path / "ca-certificates/haulout.crt").read_text() == "PEM $x `y`\n"
@@ -41,7 +45,7 @@ def test_the_sockets_there_are_are_named(tmp_path):
     with short_folder() as folder, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(folder / "a b"))
         sockets = (Socket("podman", f"{folder}/a b", "core"), Socket("other", f"{folder}/none", "root"))
-        assert sh(guest.sockets(replace(MACHINE, sockets=sockets)), tmp_path) == ["podman"]
+        assert sh(guest.sockets(replace(MACHINE, sockets=sockets)) + "\nexit 0", tmp_path) == ["podman"]
 
 
 def test_the_clock_is_set_only_where_it_is_wrong(tmp_path):

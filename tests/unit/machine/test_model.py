@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from haulout.errors import HauloutError, InvalidFile, UsageError
@@ -90,22 +91,25 @@ def test_a_wrong_value_is_named(change, says):
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", MACHINE.to_json().encode()[:100], b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b"null", MACHINE.to_json().encode()[:100], b"\xff\xfe", b"[" * 100_000]
+)
 def test_a_damaged_file_is_an_error_of_one_line(text):
     with pytest.raises(InvalidFile) as caught:
         read(text)
     assert "\n" not in str(caught.value)
 
 
-@given(st.dictionaries(st.sampled_from(sorted(MACHINE.to_dict())), st.none() | st.integers() | st.text() | st.lists(st.none())))
-def test_no_value_breaks_the_parser(change):
-    try:
-        read(MACHINE.to_dict() | change)
-    except InvalidFile:
-        pass
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(sorted(MACHINE.to_dict())), st.none() | st.integers() | st.text() | st.lists(st.none()))
+def test_no_value_breaks_the_parser(key, value):
+    with contextlib.suppress(InvalidFile):
+        read(MACHINE.to_dict() | {key: value})
 
 
-@pytest.mark.parametrize("name", ["", "a", "A", "web_1", "-web", "web-", "../x", "x" * 31, "web.1", "wéb", "web\n", "web/x"])
+@pytest.mark.parametrize(
+    "name", ["", "a", "A", "web_1", "-web", "web-", "../x", "x" * 31, "web.1", "wéb", "web\n", "web/x"]
+)
 def test_a_name_is_a_host_name(name):
     with pytest.raises(UsageError):
         valid_name(name)

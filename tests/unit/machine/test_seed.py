@@ -14,7 +14,10 @@ KEY = "ssh-ed25519 AAAA haulout-web"
 
 def test_ignition_lets_both_users_in_and_mounts_the_data_at_podmans_places():
     document = json.loads(seed.ignition(KEY))
-    assert {user["name"]: user["sshAuthorizedKeys"] for user in document["passwd"]["users"]} == {"core": [KEY], "root": [KEY]}
+    assert {user["name"]: user["sshAuthorizedKeys"] for user in document["passwd"]["users"]} == {
+        "core": [KEY],
+        "root": [KEY],
+    }
     assert document["storage"]["filesystems"][0]["wipeFilesystem"] is False
     names = {unit["name"] for unit in document["systemd"]["units"]}
     assert {"var-lib-data.mount", "var-lib-containers.mount", "home-core-.local-share-containers.mount"} <= names

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
             "make a machine with 2 processors and 2 GiB of memory",
         ),
         Example(
-            "haulout machine init web oci:machines:5.0 --cpus 1 --memory 512 --disk 5",
+            "haulout machine init small oci:machines:5.0 --cpus 1 --memory 512 --disk 5",
             "make a small one from an image layout",
         ),
     ),
