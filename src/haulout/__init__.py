@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from haulout.http import HttpOptions
     from haulout.machine import (
         Accelerator,
+        DiskKind,
         Disks,
         Firmware,
         Forward,
@@ -179,6 +180,7 @@ __all__ = [
     "DigestMismatch",
     "DiskFormat",
     "DiskInfo",
+    "DiskKind",
     "DiskQuery",
     "DiskSizes",
     "DiskSource",
@@ -366,6 +368,7 @@ open_face(
         "http": ("HttpOptions",),
         "machine": (
             "Accelerator",
+            "DiskKind",
             "Disks",
             "Firmware",
             "Forward",

@@ -15,15 +15,17 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import pytest
 from tests.support.machines import short_folder, tiny_image
 from tests.support.sandbox import ROOT, sandbox
 from tests.support.servers import needs
 
 from haulout.cli.machine import VERBS
-from haulout.cli.tree import Verbs
+from haulout.cli.tree import Verb, Verbs
 from haulout.cli.tree import haulout as tree
 
+ROOT_CONTEXT = click.Context(tree)
 pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
@@ -92,9 +94,17 @@ def supervisor(place, name):
 
 
 def examples(name):
-    group = tree.get_command(None, "machine")
+    assert isinstance(tree, Verbs)
+    group = tree.get_command(ROOT_CONTEXT, "machine")
     assert isinstance(group, Verbs)
-    command = tree.get_command(None, "run") if name == "run" else group.get_command(None, name) if name else group
+    command = (
+        tree.get_command(ROOT_CONTEXT, "run")
+        if name == "run"
+        else group.get_command(ROOT_CONTEXT, name)
+        if name
+        else group
+    )
+    assert isinstance(command, Verb | Verbs)
     return [each.command for each in command.examples]
 
 
@@ -113,7 +123,9 @@ def test_every_example_of_machines_runs_and_prints_what_is_documented(tmp_path):
             if name == "start":
                 assert place.haulout("machine", "set", "web", "--cpus", "1", "--memory", "256").code == 0
             for command in examples(name):
+                t0 = time.monotonic()
                 done = place.shell(command)
+                print(f"{time.monotonic() - t0:.1f} {command}")
                 assert done.code == 0, f"{command}\n{done.out}{done.err}"
                 printed = place.shell(f"{command} --json").out if name in {"list", "inspect", "df"} else ""
                 for member in json.loads(printed or "{}"):
@@ -175,8 +187,10 @@ def test_a_machine_survives_what_is_killed(tmp_path):
 
 def test_an_image_that_never_boots_is_stopped_and_says_so(tmp_path):
     with machines(tmp_path) as place:
-        place.shell("truncate -s 8M blank.raw && haulout push oci:blank:1 blank.raw --arch x86_64 --type qemu --as raw >/dev/null 2>&1"
-                    " || haulout push oci:blank:1 --disk x86_64/applehv=blank.raw >/dev/null")  # fmt: skip
+        assert (
+            place.shell("truncate -s 8M blank.raw && haulout push oci:blank:1 blank.raw --arch x86_64 --force").code
+            == 0
+        )
         made = place.shell("haulout machine init web oci:blank:1 --cpus 1 --memory 64 --disk 1")
         assert made.code == 0, made.err
         done = place.haulout("machine", "start", "web", "--wait", "2")

@@ -7,7 +7,6 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from haulout.errors import HauloutError
 from haulout.local import begin, printable, replace_file, storage_errors
 from haulout.machine import guest, ssh
 
@@ -30,8 +29,8 @@ _MOST_RESETS: Final = 5
 CLOCK_SECONDS: Final = 10.0
 
 
-class GuestFailed(HauloutError):  # noqa: N818 - named by what is wrong
-    """A guest that will not become ready."""
+class GuestFailed(Exception):  # noqa: N818 - named by what is wrong
+    """A guest that will not become ready; the supervisor tells who waits for it."""
 
 
 class Link:

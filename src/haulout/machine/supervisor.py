@@ -117,8 +117,8 @@ class Supervisor:
         self._place.record("started")
         try:
             ended = await self._attend(*await self._begin())
-        except HauloutError as error:
-            await self._finish(error.message, failed=True)
+        except (HauloutError, GuestFailed) as error:
+            await self._finish(str(error), failed=True)
         else:
             await self._finish(*ended)
 

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 @options.common
 @click.pass_obj
 def command(session: Session) -> None:
-    """Show all machines: their state, and why those that do not run have ended.
+    """Show all machines and their states.
 
-    A machine whose file is damaged is shown as broken; the others are not affected.
+    Of a machine that does not run, it is said why it ended. A machine whose file is damaged is shown as broken; the
+    others are not affected.
     """
     from haulout import machine_list  # noqa: PLC0415 - loads what runs machines
 
