@@ -46,6 +46,7 @@ bench: $(VENV)/ready packages
 	$(BIN)/python benchmarks/delta.py
 	$(BIN)/python benchmarks/reliability.py
 	$(BIN)/python benchmarks/backports.py
+	$(BIN)/python benchmarks/backports_truth.py
 
 # By hand, for as long as you like, each: make fuzz SECONDS=600
 fuzz: SECONDS ?= 60

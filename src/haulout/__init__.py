@@ -93,11 +93,21 @@ if TYPE_CHECKING:
         parse_reference,
     )
     from haulout.progress import NullProgress, Progress, Task, Traffic
-    from haulout.publish import DeltaResult, PublishedDelta, PushedBase, PushedDisk, PushResult
+    from haulout.publish import DeltaResult, PublishedDelta, PushedBase, PushedContainerDisk, PushedDisk, PushResult
     from haulout.registry import ConnectionOptions, Credentials
-    from haulout.resolve import DiskQuery, Inventory, Item, ResolvedDisk, Role, Shape
+    from haulout.resolve import Attached, DiskQuery, Inventory, Item, ResolvedDisk, Role, Shape, Subject
     from haulout.tee import Claims, Given, Policy, Refusal, Rule, Statement, Verdict, parse_policy
     from haulout.upkeep import Going, ListedDisk, ListedTag, Match, Removal
+    from haulout.usecases.attach import (
+        AttachResult,
+        DetachResult,
+        Discovery,
+        FetchResult,
+        attach,
+        detach,
+        discover,
+        fetch_attached,
+    )
     from haulout.usecases.build_workload import Broker, BuildRequest, BuiltWorkload, build_workload
     from haulout.usecases.cache import CachePruneResult, cache_info, cache_prune
     from haulout.usecases.copy import BlobTotal, CopyResult, copy
@@ -128,6 +138,7 @@ if TYPE_CHECKING:
     from haulout.usecases.pull import pull
     from haulout.usecases.push import DiskSource, push
     from haulout.usecases.run_machine import run_machine
+    from haulout.usecases.sync import SyncedTag, SyncResult, SyncRule, read_sync_file, sync
     from haulout.usecases.tags import TagList, TagResult, WrittenTag, tag, tags
     from haulout.usecases.verify_evidence import EvidenceResult, verify_evidence
     from haulout.workload import (
@@ -154,6 +165,8 @@ __all__ = [
     "Accelerator",
     "Architecture",
     "ArchiveReference",
+    "AttachResult",
+    "Attached",
     "Binding",
     "BlobTotal",
     "BrokenRule",
@@ -176,8 +189,10 @@ __all__ = [
     "DeltaResult",
     "DeniedError",
     "Descriptor",
+    "DetachResult",
     "Digest",
     "DigestMismatch",
+    "Discovery",
     "DiskFormat",
     "DiskInfo",
     "DiskKind",
@@ -187,6 +202,7 @@ __all__ = [
     "DiskType",
     "Disks",
     "EvidenceResult",
+    "FetchResult",
     "FileSystem",
     "FindResult",
     "Findings",
@@ -245,6 +261,7 @@ __all__ = [
     "PulledFile",
     "PushResult",
     "PushedBase",
+    "PushedContainerDisk",
     "PushedDisk",
     "Reference",
     "Refusal",
@@ -271,6 +288,10 @@ __all__ = [
     "StoppedMachine",
     "StorageError",
     "StoredManifest",
+    "Subject",
+    "SyncResult",
+    "SyncRule",
+    "SyncedTag",
     "TagList",
     "TagResult",
     "Task",
@@ -288,12 +309,16 @@ __all__ = [
     "WrittenTag",
     "WrongPassphrase",
     "__version__",
+    "attach",
     "build_workload",
     "cache_info",
     "cache_prune",
     "copy",
     "delete",
     "delta",
+    "detach",
+    "discover",
+    "fetch_attached",
     "find",
     "inspect",
     "inspect_workload",
@@ -316,8 +341,10 @@ __all__ = [
     "prune",
     "pull",
     "push",
+    "read_sync_file",
     "resolve",
     "run_machine",
+    "sync",
     "tag",
     "tags",
     "verify_evidence",
@@ -395,10 +422,20 @@ open_face(
             "parse_reference",
         ),
         "progress": ("NullProgress", "Progress", "Task", "Traffic"),
-        "publish": ("DeltaResult", "PublishedDelta", "PushResult", "PushedBase", "PushedDisk"),
+        "publish": ("DeltaResult", "PublishedDelta", "PushResult", "PushedBase", "PushedContainerDisk", "PushedDisk"),
         "registry": ("ConnectionOptions", "Credentials"),
-        "resolve": ("DiskQuery", "Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
+        "resolve": ("Attached", "Subject", "DiskQuery", "Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
         "tee": ("Claims", "Given", "Policy", "Refusal", "Rule", "Statement", "Verdict", "parse_policy"),
+        "usecases.attach": (
+            "AttachResult",
+            "DetachResult",
+            "Discovery",
+            "FetchResult",
+            "attach",
+            "detach",
+            "discover",
+            "fetch_attached",
+        ),
         "usecases.build_workload": ("Broker", "BuildRequest", "BuiltWorkload", "build_workload"),
         "usecases.copy": ("BlobTotal", "CopyResult", "copy"),
         "usecases.delta": ("delta",),
@@ -446,6 +483,7 @@ open_face(
         "workload.luks": ("LuksHeader", "LuksKeySlot"),
         "upkeep": ("Going", "ListedDisk", "ListedTag", "Match", "Removal"),
         "usecases.prune": ("RemovalResult", "delete", "prune"),
+        "usecases.sync": ("SyncedTag", "SyncResult", "SyncRule", "read_sync_file", "sync"),
         "usecases.tags": ("tag", "tags", "TagList", "TagResult", "WrittenTag"),
         "usecases.find": ("FindResult", "find"),
         "usecases.cache": ("CachePruneResult", "cache_info", "cache_prune"),

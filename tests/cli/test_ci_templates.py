@@ -67,6 +67,12 @@ def check(place, repository, printed):
     for architecture, kind in KINDS:
         assert f"{architecture}/{kind}" in printed
     assert VERSIONS[-1] in printed
+    stated = place.haulout("inspect", f"{repository}:latest", "--json").json["root"]["annotations"]
+    assert {key.rpartition(".")[2]: value for key, value in stated.items() if key.startswith("org.opencontainers")} == {
+        "source": "https://git.example.com/owner/name",
+        "revision": "0" * 40,
+        "version": VERSIONS[-1],
+    }
     newest = place.haulout("resolve", f"{repository}:{VERSIONS[-1]}").out
     assert place.haulout("resolve", f"{repository}:latest").out == newest
     assert place.haulout("resolve", f"{repository}:{VERSIONS[1]}").code == 0

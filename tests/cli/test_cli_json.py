@@ -95,13 +95,25 @@ def test_every_verb_and_every_member_is_documented():
         for member in json.loads(shown.text):
             assert f"`{member}`" in text, f"{command.commands}: {member}"
     verbs = {json.loads(shown.text).get("verb") for _, shown in PAIRS}
-    assert verbs == {None, "push", "pull", "resolve", "inspect", "delta", "login", "logout", "completion"} | {
+    assert verbs == {
+        None,
+        "version",
+        "push",
+        "pull",
+        "resolve",
+        "inspect",
+        "delta",
+        "login",
+        "logout",
+        "completion",
+    } | {
         *(f"backport {name}" for name in BACKPORT),
         "evidence verify",
         "evidence emulate",
         "cw build",
         "cw inspect",
-        *("copy", "tags", "tag", "prune", "find", "cache info", "cache prune"),
+        *("copy", "tags", "tag", "prune", "find", "cache info", "cache prune", "version"),
+        *("sync", "attach", "discover", "fetch", "detach"),
     }
 
 

@@ -72,3 +72,9 @@ def test_the_version_for_programs(capsys, arguments):
 def test_a_message_does_not_repeat_thousands_of_characters(capsys, word):
     assert main(["resolve", word.format("d" * 6000)]) != 0
     assert len(capsys.readouterr().err) < 800
+
+
+@pytest.mark.parametrize("verb", ["login", "pull", "tags"])
+def test_an_argument_that_is_missing_is_named(capsys, verb):
+    assert main([verb]) == 2
+    assert capsys.readouterr().err.startswith("haulout: missing argument '")

@@ -53,11 +53,12 @@ def test_what_was_there_already_does_not_make_the_rate():
     assert meter.rate(1.0) == pytest.approx(10)
     assert meter.average(1.0) == pytest.approx(10)
     assert figures(meter, 1.0) == "910 B of 1000 B (91 %), 10 B/s, 9.0 s left"
+    assert figures(meter, 1.0, brief=True) == "91 %, 9.0 s left"
 
 
 def test_figures_say_only_what_is_known():
     unknown = Meter("reading", None, "frames", 0, 0.0)
-    assert figures(unknown, 0.0) == "0 frames"
+    assert figures(unknown, 0.0) == figures(unknown, 0.0, brief=True) == "0 frames"
     assert figures(unknown, 1.0) == "0 frames, nothing moves"
     empty = Meter("reading", 0, "B", 0, 0.0)
     assert figures(empty, 0.0) == "0 B of 0 B"

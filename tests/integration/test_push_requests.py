@@ -1,12 +1,14 @@
 """What a command asks a registry for: nothing twice that was not written in between, and no more than is needed.
 
-Left out are the tags by which publishers keep out of each other's way (docs/adr/0004 and 0010): lists of tags,
+Left out are the tags by which publishers keep out of each other's way (docs/adr/0038): lists of tags,
 announcements and lists of referrers are read again because others may have written them. The tag itself is read three
 times where it moves: at the beginning, right before it is written, and after that.
 """
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from collections import Counter
 from urllib.parse import parse_qs, urlsplit
 
@@ -46,6 +48,10 @@ class Counting:
 
     def at(self, tag, repository="team/machine"):
         return parse_reference(f"{self.server.host}/{repository}:{tag}")
+
+    def tags(self, repository="team/machine"):
+        with urllib.request.urlopen(f"{self.server.url}/v2/{repository}/tags/list", timeout=10) as answer:
+            return sorted(json.load(answer)["tags"])
 
     def requests(self, command) -> int:
         """Run a command; check that it asks for nothing twice, and count what it asks for."""
@@ -89,8 +95,24 @@ def registry(tmp_path):
 
 
 def test_a_first_push(registry, disks):
-    # Four blobs of three requests each, two manifests, the list of referrers of one, the tag and its announcement.
-    assert registry.requests(lambda: push(registry.at("1"), DiskSource(disks[0], X86), level=1)) <= 32
+    # The tag and the list of tags; four blobs of two requests each, two manifests; whether deletion is allowed, the
+    # announcement, the tag read and written, the announcements of others, and ours taken back.
+    assert registry.requests(lambda: push(registry.at("1"), DiskSource(disks[0], X86), level=1)) <= 18
+    assert registry.tags() == ["1"]
+
+
+def test_a_first_push_where_nothing_is_deleted(tmp_path, disks):
+    with docker_registry(tmp_path, deletes=False) as server:
+        registry = Counting(server)
+        # The tag is looked at twice after it was written.
+        assert push(registry.at("1"), DiskSource(disks[0], X86), level=1).traffic.requests <= 18
+        assert registry.tags() == ["1"]
+
+
+def test_versions_leave_their_tags_and_nothing_else(registry, disks):
+    for number, path in enumerate(disks):
+        push(registry.at(f"{number}"), [DiskSource(path, X86), DiskSource(path, ARM)], level=1)
+    assert registry.tags() == ["0", "1", "2"]
 
 
 def test_a_push_of_what_is_there(registry, disks):

@@ -236,6 +236,17 @@ def test_nothing_that_says_what_goes_is_an_error(tmp_path, disks, arguments):
         haulout.prune(f"oci:{tmp_path}/l:1.1", keep=1)
 
 
+def test_a_tag_to_delete_is_never_assumed(tmp_path, disks):
+    place = f"oci:{tmp_path}/l"
+    publish(place, disks, ["1.1"])
+    haulout.tag(f"{place}:1.1", ["latest"])
+    for reference in (place, "registry.example.com/machines", "localhost:5000/machines"):
+        with pytest.raises(UsageError, match="names no tag"):
+            haulout.delete(reference)
+    haulout.delete(f"{place}:latest")
+    assert [each.tag for each in haulout.tags(place).tags] == ["1.1"]
+
+
 @pytest.mark.parametrize("act", [haulout.tags, lambda place: haulout.prune(place, keep=1)])
 def test_a_layout_that_is_not_there_is_not_made(tmp_path, act):
     with pytest.raises(NotFoundError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tarfile
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -154,6 +155,21 @@ def _crane_blob(lab: Lab) -> str:
     return _is_the_disk(lab, blob)
 
 
+def _container_disk(lab: Lab) -> str:
+    """The file that KubeVirt's and CDI's containers see; podman machine finds its own disk beside it."""
+    target, archive = f"{lab.fresh()}:5.8", lab.place("export")
+    haulout.push(target, lab.new, architecture="x86_64", also=["qemu"], container_disk=True)
+    lab.run("crane", "export", "--platform", "linux/amd64", target, archive)
+    with tarfile.open(archive) as tar:
+        (member,) = [member for member in tar if member.isfile()]
+        assert (member.name.split("/")[0], member.uid, member.gid) == ("disk", 107, 107)
+        tar.extract(member, lab.folder, filter="data")
+    subprocess.run(["qemu-img", "compare", "-q", lab.folder / member.name, lab.new], check=True)
+    if haulout.Architecture.here() == "x86_64":
+        assert lab.machine_init(f"docker://{target}").code == 0
+    return "the disk, in `/disk`"
+
+
 def _umoci(lab: Lab) -> str:
     tags = lab.run("umoci", "ls", "--layout", lab.layout).split()
     return "lists the versions" if {OLD, NEW} <= set(tags) else f"lists {tags}"
@@ -228,6 +244,7 @@ ROWS = [
     Row("reads", "crane", "`crane blob`", _crane_blob, "the disk"),
     Row("reads", "crane", "`crane pull`", _crane_pull, f"exit 1, `{NO_CHILD}`"),
     Row("reads", "crane", "`crane validate --remote`, one entry", _crane_validate, "exit 1, `gzip: invalid header`"),
+    Row("reads", "crane", "`crane export`, of a tag pushed with `--container-disk`", _container_disk, "the disk, in `/disk`"),
     Row("reads", "umoci", "`umoci ls`", _umoci, "lists the versions"),
     Row("reads", "cosign", "`cosign sign --recursive`, `cosign verify`", _cosign, "works; updates and deltas go on"),
     Row("reads", "cosign", "`cosign verify`, after `oras copy -r` and after `haulout copy`", _cosign_copied, "works"),

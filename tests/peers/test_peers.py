@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.peers.copies import PLAIN, REUSED
 from tests.peers.lab import lab as laboratory
-from tests.peers.reads import VERSIONS
 from tests.peers.table import DOCUMENT, ROWS, render, written
 from tests.support.peers import peers
 from tests.support.servers import needs
@@ -17,20 +15,9 @@ def lab(tmp_path_factory):
         yield made
 
 
-AWAITED = pytest.mark.xfail(
-    reason="tables of contents are referrers, which need tags of their own and plain copies leave"
-)
-
-
 @pytest.mark.tools
 @needs("docker-registry", "qemu-img", "zstd")
-@pytest.mark.parametrize(
-    "row",
-    [
-        pytest.param(row, id=row.command, marks=AWAITED if row.outcome in {PLAIN, REUSED, VERSIONS} else ())
-        for row in ROWS
-    ],
-)
+@pytest.mark.parametrize("row", ROWS, ids=[row.command for row in ROWS])
 def test_peers_and_haulout(lab, row):
     assert row.does(lab) == row.outcome
 

@@ -129,6 +129,8 @@ def sandbox(tmp_path: Path, *, registry: bool = True, libraries: bool = False) -
         _qcow2(raw_disk(home / "arm.raw", 2), work / "arm.qcow2")
     (work / "root/etc").mkdir(parents=True)
     (work / "root/etc/motd").write_text("hello from inside\n")
+    (work / "sbom.json").write_text('{"spdxVersion": "SPDX-2.3"}\n')
+    (work / "notes.md").write_text("# 5.0\n")
     (work / "token").write_text(f"{CREDENTIALS[1]}\n")
     if libraries:
         _libraries(work)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from haulout.backports.repository import Repository
 
 _FORMAT: Final = "--format=%H%n%P%n%an%n%ae%n%at%n%ct%n%B"
-_MOST: Final = 500
-"""Later commits that are looked at for one that does the opposite."""
 
 PLAIN: Final = ("--no-ext-diff", "--no-textconv", "--no-renames", "--full-index")
 """A patch that is the same for every user."""
@@ -109,16 +107,19 @@ def patch_ids_of(repository: Repository, oids: Sequence[str], paths: Sequence[st
     return _patch_ids(repository, ("--no-walk=unsorted",), "\n".join(oids) + "\n", paths) if oids else {}
 
 
-def inverses(repository: Repository, oid: str, tip: str, paths: Sequence[str]) -> list[str]:
-    """Return the commits since one up to a tip that do, line by line, the opposite of what it did, newest first."""
-    how = ("--no-walk=unsorted", "--unified=0")
-    own = _patch_ids(repository, how, f"{oid}\n", [""]).get(oid)
-    since = repository.revisions("--no-merges", f"--max-count={_MOST}", f"{oid}..{tip}", "--", *literal(paths))
-    if own is None or not since:
-        return []
+def inverses(repository: Repository, oid: str, tips: Sequence[str], paths: Sequence[str]) -> list[str]:
+    """Return the commits since one up to tips that do, line by line, the opposite of what it did, newest first."""
+    lines = ("--unified=0",)
     # Turned round, git also exchanges the prefixes.
-    back = _patch_ids(repository, (*how, "-R", "--src-prefix=b/", "--dst-prefix=a/"), "\n".join(since) + "\n", [""])
-    return [one for one in since if back.get(one) == own]
+    back = (*lines, "-R", "--src-prefix=b/", "--dst-prefix=a/")
+    one = ("--no-walk=unsorted",)
+    own = [_patch_ids(repository, (*one, *lines), f"{oid}\n", some).get(oid) for some in (paths, [""])]
+    asked = "\n".join([*dict.fromkeys(tips), f"^{oid}"]) + "\n"
+    like = [name for name, found in _patch_ids(repository, back, asked, paths).items() if found == own[0]]
+    if not like:
+        return []
+    whole = _patch_ids(repository, (*one, *back), "\n".join(like) + "\n", [""])
+    return [name for name in like if whole.get(name) == own[1]]
 
 
 def _patch_ids(repository: Repository, how: Sequence[str], asked: str, paths: Sequence[str]) -> dict[str, str]:

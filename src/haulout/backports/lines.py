@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _LARGEST: Final = 1 << 20
 """Bytes of a file whose lines are compared; a larger one is merged anyway."""
-_MOST: Final = 500
+_MOST: Final = 200
 """Changed files of a branch that moved lines are looked for in."""
 _SAYING: Final = re.compile(rb"\w\W*\w\W*\w")
 """A line of fewer letters and digits, as a closing brace, is found everywhere."""

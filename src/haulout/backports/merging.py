@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from haulout.backports.model import Patch
+    from haulout.backports.renames import Renames
     from haulout.backports.repository import Repository
 
 _SETTINGS: Final = r"^(merge\.(renames|directoryrenames|renamelimit)|diff\.(renames|renamelimit))$"
 """Settings of a user that change what a pick leads to."""
-_MOST: Final = 7000
-"""Files that git compares with one another in a merge, unless told otherwise."""
+_NAMESAKES: Final = 20
+"""Files of the name of one that is gone which git is shown."""
 _FOLDER: Final = 500
 """Files of a folder that is gone which are looked for elsewhere."""
 
@@ -51,9 +52,8 @@ class Merger:
 
     repository: Repository
     objects: ScratchObjects
+    renames: Renames
     _known: dict[tuple[str, str, str, tuple[str, ...]], Merge] = field(default_factory=dict)
-    _added: dict[tuple[str, str], dict[str, Entry]] = field(default_factory=dict)
-    _renamed: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
 
     @cached_property
     def _settings(self) -> tuple[str, ...]:
@@ -124,15 +124,29 @@ class Merger:
             if ours is None and change.old is not None:
                 gone[path] = change.old
             self._in_the_way(tree, path, sides)
-            self._folder(tree, before, path, sides, gone)
+            self._folder(tree, before, path, sides, gone, new=change.old is None)
         if gone:
-            added = self._added_files(before, tree)
-            for source, place in self._renames(gone, added).items():
-                sides.ours[place] = added[place]
-                sides.base.setdefault(source, gone[source])
-                if not any(change.path == source for change in patch.changes):
-                    sides.theirs.setdefault(source, gone[source])
+            self._elsewhere(tree, before, patch, sides, gone)
         return sides
+
+    def _elsewhere(self, tree: str, before: str, patch: Patch, sides: _Sides, gone: dict[str, Entry]) -> None:
+        """Add what git may take for files that are gone: those of the same content or name, and what history knows."""
+        added = self.renames.added(before, tree)
+        by_name: dict[str, list[str]] = {}
+        by_oid: dict[str, str] = {}
+        for path, entry in added.items():
+            by_name.setdefault(path.rpartition("/")[2], []).append(path)
+            by_oid.setdefault(entry.oid, path)
+        changed = patch.paths
+        for source, entry in gone.items():
+            known = self.renames.find(tree, source) if source in changed else None
+            places = {*by_name.get(source.rpartition("/")[2], ())[:_NAMESAKES]}
+            places |= {one for one in (known, by_oid.get(entry.oid)) if one in added}
+            if places:
+                sides.ours.update((place, added[place]) for place in places)
+                sides.base.setdefault(source, entry)
+                if source not in changed:
+                    sides.theirs.setdefault(source, entry)
 
     def _in_the_way(self, tree: str, path: str, sides: _Sides) -> None:
         """Add a file of the branch that is where a folder is needed, or a folder where the file is."""
@@ -148,17 +162,22 @@ class Merger:
             name, entry = next(self.objects.files(folder))
             sides.ours[f"{path}/{name}"] = entry
 
-    def _folder(self, tree: str, before: str, path: str, sides: _Sides, gone: dict[str, Entry]) -> None:
-        """Let git see that a folder is there; where it is not, look for what it had: it may have another name."""
+    def _folder(self, tree: str, before: str, path: str, sides: _Sides, gone: dict[str, Entry], *, new: bool) -> None:
+        """Let git see that a folder is there; where it is not, look for what it had: it may have another name.
+
+        Only for new files git asks whether their folder was renamed.
+        """
         folder = path.rpartition("/")[0]
         while folder:
             was, now = self.objects.folder(before, folder), self.objects.folder(tree, folder)
-            if was is not None and now is None:
+            if now is not None:
+                self._keep(folder, now, was, sides)
+                return
+            if new and was is not None:
                 for number, (name, entry) in enumerate(self.objects.files(was)):
                     if number < _FOLDER and entry.mode not in {SYMLINK, GITLINK}:
                         gone.setdefault(f"{folder}/{name}", entry)
-            if now is not None:
-                self._keep(folder, now, was, sides)
+                new = False
             folder = folder.rpartition("/")[0]
 
     def _keep(self, folder: str, now: str, was: str | None, sides: _Sides) -> None:
@@ -173,25 +192,3 @@ class Merger:
         sides.ours[path] = files[name]
         if name in before and before[name].mode != TREE:
             sides.base[path] = sides.theirs[path] = before[name]
-
-    def _added_files(self, before: str, tree: str) -> dict[str, Entry]:
-        if (before, tree) not in self._added:
-            self._added[before, tree] = {
-                path: new
-                for path, old, new in self.objects.changes(before, tree)
-                if old is None and new is not None and new.mode not in {SYMLINK, GITLINK}
-            }
-        return self._added[before, tree]
-
-    def _renames(self, gone: dict[str, Entry], added: dict[str, Entry]) -> dict[str, str]:
-        """Return where files that are gone are now, as git takes it in a merge."""
-        here = {path: entry for path, entry in added.items() if self.objects.has(entry.oid)}
-        sources = {path: entry for path, entry in gone.items() if self.objects.has(entry.oid)}
-        if not here or not sources:
-            return {}
-        trees = (self.objects.write_tree(sources), self.objects.write_tree(here))
-        if trees not in self._renamed:
-            how = ("-r", "-z", "-M", f"-l{_MOST}", "--name-status", "--diff-filter=R")
-            fields = self.objects.git.run("diff-tree", *how, *trees).fields
-            self._renamed[trees] = dict(zip(fields[1::3], fields[2::3], strict=True))
-        return self._renamed[trees]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from haulout.backports.model import Commit, Patch
 
 
+_SHORTEST: Final = 7
+"""Digits of an id that messages have at least."""
 SQUASH: Final = "squash"
 """The signal by which a commit is one of those that the fix was squashed from."""
 
@@ -91,9 +93,10 @@ def _follow_citations(unit: Commit, others: Sequence[Commit], found: dict[str, t
     names = [unit.oid, *found]
     while names:
         wanted, names = names, []
+        starts = {name[:_SHORTEST] for name in wanted}
         for commit, cited in citing:
             for citation in cited:
-                if any(same_commit(citation.oid, name) for name in wanted):
+                if citation.oid[:_SHORTEST] in starts and any(same_commit(citation.oid, name) for name in wanted):
                     if commit.oid not in found:
                         names.append(commit.oid)
                     found.setdefault(commit.oid, (commit, {}))[1][citation.signal] = None
@@ -123,11 +126,8 @@ def covers(patch: Patch, fix: Patch, had: Callable[[str], bool]) -> bool:
         fix: the upstream's.
         had: whether the backport's branch had a file.
     """
-    renamed = {change.path for change in patch.changes} - fix.paths
-    missing = {
-        change.path
-        for change in fix.changes
-        if change.path not in patch.paths and is_code(change.path) and (change.old is None or had(change.path))
-    }
-    # A file under another name there may be one of those that seem to be missing.
-    return len(missing) <= len(renamed) if missing else True
+    left = [change for change in fix.changes if change.path not in patch.paths and is_code(change.path)]
+    missing = [change for change in left if change.old is None or had(change.path)]
+    # What the branch has under another name was changed there; other new names may stand for what is missing.
+    other = len(patch.paths - fix.paths) - (len(left) - len(missing))
+    return len(missing) <= max(other, 0)

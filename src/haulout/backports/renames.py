@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from haulout.backports.history import literal
+from haulout.backports.naming import is_code
 from haulout.backports.objects import GITLINK, SYMLINK, Entry, MissingObject, ScratchObjects
 from haulout.errors import HauloutError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from haulout.backports.model import Change, Patch
     from haulout.backports.repository import Repository
@@ -25,6 +26,8 @@ _MOST: Final = 2000
 """Files of a branch compared with one that is missing; beyond, only those with its name."""
 _SIMILAR: Final = 50
 """Percent that two files must have in common to be taken for one."""
+_FOLLOWED: Final = 6
+"""Files that are followed through history; others are found where those were, or by content."""
 _FOLLOW: Final = ("--follow", f"-M{_SIMILAR}%", "--diff-filter=R", "--name-status", "--format=", "-z")
 
 
@@ -38,6 +41,10 @@ class Renames:
     _names: dict[str, set[str]] = field(default_factory=dict)
     """Names that are known to mean one file, by each of them."""
     _found: dict[tuple[str, str], str | None] = field(default_factory=dict)
+    _added: dict[tuple[str, str], dict[str, Entry]] = field(default_factory=dict)
+    _folders: dict[str, dict[str, None]] = field(default_factory=dict)
+    """Where files of a folder were earlier, each with a slash at its end, by folder."""
+    _followed: int = 0
 
     def search(self, patch: Patch, trees: Iterable[str]) -> None:
         """Look for the files of an upstream patch on all branches at once.
@@ -47,15 +54,19 @@ class Renames:
             trees: the branches' root trees.
         """
         before = self._before(patch)
-        for change in patch.changes:
+        lacking: list[tuple[Change, list[str]]] = []
+        for change in sorted(patch.changes, key=lambda one: (not is_code(one.path), one.path)):
             if change.old is None:
                 continue
             try:
                 without = [tree for tree in dict.fromkeys(trees) if self.objects.at(tree, change.path) is None]
             except MissingObject:
                 continue
-            if without:
-                self._search(patch.commits[0], before, change, without)
+            left = self._by_history(patch.commits[0], change.path, without)
+            if left and change.old.mode not in {SYMLINK, GITLINK}:
+                lacking.append((change, left))
+        if before is not None and lacking:
+            self._by_content(before, lacking)
 
     def find(self, tree: str, path: str) -> str | None:
         """Return the name under which a branch has a file that it does not have under this one, or None."""
@@ -66,26 +77,59 @@ class Renames:
             (name for name in sorted(self._names.get(path, ())) if self.objects.at(tree, name) is not None), None
         )
 
-    def _search(self, commit: str, before: str | None, change: Change, trees: list[str]) -> None:
-        earlier = self._follow(commit, change.path)
-        self._same_file(change.path, *earlier)
+    def added(self, before: str, tree: str) -> dict[str, Entry]:
+        """Return the files that one tree has and another does not."""
+        if (before, tree) not in self._added:
+            self._added[before, tree] = dict(self._only_there(before, tree))
+        return self._added[before, tree]
+
+    def _by_history(self, commit: str, path: str, trees: Sequence[str]) -> list[str]:
+        """Look for a file under its earlier names; return the branches that have none of them.
+
+        Following one file through history costs a walk through all of it, so a file is looked for first where others
+        of its folder were.
+        """
+        folder, _, name = path.rpartition("/")
+        left = self._placed(path, [f"{one}{name}" for one in self._folders.get(folder, ())], trees)
+        if not left or self._followed >= _FOLLOWED:
+            return left
+        self._followed += 1
+        earlier = self._follow(commit, path)
+        for one in earlier:
+            there, slash, was = one.rpartition("/")
+            if was == name:
+                self._folders.setdefault(folder, {})[f"{there}{slash}"] = None
+        self._same_file(path, *earlier)
+        return self._placed(path, earlier, left)
+
+    def _placed(self, path: str, names: Sequence[str], trees: Sequence[str]) -> list[str]:
         left = []
         for tree in trees:
-            place = next((name for name in earlier if self.objects.at(tree, name) is not None), None)
+            place = next((name for name in names if self.objects.at(tree, name) is not None), None)
             if place is None:
                 left.append(tree)
             else:
-                self._found[tree, change.path] = place
-        if before is None or change.old is None or change.old.mode in {SYMLINK, GITLINK}:
-            return
-        own = {tree: dict(self._only_there(before, tree)) for tree in left}
-        scores = self._similar(change, own)
+                self._found[tree, path] = place
+                self._same_file(path, place)
+        return left
+
+    def _by_content(self, before: str, lacking: Sequence[tuple[Change, list[str]]]) -> None:
+        """Look for files by what is in them, among those that only a branch has."""
+        own = {tree: self.added(before, tree) for _, trees in lacking for tree in trees}
+        scores = self._similar([change for change, _ in lacking], own)
+        places: dict[str, dict[str, str]] = {tree: {} for tree in own}
         for tree, files in own.items():
-            # Under the same score, the first name.
-            best = max(sorted(files), key=lambda path: scores.get(files[path].oid, 0), default=None)
-            if best is not None and scores.get(files[best].oid, 0) >= _SIMILAR:
-                self._found[tree, change.path] = best
-                self._same_file(change.path, best)
+            for path in sorted(files):
+                places[tree].setdefault(files[path].oid, path)
+        for change, trees in lacking:
+            known = scores[change.path]
+            for tree in trees:
+                here = [(score, places[tree][oid]) for oid, score in known.items() if oid in places[tree]]
+                # Under the same score, the first name.
+                best = min(here, key=lambda one: (-one[0], one[1]), default=None)
+                if best is not None and best[0] >= _SIMILAR:
+                    self._found[tree, change.path] = best[1]
+                    self._same_file(change.path, best[1])
 
     def _same_file(self, *names: str) -> None:
         group = set(names).union(*(self._names.get(name, set()) for name in names))
@@ -119,27 +163,42 @@ class Renames:
         except MissingObject:
             return
 
-    def _similar(self, change: Change, own: dict[str, dict[str, Entry]]) -> dict[str, int]:
-        """Return how much files have in common with a missing one, in percent, by blob."""
-        assert change.old is not None
-        scores = {entry.oid: 100 for entry in (change.old, change.new) if entry is not None}
-        wanted = posixpath.basename(change.path)
-        suffix = posixpath.splitext(wanted)[1]
+    def _similar(self, changes: Sequence[Change], own: dict[str, dict[str, Entry]]) -> dict[str, dict[str, int]]:
+        """Return how much files have in common with missing ones, in percent, by path of these and blob."""
+        scores = {
+            change.path: {entry.oid: 100 for entry in (change.old, change.new) if entry is not None}
+            for change in changes
+        }
+        wanted = {posixpath.basename(change.path) for change in changes}
+        suffixes = {posixpath.splitext(name)[1] for name in wanted}
         near: dict[str, Entry] = {}
         for files in own.values():
-            like = {path: entry for path, entry in files.items() if posixpath.splitext(path)[1] == suffix}
+            like = {path: entry for path, entry in files.items() if posixpath.splitext(path)[1] in suffixes}
             if len(like) > _MOST:
-                like = {path: entry for path, entry in like.items() if posixpath.basename(path) == wanted}
-            near |= {entry.oid: entry for entry in like.values() if entry.oid not in scores}
+                like = {path: entry for path, entry in like.items() if posixpath.basename(path) in wanted}
+            near |= {entry.oid: entry for entry in like.values()}
+        if len(near) > _MOST:
+            names = {
+                entry.oid
+                for files in own.values()
+                for path, entry in files.items()
+                if path.rpartition("/")[2] in wanted
+            }
+            near = {oid: entry for oid, entry in near.items() if oid in names}
         near = {oid: entry for oid, entry in near.items() if self.objects.has(oid)}
-        if not near or not self.objects.has(change.old.oid):
+        missing = {
+            str(number): change.old
+            for number, change in enumerate(changes)
+            if change.old is not None and self.objects.has(change.old.oid)
+        }
+        if not near or not missing:
             return scores
-        before = self.objects.write_tree({"missing": change.old})
+        before = self.objects.write_tree(missing)
         after = self.objects.write_tree(near)
         limits = (f"-C{_SIMILAR}%", "-l0")
         how = ("-r", "-z", "--name-status", "--diff-filter=RC", *limits)
         fields = self.objects.git.run("diff-tree", *how, before, after).fields
-        # R087 or C055, "missing", and the name, which is the blob's id.
-        for score, oid in zip(fields[::3], fields[2::3], strict=False):
-            scores[oid] = int(score[1:] or 0)
+        # R087 or C055, the number, and the name, which is the blob's id.
+        for score, number, oid in zip(fields[::3], fields[1::3], fields[2::3], strict=True):
+            scores[changes[int(number)].path].setdefault(oid, int(score[1:] or 0))
         return scores

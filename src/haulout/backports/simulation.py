@@ -79,22 +79,19 @@ class Simulator:
     def _step(
         self, wanted: Sequence[tuple[str, Patch]]
     ) -> list[tuple[dict[str, Entry | None] | None, tuple[str, ...]]]:
-        asked: list[dict[str, Question] | None] = []
+        asked = []
         for tree, patch in wanted:
             try:
                 asked.append(self._questions(tree, patch))
             except MissingObject:
-                asked.append({})
-        whole = [one for one, questions in zip(wanted, asked, strict=True) if questions is None]
-        merges = iter(self.merger.all([(*one, self._attributes(*one)) for one in whole]))
-        self.prober.ask({one for questions in asked if questions for one in questions.values()})
-        found: list[tuple[dict[str, Entry | None] | None, tuple[str, ...]]] = []
-        for questions in asked:
-            if questions is None:
-                merge = next(merges)
-                found.append((None, ()) if merge is None else (dict(merge.changes), merge.conflicts))
-            else:
-                found.append(self._summed(questions))
+                asked.append(({}, False))
+        self.prober.ask({one for questions, _ in asked for one in questions.values()})
+        found = [self._summed(questions) for questions, _ in asked]
+        # Where a file conflicts under its own name, no other name can help.
+        whole = [number for number, (_, odd) in enumerate(asked) if odd and not found[number][1]]
+        merges = self.merger.all([(*wanted[number], self._attributes(*wanted[number])) for number in whole])
+        for number, merge in zip(whole, merges, strict=True):
+            found[number] = (None, ()) if merge is None else (dict(merge.changes), merge.conflicts)
         return found
 
     def _summed(self, questions: dict[str, Question]) -> tuple[dict[str, Entry | None] | None, tuple[str, ...]]:
@@ -111,32 +108,35 @@ class Simulator:
             return theirs
         return Entry(theirs.mode if base.mode == ours.mode else ours.mode, self.prober.merged[question])
 
-    def _questions(self, tree: str, patch: Patch) -> dict[str, Question] | None:
-        """Return one question for each file; None: names may have changed, so that git must look at all of them.
+    def _questions(self, tree: str, patch: Patch) -> tuple[dict[str, Question], bool]:
+        """Return one question for each file, and whether names may have changed, so that git must look at all of them.
 
         Raises:
             MissingObject: a tree is not in this clone.
         """
         objects = self.prober.objects
         found: dict[str, Question] = {}
+        odd = False
         for change in patch.changes:
             path = change.path
             ours = objects.at(tree, path)
             folder = path.rpartition("/")[0]
-            if ours is None and (
-                change.old is not None
-                or objects.folder(tree, path) is not None
-                or (folder and objects.folder(tree, folder) is None and self._odd(tree, patch, folder))
+            if (change.new is None and ours != change.old) or (
+                ours is None
+                and (
+                    change.old is not None
+                    or objects.folder(tree, path) is not None
+                    or (folder and objects.folder(tree, folder) is None and self._odd(tree, patch, folder))
+                )
             ):
-                return None
-            if change.new is None and ours != change.old:
-                return None
+                odd = True
+                continue
             how = self._how(tree, path) if ours is not None else USUAL
             base = change.old
             if how == UNION and base is None and change.new is not None:
                 base = Entry(change.new.mode, objects.write_blob(b""))
             found[path] = Question(base, ours, change.new, how)
-        return found
+        return found, odd
 
     def _odd(self, tree: str, patch: Patch, folder: str) -> bool:
         """Whether a folder that the branch lacks may have another name there, or is a file."""

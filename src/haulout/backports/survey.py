@@ -51,6 +51,7 @@ class Parts:
     evidence: tuple[Evidence, ...] = ()
     whole: bool = False
     """Together they do all of it."""
+    commits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +78,20 @@ class Survey:
     prober: Prober = field(init=False)
     simulator: Simulator = field(init=False)
     lines: Lines = field(init=False)
+    opposites: dict[str, list[str]] = field(default_factory=dict)
+    """The commits that do the very opposite of one, on any branch; known for those that it was asked of."""
 
     def __post_init__(self) -> None:
         here = (self.repository, self.objects)
-        self.prober = Prober(self.objects, Renames(*here), Attributes(*here))
-        self.simulator = Simulator(self.prober, Merger(*here))
+        renames = Renames(*here)
+        self.prober = Prober(self.objects, renames, Attributes(*here))
+        self.simulator = Simulator(self.prober, Merger(*here, renames))
         self.lines = Lines(self.objects)
 
     def column(self, fix: Fix, rows: Sequence[Branch], support: Support) -> Column:
         """Return the state of every branch for a fix."""
         tips = tuple(branch.tip for branch in self.every)
-        known = gather(Context(self.repository, self.objects, tips, self.main, self.mainline), fix)
+        known = gather(Context(self.repository, self.objects, self.prober.renames, tips, self.main, self.mainline), fix)
         introduced = Introduced.of(self.repository, self.prober, fix.record)
         trees = {branch.ref: self._tree(branch) for branch in rows}
         for unit in known.units:
@@ -239,7 +243,7 @@ class Survey:
             tried = classification.results.get(tree, {}) if tree is not None else {}
             results = tuple((variant, tried[variant]) for variant in unit.variants if variant in tried)
             parts = self._parts(unit, walk, bits[branch.ref], results)
-            found[branch.ref] = self._judge(unit, branch, results, past[branch.ref], introduced, parts)
+            found[branch.ref] = self._judge(unit, branch, results, past[branch.ref], introduced, parts, walk)
         return found
 
     def _parts(self, unit: Unit, walk: Walk, bit: int, results: Sequence[tuple[Variant, Tried]]) -> Parts:
@@ -264,7 +268,7 @@ class Survey:
         there = {Answer.SAME, Answer.ABSENT}
         missing = [path for path, answer in answers.items() if path not in done and answer not in there]
         why = tuple(left_out(here[oid], missing if picks and not pieces else ()) for oid in here)
-        return Parts(why, pieces or bool(picks and answers and not missing))
+        return Parts(why, pieces or bool(picks and answers and not missing), tuple(here))
 
     def _paths(self, oid: str) -> frozenset[str]:
         patch = patch_of(self.objects, oid, mainline=self.mainline)
@@ -278,6 +282,7 @@ class Survey:
         past: Carried,
         introduced: Introduced,
         parts: Parts,
+        walk: Walk,
     ) -> Judgement:
         content = best([tried.content for _, tried in results])
         own = [(variant, tried) for variant, tried in results if set(variant.commits) & set(past.standing)]
@@ -293,8 +298,11 @@ class Survey:
         opposite: str | None = None
         doubt = doubtful(facts)
         if doubt:
-            opposite = self._opposite(past.standing, branch, own)
+            opposite = self._opposite(past.standing, branch, own, walk)
             facts = replace(facts, opposed=opposite is not None, kept=self._kept(past.standing, branch, own))
+        elif parts.whole and content is Content.APPLIES:
+            # Commits that together are the fix are on the branch, and it would apply again.
+            facts = replace(facts, standing=True, own=content, kept=self._kept(parts.commits, branch, results[:1]))
         state = judged(facts)
         deciding = [(variant, tried) for variant, tried in results if tried.content is content]
         found = evidence(unit, state, deciding, past, opposite) + parts.evidence
@@ -302,23 +310,27 @@ class Survey:
             found = (why, *found) if not affected else (*found, why)
         return Judgement(state, found, results, bool(parts.evidence), doubt)
 
-    def _opposite(self, standing: Sequence[str], branch: Branch, own: Sequence[tuple[Variant, Tried]]) -> str | None:
+    def _opposite(
+        self, standing: Sequence[str], branch: Branch, own: Sequence[tuple[Variant, Tried]], walk: Walk
+    ) -> str | None:
         """Return a commit of a branch that does the very opposite of one that carries the fix there."""
+        bit = 1 << [one.ref for one in self.every].index(branch.ref)
+        tips = [one.tip for one in self.every]
         for variant, _ in own:
             for oid in (one for one in variant.commits if one in standing):
-                back = history.inverses(self.repository, oid, branch.tip, sorted(variant.patch.paths))
-                if back:
-                    return back[0]
+                if oid not in self.opposites:
+                    paths = sorted(variant.patch.paths)
+                    self.opposites[oid] = history.inverses(self.repository, oid, tips, paths)
+                for one in self.opposites[oid]:
+                    if walk.on(one) & bit:
+                        return one
         return None
 
     def _kept(self, standing: Sequence[str], branch: Branch, own: Sequence[tuple[Variant, Tried]]) -> bool:
         try:
             tree = self.objects.commit(branch.tip).tree
             return any(
-                self.lines.kept(tried, self.objects.commit(oid).tree, tree)
-                for variant, tried in own
-                for oid in variant.commits
-                if oid in standing
+                self.lines.kept(tried, self.objects.commit(oid).tree, tree) for _, tried in own for oid in standing
             )
         except MissingObject:
             return False

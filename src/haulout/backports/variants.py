@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from haulout.backports import history
 from haulout.backports.git import decode, encode
 from haulout.backports.model import Patch
+from haulout.backports.naming import is_code
 from haulout.backports.objects import MissingObject, ScratchObjects
 from haulout.backports.origins import touched
 from haulout.backports.patches import patch_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from haulout.backports.history import Walk
     from haulout.backports.model import Commit, Fix
+    from haulout.backports.renames import Renames
     from haulout.backports.repository import Repository
 
 _ALIKE: Final = 0.5
@@ -81,6 +83,7 @@ class Context:
 
     repository: Repository
     objects: ScratchObjects
+    renames: Renames
     tips: tuple[str, ...]
     """Of all branches."""
     main: str
@@ -257,9 +260,7 @@ def _variants(
         oid = candidate.commit.oid
         variant = patch_of(context.objects, oid, mainline=context.mainline, paths=globs)
         listed = "record" in candidate.signals
-        partial = (
-            variant is not None and patch is not None and not listed and not _covers(context.objects, variant, patch)
-        )
+        partial = variant is not None and patch is not None and not listed and not _covers(context, variant, patch)
         judged.append(replace(candidate, partial=partial))
         if variant is not None and variant.changes and not partial:
             by_changes.setdefault(variant.changes, []).append((variant, oid))
@@ -267,12 +268,26 @@ def _variants(
     return judged, tuple(variants)
 
 
-def _covers(objects: ScratchObjects, variant: Patch, fix: Patch) -> bool:
+def _covers(context: Context, variant: Patch, fix: Patch) -> bool:
+    objects = context.objects
     try:
         tree = objects.commit(variant.commits[0]).tree
-        return covers(variant, fix, lambda path: objects.at(tree, path) is not None)
+        if not covers(variant, fix, lambda path: objects.at(tree, path) is not None):
+            return False
+        unclear = tuple(
+            change
+            for change in fix.changes
+            if change.path not in variant.paths
+            and change.old is not None
+            and is_code(change.path)
+            and objects.at(tree, change.path) is None
+        )
+        if unclear:
+            context.renames.search(Patch(fix.commits, unclear), [tree])
+        places = [context.renames.find(tree, change.path) for change in unclear]
     except MissingObject:
         return False
+    return all(place is None or place in variant.paths for place in places)
 
 
 def _alike(repository: Repository, unit: Commit, doubtful: Sequence[Commit]) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, TextColumn
@@ -25,18 +25,23 @@ if TYPE_CHECKING:
     from haulout.cli.progress import Watched
 
 
+_NARROW: Final = 64
+"""Columns below which only share and time left are shown."""
+
+
 class _Figures(ProgressColumn):
     """Amount, rate and time left, from the same meter as the plain lines."""
 
     max_refresh = None
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], console: Console) -> None:
         super().__init__(Column(no_wrap=True))
         self._clock = clock
+        self._console = console
 
     def render(self, task: RichTask) -> Text:
         meter: Meter = task.fields["meter"]
-        return Text(figures(meter, self._clock()))
+        return Text(figures(meter, self._clock(), brief=self._console.width < _NARROW))
 
 
 class _Margin:
@@ -67,7 +72,7 @@ class Bars(Reporter):
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
             # The figures are what people read; on a narrow terminal the bar gives way to them.
             BarColumn(bar_width=24 if self._console.width >= 100 else 6),
-            _Figures(clock),
+            _Figures(clock, self._console),
             console=self._console,
             auto_refresh=False,
             transient=True,

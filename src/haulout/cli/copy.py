@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 @click.option("--no-referrers", is_flag=True, help="Leave what is attached: deltas, signatures, SBOMs.")
 @options.dry_run
 @options.connections
+@options.uploads
 @options.registry
 @options.common
 @click.pass_obj

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from haulout.cli import options, prune
-from haulout.cli.params import ReferenceParam
 from haulout.cli.tree import Example, Verb
 
 if TYPE_CHECKING:
     from haulout.cli.session import Session
-    from haulout.oci import Reference
 
 
 @click.command(
@@ -23,13 +21,13 @@ if TYPE_CHECKING:
         Example("haulout delete oci:machines:5.0", "delete a version of an image layout, and free its room"),
     ),
 )
-@click.argument("reference", metavar="REF", type=ReferenceParam())
+@click.argument("reference", metavar="REF")
 @click.option("-f", "--force", is_flag=True, help="Delete by digest, with all tags of the manifest.")
 @options.dry_run
 @options.registry
 @options.common
 @click.pass_obj
-def command(session: Session, reference: Reference, force: bool, dry_run: bool) -> None:
+def command(session: Session, reference: str, force: bool, dry_run: bool) -> None:
     """Delete the tag REF, with everything that only it needs.
 
     Other tags of the same manifest stay, and so does what they need. REF by digest deletes the manifest itself, with

@@ -42,8 +42,9 @@ def command(session: Session, host: str, user: str | None, password_stdin: bool)
     """
     if user is None:
         user = _asked("user name", hidden=False)
-    from haulout.registry import check_user, login  # noqa: PLC0415 - loads the HTTP client
+    from haulout.registry import check_user, login, registry_host  # noqa: PLC0415 - loads the HTTP client
 
+    host = registry_host(host)
     check_user(user)
     password = _from_stdin() if password_stdin else _asked(f"password for {user} at {host}", hidden=True)
     if not password:

@@ -194,6 +194,15 @@ def _jobs(text: str) -> Decorator:
     return click.option("--jobs", cls=Shared, type=NumberParam(1, 256), metavar="N", help=text)
 
 
+def attached_to(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--arch`` and ``--disk-type`` to a verb about what is attached: to one disk instead of the index."""
+    from haulout.cli.params import ArchitectureParam, DiskTypeParam  # noqa: PLC0415 - most verbs have their own
+
+    arch = click.option("--arch", type=ArchitectureParam(), metavar="ARCH", help="Of the disk of this architecture.")
+    kind = click.option("--disk-type", "disk_type", type=DiskTypeParam(), help="Of the disk of this type.")
+    return arch(kind(function))
+
+
 def dry_run(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--dry-run`` to a verb that changes something."""
     return click.option("--dry-run", "dry_run", is_flag=True, help="Show what would be done, and change nothing.")(

@@ -145,6 +145,21 @@ class BaseParam(StringParam):
         return False if value == "none" else parse_reference(str(value))
 
 
+class AnnotationParam(StringParam):
+    """``KEY=VALUE``; the value may hold further equals signs."""
+
+    name = "annotation"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:  # noqa: ARG002
+        """Split it."""
+        if isinstance(value, tuple):
+            return value
+        key, equals, text = str(value).partition("=")
+        if not equals:
+            raise UsageError(f"{key[:80]!r} is not an annotation", hint="write KEY=VALUE")
+        return key, text
+
+
 class ArchitectureParam(StringParam):
     """An architecture under either family's name."""
 
@@ -195,6 +210,15 @@ class DiskTypeParam(StringParam):
         from haulout.disk import DiskType  # noqa: PLC0415
 
         return _matching(list(DiskType), incomplete)
+
+
+class WantedTypeParam(DiskTypeParam):
+    """A disk type to look for: also that of container disks."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse it."""
+        text = str(value).strip().lower()
+        return text if text == "container-disk" else super().convert(value, param, ctx)
 
 
 class DiskTypesParam(DiskTypeParam):

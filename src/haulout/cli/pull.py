@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from haulout.cli import options
-from haulout.cli.params import ArchitectureParam, DiskTypeParam, FormatParam, ReferenceParam
+from haulout.cli.params import ArchitectureParam, FormatParam, ReferenceParam, WantedTypeParam
 from haulout.cli.terminal import count, duration, size
 from haulout.cli.tree import Example, Verb
 from haulout.errors import NotFoundError, UsageError
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
             "fetch the disk of another architecture under a name of your own",
         ),
         Example("haulout pull oci:machines:5.0 --as raw -o disk2.raw", "convert it to a raw disk"),
-        Example(
-            "haulout pull registry.example.com/machines:5.0 -o /dev/sdx --device",
-            "write it onto a block device; only what differs is fetched and written",
-        ),
     ),
 )
 @click.argument("reference", metavar="REF", type=ReferenceParam())
@@ -43,8 +39,8 @@ if TYPE_CHECKING:
 @click.option(
     "--type",
     "disk_type",
-    type=DiskTypeParam(),
-    help="Disk type (target hypervisor), or the name of its format.  [default: qemu, or the only one there is]",
+    type=WantedTypeParam(),
+    help="Disk type (target hypervisor), the name of its format, or container-disk.  [default: qemu, or the only one]",
 )
 @click.option("--title", metavar="FILE", help="Choose the file with this title from an artifact that holds several.")
 @click.option(
@@ -78,7 +74,7 @@ def command(
     session: Session,
     reference: Reference,
     arch: Architecture | None,
-    disk_type: DiskType | None,
+    disk_type: DiskType | str | None,
     title: str | None,
     output: str | None,
     as_format: DiskFormat | None,

@@ -8,6 +8,7 @@ import click
 
 from haulout.cli import delta, options
 from haulout.cli.params import (
+    AnnotationParam,
     ArchitectureParam,
     BaseParam,
     DiskSourceParam,
@@ -47,8 +48,16 @@ if TYPE_CHECKING:
             "publish a raw disk in three formats, in a local image layout",
         ),
         Example(
+            "haulout push oci:machines:5.0 disk.raw --tag 5 --tag latest --annotation org.example.team=os",
+            "publish under three tags, with an annotation",
+        ),
+        Example(
             "haulout push registry.example.com/machines:5.1 next.qcow2 --delta-from registry.example.com/machines:5.0",
             "publish the next version, with a delta for those who have 5.0",
+        ),
+        Example(
+            "haulout push registry.example.com/machines:5.0 disk.qcow2 --container-disk",
+            "publish a disk, and a container image with it for KubeVirt, under one tag",
         ),
         Example(
             "haulout push oci:machines:5.1 next.raw --base oci:machines:5.0",
@@ -96,6 +105,26 @@ if TYPE_CHECKING:
     multiple=True,
     help="Attach a delta from this earlier version (see haulout delta). Repeatable.",
 )
+@click.option(
+    "--container-disk",
+    is_flag=True,
+    help="Also publish each architecture's disk in a container image, for KubeVirt, CDI and crun-vm.",
+)
+@click.option("--tag", "tags", metavar="TAG", multiple=True, help="Also let this tag point to the result. Repeatable.")
+@click.option(
+    "--annotation",
+    "annotations",
+    type=AnnotationParam(),
+    metavar="[index:|manifest:]KEY=VALUE",
+    multiple=True,
+    help="Write an annotation on the index and the disks' manifests, or on one of them. Repeatable.",
+)
+@click.option(
+    "--source-from-git",
+    metavar="DIR",
+    type=click.Path(),
+    help="State the remote, commit and date of this git checkout on the index.",
+)
 @click.option("--force", is_flag=True, help="Publish a file that nothing shows to be a disk.")
 @click.option("--title", metavar="NAME", help="First part of the file titles.  [default: the repository's name]")
 @click.option("--level", type=click.IntRange(1, 22), metavar="N", default=6, show_default=True, help="zstd level.")
@@ -114,6 +143,10 @@ def command(
     also: tuple[tuple[DiskType, ...], ...],
     base: Reference | Literal[False] | None,
     delta_from: tuple[Reference, ...],
+    container_disk: bool,
+    tags: tuple[str, ...],
+    annotations: tuple[tuple[str, str], ...],
+    source_from_git: str | None,
     force: bool,
     title: str | None,
     level: int,
@@ -141,6 +174,10 @@ def command(
             disk_type=disk_type,
             also=tuple(dict.fromkeys(one for several in also for one in several)),
             level=level,
+            container_disk=container_disk,
+            tags=tags,
+            annotations=dict(annotations),
+            source_from_git=source_from_git,
             force=force,
             title=title,
             base=base or None,
@@ -178,6 +215,10 @@ def lines(result: PushResult) -> Iterator[str]:
         if disk.base is not None and disk.base.frames:
             taken = f"{count(disk.base.frames, 'frame')} ({size(disk.base.bytes)})"
             yield f"  {disk.architecture}/{disk.disk_type}: reused {taken} of {disk.base.reference}"
+    for one in result.container_disks:
+        yield f"  container disk for {one.architecture}: {one.path}, {size(one.blob.size)}, {one.status}"
     for each in result.deltas:
         yield f"  {each.architecture}/{each.disk_type}: delta {delta.cost(each)}, from {each.old}"
+    if result.tags:
+        yield f"also tagged {', '.join(result.tags)}"
     yield str(result.pinned)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from haulout.cli import options
-from haulout.cli.params import ArchitectureParam, DiskTypeParam, ReferenceParam
+from haulout.cli.params import ArchitectureParam, ReferenceParam, WantedTypeParam
 from haulout.cli.tree import Example, Verb
 
 if TYPE_CHECKING:
@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 @click.argument("reference", metavar="REF", type=ReferenceParam())
 @click.option("--arch", type=ArchitectureParam(), metavar="ARCH", help="CPU architecture.  [default: this machine's]")
 @click.option(
-    "--type", "disk_type", type=DiskTypeParam(), metavar="TYPE", help="Disk type (target hypervisor).  [default: qemu]"
+    "--type",
+    "disk_type",
+    type=WantedTypeParam(),
+    metavar="TYPE",
+    help="Disk type (target hypervisor).  [default: qemu]",
 )
 @click.option("--title", metavar="FILE", help="Choose the file with this title from an artifact that holds several.")
 @options.registry
@@ -37,7 +41,7 @@ def command(
     session: Session,
     reference: Reference,
     arch: Architecture | None,
-    disk_type: DiskType | None,
+    disk_type: DiskType | str | None,
     title: str | None,
 ) -> None:
     """Print the one disk that REF means, as repository@digest.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.content.announcements import ANNOUNCEMENT_LIFE_MS, Announcement, announcement_in
     from haulout.content.archive import ArchiveStore, ArchiveWriter, replacing_archive
     from haulout.content.collect import Collected, collect
     from haulout.content.copy import Copied, CopyOptions, CopyTarget, copy
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     from haulout.content.remember import Remembered, RememberingStore
     from haulout.content.shared_index import SharedIndex, TaggedIndex
     from haulout.content.subjects import Node
-    from haulout.content.verify import VerifiedFile, VerifiedReader, read_blob
+    from haulout.content.verify import VerifiedFile, VerifiedReader, open_verified, read_blob
 
 __all__ = [
+    "ANNOUNCEMENT_LIFE_MS",
     "STEP",
+    "Announcement",
     "ArchiveStore",
     "ArchiveWriter",
     "BlobReader",
@@ -60,10 +63,12 @@ __all__ = [
     "TaggedIndex",
     "VerifiedFile",
     "VerifiedReader",
+    "announcement_in",
     "collect",
     "copy",
     "deleted_with_its_line",
     "expand",
+    "open_verified",
     "read_blob",
     "read_graph",
     "replacing_archive",
@@ -73,6 +78,7 @@ __all__ = [
 open_face(
     __name__,
     {
+        "announcements": ("ANNOUNCEMENT_LIFE_MS", "Announcement", "announcement_in"),
         "collect": ("Collected", "collect"),
         "archive": ("ArchiveStore", "ArchiveWriter", "replacing_archive"),
         "copy": ("Copied", "CopyOptions", "CopyTarget", "copy"),
@@ -96,6 +102,6 @@ open_face(
         "remember": ("Remembered", "RememberingStore"),
         "shared_index": ("SharedIndex", "TaggedIndex"),
         "subjects": ("Node",),
-        "verify": ("VerifiedFile", "VerifiedReader", "read_blob"),
+        "verify": ("VerifiedFile", "VerifiedReader", "open_verified", "read_blob"),
     },
 )

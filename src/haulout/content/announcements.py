@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from haulout.content.ports import Deleter, ManifestReader, ManifestWriter, TagLister
 from haulout.errors import ContentError, DeniedError, NotFoundError, RegistryError
-from haulout.oci import Descriptor, Digest, Index, json, mediatype
+from haulout.oci import Descriptor, Digest, Index, Manifest, json, mediatype
 from haulout.oci import annotations as keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from haulout.content.ports import StoredManifest
 
-LIFE_MS: Final = 600_000
+ANNOUNCEMENT_LIFE_MS: Final = 600_000
 """Milliseconds that an announcement counts. A publisher needs seconds; what is older was left by a killed one."""
 _MOST: Final = 256
 _MOST_SWEPT: Final = 32
@@ -101,14 +100,14 @@ class Announcements:
         for name in self._names():
             if not name.startswith(self._prefix):
                 # Of another tag: only whether it is a leftover matters.
-                if _age_of(name) > LIFE_MS:
+                if _age_of(name) > ANNOUNCEMENT_LIFE_MS:
                     self._stale.append(name)
                 continue
             made = self._known[name] if name in self._known else self._read(name)
             if _NAME.fullmatch(name):
                 # Written once. One of the old form is written again by the next push of the same.
                 self._known[name] = made
-            if made is not None and made.age <= LIFE_MS:
+            if made is not None and made.age <= ANNOUNCEMENT_LIFE_MS:
                 found.append(made)
             elif made is not None:
                 self._stale.append(name)
@@ -134,7 +133,7 @@ class Announcements:
         """Remove what killed publishers left, as far as the last look showed it; raises as :meth:`delete`."""
         for name in self._stale[:_MOST_SWEPT]:
             made = self._known.get(name) or self._read(name, any_tag=True)
-            if made is not None and made.age > LIFE_MS:
+            if made is not None and made.age > ANNOUNCEMENT_LIFE_MS:
                 self._delete(made.digest)
         self._stale.clear()
 
@@ -149,36 +148,40 @@ class Announcements:
         try:
             stored = self._place.manifest(name)
             document = stored.parse(f"tag {name}")
-            stated = document.annotations.get(keys.INTENT_TAG)
-            if document.artifact_type != mediatype.INTENT_ARTIFACT or not (any_tag or stated == self._tag):
-                return None
-            form = _NAME.fullmatch(name)
-            if not isinstance(document, Index) or form is None:
-                return _of_old_form(name, stored)
         except (ContentError, NotFoundError):
             return None
-        return Announcement(name, stored.descriptor.digest, int(form[1], 16), bool(form[2]), document.manifests)
+        made = announcement_in(name, stored.descriptor.digest, document)
+        return made if any_tag or document.annotations.get(keys.INTENT_TAG) == self._tag else None
 
 
-def _of_old_form(name: str, stored: StoredManifest) -> Announcement | None:
+def announcement_in(name: str, digest: Digest, document: Manifest | Index) -> Announcement | None:
+    """Return the announcement that a tag holds; None for anything else. Pure."""
+    if document.artifact_type != mediatype.INTENT_ARTIFACT:
+        return None
+    form = _NAME.fullmatch(name)
+    if not isinstance(document, Index) or form is None:
+        return _of_old_form(name, digest, document)
+    return Announcement(name, digest, int(form[1], 16), bool(form[2]), document.manifests)
+
+
+def _of_old_form(name: str, digest: Digest, document: Manifest | Index) -> Announcement | None:
     """Read an announcement of a release before 0.3: a manifest that has one entry as JSON in an annotation."""
-    document = stored.parse(f"tag {name}")
     try:
         text = document.annotations.get(keys.INTENT_ENTRY, "")
         entry = Descriptor.from_json(json.loads(text.encode(), "intent"), "entry")
         created = datetime.fromisoformat(document.annotations.get(keys.CREATED, ""))
-    except ValueError:
+    except (ContentError, ValueError):
         return None
     if created.tzinfo is None:
         return None
     made = int(created.astimezone(UTC).timestamp() * 1000)
-    return Announcement(name, stored.descriptor.digest, made, done=False, entries=(entry,))
+    return Announcement(name, digest, made, done=False, entries=(entry,))
 
 
 def _age_of(name: str) -> int:
     form = _NAME.fullmatch(name)
     # One of the old form does not say: it is read before it is removed.
-    return LIFE_MS + 1 if form is None else _now() - int(form[1], 16)
+    return ANNOUNCEMENT_LIFE_MS + 1 if form is None else _now() - int(form[1], 16)
 
 
 def _now() -> int:

@@ -76,7 +76,7 @@ class ArchiveStore(LayoutStore):
 
     def images(self) -> tuple[Descriptor, ...]:
         """Return the entries of the archive but those that are attached to another."""
-        return tuple(entry for entry in self._index().manifests if not self._subjects.has_subject(entry.digest))
+        return tuple(entry for entry in self.entries().manifests if not self._subjects.has_subject(entry.digest))
 
 
 class ArchiveWriter(LayoutStore):
@@ -155,13 +155,13 @@ class ArchiveWriter(LayoutStore):
         self._members.finish()
 
     def _keep(self, before: ArchiveStore) -> None:
-        index = self._index()
+        index = self.entries()
         names = set(naming.tags(index))
         for entry in before.images():
             if names & naming.tags_of(entry):
                 continue
             copy(before, entry.digest, self)
-            index = self._index()
+            index = self.entries()
             self._root.write("index.json", Index((*index.manifests, entry)).to_bytes())
 
 

@@ -12,9 +12,9 @@ from threading import Event
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from haulout.content.copy_plan import Catalog, CopyPlan, plan_copy
-from haulout.content.ports import BlobReader, BlobWriter, Distrusting, ManifestWriter
+from haulout.content.ports import BlobReader, BlobWriter, Distrusting, ManifestReader, ManifestWriter, ReferrerLister
 from haulout.content.verify import open_verified
-from haulout.errors import DigestMismatch
+from haulout.errors import DigestMismatch, NotFoundError
 from haulout.progress import NullProgress, Progress
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Source(Catalog, BlobReader, Protocol):
     """What is copied from."""
 
 
-class CopyTarget(BlobWriter, ManifestWriter, Protocol):
+class CopyTarget(ManifestReader, ReferrerLister, BlobWriter, ManifestWriter, Protocol):
     """What is copied to."""
 
 
@@ -57,6 +57,8 @@ class Copied:
     plan: CopyPlan
     sent: tuple[Descriptor, ...]
     """Blobs that were not there, and could not be mounted."""
+    is_unchanged: bool = False
+    """Whether nothing was looked at, since the tag was there with all that is attached."""
 
     @property
     def root(self) -> Descriptor:
@@ -77,6 +79,7 @@ def copy(
     options: CopyOptions | None = None,
     *,
     dry_run: bool = False,
+    trust: bool = False,
     progress: Progress | None = None,
 ) -> Copied:
     """Copy what ``selector`` names, byte for byte.
@@ -88,6 +91,7 @@ def copy(
         tag: its name there; None: by digest alone.
         options: what comes along, and how; None: everything, one at a time.
         dry_run: only look what there is to do.
+        trust: whether a tag that names the same already, with the same attached to it, is taken for whole.
         progress: receives one task for each blob, and notes of what stays behind.
 
     Raises:
@@ -99,6 +103,8 @@ def copy(
         plan = plan_copy(source, selector, workers.pool, referrers=options.referrers, select=options.select)
         for note in plan.notes:
             progress.note(note)
+        if trust and tag is not None and _is_there(plan, target, tag):
+            return Copied(plan, (), is_unchanged=True)
         if dry_run:
             there = workers.each(target.has_blob, plan.blobs)
             return Copied(plan, tuple(blob for blob, is_there in zip(plan.blobs, there, strict=True) if not is_there))
@@ -110,6 +116,17 @@ def copy(
             target.push_manifest(stored.data, stored.descriptor.media_type, name)
         target.push_manifest(plan.root.data, plan.root.descriptor.media_type, tag)
         return Copied(plan, tuple(blob for blob, was_sent in zip(plan.blobs, sent, strict=True) if was_sent))
+
+
+def _is_there(plan: CopyPlan, target: CopyTarget, tag: str) -> bool:
+    try:
+        named = {tag: plan.root, **plan.tags}
+        if any(target.manifest(name).descriptor.digest != each.descriptor.digest for name, each in named.items()):
+            return False
+    except NotFoundError:
+        return False
+    listed = {subject: {each.digest for each in target.referrers(subject)} for subject, _ in plan.links}
+    return all(referrer in listed[subject] for subject, referrer in plan.links)
 
 
 class _Workers:

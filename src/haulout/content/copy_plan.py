@@ -43,10 +43,15 @@ class CopyPlan:
     """Each once, the largest first."""
     tags: Mapping[str, StoredManifest]
     """Cosign's tags."""
-    attached: int
-    """Manifests that are there because of what they are attached to."""
+    links: frozenset[tuple[Digest, Digest]]
+    """What is attached, as pairs of a subject and a referrer."""
     notes: tuple[str, ...] = ()
     """What stays behind, one line each."""
+
+    @property
+    def attached(self) -> int:
+        """How many manifests are there because of what they are attached to."""
+        return len({referrer for _, referrer in self.links})
 
     @property
     def size(self) -> int:
@@ -105,7 +110,7 @@ class _Survey:
         self._stages: list[list[StoredManifest]] = []
         self._placed: dict[Digest, tuple[Descriptor, int]] = {}
         self._open: set[Digest] = set()
-        self._attached = 0
+        self._links: set[tuple[Digest, Digest]] = set()
         self._blobs: dict[Digest, Descriptor] = {}
 
     def plan(self, selector: str | Digest) -> CopyPlan:
@@ -119,7 +124,7 @@ class _Survey:
             # What refers to it follows it, and the tag comes last.
             stages = [tuple(stage) for stage in self._stages]
         blobs = tuple(sorted(self._blobs.values(), key=lambda blob: -blob.size))
-        return CopyPlan(root, tuple(filter(None, stages)), blobs, tags, self._attached, tuple(self._notes))
+        return CopyPlan(root, tuple(filter(None, stages)), blobs, tags, frozenset(self._links), tuple(self._notes))
 
     # Reading
 
@@ -220,10 +225,10 @@ class _Survey:
             known = self._nodes.get(digest)
             if known is None or known.parsed.subject is None or known.parsed.subject.digest != subject:
                 continue
-            before = digest in self._placed
             placed = self._place(digest, stage + 1)
-            self._attached += placed is not None and not before
-            last = max(last, placed[1] if placed else last)
+            if placed is not None:
+                self._links.add((subject, digest))
+                last = max(last, placed[1])
         return last
 
     # Signatures

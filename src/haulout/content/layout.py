@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from haulout.content import naming
 from haulout.content.fallback import deleted_with_its_line
 from haulout.content.folder import Folder
+from haulout.content.index_file import INDEX_FILE, read_index, write_index
 from haulout.content.ingest import LayoutIngest
 from haulout.content.ports import StoredManifest
 from haulout.content.stream import FileStream
@@ -32,9 +34,8 @@ if TYPE_CHECKING:
     from haulout.progress import Task
 
 LAYOUT_FILE: Final = "oci-layout"
-_INDEX_FILE: Final = "index.json"
 _LOCK_FILE: Final = "index.lock"
-_OWN_NAMES: Final = frozenset({_INDEX_FILE, _LOCK_FILE, "blobs"})
+_OWN_NAMES: Final = frozenset({INDEX_FILE, _LOCK_FILE, "blobs"})
 """What a creation cut short may have left; such a directory may be completed."""
 _BUFFER: Final = 1 << 20
 
@@ -93,8 +94,8 @@ class LayoutStore:
                     hint="choose an empty or new directory",
                 )
             with self.exclusive():
-                if self._root.size(_INDEX_FILE) is None:
-                    self._root.write(_INDEX_FILE, Index(()).to_bytes())
+                if self._root.size(INDEX_FILE) is None:
+                    write_index(self._root, Index(()))
                 # Last: a reader that sees it may rely on the rest.
                 self._root.write(LAYOUT_FILE, json.dumps({"imageLayoutVersion": "1.0.0"}))
             return
@@ -118,8 +119,8 @@ class LayoutStore:
         """
         if isinstance(selector, Digest):
             return self._by_digest(selector)
-        index = self._index()
-        entry = naming.find(index, selector, self.name)
+        index = self.entries()
+        entry = naming.find(index, selector, self.name, self._subjects.has_subject)
         if entry is None:
             raise self._no_tag(index, selector)
         try:
@@ -170,7 +171,7 @@ class LayoutStore:
         return described
 
     def _list(self, described: Descriptor, parsed: Manifest | Index, tag: str | None) -> None:
-        index = self._index()
+        index = self.entries()
         artifact_type = parsed.artifact_type
         annotations: dict[str, str] = {}
         if parsed.subject is not None:
@@ -179,30 +180,35 @@ class LayoutStore:
         entry = Descriptor(
             described.media_type, described.digest, described.size, annotations, artifact_type=artifact_type
         )
-        if tag is None:
-            changed = naming.with_unnamed(index, entry)
-        else:
+        changed = naming.with_unnamed(index, entry)
+        if tag is not None:
             before = (old.digest for old in index.manifests if naming.bears(old, tag))
             keep = frozenset(digest for digest in before if self._subjects.has_subject(digest))
             changed = naming.with_tag(index, tag, entry, keep)
-        if changed != index:
-            self.relist(changed)
+        self._rewrite(index, changed)
 
     def entries(self) -> Index:
-        """Return ``index.json``.
+        """Return ``index.json``; raises as :func:`read_index`."""
+        return read_index(self._root, self.directory)
 
-        Raises:
-            ContentError: it is damaged.
-        """
-        return self._index()
+    def _rewrite(self, before: Index, after: Index) -> None:
+        """Write ``index.json``, without the referrers of what no tag reaches any more."""
+        if after == before:
+            return
+        if {entry.digest for entry in before.manifests} - {entry.digest for entry in after.manifests}:
+            with contextlib.suppress(ContentError):
+                gone = self._subjects.left_behind(before, after)
+                after = replace(after, manifests=tuple(one for one in after.manifests if one.digest not in gone))
+        self.relist(after)
 
     def relist(self, index: Index) -> None:
         """Replace ``index.json``, in one step; under :meth:`exclusive` where others write.
 
         Raises:
+            ContentError: it would be too large to be read again.
             StorageError: the file system refuses.
         """
-        self._root.write(_INDEX_FILE, index.to_bytes())
+        write_index(self._root, index)
 
     def can_delete(self) -> bool:
         """Return True: what a file system refuses shows when it is tried."""
@@ -219,8 +225,9 @@ class LayoutStore:
             deleted_with_its_line(self, self._by_digest(digest), lambda: self._forget(digest))
 
     def _forget(self, digest: Digest) -> None:
+        index = self.entries()
+        self._rewrite(index, naming.without(index, digest))
         self._subjects.forget(digest)
-        self.relist(naming.without(self._index(), digest))
         self._write_blobs().remove(digest.hex)
 
     def delete_tag(self, tag: str) -> None:
@@ -231,16 +238,16 @@ class LayoutStore:
             ConflictError, StorageError: as :meth:`push_manifest`.
         """
         with self.exclusive():
-            index = self._index()
-            entry = naming.find(index, tag, self.name)
+            index = self.entries()
+            entry = naming.find(index, tag, self.name, self._subjects.has_subject)
             if entry is None:
                 raise self._no_tag(index, tag)
             keep = frozenset({entry.digest} if self._subjects.has_subject(entry.digest) else ())
-            self.relist(naming.without_tag(index, tag, entry, keep))
+            self._rewrite(index, naming.without_tag(index, tag, entry, keep))
 
     def tags(self, prefix: str = "", *, optional: bool = False) -> Iterator[str]:  # noqa: ARG002 - never busy
         """Yield the tags that begin with ``prefix``, in lexical order."""
-        return (tag for tag in naming.tags(self._index()) if tag.startswith(prefix))
+        return (tag for tag in naming.tags(self.entries()) if tag.startswith(prefix))
 
     def referrers(self, subject: Digest, artifact_type: str | None = None) -> tuple[Descriptor, ...]:
         """List what points at ``subject``, found from the entries of ``index.json`` and their children.
@@ -248,14 +255,7 @@ class LayoutStore:
         Raises:
             ContentError: ``index.json`` is damaged, or lists too much to look through.
         """
-        return self._subjects.referrers(self._index().manifests, subject, artifact_type)
-
-    def _index(self) -> Index:
-        path = f"{self.directory}/{_INDEX_FILE}"
-        data = self._root.read(_INDEX_FILE, json.MAX_MANIFEST_BYTES)
-        if data is None:
-            raise ContentError(f"{self.directory} is a damaged image layout: {_INDEX_FILE} is missing")
-        return Index.parse(data, path)
+        return self._subjects.referrers(self.entries().manifests, subject, artifact_type)
 
     # Blobs
 

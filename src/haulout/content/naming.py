@@ -7,7 +7,7 @@ The rules (image-spec, image-layout.md and annotations.md leave them open, so th
   of an image index; writing the tag leaves one entry with that name, the others stay without it;
 * where no entry has the tag as its name, a full name that ends in ``:TAG`` counts, from that annotation (Podman's
   artifact store) or from containerd's ``io.containerd.image.name``, if all such entries mean one manifest;
-* where ``latest`` is asked for and the layout's only entry has no name at all, it is that one;
+* where ``latest`` is asked for and the layout's only entry has no name at all, it is that one, unless it is a referrer;
 * entries are never reordered, and what we do not understand of them is kept.
 """
 
@@ -21,7 +21,7 @@ from haulout.errors import ContentError
 from haulout.oci import annotations as keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from haulout.oci import Descriptor, Digest, Index
 
@@ -30,8 +30,16 @@ _NAME_KEYS: Final = (keys.REF_NAME, CONTAINERD_NAME)
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
-def find(index: Index, tag: str, what: str) -> Descriptor | None:
+def find(
+    index: Index, tag: str, what: str, is_referrer: Callable[[Digest], bool] = lambda _: False
+) -> Descriptor | None:
     """Return the entry ``tag`` means, or None.
+
+    Args:
+        index: the layout's.
+        tag: the name.
+        what: the layout, for errors.
+        is_referrer: whether a manifest has a subject: it is listed to be found by that, and is never ``latest``.
 
     Raises:
         ContentError: several full names end in the tag and mean different manifests.
@@ -48,7 +56,7 @@ def find(index: Index, tag: str, what: str) -> Descriptor | None:
     if full:
         return next(iter(full.values()))
     only = index.manifests[0] if len(index.manifests) == 1 else None
-    if tag == "latest" and only is not None and not any(names(only)):
+    if tag == "latest" and only is not None and not any(names(only)) and not is_referrer(only.digest):
         return only
     return None
 

@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from haulout.content.announcements import LIFE_MS, UNSEEN, Announcement, Announcements, Place
+from haulout.content.announcements import ANNOUNCEMENT_LIFE_MS, UNSEEN, Announcement, Announcements, Place
 from haulout.errors import ConflictError, HauloutError, NotFoundError
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class SharedIndex:
     def _rounds(self, known: Announcements, turn: _Turn) -> Digest:
         wanted = turn.mine.entries
         for attempt in range(_ROUNDS):
-            if turn.mine.age > LIFE_MS // 2:
+            if turn.mine.age > ANNOUNCEMENT_LIFE_MS // 2:
                 # This process slept: others may have taken its announcement for a leftover.
                 old, turn.mine = turn.mine, known.announce(turn.mine.entries)
                 known.delete([old])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from haulout.content import naming
 from haulout.errors import ContentError, NotFoundError
 from haulout.oci import INDEXES, MANIFESTS, Descriptor, Digest, Index, Manifest
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH: Final = 4
 """Deepest nesting of indexes walked; normal ones need two."""
-MAX_MANIFESTS: Final = 16384
+MAX_MANIFESTS: Final = 1 << 18
 """Most manifests read in one walk."""
 
 
@@ -78,6 +79,31 @@ class Subjects:
         """Whether the manifest is a referrer of something."""
         node = self._node(digest)
         return node is not None and node.subject is not None
+
+    def left_behind(self, before: Index, after: Index) -> set[Digest]:
+        """Return the nameless referrers of a layout that were attached to something listed, and no longer are.
+
+        One that was attached to nothing yet is on its way: what it belongs to is tagged after it.
+
+        Raises:
+            ContentError: as :meth:`referrers`.
+        """
+        loose = {entry.digest for entry in after.manifests if self._is_loose(entry)}
+        return loose & (self._reached(before) - self._reached(after))
+
+    def _is_loose(self, entry: Descriptor) -> bool:
+        return not any(naming.names(entry)) and self.has_subject(entry.digest)
+
+    def _reached(self, index: Index) -> set[Digest]:
+        found: set[Digest] = set()
+        waiting = {entry.digest: entry for entry in index.manifests if self._is_loose(entry)}
+        more = [entry for entry in index.manifests if entry.digest not in waiting]
+        while more:
+            found.update(entry.digest for entry in more)
+            found.update(node.descriptor.digest for node in self._walk(more))
+            attached = [digest for digest in waiting if (node := self._node(digest)) and node.subject in found]
+            more = [waiting.pop(digest) for digest in attached]
+        return found
 
     def forget(self, digest: Digest) -> None:
         """Forget a manifest that was deleted."""

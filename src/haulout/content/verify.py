@@ -96,6 +96,10 @@ class VerifiedFile(io.RawIOBase):
         """Return True."""
         return True
 
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to ``size`` bytes, without the copy that a raw file makes."""
+        return self._reader.read(size) if size >= 0 else self.readall()
+
     def readinto(self, buffer: object, /) -> int:
         """Fill a buffer, as far as there are bytes."""
         view = memoryview(cast("bytearray", buffer))
@@ -121,7 +125,7 @@ def open_verified(source: BlobReader, blob: Descriptor) -> BinaryIO:
     if blob.data is not None:
         return io.BytesIO(blob.data)
     reader = VerifiedReader(source.open_blob(blob), blob, f"blob {blob.digest}")
-    return cast("BinaryIO", io.BufferedReader(VerifiedFile(reader), 1 << 20))
+    return cast("BinaryIO", VerifiedFile(reader))
 
 
 def read_blob(reader: BlobReader, descriptor: Descriptor, limit: int, what: str) -> bytes:

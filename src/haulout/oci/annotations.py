@@ -11,6 +11,8 @@ from haulout.oci.digest import Digest
 
 TITLE: Final = "org.opencontainers.image.title"
 CREATED: Final = "org.opencontainers.image.created"
+REVISION: Final = "org.opencontainers.image.revision"
+SOURCE: Final = "org.opencontainers.image.source"
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 DISKTYPE: Final = "disktype"
 """Podman machine's key on index entries; not in reverse-DNS form, but it is what is read."""

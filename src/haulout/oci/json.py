@@ -22,18 +22,19 @@ MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
-def loads(data: bytes, what: str) -> dict[str, Any]:
+def loads(data: bytes, what: str, *, largest: int = MAX_MANIFEST_BYTES) -> dict[str, Any]:
     """Parse one JSON object, refusing every ambiguity.
 
     Args:
         data: the bytes as received; never re-serialised, so that digests stay those of the sender.
         what: what the bytes are, for the error.
+        largest: bytes accepted.
 
     Raises:
         InvalidManifest: not UTF-8 JSON, not an object, too large, too deep, duplicate keys, floats or NaN.
     """
-    if len(data) > MAX_MANIFEST_BYTES:
-        raise InvalidManifest(what, f"{len(data)} bytes; at most {MAX_MANIFEST_BYTES} are accepted")
+    if len(data) > largest:
+        raise InvalidManifest(what, f"{len(data)} bytes; at most {largest} are accepted")
     head = data[:256].lstrip().lower()
     if head.startswith((b"<!doctype", b"<html", b"<?xml", b"<")):
         raise InvalidManifest(

@@ -101,9 +101,15 @@ class Index:
     """Entries under digests of other algorithms than ours, by their number: passed over, and kept when rewriting."""
 
     @classmethod
-    def parse(cls, data: bytes, what: str, media_type: str | None = None) -> Self:
-        """Parse the bytes of an index; arguments and errors as :meth:`Manifest.parse`."""
-        rest = _document(data, what, media_type)
+    def parse(
+        cls, data: bytes, what: str, media_type: str | None = None, *, largest: int = json.MAX_MANIFEST_BYTES
+    ) -> Self:
+        """Parse the bytes of an index; arguments and errors as :meth:`Manifest.parse`.
+
+        With another ``largest``, for a file of this machine, that many bytes bound its entries, and not their number.
+        """
+        rest = _document(data, what, media_type, largest)
+        most = MAX_ENTRIES if largest <= json.MAX_MANIFEST_BYTES else largest
         if "layers" in rest or "fsLayers" in rest or "config" in rest:
             raise InvalidManifest(what, "it claims to be an index and a manifest at once")
         kind = _media_type(rest, what, media_type, mediatype.OCI_INDEX, mediatype.INDEXES)
@@ -112,10 +118,10 @@ class Index:
             unusable = {}
             if isinstance(entries, list):
                 unusable = {number: entry for number, entry in enumerate(entries) if _is_foreign(entry)}
-                _require_few(entries, what, "manifests")
+                _require_few(entries, what, "manifests", most)
                 entries = [entry for number, entry in enumerate(entries) if number not in unusable]
             return cls(
-                _descriptors(entries, what, "manifests"),
+                _descriptors(entries, what, "manifests", most),
                 kind,
                 _artifact_type(rest, what),
                 _subject(rest),
@@ -159,8 +165,8 @@ def manifest_media_type(data: bytes, what: str, announced: str | None = None) ->
     return mediatype.OCI_INDEX if "manifests" in document else mediatype.OCI_MANIFEST
 
 
-def _document(data: bytes, what: str, media_type: str | None) -> dict[str, Any]:
-    document = json.loads(data, what)
+def _document(data: bytes, what: str, media_type: str | None, largest: int = json.MAX_MANIFEST_BYTES) -> dict[str, Any]:
+    document = json.loads(data, what, largest=largest)
     version = document.pop("schemaVersion", None)
     if version == 1 and version is not True:
         raise InvalidManifest(what, "Docker schema 1 is not supported", hint="push the image again with a current tool")
@@ -184,19 +190,19 @@ def _media_type(rest: dict[str, Any], what: str, announced: str | None, default:
     return kind
 
 
-def _descriptors(value: object, what: str, key: str) -> tuple[Descriptor, ...]:
+def _descriptors(value: object, what: str, key: str, most: int = MAX_ENTRIES) -> tuple[Descriptor, ...]:
     # Go writes an empty list as null.
     if value is None and key == "manifests":
         return ()
     if not isinstance(value, list):
         raise InvalidManifest(what, "a list is expected", path=key)
-    _require_few(value, what, key)
+    _require_few(value, what, key, most)
     return tuple(Descriptor.from_json(item, f"{key}[{number}]") for number, item in enumerate(value))
 
 
-def _require_few(entries: Sequence[object], what: str, key: str) -> None:
-    if len(entries) > MAX_ENTRIES:
-        raise InvalidManifest(what, f"{len(entries)} entries; at most {MAX_ENTRIES} are accepted", path=key)
+def _require_few(entries: Sequence[object], what: str, key: str, most: int) -> None:
+    if len(entries) > most:
+        raise InvalidManifest(what, f"{len(entries)} entries; at most {most} are accepted", path=key)
 
 
 def _is_foreign(entry: object) -> bool:

@@ -17,7 +17,7 @@ from haulout.oci import annotations as keys
 from haulout.resolve import canonical_type, classify, look_inside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from haulout.content import Store, StoredManifest
     from haulout.oci import Architecture
@@ -129,7 +129,12 @@ def tagged_index(stored: StoredManifest, tag: str) -> TaggedIndex:
 
 
 def publish(
-    store: Store, tag: str, entries: Sequence[Descriptor], progress: Progress, known: TaggedIndex | None = None
+    store: Store,
+    tag: str,
+    entries: Sequence[Descriptor],
+    progress: Progress,
+    known: TaggedIndex | None = None,
+    annotations: Mapping[str, str] | None = None,
 ) -> Digest:
     """Add ``entries`` to the index behind ``tag``, creating it where there is none.
 
@@ -140,6 +145,7 @@ def publish(
         progress: receives a note where publishers cannot see one another.
         known: the index as the caller has read it. If all entries are in it, nothing is written: the push counts as
             done at that moment, and what others wrote later stays.
+        annotations: of the index. Where another publisher writes others at the same time, the last one counts.
 
     Returns:
         The digest of an index that holds them all.
@@ -150,13 +156,23 @@ def publish(
     """
     labels = _Labels(store)
 
+    asked = dict(annotations or {})
+
     def merged(index: Index | None, more: Sequence[Descriptor]) -> Index:
-        return merge(index, more, labels.key, labels.disk_of)
+        made = merge(index, more, labels.key, labels.disk_of)
+        return replace(made, annotations={**made.annotations, **asked})
+
+    def merged_once(index: Index | None, more: Sequence[Descriptor]) -> Index:
+        # Written once: two publishers of different values would undo one another for ever.
+        try:
+            return merged(index, more)
+        finally:
+            asked.clear()
 
     if known is not None and merged(known.index, entries) == known.index:
         return known.digest
     shared = SharedIndex(
-        store, tag, parse=lambda stored: tagged_index(stored, tag).index, merge=merged, note=progress.note
+        store, tag, parse=lambda stored: tagged_index(stored, tag).index, merge=merged_once, note=progress.note
     )
     with store.exclusive() as alone:
         if alone:

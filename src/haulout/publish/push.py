@@ -7,21 +7,23 @@ from typing import TYPE_CHECKING
 
 from haulout.errors import DeniedError, HauloutError, NotAttached, RegistryError
 from haulout.publish.base import Bases, StoredDisk
+from haulout.publish.containerdisk import DiskOf, container_disk_sources, put_container_disk, require_free
 from haulout.publish.delta import DeltaEnd
 from haulout.publish.index import publish, tagged_index
 from haulout.publish.upload import DiskUploader
 from haulout.resolve import DiskQuery, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from haulout.content import Store, StoredManifest, TaggedIndex
     from haulout.disk import DiskType
-    from haulout.oci import Architecture, Digest, Reference
+    from haulout.oci import Architecture, Descriptor, Digest, Reference
     from haulout.progress import Progress
+    from haulout.publish.annotations import AskedAnnotations
     from haulout.publish.delta import DeltaMaker
-    from haulout.publish.results import PublishedDelta, PushedDisk
+    from haulout.publish.results import PublishedDelta, PushedContainerDisk, PushedDisk
     from haulout.publish.upload import UploadedDisk
 
 
@@ -47,6 +49,9 @@ class PushOptions:
     use_base: bool
     base: Reference | None
     """The one asked for."""
+    annotations: AskedAnnotations
+    container_disk: bool = False
+    """Whether each architecture also gets a container image that holds its disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class Pushed:
     index: Digest
     disks: tuple[PushedDisk, ...]
     deltas: tuple[PublishedDelta, ...]
+    container_disks: tuple[PushedContainerDisk, ...] = ()
 
 
 def push(
@@ -88,15 +94,39 @@ def push(
     assert reference.tag is not None
     tagged = None if root is None else tagged_index(root, reference.tag)
     index = None if tagged is None else tagged.index
+    kinds = [(disk.architecture, disk.disk_type) for disk in disks]
+    contained = container_disk_sources(kinds) if options.container_disk else []
+    require_free(index, [disks[number].architecture for number in contained])
     bases = Bases(reference, store, index, options.base, find, progress) if options.use_base else None
     uploader = DiskUploader(
-        store, reference, index, bases, name=options.name, level=options.level, jobs=options.jobs, progress=progress
+        store,
+        reference,
+        index,
+        bases,
+        name=options.name,
+        level=options.level,
+        jobs=options.jobs,
+        annotations=options.annotations,
+        progress=progress,
     )
     uploaded = [
         uploader.put(disk.path, disk.architecture, disk.disk_type, place=(number, len(disks)))
         for number, disk in enumerate(disks, 1)
     ]
-    digest = _publish(store, reference.tag, uploaded, tagged, progress)
+    containers = [
+        put_container_disk(
+            store,
+            index,
+            DiskOf(disks[number].path, disks[number].architecture, uploaded[number].toc.disk),
+            uploaded[number].report.title.removesuffix(".zst"),
+            options.annotations,
+            jobs=options.jobs,
+            progress=progress,
+        )
+        for number in contained
+    ]
+    images = [entry for entry, _ in containers]
+    digest = _publish(store, reference.tag, uploaded, images, tagged, options.annotations.index, progress)
     # After the tag has moved: what cannot be attached is no reason to keep the disks back.
     deltas: list[PublishedDelta] = []
     failures: list[HauloutError] = []
@@ -108,17 +138,25 @@ def push(
                 failures.append(exc)
     if failures:
         raise NotAttached(str(reference.at(digest)), failures)
-    return Pushed(digest, tuple(done.report for done in uploaded), tuple(deltas))
+    reports = tuple(report for _, report in containers)
+    return Pushed(digest, tuple(done.report for done in uploaded), tuple(deltas), reports)
 
 
 def _publish(
-    store: Store, tag: str, uploaded: Sequence[UploadedDisk], tagged: TaggedIndex | None, progress: Progress
+    store: Store,
+    tag: str,
+    uploaded: Sequence[UploadedDisk],
+    containers: Sequence[Descriptor],
+    tagged: TaggedIndex | None,
+    annotations: Mapping[str, str],
+    progress: Progress,
 ) -> Digest:
-    entries = [entry for done in uploaded for entry in (done.entry, done.tables)]
+    entries = [*(entry for done in uploaded for entry in (done.entry, done.tables)), *containers]
     try:
-        return publish(store, tag, entries, progress, tagged)
+        return publish(store, tag, entries, progress, tagged, annotations)
     except (RegistryError, DeniedError) as exc:
-        if tagged is None or any(done.entry not in tagged.index.manifests for done in uploaded):
+        wanted = [*(done.entry for done in uploaded), *containers]
+        if tagged is None or annotations or any(entry not in tagged.index.manifests for entry in wanted):
             raise
         # Only the tables of an older release's push were to be moved into the index. Tags may be immutable.
         progress.note(f"{tag} holds these disks, and stays as an older release wrote it ({exc})")

@@ -46,6 +46,22 @@ class PushedDisk(Document):
 
 
 @dataclass(frozen=True, slots=True)
+class PushedContainerDisk(Document):
+    """A container image that holds one of the disks, as it stands after the push."""
+
+    architecture: str
+    """As Go names it (``amd64``)."""
+    path: str
+    """Of the disk in the image."""
+    status: Literal["pushed", "present"]
+    manifest: Digest
+    blob: SizedDigest
+    """Its one layer."""
+    disk: SizedDigest
+    """The plain disk."""
+
+
+@dataclass(frozen=True, slots=True)
 class PublishedDelta(Document):
     """A delta as it stands beside its new disk."""
 
@@ -95,7 +111,10 @@ class DeltaResult(PublishedDelta):
 class PushResult(Document):
     """What a push did."""
 
-    json_members: ClassVar[tuple[str, ...]] = ("reference", "pinned", "index", "disks", "deltas", *_TRAFFIC)
+    json_members: ClassVar[tuple[str, ...]] = (
+        *("reference", "pinned", "index", "tags", "disks", "deltas", "container_disks"),
+        *_TRAFFIC,
+    )
 
     reference: Reference
     index: Digest
@@ -105,6 +124,9 @@ class PushResult(Document):
     """What was asked for with ``delta_from``, in the order of the disks."""
     traffic: Traffic
     seconds: float
+    tags: tuple[str, ...] = ()
+    """Further tags that point to the index."""
+    container_disks: tuple[PushedContainerDisk, ...] = ()
 
     @property
     def pinned(self) -> Reference:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from haulout.disk import DiskType
     from haulout.oci import Architecture, Index, Reference
     from haulout.progress import Progress
+    from haulout.publish.annotations import AskedAnnotations
     from haulout.publish.base import Bases, FoundBase
 
 
@@ -52,10 +53,11 @@ class DiskUploader:
         name: first part of the titles.
         level: zstd level.
         jobs: frames compressed at a time.
+        annotations: of manifests and entries.
         progress: receives the work.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one word of the request
         self,
         store: Store,
         reference: Reference,
@@ -65,6 +67,7 @@ class DiskUploader:
         name: str,
         level: int,
         jobs: int,
+        annotations: AskedAnnotations,
         progress: Progress,
     ) -> None:
         self._store = store
@@ -74,6 +77,7 @@ class DiskUploader:
         self._name = name
         self._level = level
         self._jobs = jobs
+        self._annotations = annotations
         self._progress = progress
         self._numbered = ""
 
@@ -98,12 +102,18 @@ class DiskUploader:
             present = None if entry is None else self._present(fd, entry, title, disk_type)
             if entry is not None and present is not None:
                 manifest, toc, tables = present
-                return UploadedDisk(_report(architecture, disk_type, "present", entry, manifest), entry, tables, toc)
+                status: Literal["present", "pushed"] = "present"
+                if not self._annotations.manifest.items() <= manifest.annotations.items():
+                    described, manifest, tables = self._annotated(manifest, toc)
+                    entry, status = replace(entry, digest=described.digest, size=described.size), "pushed"
+                entry = replace(entry, annotations={**entry.annotations, **self._annotations.entry})
+                return UploadedDisk(_report(architecture, disk_type, status, entry, manifest), entry, tables, toc)
             size = os.fstat(fd).st_size
             found = None if self._bases is None else self._bases.find(architecture, disk_type, size)
             described, manifest, tables, toc, base = self._upload(fd, path, title, disk_type, found)
         platform = Platform(architecture.value, "linux")
-        entry = replace(described.bare(), annotations={keys.DISKTYPE: str(disk_type)}, platform=platform)
+        stated = {keys.DISKTYPE: str(disk_type), **self._annotations.entry}
+        entry = replace(described.bare(), annotations=stated, platform=platform)
         return UploadedDisk(_report(architecture, disk_type, "pushed", entry, manifest, base), entry, tables, toc)
 
     def _present(
@@ -139,9 +149,14 @@ class DiskUploader:
             if tables_of(entry) == disk.digest:
                 return entry
         # Releases before 0.3 attached them to the disk: they are the same blobs, and get a manifest in the index.
-        layers = [_sized(manifest, keys.TOC), toc.hints, _sized(manifest, keys.CRUMBS)]
-        tables = _described(*(layer for layer in layers if layer is not None))
+        tables = _tables_of(manifest, toc)
         return self._put_manifest(tables, disk.digest) if all(map(self._store.has_blob, tables)) else None
+
+    def _annotated(self, manifest: Manifest, toc: Toc) -> tuple[Descriptor, Manifest, Descriptor]:
+        """Store the manifest of a disk that is there under further annotations, and that of its tables."""
+        stated = {**manifest.annotations, **self._annotations.manifest}
+        described, manifest = put_artifact(self._store, manifest.layers, mediatype.DISK_ARTIFACT, annotations=stated)
+        return described, manifest, self._put_manifest(_tables_of(manifest, toc), described.digest)
 
     def _put_manifest(self, tables: tuple[Descriptor, ...], disk: Digest) -> Descriptor:
         stated = {keys.REFERENCE_DIGEST: str(disk), keys.REFERENCE_TYPE: keys.TABLES}
@@ -166,6 +181,7 @@ class DiskUploader:
             keys.DISK: str(packed.toc.disk),
             **({keys.CRUMBS: sized[2]} if packed.small_frames else {}),
             keys.LEVEL: str(self._level),
+            **self._annotations.manifest,
         }
         layers = (replace(blob, annotations={keys.TITLE: title}),)
         described, manifest = put_artifact(self._store, layers, mediatype.DISK_ARTIFACT, annotations=annotations)
@@ -229,6 +245,11 @@ def _described(*tables: SizedDigest) -> tuple[Descriptor, ...]:
         Descriptor(media_type, each.digest, each.size, {keys.TITLE: title})
         for each, (media_type, title) in zip(tables, _TABLES, strict=False)
     )
+
+
+def _tables_of(manifest: Manifest, toc: Toc) -> tuple[Descriptor, ...]:
+    layers = [_sized(manifest, keys.TOC), toc.hints, _sized(manifest, keys.CRUMBS)]
+    return _described(*(layer for layer in layers if layer is not None))
 
 
 def _sized(manifest: Manifest, key: str) -> SizedDigest | None:

@@ -8,7 +8,7 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.registry.client import Registries
-    from haulout.registry.login import check_user, login, logout
+    from haulout.registry.login import check_user, login, logout, registry_host
     from haulout.registry.options import ConnectionOptions, Credentials
     from haulout.registry.repository import RegistryRepository
 
@@ -21,13 +21,14 @@ __all__ = [
     "check_user",
     "login",
     "logout",
+    "registry_host",
 ]
 
 open_face(
     __name__,
     {
         "client": ("Registries",),
-        "login": ("check_user", "login", "logout"),
+        "login": ("check_user", "login", "logout", "registry_host"),
         "options": ("ConnectionOptions", "Credentials"),
         "repository": ("RegistryRepository",),
     },

@@ -11,6 +11,7 @@ from haulout.registry.errcode import failure
 
 if TYPE_CHECKING:
     from haulout.http import Meter, Reply, Request
+    from haulout.oci import Digest
     from haulout.registry.host import RepositoryHost
 
 
@@ -19,6 +20,10 @@ class ReferrersMemory:
 
     def __init__(self) -> None:
         self.lacks_api = False
+        self.is_new = False
+        """Whether the registry did not know the repository when its tags were listed."""
+        self.sent: set[Digest] = set()
+        """Blobs sent since."""
         self.can_delete: bool | None = None
         """None before it was asked."""
         self.writing = RLock()

@@ -284,7 +284,14 @@ def exists(access: Access, blob: Descriptor) -> bool:
     what = f"{access.name}@{blob.digest}"
     # To a push, any refusal means "send it": the upload itself is then refused, if at all.
     accept = REDIRECTS | {200, 404} | (_REFUSED if access.writes else frozenset())
-    with access.send(Request("HEAD", f"blobs/{blob.digest}"), what=what, accept=accept) as reply:
+    attempts = access.attempts(what, 2 if access.writes else None)
+    try:
+        reply = access.send(Request("HEAD", f"blobs/{blob.digest}"), what=what, accept=accept, attempts=attempts)
+    except RegistryError:
+        if access.writes:
+            return False
+        raise
+    with reply:
         if reply.status == 200 and reply.length is not None and reply.length != blob.size:
             raise SizeMismatch(what, blob.size, reply.length)
         return reply.status == 200 or reply.status in REDIRECTS

@@ -7,7 +7,7 @@ from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from haulout.errors import DeniedError
+from haulout.errors import DeniedError, HauloutError
 from haulout.http import (
     FOREIGN,
     REDIRECTS,
@@ -129,7 +129,7 @@ class RepositoryHost:
             if reply.status not in {401, 403, 404} or rounds == _MAX_AUTH_ROUNDS:
                 return reply
             status, offered = reply.status, _challenges(reply) if reply.status != 404 else ()
-            if not offered and authorization is None and (status != 404 or self._find_credentials() is not None):
+            if not offered and authorization is None and (status != 404 or self._has_credentials()):
                 # Some registries challenge at the root of the API only, and hide everything else from strangers
                 # (containerd issue 3291).
                 status, offered = 401, self._root_challenges(meter)
@@ -137,6 +137,13 @@ class RepositoryHost:
                 return reply
             rounds += 1
             reply.close()
+
+    def _has_credentials(self) -> bool:
+        try:
+            return self._find_credentials() is not None
+        except HauloutError:
+            # Nobody has asked for them yet: what is wrong with them is no reason to fail.
+            return False
 
     def _root_challenges(self, meter: Meter) -> tuple[Challenge, ...]:
         memory = self._memory

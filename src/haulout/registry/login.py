@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from haulout.errors import DeniedError, UsageError
+from haulout.errors import DeniedError, InvalidReference, UsageError
 from haulout.http import Meter, Request, Transport
 from haulout.local import PRIVATE, home_of, locked, replacing, storage_errors
+from haulout.oci import RegistryReference, parse_reference
 from haulout.registry.access import Access
 from haulout.registry.auth import helpers
 from haulout.registry.auth.credentials import auth_paths, encode_entry, read_auth_file, server_key
@@ -42,12 +44,13 @@ def login(
         Where they are stored, for people.
 
     Raises:
-        UsageError: the user name cannot be sent (RFC 7617, section 2).
+        UsageError: that is not a host, or the user name cannot be sent (RFC 7617, section 2).
         DeniedError: the registry refuses them; nothing is stored.
         UnreachableError, RegistryError: it does not answer.
         StorageError: the file cannot be written.
         ToolError: the helper fails.
     """
+    host = registry_host(host)
     check_user(user)
     if any("\ud800" <= letter <= "\udfff" for letter in password):
         raise UsageError("the password is not UTF-8 text")
@@ -65,6 +68,24 @@ def login(
 
     _rewrite(path, keep)
     return os.fspath(path)
+
+
+def registry_host(text: str) -> str:
+    """Return the host that a user means: as in references, or as the URL that other tools show.
+
+    Raises:
+        UsageError: it is not a host.
+    """
+    bare = text.strip().partition("://")[2] or text.strip()
+    for end in ("/", "/v1", "/v2"):
+        bare = bare.removesuffix(end)
+    try:
+        found = parse_reference(f"{bare}/name:tag")
+    except InvalidReference:
+        found = None
+    if not isinstance(found, RegistryReference) or found.repository.removeprefix("library/") != "name":
+        raise UsageError(f"not a registry host: {text[:80]!r}", hint="write HOST or HOST:PORT, such as quay.io")
+    return found.host
 
 
 def check_user(user: str) -> None:
@@ -97,6 +118,8 @@ def logout(host: str, *, environment: Mapping[str, str] | None = None) -> bool:
     helper = _helper_for(host, surroundings)
     forgotten = helper is not None and helpers.erase(helper, server_key(host), surroundings)
     keys = {host, server_key(host), _file_key(host)}
+    with suppress(UsageError):
+        keys |= {key(registry_host(host)) for key in (str, server_key, _file_key)}
     for path, is_legacy in auth_paths(surroundings):
         file = None if is_legacy else read_auth_file(path)
         if file is None or not keys & set(file.auths):

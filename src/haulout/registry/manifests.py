@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from haulout import content, oci
 from haulout.errors import DigestMismatch, RegistryError
-from haulout.http import Request
+from haulout.http import ACCEPTED, Request
 from haulout.oci import MAX_MANIFEST_BYTES, Digest, mediatype
 from haulout.registry import missing
 
@@ -62,7 +62,7 @@ def write(access: Access, data: bytes, media_type: str, tag: str | None) -> tupl
     descriptor = oci.Descriptor.of(media_type, data)
     what = describe(access, tag or descriptor.digest)
     request = Request("PUT", f"manifests/{tag or descriptor.digest}", {"Content-Type": media_type}, lambda: data)
-    with access.send(request, what=what, accept=frozenset({200, 201, 202})) as reply:
+    with access.send(request, what=what, accept=ACCEPTED) as reply:
         stated = reply.headers.get("docker-content-digest", "")
         if stated.startswith("sha256:") and stated != str(descriptor.digest):
             raise DigestMismatch(what, str(descriptor.digest), stated[:80])

@@ -9,6 +9,8 @@ from typing import Final
 MIB: Final = 1024 * 1024
 MANIFEST_ATTEMPTS: Final = 6
 """Attempts to store a manifest that is refused with status 400, see :meth:`RegistryRepository.push_manifest`."""
+ASKED_FROM: Final = 16 * MIB
+"""Bytes up to which a blob is sent to a new repository without asking first whether it is there."""
 _DOCKER_HUB_API: Final = "registry-1.docker.io"
 DOCKER_HUB_HOSTS: Final = frozenset({"docker.io", "index.docker.io", _DOCKER_HUB_API})
 

@@ -9,10 +9,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from haulout import oci
-from haulout.errors import ContentError, HauloutError, RegistryError, StorageError, UnreachableError, UsageError
+from haulout.errors import (
+    ContentError,
+    HauloutError,
+    NotFoundError,
+    RegistryError,
+    StorageError,
+    UnreachableError,
+    UsageError,
+)
 from haulout.registry import blobs, manifests
 from haulout.registry.blobs import EmbeddedStream, MirroredStream, RangeStream
-from haulout.registry.quirks import MANIFEST_ATTEMPTS
+from haulout.registry.quirks import ASKED_FROM, MANIFEST_ATTEMPTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -124,7 +132,11 @@ class RegistryRepository:
         """Yield tags: :func:`tags.list_tags`. Always of the registry itself, since mirrors hold some only."""
         from haulout.registry import tags  # noqa: PLC0415 - not needed to read a manifest
 
-        return tags.list_tags(self._home.access, prefix, optional=optional)
+        try:
+            yield from tags.list_tags(self._home.access, prefix, optional=optional)
+        except NotFoundError:
+            self._home.memory.is_new = True
+            raise
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -143,7 +155,11 @@ class RegistryRepository:
         """Store a blob: :func:`uploads.push`."""
         from haulout.registry import uploads  # noqa: PLC0415 - not needed to read a manifest
 
-        return uploads.push(self._home.access, blob, source, task, mount_from=mount_from)
+        memory = self._home.memory
+        # In a repository that was not there a moment ago, asking for a small blob costs more than sending it.
+        ask = not memory.is_new or blob.digest in memory.sent or blob.size > ASKED_FROM
+        memory.sent.add(blob.digest)
+        return uploads.push(self._home.access, blob, source, task, mount_from=mount_from, ask=ask)
 
     def ingest(self) -> AbstractContextManager[ingest.SpooledBlob]:
         """Begin a blob of unknown digest in a temporary file: :func:`ingest.spool`."""

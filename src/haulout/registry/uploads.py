@@ -13,6 +13,7 @@ from haulout.errors import (
     NotFoundError,
     RegistryError,
     SizeMismatch,
+    UnreachableError,
 )
 from haulout.http import FOREIGN, RETRIABLE, Answer, Request
 from haulout.local import storage_error
@@ -50,6 +51,7 @@ def push(
     task: Task | None = None,
     *,
     mount_from: str | None = None,
+    ask: bool = True,
 ) -> bool:
     """Store a blob unless it is there already.
 
@@ -59,6 +61,7 @@ def push(
         source: opens the bytes from the start, once per try.
         task: advanced by bytes, each counted once however often it is sent.
         mount_from: a repository of the same registry that may hold the blob; then nothing is sent.
+        ask: whether it may be there, and is asked for first.
 
     Returns:
         Whether it was sent.
@@ -71,7 +74,7 @@ def push(
         StorageError: ``source`` cannot be read.
     """
     upload = _Upload(access, blob, source, task)
-    if blobs.exists(access, blob):
+    if ask and blobs.exists(access, blob):
         upload.advance_to(blob.size)
         return False
     return upload.run(mount_from)
@@ -124,7 +127,7 @@ class _Upload:
     def _mount(self, mount_from: str) -> Reply:
         try:
             return self._start(mount_from)
-        except (DeniedError, NotFoundError, RegistryError):
+        except (DeniedError, NotFoundError, RegistryError, UnreachableError):
             # A mount only saves: what is wrong with the other repository does not prevent sending.
             return self._start(None)
 
@@ -132,7 +135,9 @@ class _Upload:
         query = "" if mount_from is None else f"?mount={self._blob.digest}&from={mount_from}"
         access = self._access if mount_from is None else self._access.widened(f"repository:{mount_from}:pull")
         request = Request("POST", f"blobs/uploads/{query}", {"Content-Length": "0"})
-        with access.send(request, what=self._what, accept=_TAKEN, attempts=self._attempts) as reply:
+        # What only saves is worth one try.
+        attempts = self._attempts if mount_from is None else access.attempts(self._what, 1)
+        with access.send(request, what=self._what, accept=_TAKEN, attempts=attempts) as reply:
             return reply
 
     # -- in one request ----------------------------------------------------------------------------------------------

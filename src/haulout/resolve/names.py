@@ -48,6 +48,11 @@ def title_for(name: str, architecture: Architecture, disk_type: DiskType) -> str
     return title
 
 
+def is_plain_name(title: str) -> bool:
+    """Return whether a title may be used as a file name: no path, no hidden file, nothing to escape."""
+    return _SAFE.fullmatch(title) is not None
+
+
 def file_name(found: ResolvedDisk, as_format: DiskFormat | None) -> str:
     """Return the name for a pulled disk where the user gave none.
 
@@ -59,7 +64,7 @@ def file_name(found: ResolvedDisk, as_format: DiskFormat | None) -> str:
         # An unknown disk type is whatever its publisher wrote.
         parts = [base_name(found.reference), found.architecture, _plain(found.disk_type or "")[:_MAX_TYPE]]
         title = ".".join(str(part) for part in parts if part) + ".disk"
-    elif _SAFE.fullmatch(title) is None:
+    elif not is_plain_name(title):
         raise ContentError(
             f"the disk is titled {title[:80]!r}, which is not a plain file name", hint="name the file with --output"
         )

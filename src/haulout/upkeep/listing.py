@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from haulout.content import Graph, Node, read_graph
 from haulout.documents import Document
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from haulout.content import Store
     from haulout.progress import Progress
+
+_AT_ONCE: Final = 200
+"""Tags whose manifests are held in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,12 @@ def list_tags(store: Store, *, helpers: bool, progress: Progress) -> tuple[tuple
     versions = newest_first(tag for tag in names if not is_helper_tag(tag))
     hidden = sorted(tag for tag in names if is_helper_tag(tag))
     shown = [*versions, *hidden] if helpers else versions
-    graph = read_graph(store, shown, referrers=False, progress=progress)
-    return tuple(listed(graph, tag) for tag in shown if tag in graph.tags or tag in graph.unreadable), len(hidden)
+    found: list[ListedTag] = []
+    for begin in range(0, len(shown), _AT_ONCE):
+        some = shown[begin : begin + _AT_ONCE]
+        graph = read_graph(store, some, referrers=False, progress=progress)
+        found += (listed(graph, tag) for tag in some if tag in graph.tags or tag in graph.unreadable)
+    return tuple(found), len(hidden)
 
 
 def listed(graph: Graph, tag: str) -> ListedTag:

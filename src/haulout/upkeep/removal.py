@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from haulout.content import ANNOUNCEMENT_LIFE_MS, announcement_in
 from haulout.errors import ContentError
-from haulout.oci import Descriptor, Digest, is_helper_tag, json, mediatype, subject_of_tag
+from haulout.oci import Digest, is_helper_tag, mediatype, subject_of_tag
 from haulout.oci import annotations as keys
 from haulout.resolve import is_version, newest_first, series
 from haulout.upkeep.listing import created_at
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from datetime import datetime, timedelta
 
-    from haulout.content import Graph, Node
-
-INTENT_LIFE: Final = timedelta(minutes=10)
-"""How long a publisher's announcement counts (docs/formats/registry.md)."""
+    from haulout.content import Announcement, Graph, Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,25 +190,16 @@ def _loose(
 def _announced(graph: Graph, leaving: Collection[str], now: datetime) -> Iterator[Digest]:
     """Yield the entries of publishers at work: they are in no index yet."""
     for tag, digest in graph.tags.items():
-        node = graph.nodes[digest]
-        if is_helper_tag(tag) and _is_intent(node) and not _is_done(node, leaving, now):
+        made = announcement_in(tag, digest, graph.nodes[digest].parsed)
+        if made is not None and not _is_over(graph, made, leaving, now):
             yield digest
-            try:
-                text = node.descriptor.annotations.get(keys.INTENT_ENTRY, "")
-                yield Descriptor.from_json(json.loads(text.encode(), "intent"), "entry").digest
-            except ContentError:
-                continue
+            yield from (entry.digest for entry in made.entries)
 
 
-def _is_intent(node: Node) -> bool:
-    return node.descriptor.artifact_type == mediatype.INTENT_ARTIFACT
-
-
-def _is_done(intent: Node, leaving: Collection[str], now: datetime) -> bool:
-    """Whether an announcement asks for nothing any more; for a tag that is there, its push is over."""
-    created = created_at(intent)
-    is_old = created is None or now - created > INTENT_LIFE
-    return is_old or intent.descriptor.annotations.get(keys.INTENT_TAG) in leaving
+def _is_over(graph: Graph, made: Announcement, leaving: Collection[str], now: datetime) -> bool:
+    """Whether an announcement asks for nothing any more; where its tag goes, it was heard."""
+    is_old = now.timestamp() * 1000 - made.created > ANNOUNCEMENT_LIFE_MS
+    return is_old or made.done or graph.nodes[made.digest].descriptor.annotations.get(keys.INTENT_TAG) in leaving
 
 
 def _goes(graph: Graph, tag: str, owner: Collection[Digest], leaving: Collection[str], now: datetime) -> bool:
@@ -218,8 +207,9 @@ def _goes(graph: Graph, tag: str, owner: Collection[Digest], leaving: Collection
     node, subject = graph.nodes[graph.tags[tag]], subject_of_tag(tag)
     if node.descriptor.digest in owner or (subject is not None and subject in owner):
         return True
-    if _is_intent(node):
-        return _is_done(node, leaving, now)
+    if node.descriptor.artifact_type == mediatype.INTENT_ARTIFACT:
+        made = announcement_in(tag, node.descriptor.digest, node.parsed)
+        return made is None or _is_over(graph, made, leaving, now)
     # The announcement of a referrer that the list holds.
     return (
         subject is None and node.subject is not None and node.descriptor.digest in graph.referrers.get(node.subject, ())

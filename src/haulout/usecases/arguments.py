@@ -46,25 +46,37 @@ def repository_of(value: str | Reference) -> Reference:
         UsageError: it names a tag or digest.
     """
     parsed = reference_of(value)
-    if isinstance(value, str):
-        try:
-            # One more tag fits only where there is none.
-            is_bare = parse_reference(f"{value}:x").name == parsed.name
-        except InvalidReference:
-            is_bare = False
-        if not is_bare:
-            raise UsageError(
-                f"{value[:200]} is a reference, not a repository", hint=f"leave out the tag: {parsed.name}"
-            )
+    if isinstance(value, str) and not _is_bare(value, parsed):
+        raise UsageError(f"{value[:200]} is a reference, not a repository", hint=f"leave out the tag: {parsed.name}")
     return parsed
+
+
+def explicit_reference_of(value: str | Reference) -> Reference:
+    """Parse a reference whose tag or digest must be named: what is deleted is never guessed.
+
+    Raises:
+        InvalidReference: it is not a reference.
+        UsageError: text without a tag and digest.
+    """
+    parsed = reference_of(value)
+    if isinstance(value, str) and _is_bare(value, parsed):
+        raise UsageError(f"{value[:200]} names no tag", hint=f"write {parsed.name}:TAG; haulout tags lists them")
+    return parsed
+
+
+def _is_bare(text: str, parsed: Reference) -> bool:
+    try:
+        # One more tag fits only where there is none.
+        return parse_reference(f"{text}:x").name == parsed.name
+    except InvalidReference:
+        return False
 
 
 def tag_of(value: str) -> str:
     """Check a tag that is to be written.
 
     Raises:
-        InvalidReference: it is not a tag.
-        UsageError: it is one of those that tools write for their own use.
+        UsageError: it is not a tag, or one of those that tools write for their own use.
     """
     if not isinstance(value, str):
         raise UsageError(f"a tag is text, not {type(value).__name__}")
@@ -72,7 +84,10 @@ def tag_of(value: str) -> str:
         raise UsageError(f"{value[:200]!r} is not a tag", hint="name the tag alone; it is given in the same repository")
     if is_helper_tag(value):
         raise UsageError(f"the tag {value} is kept for helper data", hint="choose another name")
-    parse_reference(f"oci:.:{value}")
+    try:
+        parse_reference(f"oci:.:{value}")
+    except InvalidReference as exc:
+        raise UsageError(f"{value[:200]!r} is not a tag: {exc.reason}") from exc
     return value
 
 
@@ -104,6 +119,13 @@ def architecture_of(value: str | Architecture) -> Architecture:
         InvalidPlatform: there is no such architecture; it lists the known ones.
     """
     return Architecture.parse(value)
+
+
+def wanted_type_of(value: str | DiskType) -> str:
+    """Parse the disk type that is looked for: as :func:`disk_type_of`, or ``container-disk``."""
+    from haulout.resolve import CONTAINER_DISK  # noqa: PLC0415 - not needed to ask
+
+    return CONTAINER_DISK if value.strip().lower() == CONTAINER_DISK else disk_type_of(value)
 
 
 def disk_type_of(value: str | DiskType) -> DiskType:

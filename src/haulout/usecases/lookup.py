@@ -11,7 +11,7 @@ from haulout.registry import ConnectionOptions
 from haulout.resolve import DiskQuery, Inventory, Item, ResolvedDisk, is_tar_layer, looked_into
 from haulout.resolve import inventory as list_all
 from haulout.resolve import resolve as find
-from haulout.usecases.arguments import architecture_of, disk_type_of, reference_of
+from haulout.usecases.arguments import architecture_of, reference_of, wanted_type_of
 
 if TYPE_CHECKING:
     from haulout.disk import DiskType
@@ -42,7 +42,7 @@ def resolve(
     reference = reference_of(reference)
     query = DiskQuery(
         Architecture.here() if architecture is None else architecture_of(architecture),
-        None if disk_type is None else disk_type_of(disk_type),
+        None if disk_type is None else wanted_type_of(disk_type),
         title,
     )
     with open_store(reference, connections or ConnectionOptions(), progress or NullProgress()) as store:

@@ -12,7 +12,7 @@ from haulout.oci import LayoutReference, is_helper_tag
 from haulout.places import Places
 from haulout.progress import NullProgress
 from haulout.upkeep import choose_versions, plan_removal, read_place, remove
-from haulout.usecases.arguments import reference_of, repository_of
+from haulout.usecases.arguments import explicit_reference_of, repository_of
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -106,8 +106,8 @@ def delete(
     """Delete a tag, and all that only it needs; other tags of the same manifest stay, and keep it.
 
     Args:
-        reference: with a tag; or with a digest, which takes ``force``: then all its tags go, and indexes that list it
-            stay without it.
+        reference: with a tag, which is never assumed; or with a digest, which takes ``force``: then all its tags go,
+            and indexes that list it stay without it.
         force: consent to delete by digest.
         dry_run: whether to delete nothing.
         connections: how registries are reached.
@@ -119,7 +119,7 @@ def delete(
         DeletionRefused: the registry does not delete; nothing was deleted.
         HauloutError: see the tree in :mod:`haulout.errors`.
     """
-    target, progress = reference_of(reference), progress or NullProgress()
+    target, progress = explicit_reference_of(reference), progress or NullProgress()
     with Places(connections, progress) as places:
         store = places.open(target, push=not dry_run, create=False)
         root = places.root(target).descriptor.digest

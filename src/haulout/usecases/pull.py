@@ -15,7 +15,7 @@ from haulout.local import storage_errors
 from haulout.oci import Architecture
 from haulout.places import Places
 from haulout.progress import NullProgress
-from haulout.usecases.arguments import architecture_of, disk_type_of, format_of, path_of, paths_of, reference_of
+from haulout.usecases.arguments import architecture_of, format_of, path_of, paths_of, reference_of, wanted_type_of
 
 if TYPE_CHECKING:
     import os
@@ -86,7 +86,7 @@ def pull(  # noqa: PLR0913 - each is one word of the request
         raise UsageError("--device needs the device", hint="name it with --output")
     reference = reference_of(reference)
     architecture = Architecture.here() if architecture is None else architecture_of(architecture)
-    disk_type = None if disk_type is None else disk_type_of(disk_type)
+    kind = None if disk_type is None else wanted_type_of(disk_type)
     wanted = None if as_format is None else format_of(as_format)
     # It loads decompression and conversion, once the registry has been asked and until it answers.
     loading = BackgroundCall(lambda: fetch.pull_disk, "load", begin=False)
@@ -95,7 +95,7 @@ def pull(  # noqa: PLR0913 - each is one word of the request
             places.root(reference)
             from haulout.resolve import DiskQuery  # noqa: PLC0415 - not needed to ask
 
-            query = DiskQuery(architecture, disk_type, title)
+            query = DiskQuery(architecture, kind, title)
             found = _for_device(places, reference, query) if device else places.resolve(reference, query)
             target = _target(found, None if output is None else path_of(output), wanted)
         finally:

@@ -16,6 +16,7 @@ from haulout.oci import Architecture
 from haulout.places import Places
 from haulout.progress import NullProgress
 from haulout.publish import (
+    AskedAnnotations,
     DeltaMaker,
     InspectedDisk,
     PlannedDisk,
@@ -23,6 +24,7 @@ from haulout.publish import (
     PushOptions,
     PushResult,
     StoredDisk,
+    container_disk_sources,
     inspect_disk,
     plain_disk,
     plan_disks,
@@ -30,19 +32,22 @@ from haulout.publish import (
 )
 from haulout.publish import push as publish
 from haulout.resolve import DiskQuery, base_name
-from haulout.usecases.arguments import architecture_of, disk_type_of, path_of, reference_of
+from haulout.usecases.arguments import architecture_of, disk_type_of, path_of, reference_of, tag_of
 from haulout.usecases.delta import FetchedForDelta, finder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from haulout.content import Store
     from haulout.disk import DiskType
-    from haulout.oci import Reference
+    from haulout.oci import Digest, Reference
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
 
 DEFAULT_LEVEL = 6
 """zstd level of a push: within 1 % of level 9 in size once cut into frames, in two thirds of its time (measured)."""
+
+_TAG_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,11 @@ def push(  # noqa: PLR0913 - each is one word of the request
     base: str | Reference | None = None,
     use_base: bool = True,
     force: bool = False,
+    container_disk: bool = False,
     delta_from: Iterable[str | Reference] = (),
+    tags: Iterable[str] = (),
+    annotations: Mapping[str, str] | None = None,
+    source_from_git: str | os.PathLike[str] | None = None,
     connections: ConnectionOptions | None = None,
     progress: Progress | None = None,
     jobs: int | None = None,
@@ -90,8 +99,14 @@ def push(  # noqa: PLR0913 - each is one word of the request
         base: an earlier version of the disks: they are cut like it, so that those who have it fetch little, and its
             frames are reused. None: the tag's present disk of the same architecture and type, else that of the tag
             before it.
+        tags: further tags of the same repository or layout that point to the index then.
+        annotations: by key: on the index and on the disks' manifests, or as the key says in front: ``index:KEY``,
+            ``manifest:KEY``, ``manifest-descriptor:KEY`` (the disks' entries in the index), several with commas.
+        source_from_git: a checkout, whose remote, commit and its date the index states as source, revision, created.
         force: publish what nothing shows to be a disk: no partition table, file system or boot sector, or no whole
             sectors.
+        container_disk: also publish, for each architecture, its qcow2 or raw disk under ``/disk/`` of a container
+            image, as KubeVirt, CDI and crun-vm take it.
         use_base: whether to use a base at all.
         delta_from: earlier versions; for each of its disks of the same architecture and type, a delta is attached.
         connections: how registries are reached.
@@ -109,6 +124,7 @@ def push(  # noqa: PLR0913 - each is one word of the request
         raise UsageError(f"cannot push to {target}: a digest names existing content", hint="name a tag")
     if base is not None or delta_from:
         require("numpy", extra="deltas")
+    further, asked = tuple(dict.fromkeys(map(tag_of, tags))), _asked(annotations or {}, source_from_git, progress)
     earlier, named = [reference_of(old) for old in delta_from], None if base is None else reference_of(base)
     several = [sources] if isinstance(sources, str | os.PathLike | DiskSource) else sources
     types = [disk_type_of(each) for each in also]
@@ -116,6 +132,8 @@ def push(  # noqa: PLR0913 - each is one word of the request
         planned = plan_disks(
             [_inspected(source, architecture, disk_type, force, stack, progress) for source in several], types
         )
+        if container_disk:
+            container_disk_sources([(disk.architecture, disk.disk_type) for disk in planned])
         find = finder(places)
         # All that may be missing is looked for before hours of work, not after.
         olds = [_earlier(find, earlier, disk, progress) for disk in planned]
@@ -123,7 +141,7 @@ def push(  # noqa: PLR0913 - each is one word of the request
             PreparedDisk(prepare(disk, stack, progress), disk.architecture, disk.disk_type, found)
             for disk, found in zip(planned, olds, strict=True)
         ]
-        options = PushOptions(title or base_name(target), level, jobs, use_base, named)
+        options = PushOptions(title or base_name(target), level, jobs, use_base, named, asked, container_disk)
         maker = DeltaMaker(FetchedForDelta(progress), level=DELTA_LEVEL, jobs=jobs, progress=progress)
         store = places.open(target, push=True)
         try:
@@ -131,7 +149,36 @@ def push(  # noqa: PLR0913 - each is one word of the request
         except NotFoundError:
             root = None
         done = publish(store, target, root, prepared, options, find=find, maker=maker, progress=progress)
-        return PushResult(target, done.index, done.disks, done.deltas, places.traffic, time.monotonic() - begun)
+        index = _also_tagged(store, target.tag, further, done.index)
+        seconds = time.monotonic() - begun
+        return PushResult(
+            target, index, done.disks, done.deltas, places.traffic, seconds, further, done.container_disks
+        )
+
+
+def _also_tagged(store: Store, tag: str, further: Sequence[str], index: Digest) -> Digest:
+    """Let further tags name what ``tag`` names, and return what that is: another publisher may have added to it."""
+    for _ in range(_TAG_ROUNDS if further else 0):
+        root = store.manifest(tag)
+        for name in further:
+            store.push_manifest(root.data, root.descriptor.media_type, name)
+        index = root.descriptor.digest
+        if store.manifest(tag).descriptor.digest == index:
+            break
+    return index
+
+
+def _asked(
+    annotations: Mapping[str, str], checkout: str | os.PathLike[str] | None, progress: Progress
+) -> AskedAnnotations:
+    if checkout is None:
+        return AskedAnnotations.parse(annotations)
+    from haulout.usecases.git_source import git_annotations  # noqa: PLC0415 - rarely asked
+
+    stated, notes = git_annotations(path_of(checkout))
+    for note in notes:
+        progress.note(note)
+    return AskedAnnotations.parse(annotations, stated)
 
 
 def _inspected(

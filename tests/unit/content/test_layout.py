@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.stores import put, put_manifest
 
 from haulout.content import naming
 from haulout.content.layout import LayoutStore
@@ -433,3 +435,92 @@ def test_writing_a_tag_gives_it_one_meaning_and_leaves_the_rest(entries, tag, nu
     remaining = iter(changed.manifests)
     assert all(item in remaining for item in strangers)
     assert changed == naming.with_tag(changed, tag, target, frozenset())
+
+
+# -- referrers, names and limits -------------------------------------------------------------------------------------------
+
+
+def test_a_lone_referrer_is_not_latest(tmp_path):
+    with LayoutStore(str(tmp_path / "l"), create=True) as store:
+        disk = put_manifest(store, empty_config_manifest((put(store),)))
+        put_manifest(store, empty_config_manifest((), artifact_type="x/toc", subject=disk.bare()))
+        with pytest.raises(NotFoundError, match="no tag latest"):
+            store.manifest("latest")
+        put_manifest(store, Index((disk,)), "latest")
+        assert store.manifest("latest").parse("x") == Index((disk,))
+
+
+def listed(store) -> list[str | None]:
+    return [entry.annotations.get(REF) for entry in store.entries().manifests]
+
+
+def version(store, seed: bytes, tag: str) -> Descriptor:
+    """A disk with a delta and the delta's signature, under a tag: as ``copy`` writes it, what is attached first."""
+    disk = put_manifest(store, empty_config_manifest((put(store, seed),)))
+    delta = put_manifest(store, empty_config_manifest((), artifact_type="x/delta", subject=disk.bare()))
+    put_manifest(store, empty_config_manifest((), artifact_type="x/signature", subject=delta.bare()))
+    return put_manifest(store, Index((disk,)), tag)
+
+
+@pytest.mark.parametrize("how", ["moves", "is deleted", "goes with its manifest"])
+def test_what_is_attached_goes_from_the_index_with_what_no_tag_reaches(tmp_path, how):
+    with LayoutStore(str(tmp_path / "l"), create=True) as store:
+        old = version(store, b"old" * 99, "5.0")
+        other = version(store, b"other" * 99, "6.0")
+        assert listed(store) == [None, None, "5.0", None, None, "6.0"]
+        if how == "moves":
+            version(store, b"new" * 99, "5.0")
+            assert listed(store) == ["5.0", None, None, "6.0", None, None]
+        elif how == "is deleted":
+            store.delete_tag("5.0")
+            assert listed(store) == [None, None, "6.0"]
+        else:
+            store.delete_manifest(old.digest)
+            assert listed(store) == [None, None, "6.0"]
+        assert store.manifest("6.0").descriptor == other
+
+
+def test_what_another_tag_reaches_stays_attached(tmp_path):
+    with LayoutStore(str(tmp_path / "l"), create=True) as store:
+        version(store, b"same" * 99, "5.0")
+        version(store, b"same" * 99, "5.1")
+        version(store, b"new" * 99, "5.0")
+        assert listed(store).count(None) == 4
+        store.delete_tag("5.1")
+        assert listed(store).count(None) == 2
+
+
+def test_an_image_without_a_name_stays(tmp_path):
+    with LayoutStore(str(tmp_path / "l"), create=True) as store:
+        stranger = put_manifest(store, empty_config_manifest((put(store, b"x" * 99),)))
+        index = Index((stranger,))
+        (tmp_path / "l/index.json").write_bytes(index.to_bytes())
+        version(store, b"old" * 99, "5.0")
+        version(store, b"new" * 99, "5.0")
+        assert store.entries().manifests[0].digest == stranger.digest
+
+
+def test_more_entries_than_a_registry_may_send_are_written_and_read(tmp_path):
+    with LayoutStore(str(tmp_path / "l"), create=True) as store:
+        described = put_manifest(store, empty_config_manifest((put(store),)))
+        many = tuple(replace(described, annotations={REF: f"v{number}"}) for number in range(6000))
+        (tmp_path / "l/index.json").write_bytes(Index(many).to_bytes())
+        put_manifest(store, Index((described,)), "5.0")
+        assert len(store.entries().manifests) == 6001
+        assert store.manifest("v5999").descriptor.digest == described.digest
+        assert store.referrers(described.digest) == ()
+
+
+def test_an_index_too_large_to_be_read_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("haulout.content.index_file.MAX_BYTES", 2000)
+    with LayoutStore(str(tmp_path / "l"), create=True) as store:
+        described = put_manifest(store, empty_config_manifest((put(store),)), "a")
+
+        def push_many():
+            for number in range(40):
+                put_manifest(store, Index((described,), annotations={"n": str(number)}), f"t{number}")
+
+        with pytest.raises(ContentError, match=r"would have .* bytes") as caught:
+            push_many()
+        assert "prune" in (caught.value.hint or "")
+        assert store.manifest("a").descriptor == described

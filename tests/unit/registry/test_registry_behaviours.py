@@ -142,7 +142,7 @@ def test_the_code_of_an_error_counts_more_than_its_status(code):
         store.manifest("2")
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 405])
+@pytest.mark.parametrize("status", [400, 401, 403, 405, 429, 500, 501])
 def test_a_refused_question_for_a_blob_does_not_prevent_sending_it(status):
     with SimulatedRegistry() as server, opened(server, push=True) as store:
         server.before = lambda request: Response(status) if request.method == "HEAD" else None
@@ -349,3 +349,34 @@ def test_what_a_redirect_leads_to_is_not_what_the_user_chose(status, what):
     assert f"{server.host} redirects to {there}, which answers {status}" in text
     assert "haulout login" not in text
     assert "SECRET" not in text
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_a_manifest_may_be_taken_with_any_success(status):
+    with filled() as server, opened(server, push=True) as store:
+
+        def before(request):
+            return Response(status, server.answer(request).headers) if request.method == "PUT" else None
+
+        server.before = before
+        store.push_manifest(MANIFEST.to_bytes(), MANIFEST.media_type, "2")
+        assert store.manifest("2")
+
+
+@pytest.mark.parametrize("answer", [Response(403), Response(404), Response(500), Response(429), Response(hang_up=True)])
+def test_a_mount_is_worth_one_try(answer):
+    with SimulatedRegistry() as server, opened(server, push=True) as store:
+        server.before = lambda request: answer if "mount" in request.query else None
+        store.push_blob(BLOB, lambda: io.BytesIO(CONTENT), mount_from="elsewhere")
+        assert server.blobs[str(BLOB.digest)] == CONTENT
+        assert len([one for one in server.requests if "mount" in one.query]) == 1
+
+
+def test_what_is_not_there_needs_no_readable_credentials(tmp_path):
+    (tmp_path / "auth.json").write_text("{")
+    with filled() as server:
+        reference = parse_reference(f"{server.host}/m:1")
+        assert isinstance(reference, RegistryReference)
+        environment = {"HOME": "/nonexistent", "REGISTRY_AUTH_FILE": str(tmp_path / "auth.json")}
+        with Registries(environment=environment) as registries, pytest.raises(NotFoundError):
+            registries.repository(reference).manifest("nothing")

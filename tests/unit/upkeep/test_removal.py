@@ -140,25 +140,32 @@ def test_age_and_number_must_both_say_so():
     assert choose_versions(graph, keep=4, older_than=timedelta(days=5000), now=NOW) == ([], [])
 
 
-def intent(tag, entry, created):
+def announcement(tag, entry, created):
+    made = Index((entry,), artifact_type=mediatype.INTENT_ARTIFACT, annotations={keys.INTENT_TAG: tag})
+    return made, f"haulout.{'0' * 16}.{int(created.timestamp() * 1000):012x}.{'1' * 8}"
+
+
+def announcement_before_0_3(tag, entry, created):
     notes = {
         keys.CREATED: created.isoformat(),
         keys.INTENT_TAG: tag,
         keys.INTENT_ENTRY: json.dumps(entry.to_json()).decode(),
     }
-    return empty_config_manifest((), artifact_type=mediatype.INTENT_ARTIFACT, annotations=notes)
+    made = empty_config_manifest((), artifact_type=mediatype.INTENT_ARTIFACT, annotations=notes)
+    return made, f"haulout.{'0' * 16}.x86_64.qemu"
 
 
+@pytest.mark.parametrize("form", [announcement, announcement_before_0_3])
 @pytest.mark.parametrize(("minutes", "stays"), [(1, True), (60, False)])
-def test_what_a_publisher_at_work_has_announced_stays(minutes, stays):
+def test_what_a_publisher_at_work_has_announced_stays(form, minutes, stays):
     store = MemoryStore()
     manifest = empty_config_manifest((layer(1),), artifact_type="x/y")
     entry = store.push_manifest(manifest.to_bytes(), manifest.media_type)
     index = Index((entry,))
     store.push_manifest(index.to_bytes(), index.media_type, "1.0")
     store.push_manifest(Index(()).to_bytes(), mediatype.OCI_INDEX, "1.1")
-    announced = intent("2.0", entry, NOW - timedelta(minutes=minutes))
-    store.push_manifest(announced.to_bytes(), announced.media_type, f"haulout.{'0' * 16}.x86_64.qemu")
+    made, name = form("2.0", entry, NOW - timedelta(minutes=minutes))
+    store.push_manifest(made.to_bytes(), made.media_type, name)
     planned = plan_removal(read_graph(store, store.tags()), ["1.0"], now=NOW)
     assert (entry.digest not in planned.manifests) is stays
     assert (planned.helper_tags == ()) is stays

@@ -11,7 +11,7 @@ from tests.support.simulators.registry import Basic, Response, ScriptedServer, S
 
 from haulout.cli.main import main
 from haulout.errors import RegistryError, UsageError
-from haulout.registry import Credentials, login
+from haulout.registry import Credentials, login, logout, registry_host
 from haulout.registry.auth.basic import basic
 from haulout.registry.auth.credentials import find_credentials
 
@@ -137,3 +137,39 @@ def test_a_limit_of_rate_is_not_called_a_wrong_password(tmp_path):
     ):
         login(server.host, "user", "pass", environment=environment)
     assert not (tmp_path / "auth.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("R.test:5000", "r.test:5000"),
+        ("https://r.test", "r.test"),
+        ("https://r.test/v2/", "r.test"),
+        ("oci://r.test/", "r.test"),
+        ("localhost", "localhost"),
+        ("docker.io", "docker.io"),
+        ("https://index.docker.io/v1/", "index.docker.io"),
+        ("[::1]:5000", "[::1]:5000"),
+    ],
+)
+def test_a_host_is_taken_as_other_tools_write_it(text, host):
+    assert registry_host(text) == host
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a b", "r.test/a", "https://", "r.test:port", "myregistry", "oci:dir", "me@r.test", "-"]
+)
+def test_what_is_no_host_is_refused_before_anything_is_sent(text, capsys):
+    with pytest.raises(UsageError, match="not a registry host"):
+        registry_host(text)
+    assert main(["login", "-u", "me", "--password-stdin", "--", text]) == 2
+    assert capsys.readouterr().err.startswith("haulout: not a registry host: ")
+
+
+def test_logout_finds_what_login_wrote_however_the_host_is_spelled(tmp_path):
+    environment = {"REGISTRY_AUTH_FILE": os.fspath(tmp_path / "auth.json"), "HOME": "/nonexistent"}
+    with SimulatedRegistry(auth=Basic("me", "pw")) as server:
+        login(f"http://{server.host}/", "me", "pw", environment=environment)
+        assert find_credentials(server.host, "a", environment) == Credentials("me", "pw")
+        assert logout(f"https://{server.host}/v2/", environment=environment)
+        assert find_credentials(server.host, "a", environment) is None
