@@ -64,20 +64,6 @@ if TYPE_CHECKING:
     )
     from haulout.fetch import CacheFile, CacheFolderReport, CacheReport, Moved, PulledFile, PullResult, SeedUse
     from haulout.http import HttpOptions
-    from haulout.machine import (
-        Accelerator,
-        DiskKind,
-        Disks,
-        Firmware,
-        Forward,
-        Image,
-        Machine,
-        Mount,
-        NotReady,
-        Resources,
-        Socket,
-        State,
-    )
     from haulout.oci import (
         Architecture,
         ArchiveReference,
@@ -115,29 +101,9 @@ if TYPE_CHECKING:
     from haulout.usecases.find import FindResult, find
     from haulout.usecases.inspect_workload import inspect_workload
     from haulout.usecases.lookup import inventory, resolve
-    from haulout.usecases.machine_init import MadeMachine, machine_clone, machine_init, machine_set
-    from haulout.usecases.machine_lifecycle import (
-        StoppedMachine,
-        machine_cp,
-        machine_restart,
-        machine_ssh,
-        machine_start,
-        machine_stop,
-    )
-    from haulout.usecases.machine_query import (
-        MachineDisks,
-        MachineStatus,
-        SocketStatus,
-        machine_df,
-        machine_inspect,
-        machine_list,
-        machine_logs,
-    )
-    from haulout.usecases.machine_rm import RemovedMachine, machine_rm
     from haulout.usecases.prune import RemovalResult, delete, prune
     from haulout.usecases.pull import pull
     from haulout.usecases.push import DiskSource, push
-    from haulout.usecases.run_machine import run_machine
     from haulout.usecases.sync import SyncedTag, SyncResult, SyncRule, read_sync_file, sync
     from haulout.usecases.tags import TagList, TagResult, WrittenTag, tag, tags
     from haulout.usecases.verify_evidence import EvidenceResult, verify_evidence
@@ -162,7 +128,6 @@ if TYPE_CHECKING:
 __version__: Final = "0.2.0"
 
 __all__ = [
-    "Accelerator",
     "Architecture",
     "ArchiveReference",
     "AttachResult",
@@ -195,25 +160,20 @@ __all__ = [
     "Discovery",
     "DiskFormat",
     "DiskInfo",
-    "DiskKind",
     "DiskQuery",
     "DiskSizes",
     "DiskSource",
     "DiskType",
-    "Disks",
     "EvidenceResult",
     "FetchResult",
     "FileSystem",
     "FindResult",
     "Findings",
-    "Firmware",
-    "Forward",
     "Given",
     "GivenMeasurement",
     "Going",
     "HauloutError",
     "HttpOptions",
-    "Image",
     "ImageEntry",
     "ImageTooSmall",
     "Index",
@@ -237,19 +197,13 @@ __all__ = [
     "ListedTag",
     "LuksHeader",
     "LuksKeySlot",
-    "Machine",
-    "MachineDisks",
-    "MachineStatus",
-    "MadeMachine",
     "Manifest",
     "Match",
-    "Mount",
     "Moved",
     "NoMatchingDisk",
     "NotAttached",
     "NotFoundError",
     "NotLuks",
-    "NotReady",
     "NullProgress",
     "OuterImage",
     "Partition",
@@ -271,9 +225,7 @@ __all__ = [
     "RegistryReference",
     "Removal",
     "RemovalResult",
-    "RemovedMachine",
     "ResolvedDisk",
-    "Resources",
     "Role",
     "Rule",
     "SeedUse",
@@ -281,11 +233,7 @@ __all__ = [
     "SizeMismatch",
     "SizedDigest",
     "SnpGuest",
-    "Socket",
-    "SocketStatus",
-    "State",
     "Statement",
-    "StoppedMachine",
     "StorageError",
     "StoredManifest",
     "Subject",
@@ -323,19 +271,6 @@ __all__ = [
     "inspect",
     "inspect_workload",
     "inventory",
-    "machine_clone",
-    "machine_cp",
-    "machine_df",
-    "machine_init",
-    "machine_inspect",
-    "machine_list",
-    "machine_logs",
-    "machine_restart",
-    "machine_rm",
-    "machine_set",
-    "machine_ssh",
-    "machine_start",
-    "machine_stop",
     "parse_policy",
     "parse_reference",
     "prune",
@@ -343,7 +278,6 @@ __all__ = [
     "push",
     "read_sync_file",
     "resolve",
-    "run_machine",
     "sync",
     "tag",
     "tags",
@@ -393,20 +327,6 @@ open_face(
         ),
         "fetch": ("CacheFile", "CacheFolderReport", "CacheReport", "Moved", "PullResult", "PulledFile", "SeedUse"),
         "http": ("HttpOptions",),
-        "machine": (
-            "Accelerator",
-            "DiskKind",
-            "Disks",
-            "Firmware",
-            "Forward",
-            "Image",
-            "Machine",
-            "Mount",
-            "NotReady",
-            "Resources",
-            "Socket",
-            "State",
-        ),
         "oci": (
             "Architecture",
             "ArchiveReference",
@@ -441,28 +361,8 @@ open_face(
         "usecases.delta": ("delta",),
         "usecases.inspect_workload": ("inspect_workload",),
         "usecases.lookup": ("inventory", "resolve"),
-        "usecases.machine_init": ("MadeMachine", "machine_clone", "machine_init", "machine_set"),
-        "usecases.machine_lifecycle": (
-            "StoppedMachine",
-            "machine_cp",
-            "machine_restart",
-            "machine_ssh",
-            "machine_start",
-            "machine_stop",
-        ),
-        "usecases.machine_query": (
-            "MachineDisks",
-            "MachineStatus",
-            "SocketStatus",
-            "machine_df",
-            "machine_inspect",
-            "machine_list",
-            "machine_logs",
-        ),
-        "usecases.machine_rm": ("RemovedMachine", "machine_rm"),
         "usecases.pull": ("pull",),
         "usecases.push": ("DiskSource", "push"),
-        "usecases.run_machine": ("run_machine",),
         "usecases.verify_evidence": ("EvidenceResult", "verify_evidence"),
         "workload": (
             "Binding",

@@ -51,7 +51,7 @@ def command(
     The machine is made and started if need be. Without --ephemeral it goes on running, and the next run uses it again.
     The exit code is that of the command.
     """
-    from haulout import run_machine  # noqa: PLC0415 - loads decompression and what runs machines
+    from haulout.machines import run_machine  # noqa: PLC0415 - loads decompression and what runs machines
 
     with session.progress() as progress:
         return run_machine(

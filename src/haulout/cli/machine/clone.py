@@ -29,7 +29,7 @@ def command(session: Session, name: str, new_name: str) -> None:
     On file systems that can share storage (Btrfs, XFS), the copy takes no room at first. Forwarded ports
     are not copied.
     """
-    from haulout import machine_clone  # noqa: PLC0415 - loads what runs machines
+    from haulout.machines import machine_clone  # noqa: PLC0415 - loads what runs machines
 
     made = machine_clone(name, new_name)
     session.result("machine clone", made.to_dict(), (f"copied {name} to {new_name}",), brief=new_name)

@@ -12,7 +12,7 @@ from haulout.cli.terminal import size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from haulout import MachineStatus, Resources
+    from haulout.machines import MachineStatus, Resources
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 

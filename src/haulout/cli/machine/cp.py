@@ -32,7 +32,7 @@ def command(session: Session, source: str, target: str, user: str) -> int:
 
     One of SOURCE and TARGET is NAME:PATH, a path in a machine.
     """
-    from haulout import machine_cp  # noqa: PLC0415 - loads what runs machines
+    from haulout.machines import machine_cp  # noqa: PLC0415 - loads what runs machines
 
     code = machine_cp(source, target, user=user)
     if not code:

@@ -26,7 +26,7 @@ def command(session: Session) -> None:
 
     Base images are shared by the machines made from them.
     """
-    from haulout import machine_df  # noqa: PLC0415 - loads what runs machines
+    from haulout.machines import machine_df  # noqa: PLC0415 - loads what runs machines
 
     found = machine_df()
     width = max((len(each.name) for each in found), default=0)

@@ -68,8 +68,8 @@ def command(
     and its containers and volumes to a data disk. Data that was kept when a machine of this name was removed is used
     again.
     """
-    from haulout import machine_init  # noqa: PLC0415 - loads decompression and the HTTP client
     from haulout.machine import Accelerator, Firmware  # noqa: PLC0415
+    from haulout.machines import machine_init  # noqa: PLC0415 - loads decompression and the HTTP client
 
     with session.progress() as progress:
         made = machine_init(

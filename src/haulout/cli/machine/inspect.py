@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(session: Session, name: str) -> None:
     """Show one machine: its state, sockets, resources and image."""
-    from haulout import machine_inspect  # noqa: PLC0415 - loads what runs machines
+    from haulout.machines import machine_inspect  # noqa: PLC0415 - loads what runs machines
 
     status = machine_inspect(name)
     session.result("machine inspect", status.to_dict(), common.lines(status), brief=status.state)

@@ -27,7 +27,7 @@ def command(session: Session) -> None:
     Of a machine that does not run, it is said why it ended. A machine whose file is damaged is shown as broken; the
     others are not affected.
     """
-    from haulout import machine_list  # noqa: PLC0415 - loads what runs machines
+    from haulout.machines import machine_list  # noqa: PLC0415 - loads what runs machines
 
     found = machine_list()
     width = max((len(each.name) for each in found), default=0)

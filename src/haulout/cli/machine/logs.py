@@ -25,13 +25,16 @@ if TYPE_CHECKING:
 @options.common
 @click.pass_obj
 def command(session: Session, name: str, follow: bool) -> None:  # noqa: ARG001 - the console is printed as it is
-    """Show what a machine wrote to its console since its last start."""
-    from haulout import machine_logs  # noqa: PLC0415 - loads what runs machines
+    """Show the console of a machine.
+
+    What it wrote there since its last start; what an earlier start wrote is in console.log.1 beside it.
+    """
+    from haulout.machines import machine_logs  # noqa: PLC0415 - loads what runs machines
 
     rest = ""
     for piece in machine_logs(name, follow=follow):
         *whole, rest = (rest + piece.replace("\r", "")).split("\n")
         for line in whole:
-            print(neutral(line), flush=follow)
+            click.echo(neutral(line))
     if rest:
-        print(neutral(rest))
+        click.echo(neutral(rest))

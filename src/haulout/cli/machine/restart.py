@@ -28,7 +28,7 @@ def command(session: Session, name: str, seconds: float) -> None:
 
     Its sockets stay: clients that connect meanwhile wait until the machine answers.
     """
-    from haulout import machine_restart  # noqa: PLC0415 - loads what runs machines
+    from haulout.machines import machine_restart  # noqa: PLC0415 - loads what runs machines
 
     with session.progress() as progress:
         status = machine_restart(name, seconds=seconds, progress=progress)

@@ -33,7 +33,7 @@ def command(session: Session, name: str, data: bool, force: bool) -> None:
     Its data disk is kept, unless --data is given: a machine made later under the same name has it again. Base images
     that no machine needs any more are removed, too. What is removed is named.
     """
-    from haulout import machine_rm  # noqa: PLC0415 - loads what runs machines
+    from haulout.machines import machine_rm  # noqa: PLC0415 - loads what runs machines
 
     gone = machine_rm(name, data=data, force=force)
     lines = (

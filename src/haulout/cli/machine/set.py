@@ -41,7 +41,7 @@ def command(
     What is not named stays as it is. The data disk can only grow. Mounts and ports that are given replace all that the
     machine had.
     """
-    from haulout import machine_set  # noqa: PLC0415 - loads what runs machines
+    from haulout.machines import machine_set  # noqa: PLC0415 - loads what runs machines
 
     made = machine_set(
         name, cpus=cpus, memory=memory, disk=disk, mounts=mounts or None, forwards=forwards or None, ca=ca

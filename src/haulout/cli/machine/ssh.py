@@ -32,6 +32,6 @@ def command(session: Session, name: str, words: tuple[str, ...], user: str) -> i
 
     The exit code is that of the command, or 255 if ssh failed.
     """
-    from haulout import machine_ssh  # noqa: PLC0415 - loads what runs machines
+    from haulout.machines import machine_ssh  # noqa: PLC0415 - loads what runs machines
 
     return machine_ssh(name, words, user=user)

@@ -37,7 +37,7 @@ def command(session: Session, name: str, seconds: float | None, no_connect: bool
     If podman or docker are installed here, they get connections NAME (rootless) and NAME-root. A machine that does not
     come up is stopped again, and the last lines of its console are shown.
     """
-    from haulout import machine_start  # noqa: PLC0415 - loads what runs machines
+    from haulout.machines import machine_start  # noqa: PLC0415 - loads what runs machines
 
     with session.progress() as progress:
         status = machine_start(name, seconds=seconds, connect=not no_connect, progress=progress)

@@ -31,7 +31,7 @@ def command(session: Session, name: str, seconds: float) -> None:
 
     Its power button is pressed; if it does not shut down in time, it is switched off.
     """
-    from haulout import machine_stop  # noqa: PLC0415 - loads what runs machines
+    from haulout.machines import machine_stop  # noqa: PLC0415 - loads what runs machines
 
     with session.progress() as progress:
         stopped = machine_stop(name, seconds=seconds, progress=progress)
