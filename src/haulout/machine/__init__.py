@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
-    from haulout.machine.control import NotReady, follow, start_supervisor, status
+    from haulout.machine.control import follow, start_supervisor, status
     from haulout.machine.files import Disks, clone_files, disks, remove, remove_unused_bases
     from haulout.machine.model import (
         SCHEMA,
@@ -44,7 +44,6 @@ __all__ = [
     "Machine",
     "Machines",
     "Mount",
-    "NotReady",
     "Place",
     "Resources",
     "Socket",
@@ -72,7 +71,7 @@ __all__ = [
 open_face(
     __name__,
     {
-        "control": ("NotReady", "follow", "start_supervisor", "status"),
+        "control": ("follow", "start_supervisor", "status"),
         "files": ("Disks", "clone_files", "disks", "remove", "remove_unused_bases"),
         "model": (
             "SCHEMA",

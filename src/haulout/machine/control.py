@@ -9,7 +9,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from haulout.errors import ConflictError, HauloutError, ToolError
+from haulout.errors import ConflictError, NotReady, ToolError
 from haulout.local import detach, printable, storage_errors
 from haulout.machine.states import Phase, Status
 
@@ -20,20 +20,6 @@ if TYPE_CHECKING:
 
 _STATUS_SECONDS: Final = 2.0
 _LONGEST: Final = 600
-
-
-class NotReady(HauloutError):  # noqa: N818 - named by what is wrong
-    """A machine that did not become ready, or ended; ``console`` is what it last wrote there."""
-
-    exit_code = 13
-
-    def __init__(self, name: str, reason: str, console: list[str]) -> None:
-        self.name = name
-        self.reason = reason
-        self.console = console
-        super().__init__(
-            f"machine {name} did not start: {reason}", hint=f"haulout machine logs {name} shows its console"
-        )
 
 
 @contextmanager

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from haulout.documents import Document
-from haulout.errors import ConflictError, UsageError
+from haulout.errors import ConflictError, NotReady, UsageError
 from haulout.local import attached
 from haulout.machine import (
     HINT,
     Machines,
-    NotReady,
     client,
     command_line,
     follow,

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 @options.common
 @click.pass_obj
 def command(session: Session) -> None:
-    """Show how much space each machine takes: its own changes to the system, its data, and the base image.
+    """Show how much space each machine takes.
 
-    Base images are shared by the machines made from them.
+    It shows what the machine changed in its system, its data, and its base image, which machines share.
     """
     from haulout.machines import machine_df  # noqa: PLC0415 - loads what runs machines
 
