@@ -38,9 +38,8 @@ def setup(machine: Machine, certificates: str) -> str:
     for number, mount in enumerate(machine.mounts):
         target = shlex.quote(mount.target)
         options = "-o ro " if mount.read_only else ""
-        lines.append(
-            f"mkdir -p {target} && {{ mountpoint -q {target} || mount -t virtiofs {options}{tag(number)} {target}; }}"
-        )
+        mounting = f"{{ mkdir -p {target}; mount -t virtiofs {options}{tag(number)} {target}; }}"
+        lines.append(f"grep -q '^{tag(number)} ' /proc/mounts || {mounting}")
     for place, command in _CA_PLACES if certificates else ():
         write = f"mkdir -p {place.rpartition('/')[0]}; cat >{place} <<'END'\n{certificates.strip()}\nEND\n"
         lines.append(f"if command -v {command} >/dev/null; then {write}{command} >/dev/null 2>&1; fi")

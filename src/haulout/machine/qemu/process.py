@@ -246,7 +246,8 @@ async def _share(source: str, socket: Path, place: Place) -> asyncio.subprocess.
     with place.file("virtiofsd.log").open("ab") as output:
         process = await begin([found, f"--socket-path={socket}", *options], output=output)
     async with asyncio.timeout(_START_SECONDS):
-        while Peer.of(socket) is None:
+        # It serves one client alone: a connection to see whether it listens would be that one.
+        while not await asyncio.to_thread(socket.exists):
             if process.returncode is not None:
                 raise ToolError("virtiofsd", f"cannot share {source}: {_said(place.file('virtiofsd.log'))}")
             await asyncio.sleep(_POLL)
