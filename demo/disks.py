@@ -27,7 +27,7 @@ PROMPT 0
 LABEL machine
   KERNEL vmlinuz
   INITRD initrd
-  APPEND console=ttyS0 quiet rdinit=/init panic=1
+  APPEND {append}
 """
 
 
@@ -53,7 +53,7 @@ def fetch_kernel(folder: Path) -> Path:
 
 
 def build_disk(folder: Path, version: str, greeting: str, vmlinuz: Path) -> Path:
-    """Build a raw disk that boots by itself (MBR, syslinux on FAT) and greets on its serial console."""
+    """Build a raw disk that boots by itself and greets on its serial console."""
     work = folder / f"build-{version}"
     root = work / "root"
     (root / "bin").mkdir(parents=True)
@@ -61,17 +61,28 @@ def build_disk(folder: Path, version: str, greeting: str, vmlinuz: Path) -> Path
     shutil.copy("/bin/busybox", root / "bin/busybox")
     (root / "init").write_text(INIT.format(greeting=greeting))
     (root / "init").chmod(0o755)
+    initrd = pack_initrd(root, work / "initrd")
+    append = "console=ttyS0 quiet rdinit=/init panic=1"
+    return bootable_disk(work, folder / f"machine-{version}.raw", vmlinuz, initrd, append)
+
+
+def pack_initrd(root: Path, target: Path) -> Path:
+    """Pack a folder as an initrd."""
     names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
-    with (work / "initrd").open("wb") as out:
+    with target.open("wb") as out:
         subprocess.run(
-            ["cpio", "-o", "-H", "newc", "--quiet", "--reproducible"],
+            ["cpio", "-o", "-H", "newc", "--quiet", "--reproducible", "-R", "0:0"],
             cwd=root,
             input=names.encode(),
             stdout=out,
             check=True,
         )
-    (work / "syslinux.cfg").write_text(CONFIG)
-    disk = folder / f"machine-{version}.raw"
+    return target
+
+
+def bootable_disk(work: Path, disk: Path, vmlinuz: Path, initrd: Path, append: str) -> Path:
+    """Build a raw disk that boots a kernel by itself (MBR, syslinux on FAT)."""
+    (work / "syslinux.cfg").write_text(CONFIG.format(append=append))
     sectors = (SIZE - START) // 512
     entry = bytes([0x80, 0, 2, 0, 0x06, 0xFE, 0xFF, 0xFF]) + (START // 512).to_bytes(4, "little")
     boot = Path("/usr/lib/syslinux/mbr/mbr.bin").read_bytes()[:440].ljust(446, b"\0")
@@ -79,23 +90,9 @@ def build_disk(folder: Path, version: str, greeting: str, vmlinuz: Path) -> Path
         file.truncate(SIZE)
         file.write(boot + entry + sectors.to_bytes(4, "little") + bytes(48) + b"\x55\xaa")
     inside = f"{disk}@@{START}"
-    run(
-        "mformat",
-        "-i",
-        inside,
-        "-T",
-        str(sectors),
-        "-h",
-        "16",
-        "-s",
-        "63",
-        "-H",
-        str(START // 512),
-        "-v",
-        "MACHINE",
-        "::",
-    )
+    geometry = ("-T", str(sectors), "-h", "16", "-s", "63", "-H", str(START // 512), "-v", "MACHINE")
+    run("mformat", "-i", inside, *geometry, "::")
     run("syslinux", "--install", "--offset", str(START), disk)
-    for source, name in ((vmlinuz, "vmlinuz"), (work / "initrd", "initrd"), (work / "syslinux.cfg", "syslinux.cfg")):
+    for source, name in ((vmlinuz, "vmlinuz"), (initrd, "initrd"), (work / "syslinux.cfg", "syslinux.cfg")):
         run("mcopy", "-i", inside, source, f"::{name}")
     return disk

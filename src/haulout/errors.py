@@ -383,3 +383,17 @@ class ConflictError(HauloutError):
     """Another process or thread is writing the same thing."""
 
     exit_code = 12
+
+
+class NotReady(HauloutError):
+    """A machine that did not become ready, or ended; ``console`` holds the last lines it wrote there."""
+
+    exit_code = 13
+
+    def __init__(self, name: str, reason: str, console: Sequence[str] = ()) -> None:
+        self.name = name
+        self.reason = reason
+        self.console = tuple(console)
+        super().__init__(
+            f"machine {name} did not start: {reason}", hint=f"haulout machine logs {name} shows its console"
+        )

@@ -84,7 +84,8 @@ def test_every_example_of_the_help_runs_as_it_stands(place):
         "backport fixes",
     ]
     order += ["evidence emulate", "evidence verify", "evidence", "cw build", "cw inspect", "cw"]
-    assert sorted([*order, "backport"]) == sorted(COMMANDS)
+    assert sorted([*order, "backport"]) == sorted(name for name in COMMANDS if not name.startswith(("machine", "run")))
+    # Those of machines boot some: tests/integration/test_machine.py.
     for name in [*order, "backport"]:
         command = COMMANDS[name]
         assert command.examples, name
@@ -108,6 +109,7 @@ def test_help_of_every_verb_shows_its_examples_and_the_common_options(name):
     registry = (
         name not in {"logout", "completion"} and not name.startswith(("backport", "cache", "evidence")) and name != "cw"
     )
+    registry &= not name.startswith("machine") or name == "machine init"
     for option in ("--plain-http", "--insecure", "--ca-file"):
         assert (option in text) is registry
 

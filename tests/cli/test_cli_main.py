@@ -69,6 +69,8 @@ MADE = [
     (errors.StorageError("f", "full"), 10),
     (errors.ToolError("qemu-img", "missing"), 11),
     (errors.ConflictError("busy"), 12),
+    (errors.NotReady("web", "ssh did not answer"), 13),
+    (errors.NotAttached("r@sha256:0", [errors.RegistryError("refused")]), 7),
     (errors.DeletionRefused("r:1", "registry.example.com", status=405), 7),
     (errors.HauloutError("root"), 3),
 ]

@@ -21,7 +21,7 @@ def hint(capsys, *arguments):
 
 
 @pytest.mark.parametrize(
-    "name", ["ls", "list", "LIST", "images", "run", "rm", "help", "version", "update", "upload", "build", "digest"]
+    "name", ["ls", "list", "LIST", "images", "create", "rm", "help", "version", "update", "upload", "build", "digest"]
 )
 def test_a_verb_of_other_tools_leads_to_ours(capsys, name):
     said = hint(capsys, name, "x")

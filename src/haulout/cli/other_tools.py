@@ -11,12 +11,7 @@ if TYPE_CHECKING:
 _VERBS: Final = (
     (("ls", "list", "images", "repo", "catalog", "search"), "tags", "haulout tags HOST/NAME lists tags"),
     (("ls", "list", "images", "repo", "show", "manifest"), "inspect", "haulout inspect REF shows what a tag holds"),
-    (("run", "start", "create", "init", "boot"), "run", "haulout run REF starts a machine"),
-    (
-        ("run", "start", "create", "init", "boot"),
-        "pull",
-        "haulout pull fetches a disk; QEMU or podman machine init --image FILE runs it",
-    ),
+    (("start", "create", "init", "boot"), "machine", "haulout machine init NAME REF makes a machine"),
     (("rm", "rmi", "remove", "del", "untag"), "delete", "haulout delete REF takes a tag away"),
     (("gc", "clean", "cleanup", "garbage-collect"), "prune", "haulout prune HOST/NAME takes old versions away"),
     (("cp", "clone", "mirror", "promote"), "copy", "haulout copy SRC DST copies a tag"),

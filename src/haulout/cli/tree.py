@@ -21,6 +21,8 @@ VERBS: Final = {
     "resolve": "haulout.cli.resolve",
     "inspect": "haulout.cli.inspect",
     "delta": "haulout.cli.delta",
+    "machine": "haulout.cli.machine",
+    "run": "haulout.cli.run",
     "tags": "haulout.cli.tags",
     "tag": "haulout.cli.tag",
     "delete": "haulout.cli.delete",

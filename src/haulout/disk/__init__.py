@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from haulout.disk.image import Source
     from haulout.disk.info import Danger, DiskInfo, FileSystem, Partition
     from haulout.disk.inspection import inspect, require_safe
+    from haulout.disk.overlay import create_overlay, has_efi_partition
     from haulout.disk.sparse import BLOCK, Extent, data_extents, is_zero, punch_hole, size_of
     from haulout.disk.types import DISK_EXTENSIONS, DiskFormat, DiskType
     from haulout.disk.vhd import expand_vhd
@@ -37,9 +38,11 @@ __all__ = [
     "content_bytes",
     "convert",
     "convertible_formats",
+    "create_overlay",
     "data_extents",
     "early_writeback",
     "expand_vhd",
+    "has_efi_partition",
     "inspect",
     "is_zero",
     "punch_hole",
@@ -59,6 +62,7 @@ open_face(
         "image": ("Source",),
         "info": ("Danger", "DiskInfo", "FileSystem", "Partition"),
         "inspection": ("inspect", "require_safe"),
+        "overlay": ("create_overlay", "has_efi_partition"),
         "sparse": ("BLOCK", "Extent", "data_extents", "is_zero", "punch_hole", "size_of"),
         "types": ("DISK_EXTENSIONS", "DiskFormat", "DiskType"),
         "vhd": ("expand_vhd",),

@@ -8,11 +8,24 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.local.atomic import PRIVATE, appearing, inherit, mode_for, replace_file, replacing, sync_folder, umask
+    from haulout.local.background import Peer, begin, detach
     from haulout.local.files import descriptor_name, open_regular, read_head, read_small, reopen
     from haulout.local.home import home_of
     from haulout.local.locks import hold, hold_record, locked
     from haulout.local.oserrors import is_full, reason_of, storage_error, storage_errors
-    from haulout.local.process import PIPE, STDOUT, Finished, chunks, end, last_line, run, started, wait, wait_until
+    from haulout.local.process import (
+        PIPE,
+        STDOUT,
+        Finished,
+        attached,
+        chunks,
+        end,
+        last_line,
+        run,
+        started,
+        wait,
+        wait_until,
+    )
     from haulout.local.processors import processors
     from haulout.local.scratch import (
         APART,
@@ -53,13 +66,17 @@ __all__ = [
     "PRIVATE",
     "STDOUT",
     "Finished",
+    "Peer",
     "ScratchFile",
     "Table",
     "Wrong",
     "appearing",
+    "attached",
+    "begin",
     "chunks",
     "clone_range",
     "descriptor_name",
+    "detach",
     "end",
     "hold",
     "hold_record",
@@ -107,6 +124,7 @@ __all__ = [
 open_face(
     __name__,
     {
+        "background": ("Peer", "begin", "detach"),
         "atomic": ("PRIVATE", "appearing", "inherit", "mode_for", "replace_file", "replacing", "sync_folder", "umask"),
         "files": ("descriptor_name", "open_regular", "read_head", "read_small", "reopen"),
         "home": ("home_of",),
@@ -116,6 +134,7 @@ open_face(
             "Finished",
             "PIPE",
             "STDOUT",
+            "attached",
             "chunks",
             "end",
             "last_line",

@@ -153,6 +153,29 @@ def _signal_group(leader: int, number: signal.Signals) -> None:
         os.killpg(leader, number)
 
 
+def attached(argv: Sequence[str], *, hint: str | None = None) -> int:
+    """Run a program on this process's terminal, as a shell does, and return its exit code; 128 + N for signal N.
+
+    Ctrl-C is the program's business while it runs.
+
+    Raises:
+        ToolError: it is not installed, or cannot be started.
+    """
+    _LOG.debug("running %s", shlex.join(argv))
+    name = os.path.basename(argv[0])  # noqa: PTH119 - a name, not a path to open
+    try:
+        process = subprocess.Popen(list(argv))
+    except FileNotFoundError as exc:
+        raise ToolError(name, "is not installed", hint=hint) from exc
+    except OSError as exc:
+        raise ToolError(name, f"cannot be started: {exc.strerror or exc}", hint=hint) from exc
+    with process:
+        while True:
+            with suppress(KeyboardInterrupt):
+                code = process.wait()
+                return code if code >= 0 else 128 - code
+
+
 def wait(process: subprocess.Popen[bytes], *, seconds: float) -> int:
     """Wait until a program ends by itself, and return its exit code; -N where signal N ended it.
 

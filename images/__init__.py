@@ -1,0 +1,1 @@
+"""Recipes for machine images, from Debian's packages alone."""

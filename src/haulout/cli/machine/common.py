@@ -1,0 +1,147 @@
+"""What the verbs of machines share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from haulout.cli.params import NumberParam, StringParam
+from haulout.cli.terminal import size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from haulout.machines import MachineStatus, Resources
+
+Function = TypeVar("Function", bound="Callable[..., Any]")
+
+LONGEST_WAIT: Final = 86400
+
+
+class NameParam(StringParam):
+    """The name of a machine, which TAB completes."""
+
+    name = "machine"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Complete the names there are."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only on TAB
+
+        from haulout.machine import Machines  # noqa: PLC0415
+
+        return [CompletionItem(each.name) for each in Machines.here().all() if each.name.startswith(incomplete)]
+
+
+class MountParam(StringParam):
+    """``SOURCE[:TARGET[:ro]]``."""
+
+    name = "mount"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
+        """Parse it; a relative source is one of the current folder."""
+        from pathlib import Path  # noqa: PLC0415
+
+        from haulout.machine import Mount  # noqa: PLC0415
+
+        source, colon, rest = str(value).partition(":")
+        return Mount.parse(f"{Path(source).absolute()}{colon}{rest}" if source else str(value))
+
+
+class ForwardParam(StringParam):
+    """``HOST:GUEST``."""
+
+    name = "ports"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
+        """Parse it."""
+        from haulout.machine import Forward  # noqa: PLC0415
+
+        return Forward.parse(str(value))
+
+
+def name(function: Function) -> Function:
+    """Add the argument NAME."""
+    return click.argument("name", metavar="NAME", type=NameParam())(function)
+
+
+def resources(function: Function) -> Function:
+    """Add the options that say what a machine may use of its host."""
+    for option in reversed(
+        (
+            click.option("--cpus", type=NumberParam(1, 256), metavar="N", help="Number of processors."),
+            click.option("--memory", type=NumberParam(64, 1 << 20), metavar="MIB", help="Memory in MiB."),
+            click.option("--disk", type=NumberParam(1, 1 << 14), metavar="GIB", help="Size of the data disk in GiB."),
+            click.option(
+                "--mount",
+                "mounts",
+                type=MountParam(),
+                metavar="SOURCE[:TARGET[:ro]]",
+                multiple=True,
+                help="Mount a directory of this host in the machine; may be given several times.",
+            ),
+            click.option(
+                "--publish",
+                "forwards",
+                type=ForwardParam(),
+                metavar="HOST:GUEST",
+                multiple=True,
+                help="Forward a TCP port of this host's loopback address; may be given several times.",
+            ),
+            click.option(
+                "--ca", metavar="host|FILE", help="Let the machine trust this host's CA certificates, or those in FILE."
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def user(function: Function) -> Function:
+    """Add ``--user``."""
+    return click.option("--user", default="core", metavar="USER", help="User of the machine.  [default: core]")(
+        function
+    )
+
+
+def stop_timeout(function: Function) -> Function:
+    """Add ``--wait``, the time a guest has to shut down."""
+    kind = NumberParam(0, LONGEST_WAIT, float)
+    text = "Time the machine has to shut down before it is switched off.  [default: 90]"
+    return click.option("--wait", "seconds", type=kind, default=90.0, metavar="SECONDS", help=text)(function)
+
+
+def lines(status: MachineStatus) -> Iterator[str]:
+    """Write how a machine is, for people."""
+    yield f"{status.name} is {status.state}" + (f": {status.problem}" if status.problem else "")
+    if status.ended:
+        yield f"  ended: {status.ended}"
+    if status.waiting_for:
+        yield f"  {status.waiting_for}"
+    for each in status.sockets:
+        if each.answers:
+            yield f"  {each.connection}: unix://{each.path}"
+    if status.machine is not None:
+        yield f"  {amounts(status.machine.resources)}"
+        yield f"  from {status.machine.image.pinned}"
+
+
+def amounts(wanted: Resources) -> str:
+    """Say what a machine may use of its host."""
+    cpus = f"{wanted.cpus} CPU{'s' * (wanted.cpus != 1)}"
+    return f"{cpus}, {size(wanted.memory << 20)} of memory, a data disk of {wanted.disk} GiB"
+
+
+def remark(status: MachineStatus) -> str:
+    """Say the one thing to know about a machine, in a list."""
+    if status.problem or status.ended or status.waiting_for:
+        return status.problem or status.ended or status.waiting_for or ""
+    missing = [each.name for each in status.sockets if not each.answers]
+    if status.state == "degraded":
+        return f"it has no {', '.join(missing)}"
+    return status.machine.image.reference if status.machine is not None else ""

@@ -1,0 +1,50 @@
+"""``haulout machine set``: change a machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from haulout.cli import options
+from haulout.cli.machine import common
+from haulout.cli.tree import Example, Verb
+
+if TYPE_CHECKING:
+    from haulout.cli.session import Session
+    from haulout.machine import Forward, Mount
+
+
+@click.command(
+    "set",
+    cls=Verb,
+    examples=(
+        Example("haulout machine set web --memory 4096", "give a machine 4 GiB of memory from its next start on"),
+    ),
+)
+@common.name
+@common.resources
+@options.common
+@click.pass_obj
+def command(
+    session: Session,
+    name: str,
+    cpus: int | None,
+    memory: int | None,
+    disk: int | None,
+    mounts: tuple[Mount, ...],
+    forwards: tuple[Forward, ...],
+    ca: str | None,
+) -> None:
+    """Change a machine, from its next start on.
+
+    What is not named stays as it is. The data disk can only grow. Mounts and ports that are given replace all that the
+    machine had.
+    """
+    from haulout.machines import machine_set  # noqa: PLC0415 - loads what runs machines
+
+    made = machine_set(
+        name, cpus=cpus, memory=memory, disk=disk, mounts=mounts or None, forwards=forwards or None, ca=ca
+    )
+    line = f"changed {name}" + (f"; restart it for that: haulout machine restart {name}" if made.running else "")
+    session.result("machine set", made.to_dict(), (line,), brief=name)

@@ -1,0 +1,67 @@
+"""Overlays: qcow2 files that hold what differs from a base, which stays as it is."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from haulout.disk import qemu_img
+from haulout.errors import StorageError
+from haulout.local import BESIDE, scratch_folder, storage_errors, sync_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from haulout.disk.types import DiskFormat
+
+_LIMITS: Final = qemu_img.Limits(cpu_seconds=60, file_size=64 << 20)
+_SECTOR: Final = 512
+_GPT_ENTRIES: Final = 128
+_ESP: Final = bytes.fromhex("28732ac11ff8d211ba4b00a0c93ec93b")
+"""The type of an EFI system partition, as GPT stores it (UEFI 2.10, 5.3.3)."""
+
+
+def create_overlay(base: Path, base_format: DiskFormat, target: Path, size: int | None = None) -> None:
+    """Create a qcow2 file at ``target`` that holds nothing yet, over ``base``, which was inspected before.
+
+    Args:
+        base: what is read where the overlay holds nothing.
+        base_format: its format.
+        target: appears in one step; what was there is replaced.
+        size: bytes that the guest sees; None: those of the base.
+
+    Raises:
+        ToolError: qemu-img is missing or failed.
+        StorageError: the target cannot be written.
+    """
+    with storage_errors(target, doing="cannot be written"), scratch_folder(target.parent, BESIDE) as place:
+        made = place / target.name
+        sizes = [] if size is None else [str(size)]
+        options = ["-q", "-f", "qcow2", "-F", base_format.value, "-b", str(base.absolute())]
+        qemu_img.run(["create", *options, str(made), *sizes], limits=_LIMITS)
+        made.chmod(0o600)
+        made.rename(target)
+        sync_folder(target.parent)
+
+
+def has_efi_partition(path: Path, disk_format: DiskFormat) -> bool:
+    """Return whether a disk, which was inspected before, has a GPT with an EFI system partition.
+
+    Raises:
+        ToolError: qemu-img is missing or failed.
+        StorageError: there is no room for the first sectors.
+    """
+    with scratch_folder(path.parent, BESIDE) as place:
+        head = place / "head"
+        blocks = 2 + _GPT_ENTRIES // 4
+        names = (f"if={path.absolute()}", f"of={head}", f"bs={_SECTOR}", f"count={blocks}")
+        qemu_img.run(["dd", "-f", disk_format.value, "-O", "raw", *names], limits=_LIMITS)
+        try:
+            table = head.read_bytes()
+        except OSError as error:
+            raise StorageError(str(path.parent), f"cannot be written: {error.strerror}") from error
+    if table[_SECTOR : _SECTOR + 8] != b"EFI PART":
+        return False
+    count, length = struct.unpack_from("<II", table, _SECTOR + 80)
+    entries = range(2 * _SECTOR, 2 * _SECTOR + min(count, _GPT_ENTRIES) * max(length, 128), max(length, 128))
+    return any(table[at : at + 16] == _ESP for at in entries)

@@ -1,0 +1,138 @@
+"""Programs that run beside this one: as children that may outlive it, or on their own from the beginning."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shlex
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Final
+
+from haulout.errors import ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LOG: Final = logging.getLogger(__name__)
+_UCRED: Final = struct.Struct("3i")
+_LOCAL_PEERPID: Final = 2
+_DETACHED: Final[list[subprocess.Popen[bytes]]] = []
+"""Those that this process started; the ones that have ended are reaped when the next begins."""
+
+
+async def begin(
+    argv: Sequence[str],
+    *,
+    output: int | IO[bytes] = subprocess.DEVNULL,
+    descriptors: Sequence[int] = (),
+    stdin: int = subprocess.DEVNULL,
+    stdout: int | None = None,
+    hint: str | None = None,
+) -> asyncio.subprocess.Process:
+    """Start a program in a session of its own; the caller waits for it, or it goes on when this process ends.
+
+    Args:
+        argv: program and arguments, which are logged.
+        output: where standard output and errors go.
+        descriptors: open files it inherits.
+        stdin: where it reads from.
+        stdout: instead of ``output``, for standard output alone.
+        hint: how to get the program, where it is not installed.
+
+    Raises:
+        ToolError: it is not installed, or cannot be started.
+    """
+    _LOG.debug("starting %s", shlex.join(argv))
+    name = os.path.basename(argv[0])  # noqa: PTH119 - a name, not a path to open
+    try:
+        return await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=stdin,
+            stdout=output if stdout is None else stdout,
+            stderr=output,
+            pass_fds=tuple(descriptors),
+            start_new_session=True,
+        )
+    except FileNotFoundError as exc:
+        raise ToolError(name, "is not installed", hint=hint) from exc
+    except OSError as exc:
+        raise ToolError(name, f"cannot be started: {exc.strerror or exc}", hint=hint) from exc
+
+
+def detach(argv: Sequence[str], *, stdout: int, stderr: int) -> None:
+    """Start a program that goes on by itself, whatever becomes of this process, its terminal and its folder.
+
+    Raises:
+        ToolError: it cannot be started.
+    """
+    _LOG.debug("detaching %s", shlex.join(argv))
+    _DETACHED[:] = [each for each in _DETACHED if each.poll() is None]
+    try:
+        made = subprocess.Popen(
+            list(argv), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd="/", start_new_session=True
+        )
+    except OSError as exc:
+        raise ToolError(argv[0], f"cannot be started: {exc.strerror or exc}") from exc
+    _DETACHED.append(made)
+
+
+class Peer:
+    """The process that listens on a UNIX socket, known without a file that names it.
+
+    A process id may be used again. So on Linux a descriptor of the process is held (pidfd_open(2)), opened while the
+    connection proves that it lives.
+    """
+
+    def __init__(self, pid: int, fd: int | None) -> None:
+        self.pid = pid
+        self.fd = fd
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> Peer | None:
+        """Return who listens; None where nobody does."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(5)
+            try:
+                probe.connect(os.fspath(path))
+                if sys.platform == "linux":
+                    raw = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+                    pid = _UCRED.unpack(raw)[0]
+                    return cls(pid, os.pidfd_open(pid))
+                return cls(probe.getsockopt(0, _LOCAL_PEERPID), None)
+            except OSError:
+                return None
+
+    def kill(self) -> None:
+        """End it by SIGKILL; it may have ended before."""
+        with suppress(OSError):
+            if self.fd is not None and sys.platform == "linux":
+                signal.pidfd_send_signal(self.fd, signal.SIGKILL)
+            else:
+                os.kill(self.pid, signal.SIGKILL)
+
+    async def ended(self) -> None:
+        """Wait for its end."""
+        if self.fd is not None:
+            over = asyncio.Event()
+            asyncio.get_running_loop().add_reader(self.fd, over.set)
+            try:
+                await over.wait()
+            finally:
+                asyncio.get_running_loop().remove_reader(self.fd)
+            return
+        with suppress(OSError):
+            while True:
+                os.kill(self.pid, 0)
+                await asyncio.sleep(0.2)
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None

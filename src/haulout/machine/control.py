@@ -1,0 +1,107 @@
+"""Talk to a supervisor: one JSON object asks, lines of JSON answer. For commands, which are not asynchronous."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from haulout.errors import ConflictError, NotReady, ToolError
+from haulout.local import detach, printable, storage_errors
+from haulout.machine.states import Phase, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from haulout.machine.store import Place
+
+_STATUS_SECONDS: Final = 2.0
+_LONGEST: Final = 600
+
+
+@contextmanager
+def asked(place: Place, request: dict[str, Any], seconds: float | None) -> Iterator[Iterator[dict[str, Any]]]:
+    """Ask, and yield the answers one by one.
+
+    Args:
+        place: of the machine.
+        request: ``{"do": …}``.
+        seconds: the longest silence; None: any.
+
+    Raises:
+        OSError: there is no supervisor, or it is silent.
+    """
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(_STATUS_SECONDS)
+        link.connect(os.fspath(place.socket("control")))
+        link.settimeout(seconds)
+        link.sendall(json.dumps(request).encode() + b"\n")
+        with link.makefile("rb") as lines:
+            yield (json.loads(line) for line in lines)
+
+
+def status(place: Place) -> Status | None:
+    """Return what the supervisor says; None where there is none, or it says nothing."""
+    with suppress(OSError, ValueError, KeyError, TypeError), asked(place, {"do": "status"}, _STATUS_SECONDS) as answers:
+        for one in answers:
+            return Status(
+                Phase(one["phase"]),
+                float(one["since"]),
+                str(one["waiting_for"]),
+                str(one["accelerator"]),
+                int(one["port"]),
+                tuple(one["sockets"]),
+                tuple(one["missing"]),
+            )
+    return None
+
+
+def start_supervisor(place: Place) -> None:
+    """Start the supervisor, and return when it listens.
+
+    Raises:
+        ConflictError: there is one already.
+        ToolError: it cannot be started.
+    """
+    ours, theirs = os.pipe()
+    try:
+        with storage_errors(place.folder, doing="cannot be written"):
+            log = os.open(place.file("supervisor.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            detach([sys.executable, "-P", "-m", "haulout.machine", place.name], stdout=theirs, stderr=log)
+        finally:
+            os.close(log)
+            os.close(theirs)
+        with os.fdopen(os.dup(ours), "rb") as said:
+            answer = said.read().decode("utf-8", "replace").strip()
+    finally:
+        os.close(ours)
+    if answer != "listening":
+        known = ConflictError if "running already" in answer else ToolError
+        reason = printable(answer) or f"ended at once; see {place.file('supervisor.log')}"
+        raise known(reason) if known is ConflictError else ToolError("the machine's supervisor", reason)
+
+
+def follow(place: Place, request: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Ask for something that takes time, and tell what is waited for, until it is done.
+
+    Raises:
+        NotReady: the machine did not become what was asked for.
+    """
+    try:
+        with asked(place, request, _LONGEST) as answers:
+            for one in answers:
+                if "say" in one:
+                    say(str(one["say"]))
+                if "failed" in one:
+                    raise NotReady(
+                        place.name, printable(str(one["failed"])), [printable(line) for line in one["console"]]
+                    )
+                if "done" in one:
+                    return
+    except (OSError, ValueError) as error:
+        raise NotReady(place.name, f"its supervisor does not answer: {error}", place.console()) from error
+    raise NotReady(place.name, "its supervisor ended", place.console())

@@ -1,0 +1,60 @@
+"""What is done in a guest over ssh, as shell scripts for its root. Pure.
+
+They run after each boot, and do nothing where it was done before: a guest that reboots by itself gets its mounts again.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Final
+
+from haulout.machine.seed import USER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from haulout.machine.model import Machine
+
+_CA_PLACES: Final = (
+    ("/usr/local/share/ca-certificates/haulout.crt", "update-ca-certificates"),
+    ("/etc/pki/ca-trust/source/anchors/haulout.pem", "update-ca-trust"),
+)
+CLOCK: Final = (
+    # It answers each line, so that a guest that was stopped is not told old times when it goes on.
+    "while read -r now; do gone=$((now - $(date +%s))); "
+    '[ "$gone" -lt 2 ] && [ "$gone" -gt -2 ] || date -u -s "@$now" >/dev/null; echo; done'
+)
+TRIM: Final = "fstrim -a 2>/dev/null || fstrim /var/lib/data 2>/dev/null || true"
+
+
+def tag(number: int) -> str:
+    """Return the name of a mount between host and guest."""
+    return f"mount{number}"
+
+
+def setup(machine: Machine, certificates: str) -> str:
+    """Return the script that makes a guest what the machine file says; it prints the names of the sockets there are."""
+    lines = ["set -u"]
+    for number, mount in enumerate(machine.mounts):
+        target = shlex.quote(mount.target)
+        options = "-o ro " if mount.read_only else ""
+        mounting = f"{{ mkdir -p {target}; mount -t virtiofs {options}{tag(number)} {target}; }}"
+        lines.append(f"grep -q '^{tag(number)} ' /proc/mounts || {mounting}")
+    for place, command in _CA_PLACES if certificates else ():
+        write = f"mkdir -p {place.rpartition('/')[0]}; cat >{place} <<'END'\n{certificates.strip()}\nEND\n"
+        lines.append(f"if command -v {command} >/dev/null; then {write}{command} >/dev/null 2>&1; fi")
+    lines += [
+        # An image that was not made for this has podman, but nobody listens.
+        "if command -v podman >/dev/null && command -v systemctl >/dev/null; then",
+        f"  loginctl enable-linger {USER}; systemctl start podman.socket;",
+        f"  systemctl --user -M {USER}@ start podman.socket;",
+        "fi >/dev/null 2>&1",
+        "command -v podman >/dev/null && echo has-podman",
+    ]
+    return "\n".join([*lines, sockets(machine), "exit 0", ""])
+
+
+def sockets(machine: Machine, names: Sequence[str] | None = None) -> str:
+    """Return a script that prints the names of the sockets there are."""
+    wanted = (socket for socket in machine.sockets if names is None or socket.name in names)
+    return "\n".join(f"[ -S {shlex.quote(socket.guest)} ] && echo {socket.name}" for socket in wanted)

@@ -1,0 +1,236 @@
+"""The way into a guest that runs: one ssh for each of its users, which holds the sockets' inner ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from haulout.local import begin, printable, replace_file, storage_errors
+from haulout.machine import guest, ssh
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from haulout.machine.model import Machine
+    from haulout.machine.provider import VirtualMachine
+    from haulout.machine.store import Place
+
+_POLL: Final = 0.2
+_BANNER_SECONDS: Final = (1.0, 8.0)
+"""The first and the longest wait for a greeting. What is sent to a guest before it has a driver for its network
+card is lost, and sent again too late; a guest that is slow needs its time."""
+_SECOND_USER_SECONDS: Final = 20.0
+_SOCKET_SECONDS: Final = 60.0
+_SCRIPT_SECONDS: Final = 120.0
+_MOST_RESETS: Final = 5
+CLOCK_SECONDS: Final = 10.0
+
+
+class GuestFailed(Exception):  # noqa: N818 - named by what is wrong
+    """A guest that will not become ready; the supervisor tells who waits for it."""
+
+
+class Link:
+    """ssh into a guest, from the first sign of life to the loss of the connection."""
+
+    def __init__(self, place: Place, machine: Machine, life: VirtualMachine, certificates: str) -> None:
+        self._place = place
+        self._machine = machine
+        self._life = life
+        self._certificates = certificates
+        self._masters: dict[str, asyncio.subprocess.Process] = {}
+        self.sockets: set[str] = set()
+        """Names of those the guest has."""
+
+    def inner(self, name: str) -> Path:
+        """Return where ssh listens for a socket of the guest."""
+        return self._place.socket(f"to-{name}")
+
+    async def open(self, say: Callable[[str], None], seconds: float) -> None:
+        """Wait until ssh answers, prepare the guest, and connect its sockets.
+
+        Raises:
+            GuestFailed: not within ``seconds``, or it shows that it never will.
+        """
+        with storage_errors(self._place.ssh_config, doing="cannot be written"):
+            replace_file(self._place.ssh_config, ssh.config(self._place, self._life.ssh_port).encode(), durable=False)
+        say("waiting for the guest to boot")
+        try:
+            async with asyncio.timeout(seconds):
+                await self._banner()
+                say("waiting for ssh")
+                await self._log_in()
+        except TimeoutError:
+            raise GuestFailed(f"ssh did not answer within {seconds:.0f} seconds") from None
+        say("waiting for the sockets")
+        await self._prepare()
+
+    def _check(self) -> None:
+        if self._life.panicked or any("Kernel panic" in line for line in self._place.console(30)):
+            raise GuestFailed("the guest's kernel panicked")
+        if self._life.resets > _MOST_RESETS:
+            raise GuestFailed("the guest reboots again and again")
+
+    async def _banner(self) -> None:
+        """Wait until a server greets: QEMU accepts connections long before the guest does."""
+        patience, longest = _BANNER_SECONDS
+        while True:
+            self._check()
+            with suppress(OSError, TimeoutError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", self._life.ssh_port)
+                try:
+                    async with asyncio.timeout(patience):
+                        if (await reader.read(4)).startswith(b"SSH"):
+                            return
+                finally:
+                    writer.close()
+            patience = min(1.3 * patience, longest)
+            await asyncio.sleep(_POLL)
+
+    async def _log_in(self) -> None:
+        """Connect all users; the first may take its time, since a guest makes its users at its first boot."""
+        users = list(dict.fromkeys(["root", *(each.user for each in self._machine.sockets)]))
+        deadline = float("inf")
+        while missing := [user for user in users if user not in self._masters]:
+            self._check()
+            # One after the other: guests without acceleration are slow at it.
+            for user in missing:
+                await self._master(user)
+            if self._masters and deadline == float("inf"):
+                deadline = time.monotonic() + _SECOND_USER_SECONDS
+            if time.monotonic() > deadline:
+                return
+            if len(self._masters) < len(users):
+                await asyncio.sleep(1.0)
+
+    async def _master(self, user: str) -> None:
+        control = self._place.runtime / f"ssh-{user}"
+        forwards = [each for each in self._machine.sockets if each.user == user]
+        wanted = [control, *(self.inner(each.name) for each in forwards)]
+        for path in wanted:
+            path.unlink(missing_ok=True)
+        options = ["-N", "-M", "-o", "ExitOnForwardFailure=yes"]
+        for each in forwards:
+            options += ["-L", f"{self.inner(each.name)}:{each.guest}"]
+        with self._place.file("ssh.log").open("ab") as output:
+            process = await begin(ssh.client(self._place, user, *options), output=output, hint=ssh.HINT)
+        try:
+            while process.returncode is None:
+                if all(path.exists() for path in wanted):
+                    self._masters[user] = process
+                    return
+                await asyncio.sleep(0.05)
+        finally:
+            if user not in self._masters:
+                await _end(process)
+
+    @property
+    def _root(self) -> list[str]:
+        """The beginning of a command line that runs a shell as root."""
+        if "root" in self._masters:
+            return [*ssh.client(self._place, "root"), "sh"]
+        return [*ssh.client(self._place, next(iter(self._masters))), "sudo -n sh"]
+
+    async def run(self, script: str, seconds: float = _SCRIPT_SECONDS) -> list[str]:
+        """Run a shell script as root in the guest, and return the lines it prints; none where it fails."""
+        if not self._masters:
+            return []
+        pipe = asyncio.subprocess.PIPE
+        with self._place.file("ssh.log").open("ab") as output:
+            process = await begin([*self._root[:-1], f"{self._root[-1]} -s"], output=output, stdin=pipe, stdout=pipe)
+        try:
+            async with asyncio.timeout(seconds):
+                out, _ = await process.communicate(script.encode())
+                return out.decode("utf-8", "replace").split()
+        except TimeoutError:
+            return []
+        finally:
+            await _end(process)
+
+    async def _prepare(self) -> None:
+        names = {each.name for each in self._machine.sockets if each.user in self._masters}
+        found = set(await self.run(guest.setup(self._machine, self._certificates)))
+        deadline = time.monotonic() + _SOCKET_SECONDS
+        while (missing := names - found) and "has-podman" in found and time.monotonic() < deadline:
+            await asyncio.sleep(1.0)
+            found |= set(await self.run(guest.sockets(self._machine, sorted(missing))))
+        self.sockets = names & found
+
+    async def lost(self) -> None:
+        """Wait until a connection ends, or the guest reboots; keeps its clock right meanwhile."""
+        resets = self._life.resets
+        waits = [asyncio.create_task(each.wait()) for each in self._masters.values()]
+        time_keeping = asyncio.create_task(self._keep_time())
+        try:
+            while self._life.resets == resets:
+                done, _ = await asyncio.wait(waits, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+                if done:
+                    return
+        finally:
+            for each in (*waits, time_keeping):
+                each.cancel()
+            await asyncio.gather(*waits, time_keeping, return_exceptions=True)
+
+    async def _keep_time(self) -> None:
+        """Tell the guest the time; it sets its clock where that is wrong, as after the host's sleep."""
+        pipe = asyncio.subprocess.PIPE
+        with self._place.file("ssh.log").open("ab") as output:
+            process = await begin(
+                [*self._root[:-1], f"{self._root[-1]} -c '{guest.CLOCK}'"], output=output, stdin=pipe, stdout=pipe
+            )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            answered = b"\n"
+            while answered:
+                process.stdin.write(f"{time.time():.0f}\n".encode())
+                answered = await process.stdout.readline()
+                await asyncio.sleep(CLOCK_SECONDS)
+        except OSError:
+            return
+        finally:
+            await _end(process)
+
+    async def close(self) -> None:
+        """Hang up."""
+        for process in self._masters.values():
+            await _end(process)
+        self._masters.clear()
+        self.sockets = set()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+
+
+def read_certificates(source: str) -> str:
+    """Return the certificate authorities a guest is to trust, in PEM: the host's, or those of a file.
+
+    Raises:
+        GuestFailed: they cannot be read.
+    """
+    places = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+    for path in places if source == "host" else (source,) if source else ():
+        try:
+            with open(path, encoding="ascii", errors="replace") as file:  # noqa: PTH123 - as it stands in the machine file
+                return printable_pem(file.read())
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise GuestFailed(f"{printable(path)} cannot be read: {error.strerror}") from error
+    if source:
+        raise GuestFailed(f"there are no certificates at {printable(source)}")
+    return ""
+
+
+def printable_pem(text: str) -> str:
+    """Return the certificates in a text, and nothing else of it."""
+    parts = text.split("-----BEGIN CERTIFICATE-----")[1:]
+    kept = (part.partition("-----END CERTIFICATE-----")[0] for part in parts)
+    return "".join(f"-----BEGIN CERTIFICATE-----{part}-----END CERTIFICATE-----\n" for part in kept if part.isascii())

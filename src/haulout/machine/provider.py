@@ -1,0 +1,88 @@
+"""The provider port: what runs a machine. One real provider is here, QEMU."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from haulout.machine.model import Machine
+    from haulout.machine.store import Place
+
+_QUIT_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Why a virtual machine ended."""
+
+    reason: str
+    by_guest: bool = False
+
+
+class VirtualMachine(Protocol):
+    """One life of a virtual machine, of which this process may not be the parent."""
+
+    accelerator: str
+    ssh_port: int
+    """On the loopback address; 0: it does not answer."""
+    resets: int
+    """How often the guest rebooted."""
+    panicked: bool
+
+    async def ended(self) -> Ended:
+        """Wait for its end, and return why."""
+
+    async def press_power_button(self) -> None:
+        """Ask the guest to shut down; never fails."""
+
+    async def quit(self) -> None:
+        """End it as a power cut does; never fails."""
+
+    def kill(self) -> None:
+        """End its process; never fails."""
+
+
+class Provider(Protocol):
+    """Makes virtual machines run."""
+
+    async def start(self, machine: Machine, place: Place, say: Callable[[str], None], lock: int) -> VirtualMachine:
+        """Start it.
+
+        Args:
+            machine: what it is to be.
+            place: its files.
+            say: told what is waited for.
+            lock: descriptor that the virtual machine inherits, and holds for its life.
+
+        Raises:
+            ToolError: it cannot be started, or ended at once.
+            StorageError: files cannot be written.
+        """
+
+    async def adopt(self, name: str, place: Place) -> VirtualMachine:
+        """Take over one that runs, and whose supervisor died.
+
+        Raises:
+            ToolError: it does not answer.
+        """
+
+
+async def power_off(life: VirtualMachine, ending: asyncio.Future[Ended], seconds: float) -> Ended:
+    """End a virtual machine within bounds: the power button, then the plug, then SIGKILL.
+
+    Args:
+        life: what runs.
+        ending: its end, which is waited for.
+        seconds: that the guest has to shut down.
+    """
+    for act, patience in ((life.press_power_button, seconds), (life.quit, _QUIT_SECONDS)):
+        await act()
+        done, _ = await asyncio.wait([ending], timeout=patience)
+        if done:
+            return ending.result()
+    life.kill()
+    return await ending

@@ -1,0 +1,139 @@
+"""The command line of QEMU, from 7.2 on. Pure: golden files in the tests show it for each platform.
+
+Paths may hold anything: a comma is doubled, as QEMU's option parser wants it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from haulout.machine.guest import tag
+from haulout.machine.model import Accelerator, DiskKind
+from haulout.machine.seed import DATA_LABEL
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from haulout.machine.model import Machine
+
+_SYSTEM: Final = {"x86_64": "qemu-system-x86_64", "aarch64": "qemu-system-aarch64"}
+_BOARD: Final = {"x86_64": "q35", "aarch64": "virt"}
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Everything on this host that a virtual machine opens."""
+
+    base: Path
+    system: Path
+    data: Path
+    seed: Path
+    """Folder that the guest sees as cloud-init's NoCloud disk."""
+    ignition: Path
+    console: Path
+    qmp: Path
+    mounts: tuple[Path, ...] = ()
+    """Socket of virtiofsd for each mount, in order."""
+    firmware: tuple[Path, Path] | None = None
+    """UEFI: its code, and the variables of this machine; None: the board's own firmware."""
+
+
+def program(architecture: str) -> str:
+    """Return the name of QEMU for an architecture of Linux (``x86_64``, ``aarch64``)."""
+    return _SYSTEM[architecture]
+
+
+def command(machine: Machine, files: Files, accelerator: Accelerator, architecture: str, credential: str) -> list[str]:
+    """Return the command line.
+
+    Args:
+        machine: what it is to be.
+        files: what it opens.
+        accelerator: one that works here, not ``auto``.
+        architecture: ``x86_64`` or ``aarch64``.
+        credential: of systemd, for the guest.
+    """
+    memory = f"{machine.resources.memory}M"
+    shared = [
+        *("-object", f"memory-backend-memfd,id=memory,size={memory},share=on"),
+        *("-numa", "node,memdev=memory"),
+    ]
+    return [
+        *(program(architecture), "-name", machine.name, "-nodefaults", "-no-user-config", "-display", "none"),
+        *("-accel", _accelerator(accelerator), "-machine", _board(architecture), "-cpu", _cpu(accelerator)),
+        *("-smp", str(machine.resources.cpus), "-m", memory, "-uuid", machine.id),
+        *(shared if files.mounts else []),
+        *_firmware(files),
+        *_disks(machine, files),
+        *_network(machine),
+        *_mounts(files),
+        *("-device", "virtio-rng-pci", "-device", "virtio-balloon-pci,free-page-reporting=on"),
+        *("-device", "pvpanic-pci", "-action", "panic=none"),
+        *("-rtc", "base=utc,clock=host"),
+        *("-fw_cfg", f"name=opt/com.coreos/config,file={_quoted(files.ignition)}"),
+        *("-smbios", f"type=11,value={credential.replace(',', ',,')}"),
+        *("-chardev", f"file,id=console,path={_quoted(files.console)}", "-serial", "chardev:console"),
+        *("-qmp", f"unix:{_quoted(files.qmp)},server=on,wait=off"),
+    ]
+
+
+def _quoted(path: Path) -> str:
+    return os.fspath(path).replace(",", ",,")
+
+
+def _accelerator(accelerator: Accelerator) -> str:
+    return "tcg,thread=multi" if accelerator is Accelerator.TCG else accelerator.value
+
+
+def _board(architecture: str) -> str:
+    return _BOARD[architecture]
+
+
+def _cpu(accelerator: Accelerator) -> str:
+    return "max" if accelerator is Accelerator.TCG else "host"
+
+
+def _firmware(files: Files) -> list[str]:
+    if files.firmware is None:
+        return []
+    code, variables = files.firmware
+    return [
+        *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_quoted(code)}"),
+        *("-drive", f"if=pflash,unit=1,format=raw,file={_quoted(variables)}"),
+    ]
+
+
+def _disks(machine: Machine, files: Files) -> list[str]:
+    base = "qcow2" if machine.image.format is DiskKind.QCOW2 else "raw"
+    return [
+        # The base is named here, not where the overlay remembers it: folders may have moved since.
+        *("-blockdev", f"driver=file,node-name=base-file,read-only=on,filename={_quoted(files.base)}"),
+        *("-blockdev", f"driver={base},node-name=base,read-only=on,file=base-file"),
+        *("-blockdev", f"driver=file,node-name=system-file,discard=unmap,filename={_quoted(files.system)}"),
+        *("-blockdev", "driver=qcow2,node-name=system,discard=unmap,file=system-file,backing=base"),
+        *("-device", "virtio-blk-pci,drive=system,bootindex=0,serial=haulout-system"),
+        *("-blockdev", f"driver=file,node-name=data-file,discard=unmap,filename={_quoted(files.data)}"),
+        *("-blockdev", "driver=raw,node-name=data,discard=unmap,detect-zeroes=unmap,file=data-file"),
+        *("-device", f"virtio-blk-pci,drive=data,serial={DATA_LABEL}"),
+        *("-blockdev", f"driver=vvfat,node-name=seed,read-only=on,label=CIDATA,dir={_quoted(files.seed)}"),
+        *("-device", "virtio-blk-pci,drive=seed,serial=haulout-seed"),
+    ]
+
+
+def _network(machine: Machine) -> list[str]:
+    forwards = "".join(f",hostfwd=tcp:127.0.0.1:{each.host}-:{each.guest}" for each in machine.forwards)
+    return [
+        # Port 0: the kernel chooses, and QMP tells which it was.
+        *("-netdev", f"user,id=network,hostfwd=tcp:127.0.0.1:0-:22{forwards}"),
+        *("-device", f"virtio-net-pci,netdev=network,mac={machine.mac}"),
+    ]
+
+
+def _mounts(files: Files) -> list[str]:
+    found = []
+    for number, socket in enumerate(files.mounts):
+        found += ["-chardev", f"socket,id=fs{number},path={_quoted(socket)}"]
+        found += ["-device", f"vhost-user-fs-pci,chardev=fs{number},tag={tag(number)}"]
+    return found

@@ -1,0 +1,283 @@
+"""QEMU, started and taken over: its files are made ready, its process is held, its end is explained."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from haulout.disk import DiskFormat, create_overlay, has_efi_partition
+from haulout.errors import StorageError, ToolError
+from haulout.local import Peer, begin, printable, replace_file, storage_errors
+from haulout.machine import seed
+from haulout.machine.model import Firmware
+from haulout.machine.provider import Ended
+from haulout.machine.qemu import accel, argv, firmware
+from haulout.machine.qemu.qmp import Qmp
+from haulout.machine.store import tail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from haulout.machine.model import Machine
+    from haulout.machine.store import Place
+
+_GIB: Final = 1 << 30
+_POLL: Final = 0.05
+_START_SECONDS: Final = 30.0
+_VIRTIOFSD: Final = ("/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd")
+_REASONS: Final = {
+    "guest-shutdown": "the guest shut down",
+    "guest-panic": "the guest's kernel panicked",
+    "guest-reset": "the guest rebooted",
+    "host-qmp-quit": "it was switched off",
+    "host-signal": "QEMU was ended by a signal",
+}
+
+
+class _Life:
+    """One life of QEMU, seen through its QMP socket."""
+
+    def __init__(self, accelerator: str, peer: Peer, process: asyncio.subprocess.Process | None, log: Path) -> None:
+        self.accelerator = accelerator
+        self.ssh_port = 0
+        self.resets = 0
+        self.panicked = False
+        self._peer = peer
+        self._process = process
+        self._log = log
+        self._qmp: Qmp | None = None
+        self._reason = ""
+        self.helpers: list[asyncio.subprocess.Process] = []
+
+    async def connect(self, path: Path) -> None:
+        self._qmp = await Qmp.connect(path, self._happened)
+        self.ssh_port = _ssh_port(await self._qmp.execute("human-monitor-command", **{"command-line": "info usernet"}))
+
+    def _happened(self, event: dict[str, Any]) -> None:
+        kind, data = event.get("event"), event.get("data", {})
+        if kind == "SHUTDOWN":
+            self._reason = str(data.get("reason", ""))
+        self.resets += kind == "RESET"
+        self.panicked |= kind == "GUEST_PANICKED"
+
+    async def ended(self) -> Ended:
+        """Wait for its end, and return why."""
+        if self._process is not None:
+            code = await self._process.wait()
+        else:
+            await self._peer.ended()
+            code = 0
+        if self._qmp is not None:
+            # The last event may still be in the socket.
+            await asyncio.sleep(0)
+            await self._qmp.close()
+        self._peer.close()
+        for helper in self.helpers:
+            with suppress(ProcessLookupError):
+                helper.terminate()
+        if code < 0 and self._reason != "host-signal":
+            return Ended(f"QEMU was killed by signal {-code} ({signal.Signals(-code).name})")
+        if code > 0:
+            return Ended(f"QEMU failed with exit code {code}: {_said(self._log)}")
+        reason = _REASONS.get(self._reason, self._reason or "QEMU ended")
+        return Ended(reason, by_guest=self._reason.startswith("guest"))
+
+    async def press_power_button(self) -> None:
+        """Ask the guest to shut down; never fails."""
+        await self._tell("system_powerdown")
+
+    async def quit(self) -> None:
+        """End it as a power cut does; never fails."""
+        await self._tell("quit")
+
+    def kill(self) -> None:
+        """End its process; never fails."""
+        self._peer.kill()
+
+    async def _tell(self, command: str) -> None:
+        with suppress(ToolError):
+            if self._qmp is not None:
+                await self._qmp.execute(command)
+
+
+class Qemu:
+    """Makes virtual machines by QEMU.
+
+    Args:
+        notes: file that remembers which accelerator works.
+    """
+
+    def __init__(self, notes: Path) -> None:
+        self._notes = notes
+        self._architecture = {"arm64": "aarch64", "AMD64": "x86_64"}.get(os.uname().machine, os.uname().machine)
+
+    async def start(self, machine: Machine, place: Place, say: Callable[[str], None], lock: int) -> _Life:
+        """Start it; see :class:`haulout.machine.provider.Provider`."""
+        program = argv.program(self._architecture)
+        say("choosing how to run the guest")
+        chosen = await asyncio.to_thread(accel.choose, program, machine.accelerator, self._architecture, self._notes)
+        files = await asyncio.to_thread(prepare, machine, place, self._architecture)
+        helpers = [await _share(machine.mounts[at].source, socket, place) for at, socket in enumerate(files.mounts)]
+        say(f"starting QEMU ({chosen})")
+        credential = seed.credential(place.file("key.pub").read_text("ascii"))
+        line = argv.command(machine, files, chosen, self._architecture, credential)
+        log = place.file("qemu.log")
+        with storage_errors(log, doing="cannot be written"), log.open("wb") as output:
+            process = await begin(
+                line, output=output, descriptors=(lock,), hint="install it: the Debian package is qemu-system-x86"
+            )
+        try:
+            life = _Life(chosen.value, await _peer(process, files.qmp, log), process, log)
+            life.helpers = helpers
+            await life.connect(files.qmp)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                process.kill()
+            for helper in helpers:
+                with suppress(ProcessLookupError):
+                    helper.terminate()
+            await process.wait()
+            raise
+        return life
+
+    async def adopt(self, name: str, place: Place) -> _Life:
+        """Take over one that runs; see :class:`haulout.machine.provider.Provider`."""
+        peer = Peer.of(place.socket("qmp"))
+        if peer is None:
+            raise ToolError(
+                "QEMU", f"runs for machine {name}, but its control socket is gone",
+                hint="end that QEMU process, and start the machine again",
+            )  # fmt: skip
+        life = _Life("", peer, None, place.file("qemu.log"))
+        try:
+            await life.connect(place.socket("qmp"))
+        except ToolError:
+            # It hangs: there is no other way with it than to end it, which the caller does.
+            life.ssh_port = 0
+        return life
+
+
+def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
+    """Make a machine's files ready: what is there is kept.
+
+    Raises:
+        StorageError: the base is gone, or something cannot be written.
+        ToolError: qemu-img or firmware is missing.
+    """
+    base = place.base(machine)
+    if not base.exists():
+        raise StorageError(
+            str(base), "the base image of the machine is gone",
+            hint=f"fetch it again: haulout pull {machine.image.pinned} -o {base}",
+        )  # fmt: skip
+    for mount in machine.mounts:
+        if not Path(mount.source).is_dir():
+            raise StorageError(mount.source, "is not a directory, but a mount of the machine")
+    kind = DiskFormat(machine.image.format.value)
+    system, data = place.file("system.qcow2"), place.file("data.raw")
+    if not system.exists():
+        create_overlay(base, kind, system)
+    with storage_errors(place.folder, doing="cannot be written"):
+        with data.open("ab") as disk:
+            disk.truncate(max(machine.resources.disk * _GIB, data.stat().st_size))
+        data.chmod(0o600)
+        folder = place.file("seed")
+        folder.mkdir(exist_ok=True, mode=0o700)
+        key = place.file("key.pub").read_text("ascii").strip()
+        replace_file(folder / "user-data", seed.user_data(key).encode(), durable=False)
+        replace_file(folder / "meta-data", seed.meta_data(machine).encode(), durable=False)
+        ignition = place.file("ignition.json")
+        replace_file(ignition, seed.ignition(key).encode(), mode=0o600, durable=False)
+        console = place.file("console.log")
+        with suppress(FileNotFoundError):
+            console.replace(place.file("console.log.1"))
+        mounts = tuple(place.socket(f"fs{number}") for number in range(len(machine.mounts)))
+        for each in (place.socket("qmp"), *mounts):
+            each.unlink(missing_ok=True)
+        return argv.Files(
+            base=base,
+            system=system,
+            data=data,
+            seed=folder,
+            ignition=ignition,
+            console=console,
+            qmp=place.socket("qmp"),
+            mounts=mounts,
+            firmware=_firmware(machine, place, architecture, base, kind),
+        )
+
+
+def _firmware(
+    machine: Machine, place: Place, architecture: str, base: Path, kind: DiskFormat
+) -> tuple[Path, Path] | None:
+    if machine.firmware is Firmware.BIOS and architecture == "x86_64":
+        return None
+    if machine.firmware is Firmware.AUTO and architecture == "x86_64" and not has_efi_partition(base, kind):
+        return None
+    code, fresh = firmware.find(architecture)
+    variables = place.file("firmware.vars")
+    if not variables.exists():
+        replace_file(variables, fresh.read_bytes(), mode=0o600)
+    return code, variables
+
+
+async def _share(source: str, socket: Path, place: Place) -> asyncio.subprocess.Process:
+    """Start virtiofsd for a folder."""
+    found = shutil.which("virtiofsd") or next((path for path in _VIRTIOFSD if os.access(path, os.X_OK)), None)
+    if found is None or sys.platform != "linux":
+        raise ToolError(
+            "virtiofsd",
+            "is not installed, and the machine has mounts",
+            hint="the Debian package is virtiofsd or qemu-system-common",
+        )
+    # The one that came with QEMU until 7.2 is written in C, and takes other options.
+    old = "/qemu/" in found
+    options = (
+        ["-f", "-o", f"source={source}"]
+        if old
+        else ["--shared-dir", source, "--sandbox", "none" if os.geteuid() else "chroot"]
+    )
+    with place.file("virtiofsd.log").open("ab") as output:
+        process = await begin([found, f"--socket-path={socket}", *options], output=output)
+    async with asyncio.timeout(_START_SECONDS):
+        # It serves one client alone: a connection to see whether it listens would be that one.
+        while not await asyncio.to_thread(socket.exists):
+            if process.returncode is not None:
+                raise ToolError("virtiofsd", f"cannot share {source}: {_said(place.file('virtiofsd.log'))}")
+            await asyncio.sleep(_POLL)
+    return process
+
+
+async def _peer(process: asyncio.subprocess.Process, path: Path, log: Path) -> Peer:
+    """Wait until QEMU listens."""
+    try:
+        async with asyncio.timeout(_START_SECONDS):
+            while True:
+                peer = Peer.of(path)
+                if peer is not None:
+                    return peer
+                if process.returncode is not None:
+                    raise ToolError("QEMU", f"ended at once, with exit code {process.returncode}: {_said(log)}")
+                await asyncio.sleep(_POLL)
+    except TimeoutError:
+        raise ToolError("QEMU", f"did not begin to listen within {_START_SECONDS:.0f} seconds: {_said(log)}") from None
+
+
+def _said(log: Path) -> str:
+    lines = [line for line in tail(log, 4096).splitlines() if line.strip()]
+    return printable(lines[-1]) if lines else "it said nothing"
+
+
+def _ssh_port(text: str) -> int:
+    """Find the host's port of the first forward in the table of ``info usernet``."""
+    for line in text.splitlines():
+        words = line.split()
+        if words and words[0].startswith("TCP[HOST_FORWARD]") and words[-3] == "22":
+            return int(words[3])
+    raise ToolError("QEMU", "does not tell the port of ssh")

@@ -1,0 +1,88 @@
+"""States of a machine: derived from locks and answers each time, never stored. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from haulout.documents import Document
+
+
+class State(StrEnum):
+    """What a machine is doing."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    DEGRADED = "degraded"
+    """It runs, but one of its sockets does not answer."""
+    STOPPING = "stopping"
+    UNATTENDED = "unattended"
+    """It runs, but its supervisor has died: no socket answers. ``start`` takes it over."""
+    BROKEN = "broken"
+    """Its machine file cannot be used; nothing else is affected."""
+
+
+class Phase(StrEnum):
+    """How far a supervisor is."""
+
+    BOOTING = "booting"
+    CONNECTING = "connecting"
+    READY = "ready"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Status(Document):
+    """What a supervisor says about its machine."""
+
+    phase: Phase
+    since: float
+    """Seconds in this phase."""
+    waiting_for: str = ""
+    accelerator: str = ""
+    port: int = 0
+    """Of ssh, on the loopback address; 0: not known yet."""
+    sockets: tuple[str, ...] = ()
+    """Names of the sockets that lead into the guest."""
+    missing: tuple[str, ...] = ()
+    """Names of those that the guest does not have."""
+
+
+def derive(*, supervised: bool, running: bool, status: Status | None) -> State:
+    """Return the state.
+
+    Args:
+        supervised: whether a supervisor holds its lock.
+        running: whether a virtual machine holds the lock it inherited.
+        status: what the supervisor answers; None: nothing, as in the first and last moments of its life.
+    """
+    if not supervised:
+        return State.UNATTENDED if running else State.STOPPED
+    if status is None:
+        return State.STARTING
+    if status.phase is Phase.READY:
+        return State.DEGRADED if status.missing else State.RUNNING
+    return State.STOPPING if status.phase is Phase.STOPPING else State.STARTING
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Document):
+    """One line of a machine's history."""
+
+    at: str
+    """RFC 3339, UTC."""
+    kind: str
+    """``started``, ``ready`` or ``ended``."""
+    detail: str = ""
+
+
+LOST: Final = "its supervisor and QEMU were killed, or the host went down"
+
+
+def why_ended(last: Event | None, state: State) -> str | None:
+    """Say why a machine does not run; None where it runs, or never did."""
+    if state is not State.STOPPED or last is None:
+        return None
+    return last.detail if last.kind == "ended" else LOST

@@ -1,0 +1,310 @@
+"""The supervisor: one process for each machine that runs. It holds the sockets, boots the guest and explains its end.
+
+It holds ``run.lock`` for its life, and QEMU holds ``vm.lock`` for its own. Killed, it leaves QEMU running; the next one
+takes that over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import time
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from haulout.errors import HauloutError
+from haulout.machine import guest
+from haulout.machine.forward import BACKLOG, CHUNK, Forwarder, bind
+from haulout.machine.link import GuestFailed, Link, read_certificates
+from haulout.machine.provider import power_off
+from haulout.machine.states import Phase, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from haulout.machine.model import Machine
+    from haulout.machine.provider import Ended, Provider, VirtualMachine
+    from haulout.machine.store import Place
+
+STOP_SECONDS: Final = 90.0
+"""That a guest has to shut down, unless the user says otherwise."""
+_UNREADY_SECONDS: Final = 15.0
+"""The same for one that has not booted: its power button may lead nowhere."""
+_BOOT_SECONDS: Final = 300.0
+_TRIM_SECONDS: Final = 60.0
+_WEEK: Final = 7 * 86400.0
+_HOLD_SECONDS: Final = 60.0
+"""After which an ephemeral machine ends that nobody holds."""
+
+
+class Supervisor:
+    """Runs one machine until it ends.
+
+    Args:
+        place: its files; ``run.lock`` is held by this process.
+        provider: makes it run.
+    """
+
+    def __init__(self, place: Place, provider: Provider) -> None:
+        self._place = place
+        self._provider = provider
+        self._machine = place.load()
+        self._phase = Phase.BOOTING
+        self._since = time.monotonic()
+        self._waiting_for = ""
+        self._life: VirtualMachine | None = None
+        self._link: Link | None = None
+        self._ready = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._stop_seconds = STOP_SECONDS
+        self._again = False
+        self._boot_seconds = _BOOT_SECONDS
+        self._story: list[dict[str, Any]] = []
+        self._told = asyncio.Condition()
+        self._holders = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, listening: Callable[[], None]) -> None:
+        """Run it to its end.
+
+        Args:
+            listening: called when clients can connect.
+
+        Raises:
+            OSError: a socket cannot be bound.
+        """
+        servers = []
+        for each in self._machine.sockets:
+            inner = self._place.socket(f"to-{each.name}")
+            forwarder = Forwarder(inner, self._ready, partial(self._lacks, each.name))
+            listener = bind(self._place.socket(each.name))
+            servers.append(
+                await asyncio.start_unix_server(forwarder.serve, sock=listener, backlog=BACKLOG, limit=CHUNK)
+            )
+        servers.append(await asyncio.start_unix_server(self._answer, sock=bind(self._place.socket("control"))))
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+        listening()
+        if self._machine.ephemeral:
+            self._spawn(self._end_unless_held())
+        try:
+            while True:
+                self._again = False
+                await self._live()
+                if not self._again:
+                    break
+                self._stop.clear()
+                self._machine = self._place.load()
+        finally:
+            # Those who wait for the end are told.
+            await asyncio.sleep(0.1)
+            for server in servers:
+                server.close()
+            shutil.rmtree(self._place.runtime, ignore_errors=True)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _live(self) -> None:
+        """Live one life of the virtual machine."""
+        self._enter(Phase.BOOTING)
+        self._place.record("started")
+        try:
+            ended = await self._attend(*await self._begin())
+        except (HauloutError, GuestFailed) as error:
+            await self._finish(str(error), failed=True)
+        else:
+            await self._finish(*ended)
+
+    async def _begin(self) -> tuple[VirtualMachine, str]:
+        certificates = read_certificates(self._machine.ca)
+        if self._place.is_held("vm.lock"):
+            self._say("taking over the virtual machine that runs")
+            self._life = await self._provider.adopt(self._place.name, self._place)
+        else:
+            lock = self._place.take("vm.lock")
+            try:
+                self._life = await self._provider.start(self._machine, self._place, self._say, lock)
+            finally:
+                os.close(lock)
+        return self._life, certificates
+
+    async def _attend(self, life: VirtualMachine, certificates: str) -> tuple[str, bool]:
+        """Wait for an end: return why, and whether that was a failure."""
+        ending = asyncio.ensure_future(life.ended())
+        linking = asyncio.create_task(self._keep_linked(life, certificates))
+        asked = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({ending, linking, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if ending.done():
+                return ending.result().reason, not (self._stop.is_set() or ending.result().by_guest)
+            if linking.done():
+                failure = str(linking.exception() or "its connection ended")
+                await power_off(life, ending, 1.0)
+                return failure, True
+            was_ready = self._ready.is_set()
+            self._enter(Phase.STOPPING)
+            self._say("stopping")
+            if was_ready and self._link is not None and not self._machine.ephemeral:
+                await self._link.run(guest.TRIM, _TRIM_SECONDS)
+            linking.cancel()
+            ended: Ended = await power_off(
+                life, ending, self._stop_seconds if was_ready else min(self._stop_seconds, _UNREADY_SECONDS)
+            )
+            return f"stopped: {ended.reason}", False
+        finally:
+            self._ready.clear()
+            for task in (linking, asked):
+                task.cancel()
+            await asyncio.gather(linking, asked, return_exceptions=True)
+            self._life = None
+
+    async def _keep_linked(self, life: VirtualMachine, certificates: str) -> None:
+        """Connect, and connect again whenever the connection is lost.
+
+        Raises:
+            GuestFailed: the guest does not become ready.
+        """
+        if not life.ssh_port:
+            raise GuestFailed("QEMU does not answer")
+        while True:
+            self._enter(Phase.CONNECTING)
+            self._link = link = Link(self._place, self._machine, life, certificates)
+            try:
+                await link.open(self._say, self._boot_seconds)
+                self._enter(Phase.READY)
+                self._ready.set()
+                self._place.record("ready")
+                await self._tell({"done": True})
+                await self._trim_weekly(link)
+                await link.lost()
+            finally:
+                self._ready.clear()
+                await link.close()
+
+    async def _trim_weekly(self, link: Link) -> None:
+        mark = self._place.file("trimmed")
+        with suppress(OSError):
+            if not mark.exists() or time.time() - mark.stat().st_mtime > _WEEK:
+                mark.touch()
+                self._spawn(_trim(link))
+
+    async def _finish(self, reason: str, failed: bool) -> None:  # noqa: FBT001 - a pair that is passed on
+        self._place.record("ended", reason)
+        if failed:
+            await self._tell({"failed": reason, "console": self._place.console()})
+        elif not self._again:
+            await self._tell({"done": True})
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase, self._since = phase, time.monotonic()
+
+    def _say(self, what: str) -> None:
+        self._waiting_for = what
+        self._spawn(self._tell({"say": what}))
+
+    async def _tell(self, line: dict[str, Any]) -> None:
+        async with self._told:
+            self._story.append(line)
+            self._told.notify_all()
+
+    def _lacks(self, name: str) -> bool:
+        return name in self._missing()
+
+    def _missing(self) -> list[str]:
+        found = self._link.sockets if self._link is not None else set()
+        return [each.name for each in self._machine.sockets if self._phase is Phase.READY and each.name not in found]
+
+    def _status(self) -> Status:
+        missing = self._missing()
+        return Status(
+            self._phase,
+            time.monotonic() - self._since,
+            "" if self._phase is Phase.READY else self._waiting_for,
+            self._life.accelerator if self._life else "",
+            self._life.ssh_port if self._life else 0,
+            tuple(each.name for each in self._machine.sockets if each.name not in missing),
+            tuple(missing),
+        )
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, ValueError, KeyError):
+            request = json.loads(await reader.readline())
+            match request["do"]:
+                case "status":
+                    writer.write(json.dumps(self._status().to_dict()).encode() + b"\n")
+                case "follow":
+                    self._boot_seconds = float(request.get("seconds") or self._boot_seconds)
+                    if self._ready.is_set():
+                        writer.write(b'{"done": true}\n')
+                    else:
+                        await self._stream(writer, 0)
+                case "stop" | "restart" as what:
+                    begun = len(self._story)
+                    self._again = what == "restart"
+                    self._stop_seconds = float(request.get("seconds", STOP_SECONDS))
+                    self._stop.set()
+                    await self._stream(writer, begun)
+                case "hold":
+                    await self._hold(reader)
+            await writer.drain()
+        writer.close()
+
+    async def _stream(self, writer: asyncio.StreamWriter, at: int) -> None:
+        """Send the story from a line on, until it says that something is done or failed."""
+        while True:
+            async with self._told:
+                while len(self._story) <= at:
+                    await self._told.wait()
+                lines, at = self._story[at:], len(self._story)
+            for line in lines:
+                writer.write(json.dumps(line).encode() + b"\n")
+            await writer.drain()
+            if any("say" not in line for line in lines):
+                return
+
+    async def _hold(self, reader: asyncio.StreamReader) -> None:
+        self._holders += 1
+        try:
+            await reader.read()
+        finally:
+            self._holders -= 1
+            if self._machine.ephemeral and not self._holders:
+                # Nothing of it is needed any more.
+                self._stop_seconds = 0.0
+                self._stop.set()
+
+    async def _end_unless_held(self) -> None:
+        await asyncio.sleep(_HOLD_SECONDS)
+        if not self._holders:
+            self._stop.set()
+
+
+async def _trim(link: Link) -> None:
+    await link.run(guest.TRIM, _TRIM_SECONDS)
+
+
+async def supervise(place: Place, provider: Provider, listening: Callable[[], None]) -> None:
+    """Run a machine to its end; an ephemeral one is removed then, with its data.
+
+    Raises:
+        ConflictError: it has a supervisor.
+        HauloutError: its file cannot be used.
+        OSError: a socket cannot be bound.
+    """
+    lock = place.take("run.lock")
+    try:
+        place.prepare_runtime()
+        made = Supervisor(place, provider)
+        machine: Machine = place.load()
+        await made.run(listening)
+        if machine.ephemeral:
+            shutil.rmtree(place.folder, ignore_errors=True)
+    finally:
+        os.close(lock)

@@ -1,0 +1,77 @@
+"""Local virtual machines, as a library: what ``haulout machine`` and ``haulout run`` do.
+
+>>> from haulout import machines
+>>> machines.machine_list()
+[]
+
+Functions take and return typed values; every failure is a :class:`haulout.HauloutError`. Progress
+tells what is waited for.
+"""
+
+from haulout.machine import (
+    Accelerator,
+    DiskKind,
+    Disks,
+    Firmware,
+    Forward,
+    Image,
+    Machine,
+    Mount,
+    Resources,
+    Socket,
+    State,
+)
+from haulout.usecases.machine_init import MadeMachine, machine_clone, machine_init, machine_set
+from haulout.usecases.machine_lifecycle import (
+    StoppedMachine,
+    machine_cp,
+    machine_restart,
+    machine_ssh,
+    machine_start,
+    machine_stop,
+)
+from haulout.usecases.machine_query import (
+    MachineDisks,
+    MachineStatus,
+    SocketStatus,
+    machine_df,
+    machine_inspect,
+    machine_list,
+    machine_logs,
+)
+from haulout.usecases.machine_rm import RemovedMachine, machine_rm
+from haulout.usecases.run_machine import run_machine
+
+__all__ = [
+    "Accelerator",
+    "DiskKind",
+    "Disks",
+    "Firmware",
+    "Forward",
+    "Image",
+    "Machine",
+    "MachineDisks",
+    "MachineStatus",
+    "MadeMachine",
+    "Mount",
+    "RemovedMachine",
+    "Resources",
+    "Socket",
+    "SocketStatus",
+    "State",
+    "StoppedMachine",
+    "machine_clone",
+    "machine_cp",
+    "machine_df",
+    "machine_init",
+    "machine_inspect",
+    "machine_list",
+    "machine_logs",
+    "machine_restart",
+    "machine_rm",
+    "machine_set",
+    "machine_ssh",
+    "machine_start",
+    "machine_stop",
+    "run_machine",
+]

@@ -1,0 +1,224 @@
+"""Make machines: from a reference, or as a copy of another one; and change what they are to be."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from haulout.documents import Document
+from haulout.errors import ConflictError, UsageError
+from haulout.local import locked, storage_errors
+from haulout.machine import (
+    Accelerator,
+    DiskKind,
+    Firmware,
+    Image,
+    Machine,
+    Machines,
+    Resources,
+    clone_files,
+    make_key,
+)
+from haulout.progress import NullProgress
+from haulout.usecases.arguments import reference_of
+from haulout.usecases.pull import pull
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from haulout.fetch import PullResult
+    from haulout.machine import Forward, Mount
+    from haulout.oci import Reference
+    from haulout.progress import Progress
+    from haulout.registry import ConnectionOptions
+
+_GIB: Final = 1 << 30
+_PULL_SECONDS: Final = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class MadeMachine(Document):
+    """A machine that was made or changed."""
+
+    machine: Machine
+    folder: Path
+    kept_data: bool = False
+    """Whether it has the data of a machine of the same name that was removed before."""
+    running: bool = False
+    """Whether it runs, so that a change holds from its next start on."""
+
+    json_members = ("*machine", "folder", "kept_data", "running")
+
+
+def machine_init(  # noqa: PLR0913 - each is one word of the request
+    name: str,
+    reference: str | Reference,
+    *,
+    cpus: int | None = None,
+    memory: int | None = None,
+    disk: int | None = None,
+    mounts: Iterable[Mount] = (),
+    forwards: Iterable[Forward] = (),
+    ca: str = "",
+    accelerator: Accelerator = Accelerator.AUTO,
+    firmware: Firmware = Firmware.AUTO,
+    ephemeral: bool = False,
+    connections: ConnectionOptions | None = None,
+    progress: Progress | None = None,
+) -> MadeMachine:
+    """Fetch a disk, verified, and make a machine of it, which does not run yet.
+
+    Args:
+        name: of the machine; data that was kept under this name is used again.
+        reference: where the disk is.
+        cpus: processors; None: 2.
+        memory: MiB; None: 2048.
+        disk: GiB of the data disk; None: 100, or what the kept data has.
+        mounts: folders of the host in the guest.
+        forwards: ports of the host that lead into the guest.
+        ca: certificate authorities the guest is to trust: "", ``host``, or a PEM file.
+        accelerator: what runs the guest's instructions.
+        firmware: what starts its boot loader.
+        ephemeral: remove it, with its data, when nobody holds it any more.
+        connections: how registries are reached.
+        progress: receives tasks and notes.
+
+    Raises:
+        ConflictError: there is a machine of this name.
+        UsageError: the name or a value is not valid, or the disk is of a format that no machine boots.
+        HauloutError: as :func:`haulout.pull`.
+    """
+    progress = progress or NullProgress()
+    machines = Machines.here()
+    place = machines.place(name)
+    with place.lock():
+        if place.exists():
+            raise ConflictError(
+                f"there is a machine {name}", hint=f"haulout machine rm {name} removes it, but its data"
+            )
+        usual = Resources()
+        data = place.file("data.raw")
+        kept = data.exists()
+        size = disk if disk is not None else -(-data.stat().st_size // _GIB) if kept else usual.disk
+        if kept and size * _GIB < data.stat().st_size:
+            raise UsageError(f"the data that was kept has {data.stat().st_size // _GIB} GiB, more than --disk {size}")
+        machine = Machine(
+            name=name,
+            id=str(uuid.uuid4()),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            image=Image(str(reference), "", DiskKind.RAW),
+            resources=Resources(cpus or usual.cpus, memory or usual.memory, size),
+            accelerator=accelerator,
+            firmware=firmware,
+            mounts=tuple(mounts),
+            forwards=tuple(forwards),
+            ca=ca if ca in {"", "host"} else str(Path(ca).absolute()),
+            ephemeral=ephemeral,
+        )
+        with _images(machines) as images:
+            machine = replace(machine, image=_fetch(images, reference_of(reference), connections, progress))
+            make_key(place)
+            place.save(machine)
+    if kept:
+        progress.note(f"machine {name} has the data that was kept: {data}")
+    return MadeMachine(machine, place.folder, kept_data=kept)
+
+
+@contextmanager
+def _images(machines: Machines) -> Iterator[Path]:
+    """Keep base images from being removed, until a machine file names the one that is used."""
+    folder = machines.data / "images"
+    with storage_errors(folder, doing="cannot be made"):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with locked(folder, seconds=_PULL_SECONDS, busy="another command is fetching a base image"):
+        yield folder
+
+
+def _fetch(images: Path, reference: Reference, connections: ConnectionOptions | None, progress: Progress) -> Image:
+    """Have the base image in ``images``, under its digest."""
+    found = _pinned(reference, connections, progress)
+    target = images / found[1].replace(":", "-")
+    result: PullResult = pull(found[0], output=target, connections=connections, progress=progress)
+    if result.format not in set(DiskKind):
+        target.unlink(missing_ok=True)
+        raise UsageError(
+            f"{reference} has a disk of format {result.format}, which no machine boots",
+            hint="publish it as qcow2 or raw: haulout pull --as qcow2, haulout push",
+        )
+    with storage_errors(target):
+        target.chmod(0o400)
+    return Image(str(reference), found[0], DiskKind(result.format))
+
+
+def _pinned(reference: Reference, connections: ConnectionOptions | None, progress: Progress) -> tuple[str, str]:
+    from haulout.usecases.lookup import resolve  # noqa: PLC0415 - loads what a machine from a local copy does not need
+
+    found = resolve(reference, connections=connections, progress=progress)
+    return str(found.pinned), str(found.digest)
+
+
+def machine_clone(name: str, new_name: str) -> MadeMachine:
+    """Make a copy of a machine that does not run: its system, and its data.
+
+    Raises:
+        ConflictError: it runs, or there is a machine of the new name.
+        NotFoundError: there is no such machine.
+        StorageError: the copy cannot be written.
+    """
+    machines = Machines.here()
+    source, target = machines.place(name), machines.place(new_name)
+    with source.lock():
+        machine = source.load()
+        if source.is_held("run.lock") or source.is_held("vm.lock"):
+            raise ConflictError(f"machine {name} is running", hint=f"haulout machine stop {name}")
+        with target.lock():
+            if target.exists() or target.file("data.raw").exists():
+                raise ConflictError(f"there is a machine {new_name}, or data that was kept of one")
+            made = replace(
+                machine,
+                name=new_name,
+                id=str(uuid.uuid4()),
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                # The host's port is the first one's.
+                forwards=(),
+            )
+            clone_files(source, target)
+            # The copy's system knows the key of its origin, and a guest learns its key at its first boot alone.
+            for each in ("key", "key.pub"):
+                target.file(each).write_bytes(source.file(each).read_bytes())
+                target.file(each).chmod(0o600)
+            target.save(made)
+    return MadeMachine(made, target.folder)
+
+
+def machine_set(
+    name: str,
+    *,
+    cpus: int | None = None,
+    memory: int | None = None,
+    disk: int | None = None,
+    mounts: Iterable[Mount] | None = None,
+    forwards: Iterable[Forward] | None = None,
+    ca: str | None = None,
+) -> MadeMachine:
+    """Change what a machine is to be, from its next start on; None leaves a value as it is.
+
+    Raises:
+        NotFoundError: there is no such machine.
+        UsageError: the data disk would shrink.
+        ConflictError: another command changes it.
+    """
+    place = Machines.here().place(name)
+    path = ca if ca in {None, "", "host"} else str(Path(ca or "").absolute())
+    given: dict[str, object] = {"cpus": cpus, "memory": memory, "disk": disk, "ca": path}
+    given["mounts"] = None if mounts is None else tuple(mounts)
+    given["forwards"] = None if forwards is None else tuple(forwards)
+    changes = {key: value for key, value in given.items() if value is not None}
+    with place.lock():
+        machine = place.load().changed(**changes)
+        place.save(machine)
+        return MadeMachine(machine, place.folder, running=place.is_held("run.lock"))

@@ -1,0 +1,184 @@
+"""Start and stop machines, and run one for a command."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from haulout.documents import Document
+from haulout.errors import ConflictError, NotReady, UsageError
+from haulout.local import attached
+from haulout.machine import (
+    HINT,
+    Machines,
+    client,
+    command_line,
+    follow,
+    force_off,
+    register,
+    start_supervisor,
+)
+from haulout.machine.qemu import Qemu
+from haulout.progress import NullProgress
+from haulout.usecases.machine_query import MachineStatus, machine_inspect, status_of
+
+if TYPE_CHECKING:
+    from haulout.machine import Place
+    from haulout.progress import Progress
+
+STOP_SECONDS: Final = 90.0
+_GONE_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedMachine(Document):
+    """A machine that does not run any more."""
+
+    name: str
+    was_running: bool
+    reason: str
+    """Why it ended."""
+
+
+def machine_start(
+    name: str, *, seconds: float | None = None, connect: bool = True, progress: Progress | None = None
+) -> MachineStatus:
+    """Start a machine, and return when ssh and its sockets answer; one that runs is left alone.
+
+    Args:
+        name: of the machine.
+        seconds: the longest wait for ssh; None: 300.
+        connect: whether podman and docker, where they are installed, are told of its sockets.
+        progress: told what is waited for, and on failure the last lines of the console.
+
+    Raises:
+        NotReady: it does not become ready; it does not run then.
+        NotFoundError: there is no such machine.
+        ToolError: QEMU or another program is missing.
+    """
+    progress = progress or NullProgress()
+    place = Machines.here().place(name)
+    with place.lock():
+        machine = place.load()
+        place.prepare_runtime()
+        if not place.is_held("run.lock"):
+            start_supervisor(place)
+    _follow(place, {"do": "follow", "seconds": seconds}, progress)
+    if connect and not machine.ephemeral:
+        for line in register(machine, place):
+            progress.note(line)
+    return machine_inspect(name)
+
+
+def _follow(place: Place, request: dict[str, str | float | None], progress: Progress) -> None:
+    try:
+        follow(place, request, lambda what: progress.note(f"{place.name}: {what}"))
+    except NotReady as error:
+        for line in error.console:
+            progress.note(f"console: {line}")
+        raise
+
+
+def machine_stop(name: str, *, seconds: float = STOP_SECONDS, progress: Progress | None = None) -> StoppedMachine:
+    """Stop a machine within bounds: its power button, then the plug, then SIGKILL.
+
+    Args:
+        name: of the machine; its file may be broken.
+        seconds: that the guest has to shut down.
+        progress: told what is waited for.
+
+    Raises:
+        NotFoundError: there is no such machine.
+        ToolError: it goes on in spite of all.
+    """
+    progress = progress or NullProgress()
+    machines = Machines.here()
+    place = machines.place(name)
+    if not place.exists():
+        place.load()
+    if not (place.is_held("run.lock") or place.is_held("vm.lock")):
+        return StoppedMachine(name, was_running=False, reason=status_of(place).ended or "it did not run")
+    try:
+        follow(place, {"do": "stop", "seconds": seconds}, lambda what: progress.note(f"{name}: {what}"))
+    except NotReady:
+        # There is no supervisor, or it hangs.
+        force_off(place, Qemu(machines.cache / "accelerator.json"), seconds)
+    deadline = time.monotonic() + _GONE_SECONDS
+    while place.is_held("run.lock") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    last = place.last_event()
+    return StoppedMachine(name, was_running=True, reason=last.detail if last is not None else "")
+
+
+def machine_restart(name: str, *, seconds: float = STOP_SECONDS, progress: Progress | None = None) -> MachineStatus:
+    """Stop a machine and start it again; clients of its sockets wait meanwhile. One that does not run is started.
+
+    Raises:
+        NotReady: it does not become ready.
+        NotFoundError: there is no such machine.
+    """
+    progress = progress or NullProgress()
+    place = Machines.here().place(name)
+    place.load()
+    if not place.is_held("run.lock"):
+        return machine_start(name, progress=progress)
+    _follow(place, {"do": "restart", "seconds": seconds}, progress)
+    return machine_inspect(name)
+
+
+def machine_ssh(name: str, command: tuple[str, ...] = (), *, user: str = "core") -> int:
+    """Run a command in a machine, or a shell, on this process's terminal; return its exit code, 255 where ssh failed.
+
+    Raises:
+        ConflictError: the machine does not run.
+        NotFoundError: there is no such machine.
+        ToolError: ssh is not installed.
+    """
+    place = _running(name)
+    terminal = ("-t",) if not command and os.isatty(0) else ()
+    return attached([*client(place, _user(user), *terminal), *command_line(command)], hint=HINT)
+
+
+def machine_cp(source: str, target: str, *, user: str = "core") -> int:
+    """Copy a file or folder into a machine or out of it, one side being ``NAME:PATH``; return scp's exit code.
+
+    Raises:
+        UsageError: none of the two is in a machine, or both are.
+        ConflictError: the machine does not run.
+        NotFoundError: there is no such machine.
+        ToolError: scp is not installed.
+    """
+    sides = [_machine_of(source), _machine_of(target)]
+    names = [each for each in sides if each is not None]
+    if len(names) != 1:
+        raise UsageError(
+            "one of the two must be NAME:PATH, a path in a machine",
+            hint="for a file with a colon in its name, write ./FILE",
+        )
+    place = _running(names[0])
+    paths = [text if each else os.path.join(".", text) for text, each in zip((source, target), sides, strict=True)]  # noqa: PTH118 - keeps a slash at the end
+    return attached(
+        ["scp", "-q", "-r", "-F", str(place.ssh_config), "-o", f"User={_user(user)}", "--", *paths], hint=HINT
+    )
+
+
+def _machine_of(text: str) -> str | None:
+    name, colon, _ = text.partition(":")
+    return name if colon and "/" not in name else None
+
+
+def _user(user: str) -> str:
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", user):
+        raise UsageError(f"{user[:80]!r} is not the name of a user")
+    return user
+
+
+def _running(name: str) -> Place:
+    place = Machines.here().place(name)
+    place.load()
+    if not place.ssh_config.exists():
+        raise ConflictError(f"machine {name} does not run", hint=f"haulout machine start {name}")
+    return place

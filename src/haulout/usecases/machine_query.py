@@ -1,0 +1,158 @@
+"""What machines there are, and how they are."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from haulout.documents import Document
+from haulout.errors import HauloutError
+from haulout.machine import Machines, State, connection, derive, disks, status, why_ended
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from haulout.machine import Disks, Machine, Place, Status
+
+_POLL: Final = 0.2
+_CHUNK: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class SocketStatus(Document):
+    """A socket of a machine on this host."""
+
+    name: str
+    path: Path
+    connection: str
+    """The name by which podman and docker know it."""
+    answers: bool
+    """Whether it leads into the guest at this moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineStatus(Document):
+    """How a machine is at this moment."""
+
+    name: str
+    state: State
+    ended: str | None
+    """Why it does not run; None where it runs or never ran."""
+    problem: str | None
+    """What is wrong with its file; None: nothing."""
+    waiting_for: str | None
+    """What it waits for while it starts."""
+    accelerator: str | None
+    ssh_port: int | None
+    """On the loopback address, while it runs."""
+    folder: Path
+    ssh_config: Path | None
+    """``ssh -F FILE NAME`` reaches it while it runs."""
+    sockets: tuple[SocketStatus, ...]
+    machine: Machine | None
+    """Its file; None where that is broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineDisks(Document):
+    """What a machine takes on this host."""
+
+    name: str
+    disks: Disks
+
+    json_members = ("name", "*disks")
+
+
+def machine_list() -> list[MachineStatus]:
+    """Return all machines; one with a broken file is among them, and hinders no other.
+
+    Raises:
+        StorageError: the folder of machines cannot be read.
+    """
+    return [status_of(place) for place in Machines.here().all()]
+
+
+def machine_inspect(name: str) -> MachineStatus:
+    """Return how one machine is.
+
+    Raises:
+        NotFoundError: there is no such machine.
+    """
+    place = Machines.here().place(name)
+    if not place.exists():
+        place.load()
+    return status_of(place)
+
+
+def status_of(place: Place) -> MachineStatus:
+    """Find out how a machine is: from its locks and its supervisor, not from what was written down."""
+    machine, problem = None, None
+    try:
+        machine = place.load()
+    except HauloutError as error:
+        problem = error.message
+    supervised, running = place.is_held("run.lock"), place.is_held("vm.lock")
+    said: Status | None = status(place) if supervised else None
+    state = derive(supervised=supervised, running=running, status=said)
+    answering = said.sockets if said is not None and state in {State.RUNNING, State.DEGRADED} else ()
+    return MachineStatus(
+        name=place.name,
+        state=state if machine is not None or supervised or running else State.BROKEN,
+        ended=why_ended(place.last_event(), state),
+        problem=problem,
+        waiting_for=said.waiting_for or None if said else None,
+        accelerator=said.accelerator or None if said else None,
+        ssh_port=said.port or None if said else None,
+        folder=place.folder,
+        ssh_config=place.ssh_config if place.ssh_config.exists() else None,
+        sockets=() if machine is None else _sockets(machine, place, answering),
+        machine=machine,
+    )
+
+
+def _sockets(machine: Machine, place: Place, answering: tuple[str, ...]) -> tuple[SocketStatus, ...]:
+    return tuple(
+        SocketStatus(each.name, place.socket(each.name), connection(machine, each.name), each.name in answering)
+        for each in machine.sockets
+    )
+
+
+def machine_df() -> list[MachineDisks]:
+    """Return what each machine takes on this host.
+
+    Raises:
+        StorageError: the folder of machines cannot be read.
+    """
+    return [MachineDisks(place.name, disks(place, status_of(place).machine)) for place in Machines.here().all()]
+
+
+def machine_logs(name: str, *, follow: bool = False) -> Iterator[str]:
+    """Yield what the guest wrote to its console since its last start, and with ``follow`` what it writes until it ends.
+
+    Raises:
+        NotFoundError: there is no such machine.
+    """
+    place = Machines.here().place(name)
+    if not place.exists():
+        place.load()
+    path = place.file("console.log")
+    offset = 0
+    while True:
+        running = follow and (place.is_held("run.lock") or place.is_held("vm.lock"))
+        while piece := _read(path, offset):
+            offset += len(piece)
+            yield piece.decode("utf-8", "replace")
+        if not running:
+            return
+        time.sleep(_POLL)
+
+
+def _read(path: Path, offset: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(_CHUNK)
+    except FileNotFoundError:
+        return b""

@@ -1,0 +1,65 @@
+"""Remove a machine: what is deleted and what is kept is named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from haulout.documents import Document
+from haulout.errors import ConflictError, InvalidFile, NotFoundError
+from haulout.local import storage_errors
+from haulout.machine import Machines, forget, remove, remove_unused_bases
+from haulout.usecases.machine_lifecycle import machine_stop
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from haulout.machine import Machine, Place
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedMachine(Document):
+    """A machine that is gone."""
+
+    name: str
+    removed: tuple[Path, ...]
+    kept: tuple[Path, ...]
+    """Its data disk, where it was kept."""
+
+
+def machine_rm(name: str, *, data: bool = False, force: bool = False) -> RemovedMachine:
+    """Remove a machine, and the base images that no machine needs any more.
+
+    Args:
+        name: of the machine; its file may be broken.
+        data: remove its data, too; with it, data that was kept earlier can be removed.
+        force: stop it, if it runs.
+
+    Raises:
+        ConflictError: it runs, or another command changes it.
+        NotFoundError: there is no such machine.
+        StorageError: something cannot be removed.
+    """
+    machines = Machines.here()
+    place = machines.place(name)
+    if force and place.exists():
+        machine_stop(name)
+    with storage_errors(place.folder):
+        if not place.exists() and not (data and place.file("data.raw").exists()):
+            place.load()
+    with place.lock():
+        if place.is_held("run.lock") or place.is_held("vm.lock"):
+            raise ConflictError(f"machine {name} is running", hint=f"haulout machine stop {name}, or rm --force")
+        machine = _readable(place)
+        if machine is not None:
+            forget(machine, place)
+        removed = [*remove(place, data=data), *remove_unused_bases(machines)]
+    kept = (place.file("data.raw"),) if place.file("data.raw").exists() else ()
+    return RemovedMachine(name, tuple(removed), kept)
+
+
+def _readable(place: Place) -> Machine | None:
+    try:
+        return place.load()
+    except (InvalidFile, NotFoundError):
+        return None

@@ -1,0 +1,107 @@
+"""Run a command in a machine made for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+from haulout.errors import ConflictError, NotFoundError
+from haulout.machine import Machines
+from haulout.usecases.machine_init import machine_init
+from haulout.usecases.machine_lifecycle import machine_ssh, machine_start
+from haulout.usecases.machine_rm import machine_rm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from haulout.machine import Place
+    from haulout.oci import Reference
+    from haulout.progress import Progress
+    from haulout.registry import ConnectionOptions
+
+_GONE_SECONDS: Final = 30.0
+
+
+def run_machine(  # noqa: PLR0913 - each is one word of the request
+    reference: str | Reference,
+    command: tuple[str, ...] = (),
+    *,
+    name: str | None = None,
+    ephemeral: bool = False,
+    cpus: int | None = None,
+    memory: int | None = None,
+    user: str = "core",
+    connections: ConnectionOptions | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Run a command, or a shell, in a machine made for it; return its exit code.
+
+    Without ``ephemeral`` the machine stays, and the next run of the same name uses it again. With it, machine and data
+    are gone afterwards, however this process ends.
+
+    Args:
+        reference: where the disk is.
+        command: what to run; a shell where it is empty.
+        name: of the machine; None: one made from the reference, and from this process for an ephemeral one.
+        ephemeral: whether it is gone afterwards.
+        cpus: processors.
+        memory: MiB.
+        user: of the guest.
+        connections: how registries are reached.
+        progress: told what is waited for.
+
+    Raises:
+        HauloutError: as :func:`machine_init` and :func:`machine_start`.
+    """
+    name = name or _name_for(str(reference), ephemeral=ephemeral)
+    place = Machines.here().place(name)
+    if not place.exists():
+        machine_init(
+            name,
+            reference,
+            cpus=cpus,
+            memory=memory,
+            ephemeral=ephemeral,
+            connections=connections,
+            progress=progress,
+        )
+    elif ephemeral:
+        raise ConflictError(f"there is a machine {name}", hint="choose another --name")
+    with ExitStack() as stack:
+        if ephemeral:
+            stack.callback(_remove, name)
+        machine_start(name, connect=not ephemeral, progress=progress)
+        if ephemeral:
+            stack.enter_context(_held(place))
+        return machine_ssh(name, command, user=user)
+
+
+def _name_for(reference: str, *, ephemeral: bool) -> str:
+    words = (
+        re.sub(r"[^a-z0-9]+", "-", reference.partition("@")[0].rpartition("/")[2].lower()).strip("-")[:20].strip("-")
+    )
+    return f"{words or 'run'}-{os.getpid()}" if ephemeral else words or "run"
+
+
+@contextmanager
+def _held(place: Place) -> Iterator[None]:
+    """Hold an ephemeral machine: it ends when this process does."""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(os.fspath(place.socket("control")))
+        link.sendall(json.dumps({"do": "hold"}).encode() + b"\n")
+        yield
+
+
+def _remove(name: str) -> None:
+    """Wait until its supervisor has removed a machine that nobody holds, or remove it."""
+    place = Machines.here().place(name)
+    deadline = time.monotonic() + _GONE_SECONDS
+    while place.is_held("run.lock") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with suppress(NotFoundError):
+        machine_rm(name, data=True, force=True)

@@ -1,0 +1,66 @@
+"""Scripts for a guest's root: run here by the same kind of shell, in a sandbox of its own commands."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from dataclasses import replace
+
+from tests.support.machines import short_folder
+from tests.unit.machine.test_model import MACHINE
+
+from haulout.machine import Mount, Socket, guest
+
+
+def sh(script, folder, **programs):
+    """Run a script; ``programs`` are shell texts that stand for commands, and nothing else is there."""
+    for name, text in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    environment = {"PATH": str(folder)}
+    done = subprocess.run(
+        ["/bin/sh", "-s"], input=script, env=environment, capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.splitlines()
+
+
+def test_mounts_are_made_once_and_names_are_quoted(tmp_path):
+    machine = replace(MACHINE, mounts=(Mount("/a", "/mnt/$(reboot) x", read_only=True), Mount("/b", "/b")), sockets=())
+    record = f'echo "$0 $*" >>{tmp_path}/calls'
+    sh(guest.setup(machine, ""), tmp_path, mkdir="", mount=record, grep='[ "$2" = "^mount1 " ]')
+    assert (tmp_path / "calls").read_text() == f"{tmp_path}/mount -t virtiofs -o ro mount0 /mnt/$(reboot) x\n"
+
+
+def test_certificates_go_where_the_guest_looks(tmp_path):
+    script = guest.setup(replace(MACHINE, sockets=(), mounts=()), "PEM $x `y`\n").replace(
+        "/usr/local/share", str(tmp_path)
+    )
+    (tmp_path / "ca-certificates").mkdir()
+    sh(script, tmp_path, **{"update-ca-certificates": "", "mkdir": "", "cat": "/bin/cat"})
+    assert (tmp_path / "ca-certificates/haulout.crt").read_text() == "PEM $x `y`\n"
+
+
+def test_the_sockets_there_are_are_named(tmp_path):
+    with short_folder() as folder, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "a b"))
+        sockets = (Socket("podman", f"{folder}/a b", "core"), Socket("other", f"{folder}/none", "root"))
+        assert sh(guest.sockets(replace(MACHINE, sockets=sockets)) + "\nexit 0", tmp_path) == ["podman"]
+
+
+def test_the_clock_is_set_only_where_it_is_wrong(tmp_path):
+    now = int(time.time())
+    record = f'[ "$1" = +%s ] && exec /bin/date +%s; echo "$*" >>{tmp_path}/calls'
+    (tmp_path / "date").write_text(f"#!/bin/sh\n{record}\n")
+    (tmp_path / "date").chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", "-c", guest.CLOCK],
+        input=f"{now}\n{now + 60}\n{now - 60}\n",
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+    )
+    assert done.stdout == "\n\n\n", "each line is answered"
+    assert (tmp_path / "calls").read_text() == f"-u -s @{now + 60}\n-u -s @{now - 60}\n"
