@@ -102,8 +102,8 @@ class Places:
         if isinstance(reference, ArchiveReference):
             if push:
                 raise UsageError(
-                    f"{reference.name} cannot be pushed to: an archive is written as a whole",
-                    hint="push to a layout (oci:DIR:TAG), then: haulout copy oci:DIR:TAG oci-archive:FILE:TAG",
+                    f"{reference.name} cannot be changed: an archive is written as a whole",
+                    hint="change a layout (oci:DIR:TAG), then: haulout copy oci:DIR:TAG oci-archive:FILE:TAG",
                 )
             return self._stack.enter_context(content.ArchiveStore(reference.file))
         if isinstance(reference, LayoutReference):

@@ -1,7 +1,7 @@
 """Recognise what fills a partition, or a whole unpartitioned disk, by its superblock.
 
 Sources: the kernel's headers of each file system (``xfs_dsb``, ``btrfs_super_block``, ``squashfs_super_block``,
-``erofs_super_block``, …), its documentation of ext4, Microsoft's FAT and exFAT specifications, the LUKS1 and LUKS2
+``erofs_super_block``, ``mdp_superblock_1``, …), its documentation of ext4, Microsoft's FAT and exFAT specifications, the LUKS1 and LUKS2
 on-disk formats. Only fields for people are read, and the size, which betrays a truncated file.
 """
 
@@ -29,6 +29,12 @@ _SIMPLE = (
     (32, b"NXSB", "apfs"),
     (1024, b"H+\0\4", "hfsplus"),
     (32769, b"CD001", "iso9660"),
+    (0x1018, b"\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81", "bcachefs"),
+    (4096, b"\xfc\x4e\x2b\xa9\1\0\0\0", "RAID"),
+    (0x8000, b"JFS1", "jfs"),
+    (512, b"\x57\x45\x56\x82", "BSD disk label"),
+    # "VOL1" in EBCDIC: the volume label of an IBM Z disk (DASD) with blocks of 4 KiB.
+    (8192, b"\xe5\xd6\xd3\xf1", "DASD"),
 )
 
 

@@ -60,6 +60,8 @@ def inspect_image(image: Image) -> DiskInfo:
             finding = Finding(row.content, row.name, dangers=(damage.danger,))
         if finding is not None:
             findings.append(finding)
+    if len(findings) > 1:
+        findings = [finding for finding in findings if not _of_the_guest(finding)]
     if not findings:
         # Boot code without a partition table; too little to tell such a file from those of other formats.
         boots = image.read(510, 2) == b"\x55\xaa"
@@ -90,6 +92,11 @@ def inspect_image(image: Image) -> DiskInfo:
         details=dict(main.details),
         dangers=tuple(dict.fromkeys(dangers)),
     )
+
+
+def _of_the_guest(finding: Finding) -> bool:
+    """Return whether a file system larger than the file, behind its first 64 KiB, is that of the disk in the file."""
+    return finding.name == "btrfs" and any(danger.rule == "truncated" for danger in finding.dangers)
 
 
 def _hybrid(disc: Finding, stick: Finding) -> tuple[Finding, list[Danger]]:

@@ -4,7 +4,7 @@ import os
 import socket
 
 import pytest
-from tests.support.disk_corpus import MIB, ext4, gpt, mbr, over, put, qcow2
+from tests.support.disk_corpus import MIB, ext4, gpt, mbr, over, put, qcow2, vmdk
 
 from haulout.disk import DiskFormat, DiskType, inspect, require_safe
 from haulout.errors import HauloutError, InvalidPlatform, NotFoundError, StorageError, UnsafeDiskError
@@ -191,3 +191,34 @@ def test_sparse_files_tell_what_they_take(tmp_path):
     assert info.file_size == info.virtual_size == 64 * MIB
     assert info.allocated < MIB
     assert info.content == "unrecognised"
+
+
+@pytest.mark.parametrize(
+    ("offset", "magic", "name"),
+    [
+        (0x1018, bytes.fromhex("c68573f64e1a45ca8265f57f48ba6d81"), "bcachefs"),
+        (4096, bytes.fromhex("fc4e2ba901000000"), "RAID"),
+        (0x8000, b"JFS1", "jfs"),
+        (512, bytes.fromhex("57455682"), "BSD disk label"),
+        (8192, "VOL1".encode("cp500"), "DASD"),
+    ],
+)
+def test_disks_without_a_partition_table_are_told_from_any_file(tmp_path, offset, magic, name):
+    path = tmp_path / "disk"
+    path.write_bytes(over(bytes(MIB), (offset, magic)))
+    assert require_safe(path).content == name
+
+
+def test_a_file_system_of_the_disk_in_a_file_is_not_one_of_the_file(tmp_path):
+    path = tmp_path / "disk"
+    # The first grain that qemu-img stores of a btrfs disk lies where the superblock of the file itself would be.
+    superblock = over(bytes(4096), (0x40, b"_BHRfS_M"), (0xC9 + 8, (128 * MIB).to_bytes(8, "little")))
+    path.write_bytes(over(vmdk() + bytes(MIB), (0x10000, superblock)))
+    assert require_safe(path).content == "vmdk"
+    path.write_bytes(over(bytes(MIB), (0x10000, superblock)))
+    with pytest.raises(UnsafeDiskError, match="claims 134217728 bytes"):
+        require_safe(path)
+    whole = over(superblock, (0xC9 + 8, MIB.to_bytes(8, "little")))
+    path.write_bytes(over(vmdk() + bytes(MIB), (0x10000, whole)))
+    with pytest.raises(UnsafeDiskError, match="at once"):
+        require_safe(path)

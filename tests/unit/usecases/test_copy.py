@@ -97,7 +97,7 @@ def test_wrong_arguments_are_told_before_anything_is_written(layout, tmp_path):
         copy(f"oci:{layout}/l:9", f"oci-archive:{tmp_path}/a.tar:9")
     with pytest.raises(InvalidReference):
         copy(f"oci:{layout}/l:9", "oci-archive:")
-    with pytest.raises(UsageError, match="written as a whole"):
+    with pytest.raises(UsageError, match="cannot be changed: an archive is written as a whole"):
         push(f"oci-archive:{tmp_path}/a.tar:1", layout / "1.raw")
     assert list(tmp_path.iterdir()) == []
 
