@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from platformdirs import user_cache_path
 
+from haulout.local import hold
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -25,7 +27,7 @@ FOLDERS: Final = ("seeds", "pulls", "partials")
 MOST_NOTE: Final = 64 << 10
 """Bytes of a note: one holds two paths at most."""
 _ABANDONED: Final = 3600.0
-"""Seconds after which a file under way was left by a killed process: writing one takes less than one."""
+"""Seconds after which a file under way was left by a killed process, where the file system has no locks."""
 _MOST_NAMES: Final = 4096
 """Names looked at in a folder; ours hold a few hundred."""
 _OURS: Final = re.compile(r"[0-9a-f]{64}\.(?:json|toc)")
@@ -104,9 +106,8 @@ class CacheFolder:
             OSError: it cannot be written.
         """
         with self._opened(create=True) as folder:
-            fresh = f".{name}.{os.urandom(4).hex()}.new"
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(fresh, flags, 0o600, dir_fd=folder), "wb") as file:
+            fresh, fd = _begin(folder, name)
+            with os.fdopen(fd, "wb") as file:
                 try:
                     file.write(data)
                     file.flush()
@@ -114,7 +115,7 @@ class CacheFolder:
                 except BaseException:
                     os.unlink(fresh, dir_fd=folder)
                     raise
-            _sweep(folder)
+        self.clean(dry_run=False)
 
     def put_note(self, name: str, note: Mapping[str, Any]) -> None:
         """Write a JSON object; names that are not UTF-8 survive as surrogates, escaped.
@@ -129,6 +130,17 @@ class CacheFolder:
         if _OURS.fullmatch(name):
             with suppress(OSError), self._opened() as folder:
                 os.unlink(name, dir_fd=folder)
+
+    def clean(self, *, dry_run: bool) -> list[tuple[str, int]]:
+        """Remove what killed writers left, if it can be; return names, and the bytes each takes."""
+        gone = []
+        with suppress(OSError), self._opened() as folder:
+            for name, size in _abandoned(folder):
+                with suppress(OSError):
+                    if not dry_run:
+                        os.unlink(name, dir_fd=folder)
+                    gone.append((name, size))
+        return gone
 
     @contextmanager
     def _opened(self, *, create: bool = False) -> Iterator[int]:
@@ -172,11 +184,37 @@ def _is_ours(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
 
 
-def _sweep(folder: int) -> None:
+def _begin(folder: int, name: str) -> tuple[str, int]:
+    """Create a file under way, and lock it: the lock dies with its process, which tells others that it was killed."""
+    while True:
+        fresh = f".{name}.{os.urandom(4).hex()}.new"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(fresh, flags, 0o600, dir_fd=folder)
+        # Between creation and lock another process may have taken it for abandoned: then begin again.
+        with suppress(OSError):
+            if not hold(fd) or not os.fstat(fd).st_nlink:
+                os.close(fd)
+                continue
+        return fresh, fd
+
+
+def _abandoned(folder: int) -> Iterator[tuple[str, int]]:
+    """Yield the name, and the bytes it takes, of each file that a killed process left under way."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry, _ in zip(entries, range(_MOST_NAMES), strict=False):
             if _UNDER_WAY.fullmatch(entry.name):
                 with suppress(OSError):
-                    status = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
-                    if _is_ours(status) and time.time() - status.st_mtime > _ABANDONED:
-                        os.unlink(entry.name, dir_fd=folder)
+                    fd = os.open(entry.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+                    try:
+                        status = os.fstat(fd)
+                        if _is_ours(status) and _is_unlocked(fd, status):
+                            yield entry.name, status.st_blocks * 512
+                    finally:
+                        os.close(fd)
+
+
+def _is_unlocked(fd: int, status: os.stat_result) -> bool:
+    try:
+        return hold(fd)
+    except OSError:
+        return time.time() - status.st_mtime > _ABANDONED

@@ -81,6 +81,7 @@ def clean_cache(*, everything: bool, partials: bool, dry_run: bool) -> tuple[Cac
             gone.append(CacheFile(place.path / file, place.size(file)))
             if not dry_run:
                 place.remove(file)
+        gone += [CacheFile(place.path / file, size) for file, size in place.clean(dry_run=dry_run)]
     if not dry_run:
         forget_finished()
     return tuple(gone)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -16,6 +19,7 @@ from haulout.fetch import cache
 from haulout.fetch.cache import CacheFolder, folder
 from haulout.fetch.records import Records
 from haulout.fetch.seeds import SeedNotes
+from haulout.local import hold
 from haulout.oci import Digest
 
 if TYPE_CHECKING:
@@ -37,13 +41,53 @@ def test_it_is_put_in_place_and_replaced(tmp_path):
         assert names(tmp_path / "new") == [NAME]
 
 
-def test_what_a_killed_writer_left_is_removed_in_time_and_what_another_writes_is_not(tmp_path):
-    old, fresh, strange = f".{NAME}.0a0a0a0a.new", f".{NAME}.0b0b0b0b.new", ".mine.0a0a0a0a.new"
-    for name, age in [(old, 7200), (fresh, 0), (strange, 7200)]:
+def test_what_a_killed_writer_left_goes_at_once_and_what_another_writes_stays(tmp_path):
+    left, under_way, strange = f".{NAME}.0a0a0a0a.new", f".{NAME}.0b0b0b0b.new", ".mine.0a0a0a0a.new"
+    for name in (left, under_way, strange):
+        (tmp_path / name).write_bytes(b"half of something")
+    with (tmp_path / under_way).open("rb") as file:
+        assert hold(file.fileno())
+        CacheFolder.at(tmp_path).put(NAME, b"whole")
+        assert names(tmp_path) == sorted([under_way, strange, NAME])
+    CacheFolder.at(tmp_path).put(NAME, b"whole")
+    assert names(tmp_path) == sorted([strange, NAME])
+
+
+def test_a_writer_killed_with_kill_9_leaves_nothing_after_the_next(tmp_path):
+    kill = "os.replace = lambda *_, **__: os.kill(os.getpid(), 9)"
+    code = f"import os, pathlib; from haulout.fetch import cache; {kill}; cache.CacheFolder.at(pathlib.Path({str(tmp_path)!r}))"
+    done = subprocess.run([sys.executable, "-c", f"{code}.put({NAME!r}, b'x')"], check=False)
+    assert done.returncode == -9
+    assert [name.endswith(".new") for name in names(tmp_path)] == [True]
+    CacheFolder.at(tmp_path).put(OTHER, b"whole")
+    assert names(tmp_path) == [OTHER]
+
+
+def test_where_the_file_system_has_no_locks_age_decides(tmp_path, monkeypatch):
+    def none(_fd):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr("haulout.fetch.cache.hold", none)
+    old, fresh = f".{NAME}.0a0a0a0a.new", f".{NAME}.0b0b0b0b.new"
+    for name, age in [(old, 7200), (fresh, 0)]:
         (tmp_path / name).write_bytes(b"half of something")
         os.utime(tmp_path / name, (time.time() - age,) * 2)
     CacheFolder.at(tmp_path).put(NAME, b"whole")
-    assert names(tmp_path) == sorted([fresh, strange, NAME])
+    assert names(tmp_path) == sorted([fresh, NAME])
+
+
+def test_what_was_taken_for_abandoned_before_its_lock_is_begun_again(tmp_path, monkeypatch):
+    def swept_once(fd):
+        if not swept:
+            swept.append(next(tmp_path.glob(".*.new")))
+            swept[0].unlink()
+        return hold(fd)
+
+    swept: list[Path] = []
+    monkeypatch.setattr("haulout.fetch.cache.hold", swept_once)
+    CacheFolder.at(tmp_path).put(NAME, b"whole")
+    assert swept
+    assert CacheFolder.at(tmp_path).read(NAME, 100) == b"whole"
 
 
 def test_a_link_in_the_way_is_replaced_not_written_through(tmp_path):

@@ -55,6 +55,16 @@ def test_what_an_interrupted_pull_left_is_found_and_removed_when_asked(tmp_path)
     assert {each.files for each in haulout.cache_info().folders} == {0}
 
 
+def test_what_killed_writers_left_in_the_cache_goes(cache):
+    left = cache / "seeds" / f".{'a' * 64}.toc.0a0a0a0a.new"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"x" * 5000)
+    assert [(each.path, each.size) for each in haulout.cache_prune(dry_run=True).removed] == [(left, 8192)]
+    assert left.exists()
+    assert haulout.cache_prune().freed == 8192
+    assert not left.exists()
+
+
 def test_a_pull_under_way_keeps_its_partial(tmp_path):
     with open_partial(tmp_path / "a.raw", Digest.of(b"x")) as partial:
         os.write(partial.fd, b"x" * 10_000)
