@@ -87,6 +87,8 @@ def entries_of(place: RegistryPlace | LayoutPlace, index: bytes) -> dict[str, st
         manifest = json.loads(require(entry["digest"], entry["size"], "manifests"))
         for blob in (manifest["config"], *manifest["layers"]):
             require(blob["digest"], blob["size"], "blobs")
+        if entry["platform"]["os"] == "unknown":
+            continue  # the tables of a disk
         toc, size = manifest["annotations"]["io.github.haulout.toc"].split()
         require(toc, int(size), "blobs")
         disk = manifest["annotations"]["io.github.haulout.disk"].split()[0]

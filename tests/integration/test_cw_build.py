@@ -539,7 +539,7 @@ def test_bad_input_of_inspect(capsys):
 
 
 def disk_tag(reference="oci:machines:5.0"):
-    Path("disk.raw").write_bytes(os.urandom(1 << 20))
+    Path("disk.raw").write_bytes(bytes(510) + b"\x55\xaa" + os.urandom(1 << 20))
     assert main(["push", reference, "disk.raw", "--arch", "x86_64", "--type", "raw"]) == 0
 
 

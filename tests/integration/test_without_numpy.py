@@ -54,7 +54,7 @@ def disk(tmp_path):
     with path.open("wb") as file:
         file.write(bytes(510) + b"\x55\xaa" + noise("a disk", 3_000_000))
         file.seek(9 << 20)
-        file.write(noise("more", 100_000) + bytes(300_000) + noise("the end", 777))
+        file.write(noise("more", 100_000) + bytes(300_000) + noise("the end", 896))
     return path
 
 

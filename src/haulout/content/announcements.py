@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
@@ -27,6 +28,7 @@ ANNOUNCEMENT_LIFE_MS: Final = 600_000
 """Milliseconds that an announcement counts. A publisher needs seconds; what is older was left by a killed one."""
 _MOST: Final = 256
 _MOST_SWEPT: Final = 32
+_UNTAG_TRIES: Final = 3
 """Leftovers removed by one publisher: it has its own work to do."""
 _ANY: Final = re.compile(r"haulout\.[0-9a-f]{16}\..+")
 _NAME: Final = re.compile(r"haulout\.[0-9a-f]{16}\.([0-9a-f]{12})\.[0-9a-f]{8}(\.done)?")
@@ -74,6 +76,8 @@ class Announcements:
         self._prefix = f"haulout.{Digest.of(tag.encode()).hex[:16]}."
         self._known: dict[str, Announcement | None] = {}
         self._stale: list[str] = []
+        self._doubtful: set[str] = set()
+        """Tags of announcements that somebody else was removing, too."""
 
     def announce(self, entries: Sequence[Descriptor], *, done: bool = False) -> Announcement:
         """Announce entries, whose manifests are there already.
@@ -109,7 +113,7 @@ class Announcements:
                 self._known[name] = made
             if made is not None and made.age <= ANNOUNCEMENT_LIFE_MS:
                 found.append(made)
-            elif made is not None:
+            elif made is not None or _age_of(name) > ANNOUNCEMENT_LIFE_MS:
                 self._stale.append(name)
         return sorted(found, key=lambda made: made.order)
 
@@ -127,21 +131,49 @@ class Announcements:
             RegistryError, DeniedError: the registry does not delete, after all.
         """
         for made in announcements:
-            self._delete(made.digest)
+            self._delete(made)
+        if self._doubtful:
+            for name in self._doubtful & set(self._names()):
+                self._untag(name)
+            self._doubtful.clear()
 
     def sweep(self) -> None:
         """Remove what killed publishers left, as far as the last look showed it; raises as :meth:`delete`."""
         for name in self._stale[:_MOST_SWEPT]:
             made = self._known.get(name) or self._read(name, any_tag=True)
             if made is not None and made.age > ANNOUNCEMENT_LIFE_MS:
-                self._delete(made.digest)
+                self._delete(made)
+            elif made is None and _NAME.fullmatch(name) and self._is_bare(name):
+                self._untag(name)
         self._stale.clear()
 
-    def _delete(self, digest: Digest) -> None:
+    def _delete(self, made: Announcement) -> None:
         try:
-            self._place.delete_manifest(digest, refers=False)
+            self._place.delete_manifest(made.digest, refers=False)
         except NotFoundError:
-            return
+            self._doubtful.add(made.name)
+
+    def _untag(self, name: str) -> None:
+        """Remove a tag whose manifest is gone.
+
+        docker-registry 2.8 deletes a manifest first and looks for its tags then; where another tag disappears in that
+        moment, it gives up and leaves them. Such a tag goes with a manifest that is deleted after it.
+        """
+        bare = Index((), annotations={keys.INTENT_ID: secrets.token_hex(8)})
+        for _ in range(_UNTAG_TRIES):
+            stored = self._place.push_manifest(bare.to_bytes(), bare.media_type, name)
+            with suppress(NotFoundError):
+                self._place.delete_manifest(stored.digest, refers=False)
+                return
+
+    def _is_bare(self, name: str) -> bool:
+        try:
+            self._place.manifest(name)
+        except NotFoundError:
+            return True
+        except ContentError:
+            pass
+        return False
 
     def _read(self, name: str, *, any_tag: bool = False) -> Announcement | None:
         """Read one; None for anything else under such a tag."""
