@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo test peers container-test check fix lock docs bench fuzz packages clean
+.PHONY: demo test peers image test-machines container-test check fix lock docs bench fuzz packages clean
 
 demo: $(VENV)/ready packages
 	@$(BIN)/python demo/demo.py
@@ -18,6 +18,15 @@ test: $(VENV)/ready packages
 peers: $(VENV)/ready packages
 	@$(BIN)/python -m tests.support.peers
 	@$(BIN)/python -m tests.peers.table
+
+# The machine image, about a minute as root: docs/machines.md.
+image: $(VENV)/ready packages
+	@mkdir -p build
+	@$(BIN)/python -m images.machine build/machine.qcow2
+
+# Machines from that image: minutes without KVM.
+test-machines: image
+	@HAULOUT_TEST_MACHINE_IMAGE=build/machine.qcow2 $(BIN)/pytest -q tests/integration/test_machine_image.py
 
 # Builds the container image from a bare Debian, and pushes and pulls in it; minutes, as root.
 container-test: $(VENV)/ready packages
