@@ -1,8 +1,8 @@
 """Recognise what fills a partition, or a whole unpartitioned disk, by its superblock.
 
 Sources: the kernel's headers of each file system (``xfs_dsb``, ``btrfs_super_block``, ``squashfs_super_block``,
-``erofs_super_block``, ``mdp_superblock_1``, …), its documentation of ext4, Microsoft's FAT and exFAT specifications, the LUKS1 and LUKS2
-on-disk formats. Only fields for people are read, and the size, which betrays a truncated file.
+``erofs_super_block``, ``mdp_superblock_1``, …), its documentation of ext4, Microsoft's FAT and exFAT specifications,
+the LUKS1 and LUKS2 on-disk formats. Only fields for people are read, and the size, which betrays a truncated file.
 """
 
 from __future__ import annotations

@@ -60,8 +60,7 @@ def inspect_image(image: Image) -> DiskInfo:
             finding = Finding(row.content, row.name, dangers=(damage.danger,))
         if finding is not None:
             findings.append(finding)
-    if len(findings) > 1:
-        findings = [finding for finding in findings if not _of_the_guest(finding)]
+    findings = [finding for finding in findings if len(findings) == 1 or not _of_the_guest(finding)]
     if not findings:
         # Boot code without a partition table; too little to tell such a file from those of other formats.
         boots = image.read(510, 2) == b"\x55\xaa"
