@@ -74,9 +74,9 @@ def command(
     """Delete old versions, and what only they need.
 
     A version is a tag with a number; a series is what comes before the number, so that 5.1 and next-5.1 are counted
-    apart. Tags without a number, such as latest, always stay, and so does what any tag needs that stays: disks, deltas,
-    signatures. A registry frees the room when it collects its garbage; a layout frees it at once. With --older-than,
-    the age is what the version states; one that does not state it stays.
+    apart, as are tags without a disk. Tags without a number, such as latest, always stay, and so does what any tag
+    needs that stays: disks, deltas, signatures. A registry frees the room when it collects its garbage; a layout frees
+    it at once. With --older-than, the age is what the version states; one that does not state it stays.
     """
     from haulout import prune  # noqa: PLC0415 - loads the HTTP client
 

@@ -10,7 +10,7 @@ from haulout.errors import ContentError
 from haulout.oci import Digest, is_helper_tag, mediatype, subject_of_tag
 from haulout.oci import annotations as keys
 from haulout.resolve import is_version, newest_first, series
-from haulout.upkeep.listing import created_at
+from haulout.upkeep.listing import created_at, disks_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -69,7 +69,9 @@ def choose_versions(
     """Return the tags that are to go, the oldest first, and those whose age is not known.
 
     Versions are counted within their series (``5.1`` is of one, ``next-5.1`` of another), and tags that name the same
-    manifest as one version. Tags without a number always stay, and so does the newest version of each series.
+    manifest as one version. What holds no disk, such as a container image of somebody else, is counted apart: its
+    number says nothing about that of the disks. Tags without a number always stay, and so does the newest version of
+    each series.
 
     Args:
         graph: of all tags.
@@ -77,11 +79,12 @@ def choose_versions(
         older_than: only versions that were made before that go.
         now: with a time zone.
     """
-    kept: dict[str, set[Digest]] = {}
+    kept: dict[tuple[str, bool], set[Digest]] = {}
     doomed: list[str] = []
     unknown: list[str] = []
     for tag in newest_first(tag for tag in graph.tags if is_version(tag) and not is_helper_tag(tag)):
-        digest, those = graph.tags[tag], kept.setdefault(series(tag), set())
+        digest = graph.tags[tag]
+        those = kept.setdefault((series(tag), _holds_disk(graph, digest)), set())
         if digest in those or len(those) < (keep or 1):
             those.add(digest)
             continue
@@ -94,6 +97,11 @@ def choose_versions(
                 continue
         doomed.append(tag)
     return doomed[::-1], unknown
+
+
+def _holds_disk(graph: Graph, root: Digest) -> bool:
+    """Whether there is a disk in a manifest, in its entries, or attached to them."""
+    return any(any(disks_of(graph, each)) for each in graph.reach([root]) if each in graph.nodes)
 
 
 def _made(graph: Graph, root: Node) -> datetime | None:

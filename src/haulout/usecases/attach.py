@@ -384,6 +384,8 @@ def _opened(path: Path) -> BinaryIO:
 def _described(paths: tuple[Path, ...], media_type: str) -> tuple[Descriptor, ...]:
     found = []
     for path in paths:
+        if path.is_dir():
+            raise UsageError(f"{path} is a directory", hint="attach files, or a tar archive of it")
         name = path.name
         if not is_plain_name(name):
             raise UsageError(f"{name[:80]!r} cannot be a title", hint="use letters, digits and . _ - + @ ~")

@@ -104,21 +104,17 @@ def copy(  # noqa: PLR0913 - each is one word of the request
     here, there = reference_of(source), target_of(reference_of(destination), reference_of(source))
     chosen = selection(tuple(map(architecture_of, architectures)), tuple(map(disk_type_of, disk_types)))
     progress = progress or NullProgress()
-    with Places(connections, progress) as places, places.copy_target(there, dry_run=dry_run) as target:
+    options = CopyOptions(
+        referrers, chosen.entries if chosen.is_narrow else None, mounts_from(here, there), jobs or DEFAULT_JOBS
+    )
+    with Places(connections, progress) as places:
+        # Before the destination: a source that is not there must not leave an empty layout.
         store = places.open(here)
+        places.root(here)
         if chosen.is_narrow:
             _require_disks(places, here, chosen)
-        done = copy_content(
-            store,
-            here.selector,
-            target,
-            there.tag,
-            CopyOptions(
-                referrers, chosen.entries if chosen.is_narrow else None, mounts_from(here, there), jobs or DEFAULT_JOBS
-            ),
-            dry_run=dry_run,
-            progress=progress,
-        )
+        with places.copy_target(there, dry_run=dry_run) as target:
+            done = copy_content(store, here.selector, target, there.tag, options, dry_run=dry_run, progress=progress)
         return result(here, there, done, places.traffic, time.monotonic() - begun, dry_run=dry_run)
 
 

@@ -126,9 +126,12 @@ def sync(
         for rule, source, destination in pairs:
             options = CopyOptions(referrers, None, mounts_from(source, destination), jobs or DEFAULT_JOBS)
             try:
+                # Before the destination: a source that is not there must not leave an empty layout.
+                store = places.open(source)
+                tags = [tag for tag in store.tags() if rule.takes(tag)]
+                if not tags:
+                    progress.note(f"no tag of {source.name} is to be copied: none matches, or there is none")
                 with places.copy_target(destination, dry_run=dry_run) as target:
-                    store = places.open(source)
-                    tags = [tag for tag in store.tags() if rule.takes(tag)]
                     run = _Run(store, target, options, dry_run=dry_run, keep_going=keep_going, progress=progress)
                     found += run.tags(tags, source.name, destination.name)
             except HauloutError as error:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.shapes import container, disk, entry, push
 
 from haulout.content import Graph, Node, read_graph
 from haulout.content.memory import MemoryStore
@@ -129,6 +130,22 @@ def tagged(*versions, created=None):
 )
 def test_the_newest_of_each_series_stay(versions, keep, gone):
     assert choose_versions(tagged(*versions), keep=keep, older_than=None, now=NOW) == (gone, [])
+
+
+def test_what_holds_no_disk_is_counted_apart():
+    """A container image with a greater number must not make the disks old, nor the other way round."""
+    store = MemoryStore()
+    for number in (1, 2):
+        title = f"m.x86_64.qemu.qcow2.{number}"
+        push(store, Index((entry(disk(store, title), "x86_64", "qemu"),)), f"1.{number}")
+        container(store, layers=number, tag=f"{number}.0-app")
+    container(store, layers=3, tag="0.5")
+    bootable = container(store, layers=4, tag="1.3")
+    disk(store, "other.x86_64.qemu.qcow2", subject=bootable)
+    graph = read_graph(store, store.tags())
+    assert choose_versions(graph, keep=1, older_than=None, now=NOW) == (["0.5", "1.0-app", "1.1", "1.2"], [])
+    del graph.tags["1.3"]
+    assert choose_versions(graph, keep=1, older_than=None, now=NOW) == (["0.5", "1.0-app", "1.1"], [])
 
 
 def test_age_and_number_must_both_say_so():

@@ -132,6 +132,8 @@ def test_wrong_usage_is_told_in_one_line(place):
         attach("oci:l:1", [], artifact_type=SBOM)
     with pytest.raises(NotFoundError, match="no such file"):
         attach("oci:l:1", "none", artifact_type=SBOM)
+    with pytest.raises(UsageError, match="is a directory"):
+        attach("oci:l:1", ".", artifact_type=SBOM)
     with pytest.raises(NotFoundError, match="no tag 2"):
         attach("oci:l:2", "s.json", artifact_type=SBOM)
     with pytest.raises(NoMatchingDisk):

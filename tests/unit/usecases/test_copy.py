@@ -114,3 +114,11 @@ def test_wrong_arguments_are_told_before_anything_is_written(layout, tmp_path):
 )
 def test_blobs_are_mounted_within_one_registry(source, destination, repository):
     assert mounts_from(parse_reference(source), parse_reference(destination)) == repository
+
+
+def test_a_source_that_is_not_there_leaves_no_destination(layout, tmp_path):
+    for source in (f"oci:{tmp_path}/none:1", f"oci:{layout}/l:none"):
+        for destination in (f"oci:{tmp_path}/new:1", f"oci-archive:{tmp_path}/new.tar"):
+            with pytest.raises(NotFoundError):
+                copy(source, destination)
+    assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.support.disks import raw_disk
+from tests.support.recording_progress import Telling
 
 from haulout import SyncRule, attach, discover, inventory, push, read_sync_file, sync, tags
 from haulout.content import LayoutStore
@@ -108,3 +109,12 @@ def test_references_with_tags_are_refused(layout):
         sync(SyncRule("oci:a:1", "oci:b"))
     with pytest.raises(UsageError, match="nothing to synchronise"):
         sync([])
+
+
+def test_a_source_that_is_not_there_leaves_no_destination_and_patterns_that_match_nothing_are_told(layout):
+    told = Telling()
+    with pytest.raises(NotFoundError):
+        sync(SyncRule("oci:none", "oci:b"))
+    assert not (layout / "b").exists()
+    assert sync(SyncRule("oci:a", "oci:b", include=("6.*",)), progress=told).tags == ()
+    assert told.notes == ["no tag of oci:a is to be copied: none matches, or there is none"]
