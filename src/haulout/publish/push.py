@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from haulout.errors import DeniedError, HauloutError, NotAttached, RegistryError
 from haulout.publish.base import Bases, StoredDisk
-from haulout.publish.containerdisk import DiskOf, container_disk_sources, put_container_disk, require_free
+from haulout.publish.containerdisk import DiskOf, container_disk_sources, put_container_disk, require_free, stale_container_disks
 from haulout.publish.delta import DeltaEnd
 from haulout.publish.index import publish, tagged_index
 from haulout.publish.upload import DiskUploader
@@ -125,6 +125,12 @@ def push(
         )
         for number in contained
     ]
+    changed = [disk.architecture for disk, done in zip(disks, uploaded, strict=True) if done.report.status == "pushed"]
+    for architecture in [] if options.container_disk else stale_container_disks(index, changed):
+        progress.note(
+            f"the container disk of {architecture} under {reference} still holds the disk before this one; "
+            "push with --container-disk to renew it"
+        )
     images = [entry for entry, _ in containers]
     digest = _publish(store, reference.tag, uploaded, images, tagged, options.annotations.index, progress)
     # After the tag has moved: what cannot be attached is no reason to keep the disks back.
