@@ -89,7 +89,7 @@ def require_free(index: Index | None, architectures: Sequence[Architecture]) -> 
 
 
 def stale_container_disks(index: Index | None, changed: Sequence[Architecture]) -> list[Architecture]:
-    """Return the architectures whose container disk in the index holds an earlier disk once these have changed. Pure."""
+    """Return the architectures whose container disk holds an earlier disk once these have changed. Pure."""
     return [] if index is None else [each for each in dict.fromkeys(changed) if entry_of(index, each, CONTAINER_DISK)]
 
 

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from haulout.errors import DeniedError, HauloutError, NotAttached, RegistryError
 from haulout.publish.base import Bases, StoredDisk
-from haulout.publish.containerdisk import DiskOf, container_disk_sources, put_container_disk, require_free, stale_container_disks
+from haulout.publish.containerdisk import (
+    DiskOf,
+    container_disk_sources,
+    put_container_disk,
+    require_free,
+    stale_container_disks,
+)
 from haulout.publish.delta import DeltaEnd
 from haulout.publish.index import publish, tagged_index
 from haulout.publish.upload import DiskUploader
