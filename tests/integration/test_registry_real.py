@@ -6,6 +6,7 @@ import io
 import json
 import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -431,6 +432,10 @@ def test_a_mirror_is_asked_first_and_passed_over_when_it_fails(tmp_path, plain):
             with store.open_blob(BLOB) as stream:
                 assert stream.read(BLOB.size) == CONTENT
             assert plain.count("GET") == before
+            # The log is written after the answer.
+            deadline = time.monotonic() + 10
+            while not mirror.count("GET", "/blobs/") and time.monotonic() < deadline:
+                time.sleep(0.05)
             assert mirror.count("GET", "/blobs/") == 1
             assert [note.split(":")[0] for note in notes] == ["mirror 127.0.0.1"]
 

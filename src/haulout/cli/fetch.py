@@ -9,6 +9,7 @@ import click
 from haulout.cli import options
 from haulout.cli.params import ReferenceParam
 from haulout.cli.tree import Example, Verb
+from haulout.errors import UsageError
 
 if TYPE_CHECKING:
     from haulout.cli.session import Session
@@ -54,6 +55,8 @@ def command(
     They are verified, and appear when they are whole; a file that is there is replaced. Where several things of the
     type are attached, none is fetched until --digest, --arch or --disk-type chooses one.
     """
+    if output == "-":
+        raise UsageError("files cannot be written to a pipe", hint="name a file; for a file called -, write ./-")
     from haulout import fetch_attached  # noqa: PLC0415 - loads the HTTP client
 
     with session.progress() as progress:

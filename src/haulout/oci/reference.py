@@ -77,6 +77,11 @@ class LayoutReference:
     tag: str | None
     digest: Digest | None
 
+    def __post_init__(self) -> None:
+        if self.directory.startswith("//"):
+            # ``oci://`` begins a reference to a registry; the folder is the same with one slash.
+            object.__setattr__(self, "directory", f"/{self.directory.lstrip('/')}")
+
     @property
     def name(self) -> str:
         """``oci:DIR``."""

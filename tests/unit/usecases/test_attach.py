@@ -9,6 +9,7 @@ from tests.support.disks import raw_disk
 from tests.support.stores import put, put_manifest
 
 from haulout import Architecture, attach, detach, discover, fetch_attached, inventory, push
+from haulout.cli.main import main
 from haulout.content import LayoutStore
 from haulout.errors import ContentError, DigestMismatch, NoMatchingDisk, NotFoundError, UsageError
 from haulout.oci import EMPTY, empty_config_manifest
@@ -144,3 +145,9 @@ def test_wrong_usage_is_told_in_one_line(place):
         detach("oci:l:1", "xyz")
     with pytest.raises(NotFoundError, match="nothing of x/y is attached"):
         fetch_attached("oci:l:1", artifact_type="x/y")
+
+
+def test_a_file_is_not_written_to_a_pipe(place, capsys):
+    assert main(["fetch", "oci:l:1", "--type", SBOM, "-o", "-"]) == 2
+    assert "cannot be written to a pipe" in capsys.readouterr().err
+    assert not (place / "-").exists()
