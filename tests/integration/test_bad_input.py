@@ -484,8 +484,15 @@ def test_no_permission(world, tmp_path, where):
         if folder.name.startswith(("test_", "popen-", "pytest-")):
             folder.chmod(0o755)
     argv = [sys.executable, "-c", _STRANGER, str(SOURCE), f"{world.registry.host}/m:5.0"]
+    # A stranger cannot write what coverage measures, and would say so.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     done = subprocess.run(
-        [*argv, str(tmp_path / "first"), str(shut / "out")], check=False, capture_output=True, text=True, timeout=60
+        [*argv, str(tmp_path / "first"), str(shut / "out")],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment,
     )
     shut.chmod(0o755)
     assert done.returncode == 10, done.stderr
