@@ -170,6 +170,14 @@ class TestMerges:
         lab.switch("main")
         assert state(lab, merge) == "reverted"
 
+    def test_a_merge_that_has_changes_of_its_own_is_remarked(self, lab):
+        merge, _, _ = self.merged(lab)
+        assert "differs from what its commits bring" not in why(lab, merge)
+        lab.write("b.go", "b, two, and more\n")
+        lab.git("add", "b.go")
+        lab.git("commit", "-q", "--amend", "--no-edit")
+        assert f"the merge {lab.head[:10]} differs from what its commits bring" in why(lab, lab.head)
+
     def test_singles_of_a_squash(self, lab):
         lab.commit("Refactor", {"a.go": numbered({18: "refactored"})})
         message = "Fix a and b (#12)\n\n* wip: fix a\n\n* wip: fix b"

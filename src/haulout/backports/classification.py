@@ -142,10 +142,12 @@ class Classification:
         """Return the questions about the files in conflict, with plain line ends; None: there are no others."""
         found: dict[str, Question] = {}
         different = False
+        # Once: to find it takes the hash of all changes.
+        tried = self.results[tree][variant]
         for change, ours in self._pairs(tree, variant):
-            if self.results[tree][variant].answers.get(change.path) is Answer.CONFLICT:
+            if tried.answers.get(change.path) is Answer.CONFLICT:
                 sides = (change.old, ours, change.new)
-                how = self.results[tree][variant].ruled.get(change.path, USUAL)
+                how = tried.ruled.get(change.path, USUAL)
                 base, here, theirs = (self._without_returns(entry) for entry in sides)
                 plain = Question(base, here, theirs, how)
                 different |= plain[:3] != sides

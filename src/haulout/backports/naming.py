@@ -22,6 +22,9 @@ _CONSUMER: Final = re.compile(r"(?P<name>[a-z][a-z0-9]*(?:[-_][a-z][a-z0-9]*)*)-
 _TAG: Final = re.compile(r"(?P<prefix>(?:[\w.-]+/)*)v?(?P<major>\d+)\.(?P<minor>\d+)(?:\.\d+)?(?:[-+].*)?")
 _MODULE: Final = re.compile(r'^\s*module\s+"?([^\s"]+)"?', re.MULTILINE)
 _NOT_CODE: Final = (".md", ".rst", ".txt", ".adoc", ".bats")
+_NOTES: Final = frozenset({"changelog", "changelog.d", "changelogs", "changes", "changes.d", "news", "newsfragments"})
+"""Folders with fragments of release notes, which a release uses up; where code is in one, its ending tells."""
+_CODE: Final = (".c", ".cc", ".cpp", ".go", ".h", ".java", ".js", ".kt", ".pl", ".py", ".rb", ".rs", ".sh", ".ts")
 RHEL: Final = "-rhel"
 
 
@@ -76,6 +79,7 @@ def is_code(path: str) -> bool:
     return not (
         name.endswith(_NOT_CODE)
         or {"test", "tests", "testdata", "docs", "doc"} & set(folders.split("/"))
+        or (_NOTES & set(folders.split("/")) and not name.endswith(_CODE))
         or stem.startswith("test_")
         or stem.endswith(("_test", ".test", "-test"))
     )

@@ -100,6 +100,7 @@ class Survey:
         whole = self._whole(fix, known, trees)
         judgements = [self._unit(unit, known, rows, trees, introduced) for unit in known.units]
         merges = self._unit(known.merge, known, rows, trees, introduced) if known.merge is not None else {}
+        own = self._of_the_merge_itself(fix)
         open_: dict[str, list[Judgement]] = {}
         cells: dict[str, Cell] = {}
         for branch in rows:
@@ -113,6 +114,8 @@ class Survey:
                 why = tuple(dict.fromkeys((*merge.evidence, *why)))
             why += tuple(filter(None, [partial(states)]))
             why += tuple(Evidence("clone", f"{oid[:12]} is not in this clone", oid) for oid in fix.unknown)
+            if state is not State.PRESENT:
+                why += own
             if fix.unknown and state is State.PRESENT:
                 state = State.UNKNOWN
             done = {State.PRESENT, State.NOT_AFFECTED} if set(states) - {State.NOT_AFFECTED} else {State.PRESENT}
@@ -129,6 +132,23 @@ class Survey:
                 open_[branch.ref] = [*parts, *([merge] if merge is not None else [])]
         self._settle(fix, known, cells, open_, trees)
         return Column(fix, tuple(cells[branch.ref] for branch in rows), self._known(known))
+
+    def _of_the_merge_itself(self, fix: Fix) -> tuple[Evidence, ...]:
+        """Say whether a merge has changes that none of its commits brings, such as a resolved conflict."""
+        whole = fix.whole
+        if whole is None or len(whole.parents) < 2:
+            return ()
+        try:
+            start = self.objects.commit(whole.parents[self.mainline - 1]).tree
+            end = self.objects.commit(whole.oid).tree
+        except MissingObject:
+            return ()
+        series = [patch_of(self.objects, commit.oid) for commit in fix.commits]
+        (done,) = self.simulator.run([(start, [one for one in series if one is not None])])
+        if done.stopped is None and done.tree == end:
+            return ()
+        text = f"the merge {whole.oid[:10]} differs from what its commits bring: look at it, or pick it with --mainline"
+        return (Evidence("content", text, whole.oid),)
 
     def _tree(self, branch: Branch) -> str | None:
         try:

@@ -126,7 +126,7 @@ def _click_failure(error: BaseException) -> Failure | None:
             message = f"no such option: {error.option_name[:80]}"
             hint = option_hint(error.option_name, [name for one in there for name in one.opts])
         elif isinstance(error, click.BadParameter) and isinstance(error.param, click.Argument):
-            message = error.message or message or message
+            message = error.message or message
         message = message[:1].lower() + message[1:].rstrip(".")
         return Failure("UsageError", message, hint or f"see {path} --help", UsageError.exit_code)
     return None
