@@ -85,20 +85,14 @@ if TYPE_CHECKING:
     from haulout.resolve import Attached, DiskQuery, Inventory, Item, ResolvedDisk, Role, Shape, Subject
     from haulout.tee import Claims, Given, Policy, Refusal, Rule, Statement, Verdict, parse_policy
     from haulout.upkeep import Going, ListedDisk, ListedTag, Match, Removal
-    from haulout.usecases.attach import (
-        AttachResult,
-        DetachResult,
-        Discovery,
-        FetchResult,
-        attach,
-        detach,
-        discover,
-        fetch_attached,
-    )
+    from haulout.usecases.attach import AttachResult, attach
     from haulout.usecases.build_workload import Broker, BuildRequest, BuiltWorkload, build_workload
     from haulout.usecases.cache import CachePruneResult, cache_info, cache_prune
     from haulout.usecases.copy import BlobTotal, CopyResult, copy
     from haulout.usecases.delta import delta
+    from haulout.usecases.detach import DetachResult, detach
+    from haulout.usecases.discover import Discovery, discover
+    from haulout.usecases.fetch_attached import FetchResult, fetch_attached
     from haulout.usecases.find import FindResult, find
     from haulout.usecases.inspect_workload import inspect_workload
     from haulout.usecases.lookup import inventory, resolve
@@ -349,16 +343,10 @@ open_face(
         "registry": ("ConnectionOptions", "Credentials"),
         "resolve": ("Attached", "Subject", "DiskQuery", "Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
         "tee": ("Claims", "Given", "Policy", "Refusal", "Rule", "Statement", "Verdict", "parse_policy"),
-        "usecases.attach": (
-            "AttachResult",
-            "DetachResult",
-            "Discovery",
-            "FetchResult",
-            "attach",
-            "detach",
-            "discover",
-            "fetch_attached",
-        ),
+        "usecases.attach": ("AttachResult", "attach"),
+        "usecases.detach": ("DetachResult", "detach"),
+        "usecases.discover": ("Discovery", "discover"),
+        "usecases.fetch_attached": ("FetchResult", "fetch_attached"),
         "usecases.build_workload": ("Broker", "BuildRequest", "BuiltWorkload", "build_workload"),
         "usecases.copy": ("BlobTotal", "CopyResult", "copy"),
         "usecases.delta": ("delta",),

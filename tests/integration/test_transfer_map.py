@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tests.support.deltas import delta_between, toc_of
 from tests.support.disks import MIB, leftovers, noise, qcow2_disk, raw_disk, sha256
-from tests.support.recording_progress import Telling
+from tests.support.recording_progress import RecordingProgress
 from tests.support.servers import docker_registry, needs
 
 from haulout.cli.pull import lines
@@ -129,7 +129,7 @@ def booted(path, source, places):
 
 
 def test_the_old_disk_as_published_needs_neither_hints_nor_a_search(place, disks, tmp_path):
-    told, before = Telling(), place.server.count()
+    told, before = RecordingProgress(), place.server.count()
     planned = place.get("2", tmp_path / "b.raw", seeds=[disks[0]], find_seeds=False, dry_run=True)
     assert planned.traffic.requests == place.server.count() - before
     result = place.get("2", tmp_path / "b.raw", seeds=[disks[0]], find_seeds=False, progress=told)
@@ -151,7 +151,7 @@ def test_the_old_disk_as_published_needs_neither_hints_nor_a_search(place, disks
 
 def test_an_earlier_pull_needs_neither_hints_nor_a_search(place, disks, tmp_path):
     place.get("1", tmp_path / "a.raw")
-    told = Telling()
+    told = RecordingProgress()
     result = place.get("2", tmp_path / "b.raw", progress=told)
     assert sha256(tmp_path / "b.raw") == sha256(disks[1])
     assert place.asked_for_hints() == (0, 0)
@@ -164,7 +164,7 @@ def test_a_machine_that_wrote_to_its_disk_costs_the_frames_it_changed(place, dis
     """In what stays, in what a segment refers to, and in what was zeros."""
     seed = booted(tmp_path / "old.raw", disks[0], [3 * MIB, 12 * MIB, 50 * MIB])
     clean = place.get("2", tmp_path / "a.raw", seeds=[disks[0]], find_seeds=False)
-    told = Telling()
+    told = RecordingProgress()
     result = place.get("2", tmp_path / "b.raw", seeds=[seed], find_seeds=False, progress=told)
     assert sha256(tmp_path / "b.raw") == sha256(disks[1])
     assert place.asked_for_hints() == (0, 0)
@@ -269,7 +269,7 @@ def test_a_map_serves_ranges_where_they_are_cheaper_than_the_delta(place, tmp_pa
         size = 256 * (BLOCK + 64) + 64
         index = replace(made.index, compressed=np.array([size], np.uint32))
         attach(store, found, index, made.reference_hints.tobytes(), bytes(size))
-    told, before = Telling(), place.server.count("GET", "/blobs/")
+    told, before = RecordingProgress(), place.server.count("GET", "/blobs/")
     result = place.get("4", tmp_path / "b.raw", seeds=[old], find_seeds=False, progress=told)
     assert sha256(tmp_path / "b.raw") == sha256(tmp_path / "new.raw")
     assert result.moved.delta is None
@@ -296,7 +296,7 @@ def test_of_two_known_disks_the_smaller_delta_is_taken(place, disks, tmp_path):
     between.write_bytes(data)
     push(place.reference("between"), [DiskSource(between, X86)])
     delta(place.reference("between"), place.reference("2"), architecture=X86, disk_type=DiskType.APPLEHV)
-    told = Telling()
+    told = RecordingProgress()
     for tag in ("1", "between"):
         place.get(tag, tmp_path / f"{tag}.raw", find_seeds=False)
     result = place.get("2", tmp_path / "b.raw", progress=told)
@@ -309,7 +309,7 @@ def test_of_two_known_disks_the_smaller_delta_is_taken(place, disks, tmp_path):
 
 def test_of_several_from_one_disk_the_smallest_that_can_be_read_is_taken(place, disks, tmp_path):
     place.lie(SimpleNamespace(encode=lambda: b"damaged", source=place.index.source))
-    told = Telling()
+    told = RecordingProgress()
     result = place.get("2", tmp_path / "b.raw", seeds=[disks[0]], find_seeds=False, progress=told)
     assert sha256(tmp_path / "b.raw") == sha256(disks[1])
     assert result.moved.delta is not None
@@ -321,7 +321,7 @@ def test_of_several_from_one_disk_the_smallest_that_can_be_read_is_taken(place, 
 def test_a_seed_cut_short_between_plan_and_use_costs_only_a_fetch(place, disks, tmp_path):
     seed = booted(tmp_path / "old.raw", disks[0], [])
 
-    class Cutting(Telling):
+    class Cutting(RecordingProgress):
         def task(self, name, total, **options):
             if name == "pulling a delta":
                 with suppress(FileNotFoundError):

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 from tests.support.disks import MIB, leftovers, noise, qcow2_disk, raw_disk, sha256
 from tests.support.mounts import mounted
-from tests.support.recording_progress import Telling
+from tests.support.recording_progress import RecordingProgress
 from tests.support.servers import docker_registry, needs
 from tests.support.simulators.registry import SimulatedRegistry
 
@@ -506,7 +506,7 @@ def test_a_delta_that_lies_costs_only_a_fallback(rebuilt, tmp_path, what, how):
 
         registry.before = spoil
         options = {"architecture": X86, "output": tmp_path / "b.raw", "seeds": [seed], "find_seeds": False}
-        progress = Telling()
+        progress = RecordingProgress()
         result = pull(two, connections=FAST, progress=progress, **options)
         assert told
         (note,) = progress.notes

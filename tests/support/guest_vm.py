@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from demo.disks import fetch_kernel
+from images.tiny import modules_in_order
 from tests.support.servers import find
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Guest:
         for program in ("busybox", "cryptsetup", "veritysetup"):
             self._take(root, Path(find(program) or program), "bin" if program == "busybox" else "sbin")
         names = []
-        for module in _in_order(self.modules, MODULES):
+        for module in modules_in_order(self.modules, MODULES):
             shutil.copy(module, root / "modules")
             names.append(module.name)
         (root / "modules/order").write_text("".join(f"{name}\n" for name in names))
@@ -115,22 +116,3 @@ def prepare(folder: Path) -> Guest:
     except SystemExit as exc:
         pytest.skip(f"Debian's kernel package cannot be had here: {str(exc)[:300]}")
     return Guest(folder, vmlinuz, next((folder / "kernel/lib/modules").iterdir()))
-
-
-def _in_order(modules: Path, wanted: Sequence[str]) -> list[Path]:
-    """Find modules and, before each, those it depends on, as it says itself; what the kernel has built in is left out."""
-    paths = {path.name.split(".")[0].replace("-", "_"): path for path in modules.rglob("*.ko")}
-    order: list[Path] = []
-
-    def add(name: str) -> None:
-        path = paths.get(name.replace("-", "_"))
-        if path is None or path in order:
-            return
-        depends = re.search(rb"\0depends=([^\0]*)\0", path.read_bytes())
-        for other in depends[1].decode().split(",") if depends else ():
-            add(other)
-        order.append(path)
-
-    for name in wanted:
-        add(name)
-    return order

@@ -5,7 +5,7 @@ from __future__ import annotations
 from haulout.progress import NullProgress
 
 
-class Telling(NullProgress):
+class RecordingProgress(NullProgress):
     """Keeps the names of all tasks, and all notes."""
 
     def __init__(self) -> None:

@@ -298,7 +298,7 @@ def test_nonsense_is_an_error_of_ours(tmp_path_factory, data):
     assert [path.name for path in folder.iterdir()] == ["m"]
 
 
-# Telling container disks from other images
+# RecordingProgress container disks from other images
 
 
 ORDINARY = gzip.compress(archive(("bin/sh", random.Random(1).randbytes(9000)), ("etc/passwd", b"root")))

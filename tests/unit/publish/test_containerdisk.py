@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 from tests.support.cdi import import_from_layout
 from tests.support.disks import MIB, qcow2_disk, raw_disk
-from tests.support.recording_progress import Telling
+from tests.support.recording_progress import RecordingProgress
 from tests.support.servers import needs
 from tests.unit.fetch.test_containerdisk import archive
 
@@ -161,6 +161,6 @@ def test_a_push_that_leaves_the_container_disk_behind_says_so(tmp_path, raw):
     push(reference, raw, container_disk=True)
     newer = raw_disk(tmp_path / "n.raw", data_mib=1, size_mib=8, seed="next")
     for source, notes in ((raw, []), (newer, [f"the container disk of x86_64 under {reference} still holds"])):
-        progress = Telling()
+        progress = RecordingProgress()
         push(reference, source, progress=progress)
         assert [note.partition(" the disk before")[0] for note in progress.notes] == notes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.disks import raw_disk
-from tests.support.recording_progress import Telling
+from tests.support.recording_progress import RecordingProgress
 from tests.support.servers import needs
 
 from haulout.disk import DiskFormat, DiskInfo, DiskType, inspect
@@ -73,7 +73,7 @@ def test_a_file_is_published_as_what_it_is(tmp_path):
 def test_the_copy_of_a_compressed_disk_is_not_compressed_and_is_removed(tmp_path, disk_type, options):
     raw, packed = raw_disk(tmp_path / "d.raw", data_mib=1, size_mib=4), tmp_path / "packed"
     subprocess.run(["qemu-img", "convert", "-f", "raw", *options, raw, packed], check=True)
-    progress = Telling()
+    progress = RecordingProgress()
     with ExitStack() as stack:
         (planned,) = plan_disks([inspect_disk(packed, X86, None)], [])
         made = prepare(planned, stack, progress)

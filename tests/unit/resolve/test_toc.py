@@ -7,7 +7,7 @@ import os
 
 import pytest
 from tests.support.deltas import Sink
-from tests.support.recording_progress import Telling
+from tests.support.recording_progress import RecordingProgress
 from tests.support.shapes import REFERENCE, blob, push
 
 from haulout.errors import InvalidToc
@@ -56,7 +56,7 @@ def test_without_one_none_is_read(store, packed):
 
 
 def test_one_that_was_not_copied_along_is_noted(store, packed):
-    progress = Telling()
+    progress = RecordingProgress()
     assert load_toc(store, published(store, packed, toc=SizedDigest(Digest.of(b"absent"), 6)), progress) is None
     assert "is missing here" in str(progress.notes)
 

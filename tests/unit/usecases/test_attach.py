@@ -151,3 +151,13 @@ def test_a_file_is_not_written_to_a_pipe(place, capsys):
     assert main(["fetch", "oci:l:1", "--type", SBOM, "-o", "-"]) == 2
     assert "cannot be written to a pipe" in capsys.readouterr().err
     assert not (place / "-").exists()
+
+
+def test_of_several_files_all_appear_or_none(place):
+    made = attach("oci:l:1", ["s.json", "n.txt"], artifact_type="application/vnd.example.both")
+    (place / "l/blobs/sha256" / made.files[1].digest.hex).write_bytes(bytes(made.files[1].size))
+    (place / "out").mkdir()
+    (place / "out/s.json").write_text("mine")
+    with pytest.raises(DigestMismatch):
+        fetch_attached("oci:l:1", artifact_type="application/vnd.example.both", output="out")
+    assert [(path.name, path.read_text()) for path in (place / "out").iterdir()] == [("s.json", "mine")]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.disks import MIB, leftovers, noise, raw_disk, sha256
-from tests.support.recording_progress import Telling
+from tests.support.recording_progress import RecordingProgress
 from tests.support.simulators.registry import SimulatedRegistry
 
 from haulout.disk import DiskType
@@ -153,7 +153,7 @@ def test_two_threads_to_one_target_conflict_and_say_so(tag, disk, tmp_path):
 @pytest.mark.parametrize("options", [{"dry_run": True}, {}])
 def test_without_numpy_seeds_are_passed_over_with_one_note(tag, disk, tmp_path, monkeypatch, options):
     monkeypatch.setitem(sys.modules, "numpy", None)
-    progress = Telling()
+    progress = RecordingProgress()
     result = pull(tag, architecture="amd64", output=tmp_path / "out", seeds=[disk], progress=progress, **options)
     (note,) = progress.notes
     assert "numpy" in note

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.disks import raw_disk
-from tests.support.recording_progress import Telling
+from tests.support.recording_progress import RecordingProgress
 from tests.support.sandbox import ROOT
 
 from haulout.disk import DiskType
@@ -57,7 +57,7 @@ def test_what_is_misspelled_is_refused_before_anything_is_made(tmp_path, disk):
 
 def test_a_delta_from_a_place_without_such_a_disk_costs_a_note(tmp_path, disk):
     push(f"oci:{tmp_path}/a:1", disk, architecture="x86_64", level=1)
-    told = Telling()
+    told = RecordingProgress()
     done = push(
         f"oci:{tmp_path}/a:2", disk, architecture=ARM, delta_from=[f"oci:{tmp_path}/a:1"], progress=told, level=1
     )
@@ -100,7 +100,7 @@ def test_a_first_push_and_the_next_need_no_numpy(tmp_path, disk):
 
 
 def test_of_several_disks_the_progress_says_which(tmp_path, disk):
-    told = Telling()
+    told = RecordingProgress()
     sources = [DiskSource(disk, "x86_64"), DiskSource(disk, "aarch64")]
     push(f"oci:{tmp_path}/a:1", sources, level=1, progress=told)
     assert told.names[0] == "compressing applehv, disk 1 of 2"

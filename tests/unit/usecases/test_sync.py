@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.support.disks import raw_disk
-from tests.support.recording_progress import Telling
+from tests.support.recording_progress import RecordingProgress
 
 from haulout import SyncRule, attach, discover, inventory, push, read_sync_file, sync, tags
 from haulout.content import LayoutStore
@@ -112,7 +112,7 @@ def test_references_with_tags_are_refused(layout):
 
 
 def test_a_source_that_is_not_there_leaves_no_destination_and_patterns_that_match_nothing_are_told(layout):
-    told = Telling()
+    told = RecordingProgress()
     with pytest.raises(NotFoundError):
         sync(SyncRule("oci:none", "oci:b"))
     assert not (layout / "b").exists()
