@@ -64,7 +64,7 @@ def test_the_next_sandbox_is_tried_and_the_last_failure_told(tmp_path, monkeypat
         "*) echo Waiting for vhost-user socket connection...; exec sleep 30 ;; esac\n"
     )
     program.chmod(0o755)
-    monkeypatch.setattr(virtiofsd.shutil, "which", lambda name: str(program))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     mount = Mount(str(tmp_path), "/a")
 
     async def shared():
