@@ -25,11 +25,13 @@ if TYPE_CHECKING:
         Socket,
         valid_name,
     )
+    from haulout.machine.proxy import proxy_for_guest, proxy_setting
     from haulout.machine.registration import connection, forget, register
     from haulout.machine.rescue import force_off
     from haulout.machine.ssh import HINT, client, command_line, make_key
     from haulout.machine.states import Event, State, Status, derive, why_ended
     from haulout.machine.store import Machines, Place
+    from haulout.machine.trust import read_authorities
 
 __all__ = [
     "HINT",
@@ -59,6 +61,9 @@ __all__ = [
     "force_off",
     "forget",
     "make_key",
+    "proxy_for_guest",
+    "proxy_setting",
+    "read_authorities",
     "register",
     "remove",
     "remove_unused_bases",
@@ -86,10 +91,12 @@ open_face(
             "Socket",
             "valid_name",
         ),
+        "proxy": ("proxy_for_guest", "proxy_setting"),
         "registration": ("connection", "forget", "register"),
         "rescue": ("force_off",),
         "ssh": ("HINT", "client", "command_line", "make_key"),
         "states": ("Event", "State", "Status", "derive", "why_ended"),
         "store": ("Machines", "Place"),
+        "trust": ("read_authorities",),
     },
 )

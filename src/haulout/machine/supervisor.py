@@ -17,14 +17,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import HauloutError
-from haulout.machine import guest
+from haulout.machine import guest, proxy, trust
 from haulout.machine.forward import BACKLOG, CHUNK, Forwarder, bind
-from haulout.machine.link import GuestFailed, Link, read_certificates
+from haulout.machine.link import GuestFailed, Link
 from haulout.machine.provider import power_off
 from haulout.machine.states import Phase, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from haulout.machine.model import Machine
     from haulout.machine.provider import Ended, Provider, VirtualMachine
@@ -63,6 +63,7 @@ class Supervisor:
         self._stop_seconds = STOP_SECONDS
         self._again = False
         self._boot_seconds = _BOOT_SECONDS
+        self._environment: Mapping[str, str] = os.environ
         self._story: list[dict[str, Any]] = []
         self._told = asyncio.Condition()
         self._holders = 0
@@ -123,7 +124,11 @@ class Supervisor:
             await self._finish(*ended)
 
     async def _begin(self) -> tuple[VirtualMachine, str]:
-        certificates = read_certificates(self._machine.ca)
+        authorities = trust.read_authorities(self._machine.ca)
+        proxies = proxy.proxy_for_guest(self._machine.proxy, self._environment)
+        for remark in (*authorities.remarks, *proxies.remarks):
+            self._say(remark)
+        additions = f"{trust.script(authorities.certificates)}\n{proxy.script(proxies.variables)}"
         if self._place.is_held("vm.lock"):
             self._say("taking over the virtual machine that runs")
             self._life = await self._provider.adopt(self._place.name, self._place)
@@ -133,12 +138,12 @@ class Supervisor:
                 self._life = await self._provider.start(self._machine, self._place, self._say, lock)
             finally:
                 os.close(lock)
-        return self._life, certificates
+        return self._life, additions
 
-    async def _attend(self, life: VirtualMachine, certificates: str) -> tuple[str, bool]:
+    async def _attend(self, life: VirtualMachine, additions: str) -> tuple[str, bool]:
         """Wait for an end: return why, and whether that was a failure."""
         ending = asyncio.ensure_future(life.ended())
-        linking = asyncio.create_task(self._keep_linked(life, certificates))
+        linking = asyncio.create_task(self._keep_linked(life, additions))
         asked = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({ending, linking, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -165,7 +170,7 @@ class Supervisor:
             await asyncio.gather(linking, asked, return_exceptions=True)
             self._life = None
 
-    async def _keep_linked(self, life: VirtualMachine, certificates: str) -> None:
+    async def _keep_linked(self, life: VirtualMachine, additions: str) -> None:
         """Connect, and connect again whenever the connection is lost.
 
         Raises:
@@ -175,7 +180,7 @@ class Supervisor:
             raise GuestFailed("QEMU does not answer")
         while True:
             self._enter(Phase.CONNECTING)
-            self._link = link = Link(self._place, self._machine, life, certificates)
+            self._link = link = Link(self._place, self._machine, life, additions)
             try:
                 await link.open(self._say, self._boot_seconds)
                 self._enter(Phase.READY)
@@ -249,6 +254,7 @@ class Supervisor:
                     begun = len(self._story)
                     self._again = what == "restart"
                     self._stop_seconds = float(request.get("seconds", STOP_SECONDS))
+                    self._environment = request.get("environment", self._environment)
                     self._stop.set()
                     await self._stream(writer, begun)
                 case "hold":

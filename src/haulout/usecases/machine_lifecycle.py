@@ -125,7 +125,9 @@ def machine_restart(name: str, *, seconds: float = STOP_SECONDS, progress: Progr
     place.load()
     if not place.is_held("run.lock"):
         return machine_start(name, progress=progress)
-    _follow(place, {"do": "restart", "seconds": seconds}, progress)
+    # The proxies are those of now, not those of its first start.
+    proxies = {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
+    _follow(place, {"do": "restart", "seconds": seconds, "environment": proxies}, progress)
     return machine_inspect(name)
 
 
