@@ -87,11 +87,9 @@ def _seen(value: str) -> str | None:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return None
-    if (
-        not host
-        or not re.fullmatch(r"https?|socks[45][ah]?", parts.scheme)
-        or not re.fullmatch(r"[\w.:-]+", host, re.A)
-    ):
+    known = re.fullmatch(r"https?|socks[45][ah]?", parts.scheme) and re.fullmatch(r"[\w.:-]+", host, re.ASCII)
+    # urlsplit drops line breaks.
+    if not known or not value.isprintable():
         return None
     user, at, _ = parts.netloc.rpartition("@")
     address = GATEWAY if _is_loopback(host) else f"[{host}]" if ":" in host else host
@@ -107,7 +105,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def script(variables: Mapping[str, str]) -> str:
-    """Return the script that makes a guest use the proxy, or none: its services, the shells people log in to, and apt."""
+    """Return the script that makes a guest use the proxy, or none: its services, login shells and apt."""
     lines = "\n".join(f"{name}='{value}'" for name, value in sorted(variables.items()))
     folders = " ".join(f"/etc/systemd/{scope}/{name}.service.d" for scope in ("system", "user") for name in _SERVICES)
     apt = "".join(
@@ -115,6 +113,7 @@ def script(variables: Mapping[str, str]) -> str:
         for scheme, name in (("http", "http_proxy"), ("https", "https_proxy"))
         if name in variables
     )
+    mask = "077" if "@" in apt else "022"
     return f"""new=$(cat <<'END'
 {lines}
 END
@@ -128,7 +127,7 @@ mkdir -p /etc/haulout /etc/profile.d {folders}
 (umask 077; printf '%s\\n' "$new" >{_FILE}; chgrp {USER} {_FILE} && chmod 640 {_FILE}) 2>/dev/null
 echo '[ ! -r {_FILE} ] || {{ set -a; . {_FILE}; set +a; }}' >/etc/profile.d/haulout-proxy.sh
 for each in {folders}; do printf '[Service]\\nEnvironmentFile=-{_FILE}\\n' >$each/haulout-proxy.conf; done
-[ ! -d /etc/apt/apt.conf.d ] || (umask {"077" if "@" in apt else "022"}; cat >/etc/apt/apt.conf.d/95haulout-proxy <<'END'
+[ ! -d /etc/apt/apt.conf.d ] || (umask {mask}; cat >/etc/apt/apt.conf.d/95haulout-proxy <<'END'
 {apt}END
 )
 fi

@@ -117,8 +117,8 @@ def _fault(der: bytes) -> str | None:
 def script(certificates: Iterable[str]) -> str:
     """Return the script that makes a guest trust these and no others of ours. Pure.
 
-    What the guest trusts by itself is not installed twice: a host's bundle is mostly the same as the guest's. Each gets a
-    file of its own, since OpenSSL finds them by one link for each file.
+    What the guest trusts by itself is not installed twice: a host's bundle is mostly the same as the guest's. Each gets
+    a file of its own, since OpenSSL finds them by one link for each file.
     """
     texts = list(certificates)
     mark = hashlib.sha256("".join(texts).encode()).hexdigest() if texts else ""

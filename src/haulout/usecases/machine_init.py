@@ -135,7 +135,7 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
 
 
 def _authorities(ca: str | Iterable[str], progress: Progress) -> tuple[str, ...]:
-    """Return the sources of certificates as the machine file names them; they are read once, so that faults show now."""
+    """Return the sources as the machine file names them; they are read once, so that faults show now."""
     named = [each for each in ([ca] if isinstance(ca, str) else ca) if each not in {"", "none"}]
     found = tuple(each if each == "host" else str(Path(each).absolute()) for each in named)
     for remark in read_authorities(found).remarks:
@@ -210,7 +210,7 @@ def machine_clone(name: str, new_name: str) -> MadeMachine:
     return MadeMachine(made, target.folder)
 
 
-def machine_set(
+def machine_set(  # noqa: PLR0913 - each is one word of the request
     name: str,
     *,
     cpus: int | None = None,
