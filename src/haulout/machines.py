@@ -21,6 +21,7 @@ from haulout.machine import (
     Socket,
     State,
 )
+from haulout.usecases.machine_autostart import Autostart, machine_autostart
 from haulout.usecases.machine_init import MadeMachine, machine_clone, machine_init, machine_set
 from haulout.usecases.machine_lifecycle import (
     StoppedMachine,
@@ -44,6 +45,7 @@ from haulout.usecases.run_machine import run_machine
 
 __all__ = [
     "Accelerator",
+    "Autostart",
     "DiskKind",
     "Disks",
     "Firmware",
@@ -60,6 +62,7 @@ __all__ = [
     "SocketStatus",
     "State",
     "StoppedMachine",
+    "machine_autostart",
     "machine_clone",
     "machine_cp",
     "machine_df",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.machine.autostart import start_file, starts_at_boot
     from haulout.machine.control import follow, start_supervisor, status
     from haulout.machine.files import Disks, clone_files, disks, remove, remove_unused_bases
     from haulout.machine.model import (
@@ -67,7 +68,9 @@ __all__ = [
     "register",
     "remove",
     "remove_unused_bases",
+    "start_file",
     "start_supervisor",
+    "starts_at_boot",
     "status",
     "valid_name",
     "why_ended",
@@ -76,6 +79,7 @@ __all__ = [
 open_face(
     __name__,
     {
+        "autostart": ("start_file", "starts_at_boot"),
         "control": ("follow", "start_supervisor", "status"),
         "files": ("Disks", "clone_files", "disks", "remove", "remove_unused_bases"),
         "model": (

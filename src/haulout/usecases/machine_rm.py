@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from haulout.documents import Document
 from haulout.errors import ConflictError, InvalidFile, NotFoundError
 from haulout.local import storage_errors
-from haulout.machine import Machines, forget, remove, remove_unused_bases
+from haulout.machine import Machines, forget, remove, remove_unused_bases, start_file
 from haulout.usecases.machine_lifecycle import machine_stop
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def machine_rm(name: str, *, data: bool = False, force: bool = False) -> Removed
         machine = _readable(place)
         if machine is not None:
             forget(machine, place)
+        start_file(name).disable()
         removed = [*remove(place, data=data), *remove_unused_bases(machines)]
     kept = (place.file("data.raw"),) if place.file("data.raw").exists() else ()
     return RemovedMachine(name, tuple(removed), kept)

@@ -137,6 +137,8 @@ def lines(status: MachineStatus) -> Iterator[str]:
     if status.machine is not None:
         yield f"  {amounts(status.machine.resources)}"
         yield f"  from {status.machine.image.pinned}"
+    if status.autostart:
+        yield "  starts when you log in"
 
 
 def amounts(wanted: Resources) -> str:
