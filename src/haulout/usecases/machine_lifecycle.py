@@ -6,7 +6,7 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from haulout.documents import Document
 from haulout.errors import ConflictError, NotReady, UsageError
@@ -73,7 +73,7 @@ def machine_start(
     return machine_inspect(name)
 
 
-def _follow(place: Place, request: dict[str, Any], progress: Progress) -> None:
+def _follow(place: Place, request: dict[str, str | float | dict[str, str] | None], progress: Progress) -> None:
     try:
         follow(place, request, lambda what: progress.note(f"{place.name}: {what}"))
     except NotReady as error:
