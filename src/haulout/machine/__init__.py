@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.machine.base import check_base
     from haulout.machine.control import follow, start_supervisor, status
     from haulout.machine.files import Disks, clone_files, disks, remove, remove_unused_bases
     from haulout.machine.model import (
@@ -49,6 +50,7 @@ __all__ = [
     "Socket",
     "State",
     "Status",
+    "check_base",
     "client",
     "clone_files",
     "command_line",
@@ -71,6 +73,7 @@ __all__ = [
 open_face(
     __name__,
     {
+        "base": ("check_base",),
         "control": ("follow", "start_supervisor", "status"),
         "files": ("Disks", "clone_files", "disks", "remove", "remove_unused_bases"),
         "model": (

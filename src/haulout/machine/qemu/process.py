@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.disk import DiskFormat, create_overlay, has_efi_partition
-from haulout.errors import StorageError, ToolError
+from haulout.errors import ToolError
 from haulout.local import Peer, begin, printable, replace_file, storage_errors
 from haulout.machine import seed
+from haulout.machine.base import check_base
 from haulout.machine.model import Firmware
 from haulout.machine.provider import Ended
 from haulout.machine.qemu import accel, argv, firmware, virtiofsd
@@ -165,15 +166,11 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
     """Make a machine's files ready: what is there is kept.
 
     Raises:
-        StorageError: the base is gone, or something cannot be written.
+        StorageError: the base is gone or was changed, or something cannot be written.
         ToolError: qemu-img or firmware is missing.
     """
     base = place.base(machine)
-    if not base.exists():
-        raise StorageError(
-            str(base), "the base image of the machine is gone",
-            hint=f"fetch it again: haulout pull {machine.image.pinned} -o {base}",
-        )  # fmt: skip
+    check_base(base, machine.image.pinned)
     for mount in machine.mounts:
         virtiofsd.check(mount, machine.name)
     kind = DiskFormat(machine.image.format.value)
