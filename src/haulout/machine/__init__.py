@@ -11,6 +11,7 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.machine.autostart import start_file, starts_at_boot
+    from haulout.machine.base import check_base
     from haulout.machine.control import follow, start_supervisor, status
     from haulout.machine.files import Disks, clone_files, disks, remove, remove_unused_bases
     from haulout.machine.model import (
@@ -52,6 +53,7 @@ __all__ = [
     "Socket",
     "State",
     "Status",
+    "check_base",
     "client",
     "clone_files",
     "command_line",
@@ -80,6 +82,7 @@ open_face(
     __name__,
     {
         "autostart": ("start_file", "starts_at_boot"),
+        "base": ("check_base",),
         "control": ("follow", "start_supervisor", "status"),
         "files": ("Disks", "clone_files", "disks", "remove", "remove_unused_bases"),
         "model": (

@@ -25,6 +25,8 @@ card is lost, and sent again too late; a guest that is slow needs its time."""
 _SECOND_USER_SECONDS: Final = 20.0
 _SOCKET_SECONDS: Final = 60.0
 _SCRIPT_SECONDS: Final = 120.0
+_SETUP_SECONDS: Final = 400.0
+"""A guest without acceleration, on a busy host, is slow to install certificates."""
 _MOST_RESETS: Final = 5
 CLOCK_SECONDS: Final = 10.0
 
@@ -152,7 +154,7 @@ class Link:
 
     async def _prepare(self, say: Callable[[str], None]) -> None:
         names = {each.name for each in self._machine.sockets if each.user in self._masters}
-        found = set(await self.run(guest.setup(self._machine, self._additions)))
+        found = set(await self.run(guest.setup(self._machine, self._additions), _SETUP_SECONDS))
         if "ca-refused" in found:
             say("the machine could not be made to trust the CA certificates: it has no ca-certificates")
         deadline = time.monotonic() + _SOCKET_SECONDS
