@@ -12,16 +12,19 @@ from haulout.machine import (
     Accelerator,
     DiskKind,
     Disks,
+    EventKind,
     Firmware,
     Forward,
     Image,
     Machine,
+    MachineEvent,
     Mount,
     Resources,
     Socket,
     State,
 )
 from haulout.usecases.machine_autostart import Autostart, machine_autostart
+from haulout.usecases.machine_events import machine_events
 from haulout.usecases.machine_init import MadeMachine, machine_clone, machine_init, machine_set
 from haulout.usecases.machine_lifecycle import (
     StoppedMachine,
@@ -48,11 +51,13 @@ __all__ = [
     "Autostart",
     "DiskKind",
     "Disks",
+    "EventKind",
     "Firmware",
     "Forward",
     "Image",
     "Machine",
     "MachineDisks",
+    "MachineEvent",
     "MachineStatus",
     "MadeMachine",
     "Mount",
@@ -66,6 +71,7 @@ __all__ = [
     "machine_clone",
     "machine_cp",
     "machine_df",
+    "machine_events",
     "machine_init",
     "machine_inspect",
     "machine_list",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from haulout.machine.autostart import start_file, starts_at_boot
     from haulout.machine.base import check_base
     from haulout.machine.control import follow, start_supervisor, status
+    from haulout.machine.events import EventKind, MachineEvent, publish, read_events
     from haulout.machine.files import Disks, clone_files, disks, remove, remove_unused_bases
     from haulout.machine.model import (
         SCHEMA,
@@ -42,10 +43,12 @@ __all__ = [
     "DiskKind",
     "Disks",
     "Event",
+    "EventKind",
     "Firmware",
     "Forward",
     "Image",
     "Machine",
+    "MachineEvent",
     "Machines",
     "Mount",
     "Place",
@@ -66,7 +69,9 @@ __all__ = [
     "make_key",
     "proxy_for_guest",
     "proxy_setting",
+    "publish",
     "read_authorities",
+    "read_events",
     "register",
     "remove",
     "remove_unused_bases",
@@ -84,6 +89,7 @@ open_face(
         "autostart": ("start_file", "starts_at_boot"),
         "base": ("check_base",),
         "control": ("follow", "start_supervisor", "status"),
+        "events": ("EventKind", "MachineEvent", "publish", "read_events"),
         "files": ("Disks", "clone_files", "disks", "remove", "remove_unused_bases"),
         "model": (
             "SCHEMA",

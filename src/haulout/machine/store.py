@@ -56,6 +56,11 @@ class Place:
         return self.images / machine.image.digest.replace(":", "-")
 
     @property
+    def history(self) -> Path:
+        """The history of all machines of this user."""
+        return self.folder.parents[1] / "events.jsonl"
+
+    @property
     def ssh_config(self) -> Path:
         """The configuration by which ``ssh`` reaches the machine while it runs."""
         return self.runtime / "ssh_config"
@@ -194,6 +199,11 @@ class Machines:
     def here(cls) -> Machines:
         """Return those of this user, as the environment says."""
         return cls(user_data_path("haulout"), _runtime() / "haulout", user_cache_path("haulout"))
+
+    @property
+    def history(self) -> Path:
+        """The history of all of them."""
+        return self.data / "events.jsonl"
 
     def place(self, name: str) -> Place:
         """Return where a machine is, or would be.

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import HauloutError
 from haulout.machine import guest, proxy, trust
+from haulout.machine.events import EventKind, publish
 from haulout.machine.forward import BACKLOG, CHUNK, Forwarder, bind
 from haulout.machine.link import GuestFailed, Link
 from haulout.machine.provider import power_off
-from haulout.machine.states import Phase, Status
+from haulout.machine.states import Phase, State, Status, why_ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -115,7 +116,12 @@ class Supervisor:
     async def _live(self) -> None:
         """Live one life of the virtual machine."""
         self._enter(Phase.BOOTING)
+        last = self._place.last_event()
+        if last is not None and last.kind != "ended" and not self._place.is_held("vm.lock"):
+            # Whoever would have told was killed, too.
+            self._publish(EventKind.CRASHED, reason=why_ended(last, State.STOPPED))
         self._place.record("started")
+        self._publish(EventKind.STARTING)
         try:
             ended = await self._attend(*await self._begin())
         except (HauloutError, GuestFailed) as error:
@@ -186,6 +192,10 @@ class Supervisor:
                 self._enter(Phase.READY)
                 self._ready.set()
                 self._place.record("ready")
+                missing = self._missing()
+                self._publish(
+                    EventKind.DEGRADED if missing else EventKind.STARTED, **({"missing": missing} if missing else {})
+                )
                 await self._tell({"done": True})
                 await self._trim_weekly(link)
                 await link.lost()
@@ -202,10 +212,14 @@ class Supervisor:
 
     async def _finish(self, reason: str, failed: bool) -> None:  # noqa: FBT001 - a pair that is passed on
         self._place.record("ended", reason)
+        self._publish(EventKind.CRASHED if failed else EventKind.STOPPED, reason=reason)
         if failed:
             await self._tell({"failed": reason, "console": self._place.console()})
         elif not self._again:
             await self._tell({"done": True})
+
+    def _publish(self, kind: EventKind, **data: Any) -> None:
+        publish(self._place.history, self._place.name, self._machine.id, kind, **data)
 
     def _enter(self, phase: Phase) -> None:
         self._phase, self._since = phase, time.monotonic()
@@ -312,5 +326,6 @@ async def supervise(place: Place, provider: Provider, listening: Callable[[], No
         await made.run(listening)
         if machine.ephemeral:
             shutil.rmtree(place.folder, ignore_errors=True)
+            publish(place.history, place.name, machine.id, EventKind.REMOVED, kept_data=False)
     finally:
         os.close(lock)

@@ -15,6 +15,7 @@ from haulout.local import locked, storage_errors
 from haulout.machine import (
     Accelerator,
     DiskKind,
+    EventKind,
     Firmware,
     Image,
     Machine,
@@ -24,6 +25,7 @@ from haulout.machine import (
     clone_files,
     make_key,
     proxy_setting,
+    publish,
     read_authorities,
 )
 from haulout.progress import NullProgress
@@ -130,6 +132,7 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
             machine = replace(machine, image=_fetch(images, reference_of(reference), connections, progress))
             make_key(place)
             place.save(machine)
+            publish(place.history, name, machine.id, EventKind.CREATED, image=machine.image.pinned)
     if kept:
         progress.note(f"machine {name} has the data that was kept: {data}")
     return MadeMachine(machine, place.folder, kept_data=kept)
@@ -209,6 +212,7 @@ def machine_clone(name: str, new_name: str) -> MadeMachine:
                 target.file(each).write_bytes(source.file(each).read_bytes())
                 target.file(each).chmod(0o600)
             target.save(made)
+            publish(target.history, new_name, made.id, EventKind.CLONED, source=name)
     return MadeMachine(made, target.folder)
 
 
@@ -240,6 +244,10 @@ def machine_set(  # noqa: PLR0913 - each is one word of the request
     given["forwards"] = None if forwards is None else tuple(forwards)
     changes = {key: value for key, value in given.items() if value is not None}
     with place.lock():
-        machine = place.load().changed(**changes)
+        before = place.load()
+        machine = before.changed(**changes)
         place.save(machine)
+        old = before.to_dict()
+        changed = {key: value for key, value in machine.to_dict().items() if value != old[key]}
+        publish(place.history, name, machine.id, EventKind.SET, **changed)
         return MadeMachine(machine, place.folder, running=place.is_held("run.lock"))

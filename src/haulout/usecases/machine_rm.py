@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from haulout.documents import Document
 from haulout.errors import ConflictError, InvalidFile, NotFoundError
 from haulout.local import storage_errors
-from haulout.machine import Machines, forget, remove, remove_unused_bases, start_file
+from haulout.machine import EventKind, Machines, forget, publish, remove, remove_unused_bases, start_file
 from haulout.usecases.machine_lifecycle import machine_stop
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def machine_rm(name: str, *, data: bool = False, force: bool = False) -> Removed
             forget(machine, place)
         start_file(name).disable()
         removed = [*remove(place, data=data), *remove_unused_bases(machines)]
+    identity = machine.id if machine is not None else None
+    publish(machines.history, name, identity, EventKind.REMOVED, kept_data=place.file("data.raw").exists())
     kept = (place.file("data.raw"),) if place.file("data.raw").exists() else ()
     return RemovedMachine(name, tuple(removed), kept)
 
