@@ -153,7 +153,7 @@ class Forwarder:
             with suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await self._ready.wait()
-                if self._absent():
+                if self._absent() or client.is_gone():
                     return None
                 with suppress(OSError):
                     return await asyncio.open_unix_connection(self._inner, limit=CHUNK)
