@@ -70,28 +70,21 @@ class Pinging(threading.Thread):
         self.start()
 
     def run(self):
-        link = None
         while not self.over.is_set():
-            try:
-                fresh = link is None
-                if link is None:
-                    link = socket.socket(socket.AF_UNIX)
-                    link.settimeout(60)
+            with socket.socket(socket.AF_UNIX) as link:
+                link.settimeout(60)
+                asked = 0
+                try:
                     link.connect(self.path)
-                ping(link)
-                self.answers += 1
-            except (OSError, EOFError) as error:
-                # HTTP's libraries connect again where a connection that was idle has ended.
-                if fresh:
-                    self.errors.append(repr(error))
-                link.close()
-                link = None
-            if link is not None and not self.keep:
-                link.close()
-                link = None
-            self.over.wait(0.05)
-        if link is not None:
-            link.close()
+                    while not self.over.is_set() and (self.keep or not asked):
+                        ping(link)
+                        asked += 1
+                        self.answers += 1
+                        self.over.wait(0.05)
+                except (OSError, EOFError) as error:
+                    # HTTP's libraries connect again where a connection that was idle has ended.
+                    if not asked:
+                        self.errors.append(repr(error))
 
 
 @contextmanager
@@ -113,7 +106,7 @@ def test_no_client_sees_an_error_while_the_machine_restarts(place):
     with pinging(place) as clients:
         before = [client.answers for client in clients]
         assert place.haulout("machine", "restart", "web").code == 0
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while any(client.answers < count + 3 for client, count in zip(clients, before, strict=True)):
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -122,7 +115,7 @@ def test_no_client_sees_an_error_while_the_machine_restarts(place):
 def test_nor_when_the_guest_reboots_by_itself(place):
     with pinging(place) as clients:
         place.haulout("machine", "ssh", "web", "--user", "root", "--", "reboot", "-f")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 150
         while listed(place)["web"]["state"] != "starting":
             assert time.monotonic() < deadline
             time.sleep(0.05)

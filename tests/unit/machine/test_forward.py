@@ -199,7 +199,8 @@ def test_before_an_end_questions_are_answered_and_idle_clients_are_hung_up_on_bu
             writer.close()
             await writer.wait_closed()
         await asyncio.sleep(0.1)
-        inner.close(), outer.close()
+        inner.close()
+        outer.close()
 
     with short_folder() as folder:
         asyncio.run(work(folder))
