@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from haulout.errors import HauloutError, ToolError
+from haulout.errors import ToolError
 from haulout.local import Peer
 from haulout.machine.events import EventKind, publish
 from haulout.machine.provider import power_off
@@ -43,10 +42,7 @@ def force_off(place: Place, provider: Provider, seconds: float) -> str:
             raise ToolError("QEMU", f"of machine {place.name} goes on in spite of SIGKILL")
         time.sleep(0.05)
     place.record("ended", f"stopped: {reason}")
-    identity = None
-    with suppress(HauloutError):
-        identity = place.load().id
-    publish(place.history, place.name, identity, EventKind.STOPPED, reason=reason)
+    publish(place.history, place.name, place.identity, EventKind.STOPPED, reason=reason)
     return reason
 
 

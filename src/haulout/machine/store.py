@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from platformdirs import user_cache_path, user_data_path
 
-from haulout.errors import ConflictError, NotFoundError, StorageError
+from haulout.errors import ConflictError, HauloutError, NotFoundError, StorageError
 from haulout.local import hold, home_of, locked, read_small, replace_file, storage_errors, wrong_file
 from haulout.machine.model import Machine, parse, valid_name
 from haulout.machine.states import Event
@@ -85,6 +85,14 @@ class Place:
                 hint=f"haulout machine init {self.name} REF makes it" + (" with that data" if kept else ""),
             )
         return parse(read_small(path, _LONGEST_FILE), wrong_file(path), self.name)
+
+    @property
+    def identity(self) -> str | None:
+        """The machine's UUID; None where its file cannot be read."""
+        try:
+            return self.load().id
+        except HauloutError:
+            return None
 
     def save(self, machine: Machine) -> None:
         """Write the machine file, in one step.

@@ -46,6 +46,7 @@ class _Life:
         self.accelerator = accelerator
         self.ssh_port = 0
         self.resets = 0
+        self.reset = asyncio.Event()
         self.panicked = False
         self._peer = peer
         self._process = process
@@ -62,7 +63,9 @@ class _Life:
         kind, data = event.get("event"), event.get("data", {})
         if kind == "SHUTDOWN":
             self._reason = str(data.get("reason", ""))
-        self.resets += kind == "RESET"
+        if kind == "RESET":
+            self.resets += 1
+            self.reset.set()
         self.panicked |= kind == "GUEST_PANICKED"
 
     async def ended(self) -> Ended:
