@@ -21,6 +21,8 @@ from haulout.machine import (
     Socket,
     State,
 )
+from haulout.usecases.machine_export import ExportedMachine, machine_export
+from haulout.usecases.machine_import import ImportedMachine, machine_import
 from haulout.usecases.machine_init import MadeMachine, machine_clone, machine_init, machine_set
 from haulout.usecases.machine_lifecycle import (
     StoppedMachine,
@@ -46,9 +48,11 @@ __all__ = [
     "Accelerator",
     "DiskKind",
     "Disks",
+    "ExportedMachine",
     "Firmware",
     "Forward",
     "Image",
+    "ImportedMachine",
     "Machine",
     "MachineDisks",
     "MachineStatus",
@@ -63,6 +67,8 @@ __all__ = [
     "machine_clone",
     "machine_cp",
     "machine_df",
+    "machine_export",
+    "machine_import",
     "machine_init",
     "machine_inspect",
     "machine_list",

@@ -11,6 +11,7 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.machine.control import follow, start_supervisor, status
+    from haulout.machine.exports import Export, Head, Writer, restore
     from haulout.machine.files import Disks, clone_files, disks, remove, remove_unused_bases
     from haulout.machine.model import (
         SCHEMA,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     )
     from haulout.machine.registration import connection, forget, register
     from haulout.machine.rescue import force_off
+    from haulout.machine.sealing import Sealing
     from haulout.machine.ssh import HINT, client, command_line, make_key
     from haulout.machine.states import Event, State, Status, derive, why_ended
     from haulout.machine.store import Machines, Place
@@ -38,17 +40,21 @@ __all__ = [
     "DiskKind",
     "Disks",
     "Event",
+    "Export",
     "Firmware",
     "Forward",
+    "Head",
     "Image",
     "Machine",
     "Machines",
     "Mount",
     "Place",
     "Resources",
+    "Sealing",
     "Socket",
     "State",
     "Status",
+    "Writer",
     "client",
     "clone_files",
     "command_line",
@@ -62,6 +68,7 @@ __all__ = [
     "register",
     "remove",
     "remove_unused_bases",
+    "restore",
     "start_supervisor",
     "status",
     "valid_name",
@@ -72,6 +79,7 @@ open_face(
     __name__,
     {
         "control": ("follow", "start_supervisor", "status"),
+        "exports": ("Export", "Head", "Writer", "restore"),
         "files": ("Disks", "clone_files", "disks", "remove", "remove_unused_bases"),
         "model": (
             "SCHEMA",
@@ -88,6 +96,7 @@ open_face(
         ),
         "registration": ("connection", "forget", "register"),
         "rescue": ("force_off",),
+        "sealing": ("Sealing",),
         "ssh": ("HINT", "client", "command_line", "make_key"),
         "states": ("Event", "State", "Status", "derive", "why_ended"),
         "store": ("Machines", "Place"),
