@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.disks import MIB, noise, raw_disk
@@ -87,7 +88,7 @@ def extents(path):
 
 
 def test_what_is_exported_removed_and_imported_is_the_same(web):
-    before, machine = extents(web), machines.machine_inspect("web").machine
+    before, machine = extents(web), Machines.here().place("web").load()
     done = machines.machine_export("web", "oci:backup:web")
     assert (done.chunks, done.sent_chunks, done.data_size, done.encrypted) == (6, 6, 10 << 30, False)
     assert done.sent_bytes < 3.1 * MIB
@@ -188,13 +189,17 @@ def test_an_encrypted_export_shows_nothing_and_opens_with_its_passphrase_alone(w
     assert not data("copy").exists()
 
 
+def parsed(store, selector) -> Any:
+    return store.manifest(selector).parse("an export")
+
+
 def rewritten(change, *, segment):
     """Change the manifest of the segment, or of the head, as somebody can who may write to the registry."""
     with LayoutStore("backup", create=True) as store:
-        index = store.manifest("web").parse("index")
+        index = parsed(store, "web")
         entries = list(index.manifests)
         number = 1 if segment else 0
-        manifest = change(store, store.manifest(entries[number].digest).parse("manifest"))
+        manifest = change(store, parsed(store, entries[number].digest))
         stored = store.push_manifest(manifest.to_bytes(), manifest.media_type)
         entries[number] = dataclasses.replace(entries[number], digest=stored.digest, size=stored.size)
         changed = dataclasses.replace(index, manifests=tuple(entries))
@@ -256,8 +261,8 @@ def test_an_encrypted_export_takes_no_change_by_others(web):
 def test_a_damaged_chunk_makes_no_machine(web, damage, what):
     machines.machine_export("web", "oci:backup:web")
     with LayoutStore("backup") as store:
-        index = store.manifest("web").parse("index")
-        layers = store.manifest(index.manifests[1].digest).parse("segment").layers
+        index = parsed(store, "web")
+        layers = parsed(store, index.manifests[1].digest).layers
     damage(Path("backup/blobs/sha256") / layers[-1].digest.hex)
     with pytest.raises(what):
         machines.machine_import("oci:backup:web", "copy")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.command(
     "export",
     cls=Verb,
+    short_help="Write a machine to a registry, layout or archive.",
     examples=(
         Example("haulout machine export web oci:backup:web", "export a machine to an image layout"),
         Example(

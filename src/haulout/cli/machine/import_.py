@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.command(
     "import",
     cls=Verb,
+    short_help="Make a machine of an export.",
     examples=(
         Example("haulout machine import oci:backup:web", "make the machine that was exported"),
         Example(
