@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.machine.base import check_base
     from haulout.machine.control import follow, start_supervisor, status
     from haulout.machine.exports import Export, Head, Writer, restore
     from haulout.machine.files import Disks, clone_files, disks, remove, remove_unused_bases
@@ -54,7 +55,11 @@ __all__ = [
     "Socket",
     "State",
     "Status",
+<<<<<<< HEAD
     "Writer",
+=======
+    "check_base",
+>>>>>>> main
     "client",
     "clone_files",
     "command_line",
@@ -78,6 +83,7 @@ __all__ = [
 open_face(
     __name__,
     {
+        "base": ("check_base",),
         "control": ("follow", "start_supervisor", "status"),
         "exports": ("Export", "Head", "Writer", "restore"),
         "files": ("Disks", "clone_files", "disks", "remove", "remove_unused_bases"),

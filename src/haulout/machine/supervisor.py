@@ -37,6 +37,8 @@ _UNREADY_SECONDS: Final = 15.0
 _BOOT_SECONDS: Final = 300.0
 _TRIM_SECONDS: Final = 60.0
 _WEEK: Final = 7 * 86400.0
+_DRAIN_SECONDS: Final = 3.0
+"""That requests under way have before a guest is shut down."""
 _HOLD_SECONDS: Final = 60.0
 """After which an ephemeral machine ends that nobody holds."""
 
@@ -67,6 +69,7 @@ class Supervisor:
         self._told = asyncio.Condition()
         self._holders = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._forwarders: list[Forwarder] = []
 
     async def run(self, listening: Callable[[], None]) -> None:
         """Run it to its end.
@@ -81,6 +84,7 @@ class Supervisor:
         for each in self._machine.sockets:
             inner = self._place.socket(f"to-{each.name}")
             forwarder = Forwarder(inner, self._ready, partial(self._lacks, each.name))
+            self._forwarders.append(forwarder)
             listener = bind(self._place.socket(each.name))
             servers.append(
                 await asyncio.start_unix_server(forwarder.serve, sock=listener, backlog=BACKLOG, limit=CHUNK)
@@ -151,6 +155,9 @@ class Supervisor:
             was_ready = self._ready.is_set()
             self._enter(Phase.STOPPING)
             self._say("stopping")
+            # From here on clients wait: the guest may end its services in any order.
+            self._ready.clear()
+            await asyncio.gather(*(each.drain(_DRAIN_SECONDS) for each in self._forwarders))
             if was_ready and self._link is not None and not self._machine.ephemeral:
                 await self._link.run(guest.TRIM, _TRIM_SECONDS)
             linking.cancel()
@@ -173,11 +180,14 @@ class Supervisor:
         """
         if not life.ssh_port:
             raise GuestFailed("QEMU does not answer")
-        while True:
+        seconds: float | None = self._boot_seconds
+        while not self._stop.is_set():
             self._enter(Phase.CONNECTING)
             self._link = link = Link(self._place, self._machine, life, certificates)
             try:
-                await link.open(self._say, self._boot_seconds)
+                await link.open(self._say, seconds)
+                # A guest that was ready once is never given up: it may have been stopped with its host.
+                seconds = None
                 self._enter(Phase.READY)
                 self._ready.set()
                 self._place.record("ready")

@@ -20,6 +20,7 @@ from haulout.machine import (
     Machine,
     Machines,
     Resources,
+    check_base,
     clone_files,
     make_key,
 )
@@ -167,6 +168,7 @@ def _fetch(images: Path, reference: Reference, connections: ConnectionOptions | 
         )
     with storage_errors(target):
         target.chmod(0o400)
+    check_base(target, found[0])
     return Image(str(reference), found[0], DiskKind(result.format))
 
 

@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.disk import DiskFormat, create_overlay, has_efi_partition
-from haulout.errors import StorageError, ToolError
+from haulout.errors import ToolError
 from haulout.local import Peer, begin, printable, replace_file, storage_errors
 from haulout.machine import seed
+from haulout.machine.base import check_base
 from haulout.machine.model import Firmware
 from haulout.machine.provider import Ended
 from haulout.machine.qemu import accel, argv, firmware, virtiofsd
@@ -45,6 +46,7 @@ class _Life:
         self.accelerator = accelerator
         self.ssh_port = 0
         self.resets = 0
+        self.reset = asyncio.Event()
         self.panicked = False
         self._peer = peer
         self._process = process
@@ -61,7 +63,9 @@ class _Life:
         kind, data = event.get("event"), event.get("data", {})
         if kind == "SHUTDOWN":
             self._reason = str(data.get("reason", ""))
-        self.resets += kind == "RESET"
+        if kind == "RESET":
+            self.resets += 1
+            self.reset.set()
         self.panicked |= kind == "GUEST_PANICKED"
 
     async def ended(self) -> Ended:
@@ -165,15 +169,11 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
     """Make a machine's files ready: what is there is kept.
 
     Raises:
-        StorageError: the base is gone, or something cannot be written.
+        StorageError: the base is gone or was changed, or something cannot be written.
         ToolError: qemu-img or firmware is missing.
     """
     base = place.base(machine)
-    if not base.exists():
-        raise StorageError(
-            str(base), "the base image of the machine is gone",
-            hint=f"fetch it again: haulout pull {machine.image.pinned} -o {base}",
-        )  # fmt: skip
+    check_base(base, machine.image.pinned)
     for mount in machine.mounts:
         virtiofsd.check(mount, machine.name)
     kind = DiskFormat(machine.image.format.value)
