@@ -8,43 +8,6 @@ Functions take and return typed values; every failure is a :class:`haulout.Haulo
 tells what is waited for.
 """
 
-<<<<<<< HEAD
-from haulout.machine import (
-    Accelerator,
-    DiskKind,
-    Disks,
-    Firmware,
-    Forward,
-    Image,
-    Machine,
-    Mount,
-    Resources,
-    Socket,
-    State,
-)
-from haulout.usecases.machine_export import ExportedMachine, machine_export
-from haulout.usecases.machine_import import ImportedMachine, machine_import
-from haulout.usecases.machine_init import MadeMachine, machine_clone, machine_init, machine_set
-from haulout.usecases.machine_lifecycle import (
-    StoppedMachine,
-    machine_cp,
-    machine_restart,
-    machine_ssh,
-    machine_start,
-    machine_stop,
-)
-from haulout.usecases.machine_query import (
-    MachineDisks,
-    MachineStatus,
-    SocketStatus,
-    machine_df,
-    machine_inspect,
-    machine_list,
-    machine_logs,
-)
-from haulout.usecases.machine_rm import RemovedMachine, machine_rm
-from haulout.usecases.run_machine import run_machine
-=======
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -65,6 +28,8 @@ if TYPE_CHECKING:
         Socket,
         State,
     )
+    from haulout.usecases.machine_export import ExportedMachine, machine_export
+    from haulout.usecases.machine_import import ImportedMachine, machine_import
     from haulout.usecases.machine_init import MadeMachine, machine_clone, machine_init, machine_set
     from haulout.usecases.machine_lifecycle import (
         StoppedMachine,
@@ -85,7 +50,6 @@ if TYPE_CHECKING:
     )
     from haulout.usecases.machine_rm import RemovedMachine, machine_rm
     from haulout.usecases.run_machine import run_machine
->>>>>>> main
 
 __all__ = [
     "Accelerator",
@@ -140,6 +104,14 @@ open_face(
             "Resources",
             "Socket",
             "State",
+        ),
+        "usecases.machine_export": (
+            "ExportedMachine",
+            "machine_export",
+        ),
+        "usecases.machine_import": (
+            "ImportedMachine",
+            "machine_import",
         ),
         "usecases.machine_init": (
             "MadeMachine",

@@ -55,11 +55,8 @@ __all__ = [
     "Socket",
     "State",
     "Status",
-<<<<<<< HEAD
     "Writer",
-=======
     "check_base",
->>>>>>> main
     "client",
     "clone_files",
     "command_line",
@@ -85,7 +82,12 @@ open_face(
     {
         "base": ("check_base",),
         "control": ("follow", "start_supervisor", "status"),
-        "exports": ("Export", "Head", "Writer", "restore"),
+        "exports": (
+            "Export",
+            "Head",
+            "Writer",
+            "restore",
+        ),
         "files": ("Disks", "clone_files", "disks", "remove", "remove_unused_bases"),
         "model": (
             "SCHEMA",
