@@ -19,15 +19,19 @@ if TYPE_CHECKING:
         Accelerator,
         DiskKind,
         Disks,
+        EventKind,
         Firmware,
         Forward,
         Image,
         Machine,
+        MachineEvent,
         Mount,
         Resources,
         Socket,
         State,
     )
+    from haulout.usecases.machine_autostart import Autostart, machine_autostart
+    from haulout.usecases.machine_events import machine_events
     from haulout.usecases.machine_export import ExportedMachine, machine_export
     from haulout.usecases.machine_import import ImportedMachine, machine_import
     from haulout.usecases.machine_init import MadeMachine, machine_clone, machine_init, machine_set
@@ -53,8 +57,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Accelerator",
+    "Autostart",
     "DiskKind",
     "Disks",
+    "EventKind",
     "ExportedMachine",
     "Firmware",
     "Forward",
@@ -62,6 +68,7 @@ __all__ = [
     "ImportedMachine",
     "Machine",
     "MachineDisks",
+    "MachineEvent",
     "MachineStatus",
     "MadeMachine",
     "Mount",
@@ -71,9 +78,11 @@ __all__ = [
     "SocketStatus",
     "State",
     "StoppedMachine",
+    "machine_autostart",
     "machine_clone",
     "machine_cp",
     "machine_df",
+    "machine_events",
     "machine_export",
     "machine_import",
     "machine_init",
@@ -96,15 +105,19 @@ open_face(
             "Accelerator",
             "DiskKind",
             "Disks",
+            "EventKind",
             "Firmware",
             "Forward",
             "Image",
             "Machine",
+            "MachineEvent",
             "Mount",
             "Resources",
             "Socket",
             "State",
         ),
+        "usecases.machine_autostart": ("Autostart", "machine_autostart"),
+        "usecases.machine_events": ("machine_events",),
         "usecases.machine_export": (
             "ExportedMachine",
             "machine_export",

@@ -49,6 +49,7 @@ def test_every_example_of_machines_runs_and_prints_what_is_documented(tmp_path):
     order = [
         "init",
         "set",
+        "autostart",
         "start",
         "list",
         "inspect",
@@ -56,6 +57,7 @@ def test_every_example_of_machines_runs_and_prints_what_is_documented(tmp_path):
         "cp",
         "logs",
         "df",
+        "events",
         "stop",
         "clone",
         "export",

@@ -319,7 +319,7 @@ def test_what_the_other_host_had_is_left_out_with_a_word(web, tmp_path):
     progress = RecordingProgress()
     made = machines.machine_import("oci:backup:web", "copy", progress=progress)
     assert [each.target for each in made.machine.mounts] == ["/src"]
-    assert made.machine.ca == ""
+    assert made.machine.ca == ()
     assert sum("is not here" in note for note in progress.notes) == 2
 
 

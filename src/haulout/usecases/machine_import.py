@@ -150,15 +150,14 @@ def _adapted(machine: Machine, name: str, machines: Machines, progress: Progress
     lost = [mount for mount in machine.mounts if not Path(mount.source).is_dir()]
     for mount in lost:
         progress.note(f"{mount.source} is not here: it is not mounted; see haulout machine set --mount")
-    ca = machine.ca
-    if ca not in {"", "host"} and not Path(ca).exists():
-        progress.note(f"{ca} is not here: its certificates are not trusted; see haulout machine set --ca")
-        ca = ""
+    authorities = [each for each in machine.ca if each == "host" or Path(each).exists()]
+    for gone in set(machine.ca) - set(authorities):
+        progress.note(f"{gone} is not here: its certificates are not trusted; see haulout machine set --ca")
     return replace(
         machine,
         name=name,
         id=str(uuid.uuid4()) if machine.id in there else machine.id,
         accelerator=Accelerator.AUTO,
         mounts=tuple(mount for mount in machine.mounts if mount not in lost),
-        ca=ca,
+        ca=tuple(authorities),
     )

@@ -14,6 +14,7 @@ VERBS: Final = {
     for name in (
         *("init", "start", "stop", "restart", "ssh", "cp", "list", "inspect", "set", "logs", "df", "rm", "clone"),
         "export",
+        *("autostart", "events"),
     )
 } | {"import": "haulout.cli.machine.import_"}
 
