@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from tests.support.disks import MIB, noise, raw_disk
 from tests.support.recording_progress import RecordingProgress
 from tests.support.servers import docker_registry, needs
@@ -312,7 +313,7 @@ def test_a_machine_that_never_ran_has_no_data(web):
 def test_what_the_other_host_had_is_left_out_with_a_word(web, tmp_path):
     (tmp_path / "src").mkdir()
     mounts = [machines.Mount.parse(f"{tmp_path}/{name}:/{name}") for name in ("src", "gone")]
-    (tmp_path / "ca.pem").write_text("")
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     machines.machine_set("web", mounts=mounts, ca=str(tmp_path / "ca.pem"))
     machines.machine_export("web", "oci:backup:web")
     (tmp_path / "ca.pem").unlink()
