@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.machine.autostart import start_file, starts_at_boot
+    from haulout.machine.base import check_base
     from haulout.machine.control import follow, start_supervisor, status
+    from haulout.machine.events import EventKind, MachineEvent, publish, read_events
+    from haulout.machine.exports import Export, Head, Writer, restore
     from haulout.machine.files import Disks, clone_files, disks, remove, remove_unused_bases
     from haulout.machine.model import (
         SCHEMA,
@@ -25,30 +29,42 @@ if TYPE_CHECKING:
         Socket,
         valid_name,
     )
+    from haulout.machine.proxy import proxy_for_guest, proxy_setting
     from haulout.machine.registration import connection, forget, register
     from haulout.machine.rescue import force_off
+    from haulout.machine.sealing import Sealing
+    from haulout.machine.seed import SEED_FILES
     from haulout.machine.ssh import HINT, client, command_line, make_key
     from haulout.machine.states import Event, State, Status, derive, why_ended
     from haulout.machine.store import Machines, Place
+    from haulout.machine.trust import read_authorities
 
 __all__ = [
     "HINT",
     "SCHEMA",
+    "SEED_FILES",
     "Accelerator",
     "DiskKind",
     "Disks",
     "Event",
+    "EventKind",
+    "Export",
     "Firmware",
     "Forward",
+    "Head",
     "Image",
     "Machine",
+    "MachineEvent",
     "Machines",
     "Mount",
     "Place",
     "Resources",
+    "Sealing",
     "Socket",
     "State",
     "Status",
+    "Writer",
+    "check_base",
     "client",
     "clone_files",
     "command_line",
@@ -59,10 +75,18 @@ __all__ = [
     "force_off",
     "forget",
     "make_key",
+    "proxy_for_guest",
+    "proxy_setting",
+    "publish",
+    "read_authorities",
+    "read_events",
     "register",
     "remove",
     "remove_unused_bases",
+    "restore",
+    "start_file",
     "start_supervisor",
+    "starts_at_boot",
     "status",
     "valid_name",
     "why_ended",
@@ -71,7 +95,16 @@ __all__ = [
 open_face(
     __name__,
     {
+        "autostart": ("start_file", "starts_at_boot"),
+        "base": ("check_base",),
         "control": ("follow", "start_supervisor", "status"),
+        "events": ("EventKind", "MachineEvent", "publish", "read_events"),
+        "exports": (
+            "Export",
+            "Head",
+            "Writer",
+            "restore",
+        ),
         "files": ("Disks", "clone_files", "disks", "remove", "remove_unused_bases"),
         "model": (
             "SCHEMA",
@@ -86,10 +119,14 @@ open_face(
             "Socket",
             "valid_name",
         ),
+        "proxy": ("proxy_for_guest", "proxy_setting"),
         "registration": ("connection", "forget", "register"),
         "rescue": ("force_off",),
+        "sealing": ("Sealing",),
+        "seed": ("SEED_FILES",),
         "ssh": ("HINT", "client", "command_line", "make_key"),
         "states": ("Event", "State", "Status", "derive", "why_ended"),
         "store": ("Machines", "Place"),
+        "trust": ("read_authorities",),
     },
 )

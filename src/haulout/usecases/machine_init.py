@@ -11,31 +11,38 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.documents import Document
 from haulout.errors import ConflictError, UsageError
-from haulout.local import locked, storage_errors
+from haulout.local import locked, read_small, replace_file, storage_errors
 from haulout.machine import (
+    SEED_FILES,
     Accelerator,
     DiskKind,
+    EventKind,
     Firmware,
     Image,
     Machine,
     Machines,
     Resources,
+    check_base,
     clone_files,
     make_key,
+    proxy_setting,
+    publish,
+    read_authorities,
 )
 from haulout.progress import NullProgress
 from haulout.usecases.arguments import reference_of
 from haulout.usecases.pull import pull
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from haulout.fetch import PullResult
-    from haulout.machine import Forward, Mount
+    from haulout.machine import Forward, Mount, Place
     from haulout.oci import Reference
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
 
+_LONGEST_SEED: Final = 1 << 20
 _GIB: Final = 1 << 30
 _PULL_SECONDS: Final = 86400.0
 
@@ -63,7 +70,10 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
     disk: int | None = None,
     mounts: Iterable[Mount] = (),
     forwards: Iterable[Forward] = (),
-    ca: str = "",
+    ca: str | Iterable[str] = (),
+    proxy: str = "host",
+    cloud_init: Path | None = None,
+    ignition: Path | None = None,
     accelerator: Accelerator = Accelerator.AUTO,
     firmware: Firmware = Firmware.AUTO,
     ephemeral: bool = False,
@@ -80,7 +90,10 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
         disk: GiB of the data disk; None: 100, or what the kept data has.
         mounts: folders of the host in the guest.
         forwards: ports of the host that lead into the guest.
-        ca: certificate authorities the guest is to trust: "", ``host``, or a PEM file.
+        ca: certificate authorities the guest is to trust: PEM files, and ``host`` for those of this host.
+        proxy: ``host`` as the environment says at each start, ``none``, or a URL without a password.
+        cloud_init: file of user-data that is added to ours, for the first boot.
+        ignition: file that is merged into our Ignition configuration, for the first boot.
         accelerator: what runs the guest's instructions.
         firmware: what starts its boot loader.
         ephemeral: remove it, with its data, when nobody holds it any more.
@@ -90,11 +103,17 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
     Raises:
         ConflictError: there is a machine of this name.
         UsageError: the name or a value is not valid, or the disk is of a format that no machine boots.
+        InvalidFile: a file of certificates has none, or a damaged one.
         HauloutError: as :func:`haulout.pull`.
     """
     progress = progress or NullProgress()
     machines = Machines.here()
     place = machines.place(name)
+    added = {
+        file: _checked(path, check)
+        for (file, check), path in zip(SEED_FILES.items(), (cloud_init, ignition), strict=True)
+        if path is not None
+    }
     with place.lock():
         if place.exists():
             raise ConflictError(
@@ -116,16 +135,59 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
             firmware=firmware,
             mounts=tuple(mounts),
             forwards=tuple(forwards),
-            ca=ca if ca in {"", "host"} else str(Path(ca).absolute()),
+            ca=_authorities(ca, progress),
+            proxy=proxy_setting(proxy),
             ephemeral=ephemeral,
         )
-        with _images(machines) as images:
-            machine = replace(machine, image=_fetch(images, reference_of(reference), connections, progress))
-            make_key(place)
-            place.save(machine)
+        _keep_added(place, added)
+        machine = make(machines, place, machine, reference_of(reference), connections, progress)
     if kept:
         progress.note(f"machine {name} has the data that was kept: {data}")
     return MadeMachine(machine, place.folder, kept_data=kept)
+
+
+def make(
+    machines: Machines,
+    place: Place,
+    machine: Machine,
+    reference: Reference,
+    connections: ConnectionOptions | None,
+    progress: Progress,
+    *,
+    data: Callable[[], None] = lambda: None,
+) -> Machine:
+    """Fetch the disk of a machine whose place is locked, have ``data`` bring its data, and write its file last."""
+    with _images(machines) as images:
+        made = replace(machine, image=_fetch(images, reference, connections, progress))
+        data()
+        make_key(place)
+        place.save(made)
+        publish(place.history, place.name, made.id, EventKind.CREATED, image=made.image.pinned)
+    return made
+
+
+def _authorities(ca: str | Iterable[str], progress: Progress) -> tuple[str, ...]:
+    """Return the sources as the machine file names them; they are read once, so that faults show now."""
+    named = [each for each in ([ca] if isinstance(ca, str) else ca) if each not in {"", "none"}]
+    found = tuple(each if each == "host" else str(Path(each).absolute()) for each in named)
+    for remark in read_authorities(found).remarks:
+        progress.note(remark)
+    return found
+
+
+def _keep_added(place: Place, added: dict[str, bytes]) -> None:
+    """Write what a user adds to the first boot, before there is a machine; nothing stays of an attempt that failed."""
+    for file in SEED_FILES:
+        with storage_errors(place.file(file), doing="cannot be written"):
+            place.file(file).unlink(missing_ok=True)
+            if file in added:
+                replace_file(place.file(file), added[file], mode=0o600)
+
+
+def _checked(path: Path, check: Callable[[bytes, str], None]) -> bytes:
+    text = read_small(path, _LONGEST_SEED)
+    check(text, str(path))
+    return text
 
 
 @contextmanager
@@ -151,6 +213,7 @@ def _fetch(images: Path, reference: Reference, connections: ConnectionOptions | 
         )
     with storage_errors(target):
         target.chmod(0o400)
+    check_base(target, found[0])
     return Image(str(reference), found[0], DiskKind(result.format))
 
 
@@ -188,14 +251,17 @@ def machine_clone(name: str, new_name: str) -> MadeMachine:
             )
             clone_files(source, target)
             # The copy's system knows the key of its origin, and a guest learns its key at its first boot alone.
-            for each in ("key", "key.pub"):
+            for each in ("key", "key.pub", *SEED_FILES):
+                if not source.file(each).exists():
+                    continue
                 target.file(each).write_bytes(source.file(each).read_bytes())
                 target.file(each).chmod(0o600)
             target.save(made)
+            publish(target.history, new_name, made.id, EventKind.CLONED, source=name)
     return MadeMachine(made, target.folder)
 
 
-def machine_set(
+def machine_set(  # noqa: PLR0913 - each is one word of the request
     name: str,
     *,
     cpus: int | None = None,
@@ -203,22 +269,30 @@ def machine_set(
     disk: int | None = None,
     mounts: Iterable[Mount] | None = None,
     forwards: Iterable[Forward] | None = None,
-    ca: str | None = None,
+    ca: str | Iterable[str] | None = None,
+    proxy: str | None = None,
+    progress: Progress | None = None,
 ) -> MadeMachine:
     """Change what a machine is to be, from its next start on; None leaves a value as it is.
 
     Raises:
         NotFoundError: there is no such machine.
-        UsageError: the data disk would shrink.
+        UsageError: the data disk would shrink, or the proxy is not valid.
+        InvalidFile: a file of certificates has none, or a damaged one.
         ConflictError: another command changes it.
     """
     place = Machines.here().place(name)
-    path = ca if ca in {None, "", "host"} else str(Path(ca or "").absolute())
-    given: dict[str, object] = {"cpus": cpus, "memory": memory, "disk": disk, "ca": path}
+    given: dict[str, object] = {"cpus": cpus, "memory": memory, "disk": disk}
+    given["ca"] = None if ca is None else _authorities(ca, progress or NullProgress())
+    given["proxy"] = None if proxy is None else proxy_setting(proxy)
     given["mounts"] = None if mounts is None else tuple(mounts)
     given["forwards"] = None if forwards is None else tuple(forwards)
     changes = {key: value for key, value in given.items() if value is not None}
     with place.lock():
-        machine = place.load().changed(**changes)
+        before = place.load()
+        machine = before.changed(**changes)
         place.save(machine)
+        old = before.to_dict()
+        changed = {key: value for key, value in machine.to_dict().items() if value != old[key]}
+        publish(place.history, name, machine.id, EventKind.SET, **changed)
         return MadeMachine(machine, place.folder, running=place.is_held("run.lock"))

@@ -14,9 +14,11 @@ from haulout.machine.model import Accelerator, DiskKind
 from haulout.machine.seed import DATA_LABEL
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from haulout.machine.model import Machine
+    from haulout.machine.qemu.firmware import Uefi
 
 _SYSTEM: Final = {"x86_64": "qemu-system-x86_64", "aarch64": "qemu-system-aarch64"}
 _BOARD: Final = {"x86_64": "q35", "aarch64": "virt"}
@@ -36,8 +38,8 @@ class Files:
     qmp: Path
     mounts: tuple[Path, ...] = ()
     """Socket of virtiofsd for each mount, in order."""
-    firmware: tuple[Path, Path] | None = None
-    """UEFI: its code, and the variables of this machine; None: the board's own firmware."""
+    firmware: Uefi | None = None
+    """None: the board's own."""
 
 
 def program(architecture: str) -> str:
@@ -45,7 +47,9 @@ def program(architecture: str) -> str:
     return _SYSTEM[architecture]
 
 
-def command(machine: Machine, files: Files, accelerator: Accelerator, architecture: str, credential: str) -> list[str]:
+def command(
+    machine: Machine, files: Files, accelerator: Accelerator, architecture: str, credentials: Sequence[str]
+) -> list[str]:
     """Return the command line.
 
     Args:
@@ -53,7 +57,7 @@ def command(machine: Machine, files: Files, accelerator: Accelerator, architectu
         files: what it opens.
         accelerator: one that works here, not ``auto``.
         architecture: ``x86_64`` or ``aarch64``.
-        credential: of systemd, for the guest.
+        credentials: of systemd, for the guest.
     """
     memory = f"{machine.resources.memory}M"
     shared = [
@@ -73,7 +77,7 @@ def command(machine: Machine, files: Files, accelerator: Accelerator, architectu
         *("-device", "pvpanic-pci", "-action", "panic=none"),
         *("-rtc", "base=utc,clock=host"),
         *("-fw_cfg", f"name=opt/com.coreos/config,file={_quoted(files.ignition)}"),
-        *("-smbios", f"type=11,value={credential.replace(',', ',,')}"),
+        *(word for each in credentials for word in ("-smbios", f"type=11,value={each.replace(',', ',,')}")),
         *("-chardev", f"file,id=console,path={_quoted(files.console)}", "-serial", "chardev:console"),
         *("-qmp", f"unix:{_quoted(files.qmp)},server=on,wait=off"),
     ]
@@ -98,10 +102,10 @@ def _cpu(accelerator: Accelerator) -> str:
 def _firmware(files: Files) -> list[str]:
     if files.firmware is None:
         return []
-    code, variables = files.firmware
+    kind = files.firmware.format
     return [
-        *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_quoted(code)}"),
-        *("-drive", f"if=pflash,unit=1,format=raw,file={_quoted(variables)}"),
+        *("-drive", f"if=pflash,unit=0,format={kind},readonly=on,file={_quoted(files.firmware.code)}"),
+        *("-drive", f"if=pflash,unit=1,format={kind},file={_quoted(files.firmware.variables)}"),
     ]
 
 
