@@ -125,13 +125,13 @@ def test_containers_and_volumes_of_both_users_survive_what_happens_to_machines(t
                 both(lambda machine, socket, client=clients: client(place, machine, socket))
             assert place.each("haulout machine ssh NAME -- systemctl --failed --no-legend") == ["", ""]
 
-            def comes_back(machine, socket, lines=(2,)):
+            def comes_back(machine, socket, lines=2):
                 deadline = time.monotonic() + START_SECONDS
                 while "stays" not in (names := running(place, machine, socket)) and time.monotonic() < deadline:
                     time.sleep(5)
                 assert names == ["stays"], "what was stopped by hand stays down"
                 begin = f"podman --remote --url {place.url(machine, socket)}"
-                for volume, written in (("stays", lines[0]), ("stopped", 1)):
+                for volume, written in (("stays", lines), ("stopped", 1)):
                     read = place.run(f"{begin} run --rm --network none -v {volume}:/v {NAME} cat /v/f")
                     assert read.splitlines() == [f"{machine} {socket}"] * written
 
@@ -142,7 +142,13 @@ def test_containers_and_volumes_of_both_users_survive_what_happens_to_machines(t
             place.each("haulout machine stop NAME && haulout machine rm NAME")
             place.each(make)
             place.each(start)
-            both(lambda machine, socket: comes_back(machine, socket, lines=(3,)))
+            both(lambda machine, socket: comes_back(machine, socket, lines=3))
+            place.each("haulout machine stop NAME")
+            place.each("haulout machine export NAME registry.example.com/backup:NAME")
+            place.each("haulout machine rm NAME --data")
+            place.each("haulout machine import registry.example.com/backup:NAME")
+            place.each(start)
+            both(lambda machine, socket: comes_back(machine, socket, lines=4))
         finally:
             for name in MACHINES:
                 subprocess.run(
@@ -167,7 +173,7 @@ def test_it_boots_as_kubevirt_boots_it_by_bios_and_cloud_init_on_a_larger_disk(t
     seed.mkdir()
     (seed / "user-data").write_text(USER_DATA.replace("KEY", key.with_suffix(".pub").read_text().strip()))
     (seed / "meta-data").write_text("instance-id: one\nlocal-hostname: harbour\n")
-    base = ["-b", Path(IMAGE).resolve(), "-F", "qcow2"]
+    base = ["-b", str(Path(IMAGE).resolve()), "-F", "qcow2"]
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *base, disk, "20G"], check=True)
     argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "max", "-m", "1024"]
     argv += ["-nodefaults", "-display", "none", "-serial", f"file:{tmp_path}/console"]
