@@ -11,7 +11,7 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.machine.control import follow, start_supervisor, status
-    from haulout.machine.files import Disks, clone_files, disks, remove, remove_unused_bases
+    from haulout.machine.files import Disks, appearing_machine, clear, clone_files, disks, remove, remove_unused_bases
     from haulout.machine.model import (
         SCHEMA,
         Accelerator,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from haulout.machine.rescue import force_off
     from haulout.machine.ssh import HINT, client, command_line, make_key
     from haulout.machine.states import Event, State, Status, derive, why_ended
-    from haulout.machine.store import Machines, Place
+    from haulout.machine.store import Machines, Place, boot
 
 __all__ = [
     "HINT",
@@ -49,6 +49,9 @@ __all__ = [
     "Socket",
     "State",
     "Status",
+    "appearing_machine",
+    "boot",
+    "clear",
     "client",
     "clone_files",
     "command_line",
@@ -72,7 +75,7 @@ open_face(
     __name__,
     {
         "control": ("follow", "start_supervisor", "status"),
-        "files": ("Disks", "clone_files", "disks", "remove", "remove_unused_bases"),
+        "files": ("Disks", "appearing_machine", "clear", "clone_files", "disks", "remove", "remove_unused_bases"),
         "model": (
             "SCHEMA",
             "Accelerator",
@@ -90,6 +93,6 @@ open_face(
         "rescue": ("force_off",),
         "ssh": ("HINT", "client", "command_line", "make_key"),
         "states": ("Event", "State", "Status", "derive", "why_ended"),
-        "store": ("Machines", "Place"),
+        "store": ("Machines", "Place", "boot"),
     },
 )

@@ -42,6 +42,7 @@ class Link:
         self._life = life
         self._certificates = certificates
         self._masters: dict[str, asyncio.subprocess.Process] = {}
+        self._resets = 0
         self.sockets: set[str] = set()
         """Names of those the guest has."""
 
@@ -57,6 +58,9 @@ class Link:
         """
         with storage_errors(self._place.ssh_config, doing="cannot be written"):
             replace_file(self._place.ssh_config, ssh.config(self._place, self._life.ssh_port).encode(), durable=False)
+        self._resets = self._life.resets
+        if not self._place.file(ssh.KNOWN).exists():
+            self._place.file(ssh.LEARNED).unlink(missing_ok=True)
         say("waiting for the guest to boot")
         try:
             async with asyncio.timeout(seconds):
@@ -71,7 +75,7 @@ class Link:
     def _check(self) -> None:
         if self._life.panicked or any("Kernel panic" in line for line in self._place.console(30)):
             raise GuestFailed("the guest's kernel panicked")
-        if self._life.resets > _MOST_RESETS:
+        if self._life.resets - self._resets > _MOST_RESETS:
             raise GuestFailed("the guest reboots again and again")
 
     async def _banner(self) -> None:
@@ -153,6 +157,10 @@ class Link:
     async def _prepare(self) -> None:
         names = {each.name for each in self._machine.sockets if each.user in self._masters}
         found = set(await self.run(guest.setup(self._machine, self._certificates)))
+        # The set-up ended with sync(1): the guest will not make itself another key.
+        learned = self._place.file(ssh.LEARNED)
+        if "synced" in found and learned.exists():
+            learned.replace(self._place.file(ssh.KNOWN))
         deadline = time.monotonic() + _SOCKET_SECONDS
         while (missing := names - found) and "has-podman" in found and time.monotonic() < deadline:
             await asyncio.sleep(1.0)

@@ -64,6 +64,8 @@ class Supervisor:
         self._again = False
         self._boot_seconds = _BOOT_SECONDS
         self._story: list[dict[str, Any]] = []
+        self._chapter = 0
+        """Where the story of this life begins."""
         self._told = asyncio.Condition()
         self._holders = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -114,20 +116,27 @@ class Supervisor:
     async def _live(self) -> None:
         """Live one life of the virtual machine."""
         self._enter(Phase.BOOTING)
+        self._chapter = len(self._story)
+        last = self._place.last_event()
         self._place.record("started")
         try:
-            ended = await self._attend(*await self._begin())
-        except (HauloutError, GuestFailed) as error:
+            ended = await self._attend(*await self._begin(shutting_down=last is not None and last.kind == "stopping"))
+        except (HauloutError, GuestFailed, OSError) as error:
             await self._finish(str(error), failed=True)
         else:
             await self._finish(*ended)
 
-    async def _begin(self) -> tuple[VirtualMachine, str]:
+    async def _begin(self, *, shutting_down: bool) -> tuple[VirtualMachine, str]:
         certificates = read_certificates(self._machine.ca)
         if self._place.is_held("vm.lock"):
             self._say("taking over the virtual machine that runs")
             self._life = await self._provider.adopt(self._place.name, self._place)
-        else:
+        if self._life is not None and shutting_down:
+            # Its guest was told to, and may answer for a while.
+            self._say("waiting for it to shut down")
+            await power_off(self._life, asyncio.ensure_future(self._life.ended()), self._stop_seconds)
+            self._life = None
+        if self._life is None:
             lock = self._place.take("vm.lock")
             try:
                 self._life = await self._provider.start(self._machine, self._place, self._say, lock)
@@ -150,6 +159,7 @@ class Supervisor:
                 return failure, True
             was_ready = self._ready.is_set()
             self._enter(Phase.STOPPING)
+            self._place.record("stopping")
             self._say("stopping")
             if was_ready and self._link is not None and not self._machine.ephemeral:
                 await self._link.run(guest.TRIM, _TRIM_SECONDS)
@@ -244,7 +254,7 @@ class Supervisor:
                     if self._ready.is_set():
                         writer.write(b'{"done": true}\n')
                     else:
-                        await self._stream(writer, 0)
+                        await self._stream(writer, self._chapter)
                 case "stop" | "restart" as what:
                     begun = len(self._story)
                     self._again = what == "restart"
@@ -300,9 +310,9 @@ async def supervise(place: Place, provider: Provider, listening: Callable[[], No
     """
     lock = place.take("run.lock")
     try:
-        place.prepare_runtime()
-        made = Supervisor(place, provider)
         machine: Machine = place.load()
+        place.prepare_runtime(machine)
+        made = Supervisor(place, provider)
         await made.run(listening)
         if machine.ephemeral:
             shutil.rmtree(place.folder, ignore_errors=True)

@@ -20,6 +20,8 @@ from haulout.machine import (
     Machine,
     Machines,
     Resources,
+    appearing_machine,
+    clear,
     clone_files,
     make_key,
 )
@@ -95,14 +97,16 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
     progress = progress or NullProgress()
     machines = Machines.here()
     place = machines.place(name)
-    with place.lock():
+    with place.lock(new=True):
         if place.exists():
             raise ConflictError(
                 f"there is a machine {name}", hint=f"haulout machine rm {name} removes it, but its data"
             )
+        # What a removal or a copy that was killed has left there is of another system.
+        clear(place)
         usual = Resources()
         data = place.file("data.raw")
-        kept = data.exists()
+        kept = data.exists() and data.stat().st_size > 0
         size = disk if disk is not None else -(-data.stat().st_size // _GIB) if kept else usual.disk
         if kept and size * _GIB < data.stat().st_size:
             raise UsageError(f"the data that was kept has {data.stat().st_size // _GIB} GiB, more than --disk {size}")
@@ -175,9 +179,15 @@ def machine_clone(name: str, new_name: str) -> MadeMachine:
         machine = source.load()
         if source.is_held("run.lock") or source.is_held("vm.lock"):
             raise ConflictError(f"machine {name} is running", hint=f"haulout machine stop {name}")
-        with target.lock():
-            if target.exists() or target.file("data.raw").exists():
-                raise ConflictError(f"there is a machine {new_name}, or data that was kept of one")
+        with target.lock(new=True):
+            if target.exists():
+                raise ConflictError(f"there is a machine {new_name}")
+            clear(target)
+            if target.file("data.raw").exists():
+                raise ConflictError(
+                    f"there is data that was kept of a machine {new_name}",
+                    hint=f"haulout machine rm {new_name} --data removes it",
+                )
             made = replace(
                 machine,
                 name=new_name,
@@ -186,12 +196,8 @@ def machine_clone(name: str, new_name: str) -> MadeMachine:
                 # The host's port is the first one's.
                 forwards=(),
             )
-            clone_files(source, target)
-            # The copy's system knows the key of its origin, and a guest learns its key at its first boot alone.
-            for each in ("key", "key.pub"):
-                target.file(each).write_bytes(source.file(each).read_bytes())
-                target.file(each).chmod(0o600)
-            target.save(made)
+            with appearing_machine(target, made):
+                clone_files(source, target)
     return MadeMachine(made, target.folder)
 
 

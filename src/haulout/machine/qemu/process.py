@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _GIB: Final = 1 << 30
 _POLL: Final = 0.05
 _START_SECONDS: Final = 30.0
+_ADOPT_SECONDS: Final = 10.0
 _VIRTIOFSD: Final = ("/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd")
 _REASONS: Final = {
     "guest-shutdown": "the guest shut down",
@@ -85,7 +87,7 @@ class _Life:
             return Ended(f"QEMU was killed by signal {-code} ({signal.Signals(-code).name})")
         if code > 0:
             return Ended(f"QEMU failed with exit code {code}: {_said(self._log)}")
-        reason = _REASONS.get(self._reason, self._reason or "QEMU ended")
+        reason = _REASONS.get(self._reason, self._reason or "QEMU was killed, or crashed")
         return Ended(reason, by_guest=self._reason.startswith("guest"))
 
     async def press_power_button(self) -> None:
@@ -148,12 +150,15 @@ class Qemu:
 
     async def adopt(self, name: str, place: Place) -> _Life:
         """Take over one that runs; see :class:`haulout.machine.provider.Provider`."""
-        peer = Peer.of(place.socket("qmp"))
-        if peer is None:
-            raise ToolError(
-                "QEMU", f"runs for machine {name}, but its control socket is gone",
-                hint="end that QEMU process, and start the machine again",
-            )  # fmt: skip
+        deadline = time.monotonic() + _ADOPT_SECONDS
+        while (peer := Peer.of(place.socket("qmp"))) is None:
+            # It may have been started a moment ago.
+            if time.monotonic() > deadline or not place.is_held("vm.lock"):
+                raise ToolError(
+                    "QEMU", f"runs for machine {name}, but its control socket is gone",
+                    hint=f"haulout machine stop {name} ends it, as a power cut does",
+                )  # fmt: skip
+            await asyncio.sleep(_POLL)
         life = _Life("", peer, None, place.file("qemu.log"))
         try:
             await life.connect(place.socket("qmp"))
