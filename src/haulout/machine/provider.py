@@ -80,8 +80,10 @@ async def power_off(life: VirtualMachine, ending: asyncio.Future[Ended], seconds
         seconds: that the guest has to shut down.
     """
     for act, patience in ((life.press_power_button, seconds), (life.quit, _QUIT_SECONDS)):
-        await act()
+        # Aside: a process that hangs does not answer, either.
+        acting = asyncio.ensure_future(act())
         done, _ = await asyncio.wait([ending], timeout=patience)
+        acting.cancel()
         if done:
             return ending.result()
     life.kill()

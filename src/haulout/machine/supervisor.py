@@ -14,7 +14,7 @@ import signal
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from haulout.errors import HauloutError
 from haulout.machine import guest
@@ -24,12 +24,13 @@ from haulout.machine.provider import power_off
 from haulout.machine.states import Phase, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from haulout.machine.model import Machine
     from haulout.machine.provider import Ended, Provider, VirtualMachine
     from haulout.machine.store import Place
 
+_Result = TypeVar("_Result")
 STOP_SECONDS: Final = 90.0
 """That a guest has to shut down, unless the user says otherwise."""
 _UNREADY_SECONDS: Final = 15.0
@@ -37,6 +38,7 @@ _UNREADY_SECONDS: Final = 15.0
 _BOOT_SECONDS: Final = 300.0
 _TRIM_SECONDS: Final = 60.0
 _WEEK: Final = 7 * 86400.0
+_LOOK_SECONDS: Final = 2.0
 _HOLD_SECONDS: Final = 60.0
 """After which an ephemeral machine ends that nobody holds."""
 
@@ -68,6 +70,7 @@ class Supervisor:
         """Where the story of this life begins."""
         self._told = asyncio.Condition()
         self._holders = 0
+        self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, listening: Callable[[], None]) -> None:
@@ -79,18 +82,11 @@ class Supervisor:
         Raises:
             OSError: a socket cannot be bound.
         """
-        servers = []
-        for each in self._machine.sockets:
-            inner = self._place.socket(f"to-{each.name}")
-            forwarder = Forwarder(inner, self._ready, partial(self._lacks, each.name))
-            listener = bind(self._place.socket(each.name))
-            servers.append(
-                await asyncio.start_unix_server(forwarder.serve, sock=listener, backlog=BACKLOG, limit=CHUNK)
-            )
-        servers.append(await asyncio.start_unix_server(self._answer, sock=bind(self._place.socket("control"))))
+        await self._listen()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
         listening()
+        self._spawn(self._keep_listening())
         if self._machine.ephemeral:
             self._spawn(self._end_unless_held())
         try:
@@ -104,9 +100,34 @@ class Supervisor:
         finally:
             # Those who wait for the end are told.
             await asyncio.sleep(0.1)
-            for server in servers:
-                server.close()
+            self._hang_up()
             shutil.rmtree(self._place.runtime, ignore_errors=True)
+
+    async def _listen(self) -> None:
+        self._hang_up()
+        for each in self._machine.sockets:
+            inner = self._place.socket(f"to-{each.name}")
+            forwarder = Forwarder(inner, self._ready, partial(self._lacks, each.name))
+            listener = bind(self._place.socket(each.name))
+            self._servers.append(
+                await asyncio.start_unix_server(forwarder.serve, sock=listener, backlog=BACKLOG, limit=CHUNK)
+            )
+        self._servers.append(await asyncio.start_unix_server(self._answer, sock=bind(self._place.socket("control"))))
+
+    def _hang_up(self) -> None:
+        while self._servers:
+            self._servers.pop().close()
+
+    async def _keep_listening(self) -> None:
+        """Listen anew, and connect anew, where the runtime directory was removed, as at the end of a user's session."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if not self._place.socket("control").exists():
+                with suppress(HauloutError, OSError):
+                    self._place.prepare_runtime(self._machine)
+                    await self._listen()
+                    if self._link is not None and self._ready.is_set():
+                        await self._link.close()
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -120,11 +141,22 @@ class Supervisor:
         last = self._place.last_event()
         self._place.record("started")
         try:
-            ended = await self._attend(*await self._begin(shutting_down=last is not None and last.kind == "stopping"))
+            begun = await self._unless_stopped(self._begin(shutting_down=last is not None and last.kind == "stopping"))
+            ended = await self._attend(*begun)
+        except asyncio.CancelledError:
+            await self._finish("stopped: it had not begun", failed=False)
         except (HauloutError, GuestFailed, OSError) as error:
             await self._finish(str(error), failed=True)
         else:
             await self._finish(*ended)
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        """Do something that may hang; it is cancelled where a stop is asked for."""
+        doing, asked = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait([doing, asked], return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        doing.cancel()
+        return await doing
 
     async def _begin(self, *, shutting_down: bool) -> tuple[VirtualMachine, str]:
         certificates = read_certificates(self._machine.ca)
@@ -162,7 +194,7 @@ class Supervisor:
             self._place.record("stopping")
             self._say("stopping")
             if was_ready and self._link is not None and not self._machine.ephemeral:
-                await self._link.run(guest.TRIM, _TRIM_SECONDS)
+                await self._link.run(guest.TRIM, min(_TRIM_SECONDS, self._stop_seconds))
             linking.cancel()
             ended: Ended = await power_off(
                 life, ending, self._stop_seconds if was_ready else min(self._stop_seconds, _UNREADY_SECONDS)

@@ -122,6 +122,8 @@ def machine_stop(name: str, *, seconds: float = STOP_SECONDS, progress: Progress
         if status(place) is None:
             raise NotReady(name, "its supervisor does not answer", [])  # noqa: TRY301 - as when it does not any more
         follow(place, {"do": "stop", "seconds": seconds}, lambda what: progress.note(f"{name}: {what}"))
+        if place.is_held("vm.lock") and not place.is_held("run.lock"):
+            raise NotReady(name, "its supervisor ended", [])  # noqa: TRY301 - before it had taken the machine over
     except NotReady:
         # There is no supervisor, or it hangs.
         force_off(place, Qemu(machines.cache / "accelerator.json"), seconds)
