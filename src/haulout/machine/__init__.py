@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.machine.base import check_base
     from haulout.machine.control import follow, start_supervisor, status
     from haulout.machine.files import Disks, appearing_machine, clear, clone_files, disks, remove, remove_unused_bases
     from haulout.machine.model import (
@@ -51,6 +52,7 @@ __all__ = [
     "Status",
     "appearing_machine",
     "boot",
+    "check_base",
     "clear",
     "client",
     "clone_files",
@@ -74,6 +76,7 @@ __all__ = [
 open_face(
     __name__,
     {
+        "base": ("check_base",),
         "control": ("follow", "start_supervisor", "status"),
         "files": ("Disks", "appearing_machine", "clear", "clone_files", "disks", "remove", "remove_unused_bases"),
         "model": (

@@ -19,11 +19,8 @@ _CA_PLACES: Final = (
     ("/usr/local/share/ca-certificates/haulout.crt", "update-ca-certificates"),
     ("/etc/pki/ca-trust/source/anchors/haulout.pem", "update-ca-trust"),
 )
-CLOCK: Final = (
-    # It answers each line, so that a guest that was stopped is not told old times when it goes on.
-    "while read -r now; do gone=$((now - $(date +%s))); "
-    '[ "$gone" -lt 2 ] && [ "$gone" -gt -2 ] || date -u -s "@$now" >/dev/null; echo; done'
-)
+CLOCK: Final = 'while read -r order; do [ -z "$order" ] || date -u -s "$order" >/dev/null; date +%s; done'
+"""Prints the time for each line it gets, in seconds; a line that is not empty sets the clock first."""
 TRIM: Final = "fstrim -a 2>/dev/null || fstrim /var/lib/data 2>/dev/null || true"
 
 

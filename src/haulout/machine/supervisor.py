@@ -39,6 +39,8 @@ _BOOT_SECONDS: Final = 300.0
 _TRIM_SECONDS: Final = 60.0
 _WEEK: Final = 7 * 86400.0
 _LOOK_SECONDS: Final = 2.0
+_DRAIN_SECONDS: Final = 3.0
+"""That requests under way have before a guest is shut down."""
 _HOLD_SECONDS: Final = 60.0
 """After which an ephemeral machine ends that nobody holds."""
 
@@ -72,6 +74,7 @@ class Supervisor:
         self._holders = 0
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._forwarders: list[Forwarder] = []
 
     async def run(self, listening: Callable[[], None]) -> None:
         """Run it to its end.
@@ -108,6 +111,7 @@ class Supervisor:
         for each in self._machine.sockets:
             inner = self._place.socket(f"to-{each.name}")
             forwarder = Forwarder(inner, self._ready, partial(self._lacks, each.name))
+            self._forwarders.append(forwarder)
             listener = bind(self._place.socket(each.name))
             self._servers.append(
                 await asyncio.start_unix_server(forwarder.serve, sock=listener, backlog=BACKLOG, limit=CHUNK)
@@ -126,8 +130,9 @@ class Supervisor:
                 with suppress(HauloutError, OSError):
                     self._place.prepare_runtime(self._machine)
                     await self._listen()
-                    if self._link is not None and self._ready.is_set():
-                        await self._link.close()
+                    if self._life is not None:
+                        # The configuration of ssh, and its sockets, were there, too.
+                        self._life.reset.set()
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -184,8 +189,8 @@ class Supervisor:
         try:
             await asyncio.wait({ending, linking, asked}, return_when=asyncio.FIRST_COMPLETED)
             if ending.done():
-                return ending.result().reason, not (self._stop.is_set() or ending.result().by_guest)
-            if linking.done():
+                return ending.result().reason, not self._stop.is_set()
+            if linking.done() and not self._stop.is_set():
                 failure = str(linking.exception() or "its connection ended")
                 await power_off(life, ending, 1.0)
                 return failure, True
@@ -193,6 +198,9 @@ class Supervisor:
             self._enter(Phase.STOPPING)
             self._place.record("stopping")
             self._say("stopping")
+            # From here on clients wait: the guest may end its services in any order.
+            self._ready.clear()
+            await asyncio.gather(*(each.drain(_DRAIN_SECONDS) for each in self._forwarders))
             if was_ready and self._link is not None and not self._machine.ephemeral:
                 await self._link.run(guest.TRIM, min(_TRIM_SECONDS, self._stop_seconds))
             linking.cancel()
@@ -215,11 +223,14 @@ class Supervisor:
         """
         if not life.ssh_port:
             raise GuestFailed("QEMU does not answer")
-        while True:
+        seconds: float | None = self._boot_seconds
+        while not self._stop.is_set():
             self._enter(Phase.CONNECTING)
             self._link = link = Link(self._place, self._machine, life, certificates)
             try:
-                await link.open(self._say, self._boot_seconds)
+                await link.open(self._say, seconds)
+                # A guest that was ready once is never given up: it may have been stopped with its host.
+                seconds = None
                 self._enter(Phase.READY)
                 self._ready.set()
                 self._place.record("ready")

@@ -21,6 +21,7 @@ from haulout.machine import (
     Machines,
     Resources,
     appearing_machine,
+    check_base,
     clear,
     clone_files,
     make_key,
@@ -155,6 +156,7 @@ def _fetch(images: Path, reference: Reference, connections: ConnectionOptions | 
         )
     with storage_errors(target):
         target.chmod(0o400)
+    check_base(target, found[0])
     return Image(str(reference), found[0], DiskKind(result.format))
 
 
