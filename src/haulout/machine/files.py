@@ -116,12 +116,8 @@ def remove_unused_bases(machines: Machines) -> list[Path]:
     try:
         with locked(folder, seconds=0, busy="a base image is being fetched"):
             needed = {place.base(place.load()) for place in machines.all()}
-<<<<<<< HEAD
-            unused = [path for path in sorted(folder.iterdir()) if path not in needed and not path.is_dir()]
-=======
             needed |= {note_of(base) for base in needed}
-            unused = [path for path in sorted(folder.iterdir()) if path not in needed]
->>>>>>> main
+            unused = [path for path in sorted(folder.iterdir()) if path not in needed and not path.is_dir()]
             for path in unused:
                 path.unlink()
             return unused

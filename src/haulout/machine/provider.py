@@ -20,7 +20,6 @@ class Ended:
     """Why a virtual machine ended."""
 
     reason: str
-    by_guest: bool = False
 
 
 class VirtualMachine(Protocol):
