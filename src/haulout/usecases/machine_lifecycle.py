@@ -96,7 +96,15 @@ def _follow(place: Place, request: dict[str, str | float | None], progress: Prog
     except NotReady as error:
         for line in error.console:
             progress.note(f"console: {line}")
+        _wait_for_supervisor(place)
         raise
+
+
+def _wait_for_supervisor(place: Place) -> None:
+    """Wait until a supervisor that is about to end has ended."""
+    deadline = time.monotonic() + _GONE_SECONDS
+    while place.is_held("run.lock") and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def machine_stop(name: str, *, seconds: float = STOP_SECONDS, progress: Progress | None = None) -> StoppedMachine:
@@ -127,9 +135,7 @@ def machine_stop(name: str, *, seconds: float = STOP_SECONDS, progress: Progress
     except NotReady:
         # There is no supervisor, or it hangs.
         force_off(place, Qemu(machines.cache / "accelerator.json"), seconds)
-    deadline = time.monotonic() + _GONE_SECONDS
-    while place.is_held("run.lock") and time.monotonic() < deadline:
-        time.sleep(0.02)
+    _wait_for_supervisor(place)
     last = place.last_event()
     return StoppedMachine(name, was_running=True, reason=last.detail if last is not None else "")
 
