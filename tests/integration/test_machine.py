@@ -46,7 +46,22 @@ def examples(name):
 @needs("docker-registry")
 def test_every_example_of_machines_runs_and_prints_what_is_documented(tmp_path):
     documented = set(re.findall(r"`([a-z_]+)`", (ROOT / "docs/json.md").read_text()))
-    order = ["init", "set", "start", "list", "inspect", "ssh", "cp", "logs", "df", "stop", "clone", "rm"]
+    order = [
+        "init",
+        "set",
+        "autostart",
+        "start",
+        "list",
+        "inspect",
+        "ssh",
+        "cp",
+        "logs",
+        "df",
+        "events",
+        "stop",
+        "clone",
+        "rm",
+    ]
     assert sorted([*order, "restart"]) == sorted(VERBS), "restart is run by the next test"
     with machines(tmp_path, registry=True) as place:
         (place.path / "notes.txt").write_text("a note\n")

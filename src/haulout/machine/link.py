@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from haulout.local import begin, printable, replace_file, storage_errors
+from haulout.local import begin, replace_file, storage_errors
 from haulout.machine import guest, ssh
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ card is lost, and sent again too late; a guest that is slow needs its time."""
 _SECOND_USER_SECONDS: Final = 20.0
 _SOCKET_SECONDS: Final = 60.0
 _SCRIPT_SECONDS: Final = 120.0
+_SETUP_SECONDS: Final = 400.0
+"""A guest without acceleration, on a busy host, is slow to install certificates."""
 _MOST_RESETS: Final = 5
 CLOCK_SECONDS: Final = 5.0
 """Between looks at the guest's clock. Timers stand still while the host sleeps: it is wrong for that long at most."""
@@ -40,11 +42,11 @@ class GuestFailed(Exception):  # noqa: N818 - named by what is wrong
 class Link:
     """ssh into a guest, from the first sign of life to the loss of the connection."""
 
-    def __init__(self, place: Place, machine: Machine, life: VirtualMachine, certificates: str) -> None:
+    def __init__(self, place: Place, machine: Machine, life: VirtualMachine, additions: str) -> None:
         self._place = place
         self._machine = machine
         self._life = life
-        self._certificates = certificates
+        self._additions = additions
         self._masters: dict[str, asyncio.subprocess.Process] = {}
         self._resets = 0
         self.sockets: set[str] = set()
@@ -75,7 +77,7 @@ class Link:
         except TimeoutError:
             raise GuestFailed(f"ssh did not answer within {seconds or 0:.0f} seconds") from None
         say("waiting for the sockets")
-        await self._prepare()
+        await self._prepare(say)
 
     def _check(self) -> None:
         if self._life.panicked or any("Kernel panic" in line for line in self._place.console(30)):
@@ -159,13 +161,15 @@ class Link:
         finally:
             await _end(process)
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, say: Callable[[str], None]) -> None:
         names = {each.name for each in self._machine.sockets if each.user in self._masters}
-        found = set(await self.run(guest.setup(self._machine, self._certificates)))
+        found = set(await self.run(guest.setup(self._machine, self._additions), _SETUP_SECONDS))
         # The set-up ended with sync(1): the guest will not make itself another key.
         learned = self._place.file(ssh.LEARNED)
         if "synced" in found and learned.exists():
             learned.replace(self._place.file(ssh.KNOWN))
+        if "ca-refused" in found:
+            say("the machine could not be made to trust the CA certificates: it has no ca-certificates")
         deadline = time.monotonic() + _SOCKET_SECONDS
         while (missing := names - found) and "has-podman" in found and time.monotonic() < deadline:
             await asyncio.sleep(1.0)
@@ -233,30 +237,3 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         with suppress(ProcessLookupError):
             process.terminate()
         await process.wait()
-
-
-def read_certificates(source: str) -> str:
-    """Return the certificate authorities a guest is to trust, in PEM: the host's, or those of a file.
-
-    Raises:
-        GuestFailed: they cannot be read.
-    """
-    places = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
-    for path in places if source == "host" else (source,) if source else ():
-        try:
-            with open(path, encoding="ascii", errors="replace") as file:  # noqa: PTH123 - as it stands in the machine file
-                return printable_pem(file.read())
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise GuestFailed(f"{printable(path)} cannot be read: {error.strerror}") from error
-    if source:
-        raise GuestFailed(f"there are no certificates at {printable(source)}")
-    return ""
-
-
-def printable_pem(text: str) -> str:
-    """Return the certificates in a text, and nothing else of it."""
-    parts = text.split("-----BEGIN CERTIFICATE-----")[1:]
-    kept = (part.partition("-----END CERTIFICATE-----")[0] for part in parts)
-    return "".join(f"-----BEGIN CERTIFICATE-----{part}-----END CERTIFICATE-----\n" for part in kept if part.isascii())

@@ -20,6 +20,8 @@ class Ended:
     """Why a virtual machine ended."""
 
     reason: str
+    by_guest: bool = False
+    """Whether the guest shut down."""
 
 
 class VirtualMachine(Protocol):

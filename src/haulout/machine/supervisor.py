@@ -17,14 +17,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from haulout.errors import HauloutError
-from haulout.machine import guest
+from haulout.machine import guest, proxy, trust
+from haulout.machine.events import EventKind, publish
 from haulout.machine.forward import BACKLOG, CHUNK, Forwarder, bind
-from haulout.machine.link import GuestFailed, Link, read_certificates
+from haulout.machine.link import GuestFailed, Link
 from haulout.machine.provider import power_off
-from haulout.machine.states import Phase, Status
+from haulout.machine.states import Phase, State, Status, why_ended
+from haulout.machine.store import boot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
     from haulout.machine.model import Machine
     from haulout.machine.provider import Ended, Provider, VirtualMachine
@@ -67,9 +69,11 @@ class Supervisor:
         self._stop_seconds = STOP_SECONDS
         self._again = False
         self._boot_seconds = _BOOT_SECONDS
+        self._environment: Mapping[str, str] = os.environ
         self._story: list[dict[str, Any]] = []
         self._chapter = 0
         """Where the story of this life begins."""
+        self._came_up = False
         self._told = asyncio.Condition()
         self._holders = 0
         self._servers: list[asyncio.Server] = []
@@ -142,9 +146,13 @@ class Supervisor:
     async def _live(self) -> None:
         """Live one life of the virtual machine."""
         self._enter(Phase.BOOTING)
-        self._chapter = len(self._story)
+        self._chapter, self._came_up = len(self._story), False
         last = self._place.last_event()
+        if last is not None and last.kind != "ended" and not self._place.is_held("vm.lock"):
+            # Whoever would have told was killed, too.
+            self._publish(EventKind.CRASHED, reason=why_ended(last, State.STOPPED, boot()))
         self._place.record("started")
+        self._publish(EventKind.STARTING)
         try:
             begun = await self._unless_stopped(self._begin(shutting_down=last is not None and last.kind == "stopping"))
             ended = await self._attend(*begun)
@@ -164,7 +172,11 @@ class Supervisor:
         return await doing
 
     async def _begin(self, *, shutting_down: bool) -> tuple[VirtualMachine, str]:
-        certificates = read_certificates(self._machine.ca)
+        authorities = trust.read_authorities(self._machine.ca)
+        proxies = proxy.proxy_for_guest(self._machine.proxy, self._environment)
+        for remark in (*authorities.remarks, *proxies.remarks):
+            self._say(remark)
+        additions = f"{trust.script(authorities.certificates)}\n{proxy.script(proxies.variables)}"
         if self._place.is_held("vm.lock"):
             self._say("taking over the virtual machine that runs")
             self._life = await self._provider.adopt(self._place.name, self._place)
@@ -179,17 +191,17 @@ class Supervisor:
                 self._life = await self._provider.start(self._machine, self._place, self._say, lock)
             finally:
                 os.close(lock)
-        return self._life, certificates
+        return self._life, additions
 
-    async def _attend(self, life: VirtualMachine, certificates: str) -> tuple[str, bool]:
+    async def _attend(self, life: VirtualMachine, additions: str) -> tuple[str, bool]:
         """Wait for an end: return why, and whether that was a failure."""
         ending = asyncio.ensure_future(life.ended())
-        linking = asyncio.create_task(self._keep_linked(life, certificates))
+        linking = asyncio.create_task(self._keep_linked(life, additions))
         asked = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({ending, linking, asked}, return_when=asyncio.FIRST_COMPLETED)
             if ending.done():
-                return ending.result().reason, not self._stop.is_set()
+                return ending.result().reason, not (self._stop.is_set() or (ending.result().by_guest and self._came_up))
             if linking.done() and not self._stop.is_set():
                 failure = str(linking.exception() or "its connection ended")
                 await power_off(life, ending, 1.0)
@@ -215,7 +227,7 @@ class Supervisor:
             await asyncio.gather(linking, asked, return_exceptions=True)
             self._life = None
 
-    async def _keep_linked(self, life: VirtualMachine, certificates: str) -> None:
+    async def _keep_linked(self, life: VirtualMachine, additions: str) -> None:
         """Connect, and connect again whenever the connection is lost.
 
         Raises:
@@ -226,14 +238,19 @@ class Supervisor:
         seconds: float | None = self._boot_seconds
         while not self._stop.is_set():
             self._enter(Phase.CONNECTING)
-            self._link = link = Link(self._place, self._machine, life, certificates)
+            self._link = link = Link(self._place, self._machine, life, additions)
             try:
                 await link.open(self._say, seconds)
                 # A guest that was ready once is never given up: it may have been stopped with its host.
                 seconds = None
                 self._enter(Phase.READY)
                 self._ready.set()
+                self._came_up = True
                 self._place.record("ready")
+                missing = self._missing()
+                self._publish(
+                    EventKind.DEGRADED if missing else EventKind.STARTED, **({"missing": missing} if missing else {})
+                )
                 await self._tell({"done": True})
                 await self._trim_weekly(link)
                 await link.lost()
@@ -250,10 +267,14 @@ class Supervisor:
 
     async def _finish(self, reason: str, failed: bool) -> None:  # noqa: FBT001 - a pair that is passed on
         self._place.record("ended", reason)
+        self._publish(EventKind.CRASHED if failed else EventKind.STOPPED, reason=reason)
         if failed:
             await self._tell({"failed": reason, "console": self._place.console()})
         elif not self._again:
             await self._tell({"done": True})
+
+    def _publish(self, kind: EventKind, **data: Any) -> None:
+        publish(self._place.history, self._place.name, self._machine.id, kind, **data)
 
     def _enter(self, phase: Phase) -> None:
         self._phase, self._since = phase, time.monotonic()
@@ -302,6 +323,7 @@ class Supervisor:
                     begun = len(self._story)
                     self._again = what == "restart"
                     self._stop_seconds = float(request.get("seconds", STOP_SECONDS))
+                    self._environment = request.get("environment", self._environment)
                     self._stop.set()
                     await self._stream(writer, begun)
                 case "hold":
@@ -359,5 +381,6 @@ async def supervise(place: Place, provider: Provider, listening: Callable[[], No
         await made.run(listening)
         if machine.ephemeral:
             shutil.rmtree(place.folder, ignore_errors=True)
+            publish(place.history, place.name, machine.id, EventKind.REMOVED, kept_data=False)
     finally:
         os.close(lock)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from haulout.documents import Document
 from haulout.errors import ConflictError
 from haulout.local import storage_errors
-from haulout.machine import Machines, forget, remove, remove_unused_bases
+from haulout.machine import EventKind, Machines, forget, publish, remove, remove_unused_bases, start_file
 from haulout.usecases.machine_lifecycle import machine_stop
 
 if TYPE_CHECKING:
@@ -48,7 +48,10 @@ def machine_rm(name: str, *, data: bool = False, force: bool = False) -> Removed
     with place.lock():
         if place.is_held("run.lock") or place.is_held("vm.lock"):
             raise ConflictError(f"machine {name} is running", hint=f"haulout machine stop {name}, or rm --force")
+        identity = place.identity
         forget(place)
+        start_file(name).disable()
         removed = [*remove(place, data=data), *remove_unused_bases(machines)]
+    publish(machines.history, name, identity, EventKind.REMOVED, kept_data=place.file("data.raw").exists())
     kept = (place.file("data.raw"),) if place.file("data.raw").exists() else ()
     return RemovedMachine(name, tuple(removed), kept)

@@ -27,17 +27,20 @@ def sh(script, folder, **programs):
 def test_mounts_are_made_once_and_names_are_quoted(tmp_path):
     machine = replace(MACHINE, mounts=(Mount("/a", "/mnt/$(reboot) x", read_only=True), Mount("/b", "/b")), sockets=())
     record = f'echo "$0 $*" >>{tmp_path}/calls'
-    sh(guest.setup(machine, ""), tmp_path, mkdir="", mount=record, grep='[ "$2" = "^mount1 " ]')
+    sh(guest.setup(machine), tmp_path, mkdir="", mount=record, grep='[ "$2" = "^mount1 " ]')
     assert (tmp_path / "calls").read_text() == f"{tmp_path}/mount -t virtiofs -o ro mount0 /mnt/$(reboot) x\n"
 
 
-def test_certificates_go_where_the_guest_looks(tmp_path):
-    script = guest.setup(replace(MACHINE, sockets=(), mounts=()), "PEM $x `y`\n").replace(
-        "/usr/local/share", str(tmp_path)
-    )
-    (tmp_path / "ca-certificates").mkdir()
-    sh(script, tmp_path, **{"update-ca-certificates": "", "mkdir": "", "cat": "/bin/cat"})
-    assert (tmp_path / "ca-certificates/haulout.crt").read_text() == "PEM $x `y`\n"
+def test_podman_is_told_of_what_changed_before_it_is_started(tmp_path):
+    record = f'echo "$*" >>{tmp_path}/calls'
+    for additions, restarts in (("", 0), ("changed=1", 2)):
+        (tmp_path / "calls").write_text("")
+        script = guest.setup(replace(MACHINE, sockets=(), mounts=()), additions)
+        said = sh(script, tmp_path, podman="", loginctl="", systemctl=record)
+        assert said == ["has-podman"]
+        calls = (tmp_path / "calls").read_text().splitlines()
+        assert sum("try-restart podman.service" in each for each in calls) == restarts
+        assert calls[-1] == "--user -M core@ start podman.socket"
 
 
 def test_the_sockets_there_are_are_named(tmp_path):

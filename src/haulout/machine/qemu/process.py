@@ -90,7 +90,7 @@ class _Life:
         if code > 0:
             return Ended(f"QEMU failed with exit code {code}: {_said(self._log)}")
         reason = _REASONS.get(self._reason, self._reason or "QEMU was killed, or crashed")
-        return Ended(reason)
+        return Ended(reason, by_guest=self._reason == "guest-shutdown")
 
     async def press_power_button(self) -> None:
         """Ask the guest to shut down; never fails."""
