@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from haulout.machine.base import check_base
     from haulout.machine.control import follow, start_supervisor, status
     from haulout.machine.events import EventKind, MachineEvent, publish, read_events
+    from haulout.machine.exports import Export, Head, Writer, restore
     from haulout.machine.files import Disks, appearing_machine, clear, clone_files, disks, remove, remove_unused_bases
     from haulout.machine.model import (
         SCHEMA,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from haulout.machine.proxy import proxy_for_guest, proxy_setting
     from haulout.machine.registration import connection, forget, register
     from haulout.machine.rescue import force_off
+    from haulout.machine.sealing import Sealing
+    from haulout.machine.seed import SEED_FILES
     from haulout.machine.ssh import HINT, client, command_line, make_key
     from haulout.machine.states import Event, State, Status, derive, why_ended
     from haulout.machine.store import Machines, Place, boot
@@ -39,13 +42,16 @@ if TYPE_CHECKING:
 __all__ = [
     "HINT",
     "SCHEMA",
+    "SEED_FILES",
     "Accelerator",
     "DiskKind",
     "Disks",
     "Event",
     "EventKind",
+    "Export",
     "Firmware",
     "Forward",
+    "Head",
     "Image",
     "Machine",
     "MachineEvent",
@@ -53,9 +59,11 @@ __all__ = [
     "Mount",
     "Place",
     "Resources",
+    "Sealing",
     "Socket",
     "State",
     "Status",
+    "Writer",
     "appearing_machine",
     "boot",
     "check_base",
@@ -78,6 +86,7 @@ __all__ = [
     "register",
     "remove",
     "remove_unused_bases",
+    "restore",
     "start_file",
     "start_supervisor",
     "starts_at_boot",
@@ -93,6 +102,12 @@ open_face(
         "base": ("check_base",),
         "control": ("follow", "start_supervisor", "status"),
         "events": ("EventKind", "MachineEvent", "publish", "read_events"),
+        "exports": (
+            "Export",
+            "Head",
+            "Writer",
+            "restore",
+        ),
         "files": ("Disks", "appearing_machine", "clear", "clone_files", "disks", "remove", "remove_unused_bases"),
         "model": (
             "SCHEMA",
@@ -110,6 +125,8 @@ open_face(
         "proxy": ("proxy_for_guest", "proxy_setting"),
         "registration": ("connection", "forget", "register"),
         "rescue": ("force_off",),
+        "sealing": ("Sealing",),
+        "seed": ("SEED_FILES",),
         "ssh": ("HINT", "client", "command_line", "make_key"),
         "states": ("Event", "State", "Status", "derive", "why_ended"),
         "store": ("Machines", "Place", "boot"),

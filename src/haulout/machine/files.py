@@ -13,6 +13,7 @@ from haulout.documents import Document
 from haulout.errors import HauloutError
 from haulout.local import BESIDE, clone_range, locked, replace_file, scratch_folder, storage_errors, sync_folder
 from haulout.machine.base import note_of
+from haulout.machine.seed import SEED_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +65,7 @@ def clone_files(source: Place, target: Place) -> None:
         StorageError: they cannot be copied.
     """
     # The copy's system knows the key of its origin, and a guest learns its key at its first boot alone.
-    for name in (*_SYSTEM, "key", "key.pub", DATA):
+    for name in (*_SYSTEM, "key", "key.pub", *SEED_FILES, DATA):
         if source.file(name).exists():
             with storage_errors(target.file(name), doing="cannot be written"):
                 copy_sparse(source.file(name), target.file(name))

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.documents import Document
 from haulout.errors import ConflictError, UsageError
-from haulout.local import locked, storage_errors
+from haulout.local import locked, read_small, replace_file, storage_errors
 from haulout.machine import (
+    SEED_FILES,
     Accelerator,
     DiskKind,
     EventKind,
@@ -35,14 +36,15 @@ from haulout.usecases.arguments import reference_of
 from haulout.usecases.pull import pull
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from haulout.fetch import PullResult
-    from haulout.machine import Forward, Mount
+    from haulout.machine import Forward, Mount, Place
     from haulout.oci import Reference
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
 
+_LONGEST_SEED: Final = 1 << 20
 _GIB: Final = 1 << 30
 _PULL_SECONDS: Final = 86400.0
 
@@ -72,6 +74,8 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
     forwards: Iterable[Forward] = (),
     ca: str | Iterable[str] = (),
     proxy: str = "host",
+    cloud_init: Path | None = None,
+    ignition: Path | None = None,
     accelerator: Accelerator = Accelerator.AUTO,
     firmware: Firmware = Firmware.AUTO,
     ephemeral: bool = False,
@@ -90,6 +94,8 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
         forwards: ports of the host that lead into the guest.
         ca: certificate authorities the guest is to trust: PEM files, and ``host`` for those of this host.
         proxy: ``host`` as the environment says at each start, ``none``, or a URL without a password.
+        cloud_init: file of user-data that is added to ours, for the first boot.
+        ignition: file that is merged into our Ignition configuration, for the first boot.
         accelerator: what runs the guest's instructions.
         firmware: what starts its boot loader.
         ephemeral: remove it, with its data, when nobody holds it any more.
@@ -105,6 +111,11 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
     progress = progress or NullProgress()
     machines = Machines.here()
     place = machines.place(name)
+    added = {
+        file: _checked(path, check)
+        for (file, check), path in zip(SEED_FILES.items(), (cloud_init, ignition), strict=True)
+        if path is not None
+    }
     with place.lock(new=True):
         if place.exists():
             raise ConflictError(
@@ -132,14 +143,31 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
             proxy=proxy_setting(proxy),
             ephemeral=ephemeral,
         )
-        with _images(machines) as images:
-            machine = replace(machine, image=_fetch(images, reference_of(reference), connections, progress))
-            make_key(place)
-            place.save(machine)
-            publish(place.history, name, machine.id, EventKind.CREATED, image=machine.image.pinned)
+        _keep_added(place, added)
+        machine = make(machines, place, machine, reference_of(reference), connections, progress)
     if kept:
         progress.note(f"machine {name} has the data that was kept: {data}")
     return MadeMachine(machine, place.folder, kept_data=kept)
+
+
+def make(
+    machines: Machines,
+    place: Place,
+    machine: Machine,
+    reference: Reference,
+    connections: ConnectionOptions | None,
+    progress: Progress,
+    *,
+    data: Callable[[], None] = lambda: None,
+) -> Machine:
+    """Fetch the disk of a machine whose place is locked, have ``data`` bring its data, and write its file last."""
+    with _images(machines) as images:
+        made = replace(machine, image=_fetch(images, reference, connections, progress))
+        data()
+        make_key(place)
+        place.save(made)
+        publish(place.history, place.name, made.id, EventKind.CREATED, image=made.image.pinned)
+    return made
 
 
 def _authorities(ca: str | Iterable[str], progress: Progress) -> tuple[str, ...]:
@@ -149,6 +177,21 @@ def _authorities(ca: str | Iterable[str], progress: Progress) -> tuple[str, ...]
     for remark in read_authorities(found).remarks:
         progress.note(remark)
     return found
+
+
+def _keep_added(place: Place, added: dict[str, bytes]) -> None:
+    """Write what a user adds to the first boot, before there is a machine; nothing stays of an attempt that failed."""
+    for file in SEED_FILES:
+        with storage_errors(place.file(file), doing="cannot be written"):
+            place.file(file).unlink(missing_ok=True)
+            if file in added:
+                replace_file(place.file(file), added[file], mode=0o600)
+
+
+def _checked(path: Path, check: Callable[[bytes, str], None]) -> bytes:
+    text = read_small(path, _LONGEST_SEED)
+    check(text, str(path))
+    return text
 
 
 @contextmanager
