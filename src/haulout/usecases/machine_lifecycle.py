@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from haulout.machine import Place
     from haulout.progress import Progress
 
+    Request = dict[str, str | float | dict[str, str] | None]
+
 STOP_SECONDS: Final = 90.0
 _GONE_SECONDS: Final = 15.0
 
@@ -73,13 +75,19 @@ def machine_start(
     return machine_inspect(name)
 
 
-def _follow(place: Place, request: dict[str, str | float | dict[str, str] | None], progress: Progress) -> None:
+def _follow(place: Place, request: Request, progress: Progress) -> None:
     try:
-        follow(place, request, lambda what: progress.note(f"{place.name}: {what}"))
+        _wait(place, request, progress)
     except NotReady as error:
         for line in error.console:
             progress.note(f"console: {line}")
         raise
+
+
+def _wait(place: Place, request: Request, progress: Progress) -> None:
+    # Without a name it is not shown: it is there to be cancelled.
+    with progress.task("", None) as task:
+        follow(place, request, lambda what: progress.note(f"{place.name}: {what}"), lambda: task.advance(0))
 
 
 def machine_stop(name: str, *, seconds: float = STOP_SECONDS, progress: Progress | None = None) -> StoppedMachine:
@@ -102,7 +110,7 @@ def machine_stop(name: str, *, seconds: float = STOP_SECONDS, progress: Progress
     if not (place.is_held("run.lock") or place.is_held("vm.lock")):
         return StoppedMachine(name, was_running=False, reason=status_of(place).ended or "it did not run")
     try:
-        follow(place, {"do": "stop", "seconds": seconds}, lambda what: progress.note(f"{name}: {what}"))
+        _wait(place, {"do": "stop", "seconds": seconds}, progress)
     except NotReady:
         # There is no supervisor, or it hangs.
         force_off(place, Qemu(machines.cache / "accelerator.json"), seconds)
