@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from tests.support.documents import blocks
@@ -53,7 +54,7 @@ def test_the_documented_program_starts_a_machine_and_hears_of_it(tmp_path):
             assert place.haulout("machine", "stop", "web", "--wait", "0").code == 0
             assert place.haulout("machine", "clone", "web", "later").code == 0
             assert place.haulout("machine", "rm", "later", "--data").code == 0
-            found = []
+            found: list[dict[str, Any]] = []
             while not found or found[-1]["kind"] != "removed":
                 found.append(json.loads(follower.stdout.readline()))
             follower.send_signal(signal.SIGINT)

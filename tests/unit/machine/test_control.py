@@ -46,7 +46,7 @@ def supervisor(*answers, pause=0.0, silent=False):
 
 
 def test_lines_arrive_whole_however_they_are_cut():
-    said = []
+    said: list[str] = []
     with supervisor(b'{"say": "o', b'ne"}\n{"say"', b': "two"}\n{"done": true}\n', pause=0.02) as place:
         follow(place, {"do": "follow"}, said.append)
     assert said == ["one", "two"]
@@ -70,24 +70,28 @@ def test_a_wait_is_cancelled_by_an_exception_of_the_caller(monkeypatch):
     class Cancelled(Exception):  # noqa: N818 - as a caller may name it
         pass
 
-    class Cancelling(NullProgress):
-        def __init__(self):
-            self.notes = []
+    notes: list[str] = []
 
+    class Waiting:
+        def advance(self, _amount):
+            if notes:
+                raise Cancelled
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exc):
+            pass
+
+    class Cancelling(NullProgress):
         def note(self, message):
-            self.notes.append(message)
+            notes.append(message)
 
         def task(self, name, total, *, unit="B", done=0):
             assert (name, total) == ("", None), "it is not shown"
-            task = super().task(name, total, unit=unit, done=done)
-            task.advance = self.advance
-            return task
-
-        def advance(self, _amount):
-            if self.notes:
-                raise Cancelled
+            return Waiting()
 
     progress = Cancelling()
     with supervisor(b'{"say": "waiting for the guest to boot"}\n', silent=True) as place, pytest.raises(Cancelled):
         _wait(place, {"do": "follow"}, progress)
-    assert progress.notes == ["web: waiting for the guest to boot"]
+    assert notes == ["web: waiting for the guest to boot"]
