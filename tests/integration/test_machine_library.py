@@ -30,7 +30,7 @@ def test_the_documented_program_starts_a_machine_and_hears_of_it(tmp_path):
         said = place.shell(f"{sys.executable} tray.py")
         assert (said.code, said.err) == (0, ""), said.err
         lines = said.out.splitlines()
-        assert lines[0].split()[-5:-3] == ["web", "created"] or "web stopped" in lines[0]
+        assert "web stopped " in lines
         assert "web: waiting for the guest to boot" in lines
         runtime = f"{place.environment['XDG_RUNTIME_DIR']}/haulout/web"
         assert f"web {runtime}/podman.sock True" in lines
