@@ -12,7 +12,7 @@ from haulout._face import open_face
 if TYPE_CHECKING:
     from haulout.machine.autostart import start_file, starts_at_boot
     from haulout.machine.base import check_base
-    from haulout.machine.control import follow, start_supervisor, status
+    from haulout.machine.control import follow, forward_ports, start_supervisor, status
     from haulout.machine.events import EventKind, MachineEvent, publish, read_events
     from haulout.machine.exports import Export, Head, Writer, restore
     from haulout.machine.files import Disks, appearing_machine, clear, clone_files, disks, remove, remove_unused_bases
@@ -77,6 +77,7 @@ __all__ = [
     "follow",
     "force_off",
     "forget",
+    "forward_ports",
     "make_key",
     "proxy_for_guest",
     "proxy_setting",
@@ -100,7 +101,7 @@ open_face(
     {
         "autostart": ("start_file", "starts_at_boot"),
         "base": ("check_base",),
-        "control": ("follow", "start_supervisor", "status"),
+        "control": ("follow", "forward_ports", "start_supervisor", "status"),
         "events": ("EventKind", "MachineEvent", "publish", "read_events"),
         "exports": (
             "Export",
