@@ -23,7 +23,7 @@ from haulout.backports.trailers import same_commit
 from haulout.errors import ContentError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from haulout.backports.history import Walk
     from haulout.backports.model import Commit, Fix
@@ -141,12 +141,17 @@ def _all_patch_ids(
     if len(commits) <= _FEW:
         return [_patch_ids(context, *one) for one in zip(commits, made, stops, strict=True)]
     paths = _paths([one for one in made if one is not None])
-    known, _ = _patch_ids(context, commits[0], Patch((), made[0].changes if made[0] else ()), stops[0], paths)
+    some = sorted({path for one in made if one is not None and (path := _one(one.paths & set(paths)))})
+    known, _ = _patch_ids(context, commits[0], Patch((), made[0].changes if made[0] else ()), stops[0], paths, some)
     try:
-        own = history.patch_ids_of(context.repository, [commit.oid for commit in commits], paths)
+        own = history.patch_ids_of(context.repository, [commit.oid for commit in commits], paths, context.objects)
     except ContentError:
         own = {}
     return [(known, own.get(commit.oid)) for commit in commits]
+
+
+def _one(paths: Iterable[str]) -> str | None:
+    return min(paths, default=None)
 
 
 def _paths(patches: Sequence[Patch]) -> list[str]:
@@ -163,15 +168,22 @@ def _stops(context: Context, commit: Commit) -> list[str]:
 
 
 def _patch_ids(
-    context: Context, commit: Commit, patch: Patch | None, stops: Sequence[str], of: Sequence[str] = ()
+    context: Context,
+    commit: Commit,
+    patch: Patch | None,
+    stops: Sequence[str],
+    of: Sequence[str] = (),
+    touching: Sequence[str] = (),
 ) -> tuple[dict[str, str], str | None]:
     """Return the patch-ids of what may be copies of a commit, and its own; over its files, or those given."""
     if patch is None or not patch.changes:
         return {}, None
     paths = of or _paths([patch])
     try:
-        own = history.patch_ids_of(context.repository, [commit.oid], paths).get(commit.oid)
-        return history.patch_ids(context.repository, context.tips, stops, paths), own
+        own = history.patch_ids_of(context.repository, [commit.oid], paths, context.objects).get(commit.oid)
+        # A copy touches every file; git takes very long to look for thousands in each commit.
+        some = touching or paths[:1]
+        return history.patch_ids(context.repository, context.tips, stops, paths, some, context.objects), own
     except ContentError:
         # Not all contents are in this clone: one signal less.
         return {}, None
