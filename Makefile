@@ -26,7 +26,7 @@ image: $(VENV)/ready packages
 
 # Machines from that image: minutes without KVM.
 test-machines: image
-	@HAULOUT_TEST_MACHINE_IMAGE=build/machine.qcow2 $(BIN)/pytest -q tests/integration/test_machine_image.py
+	@HAULOUT_TEST_MACHINE_IMAGE=build/machine.qcow2 $(BIN)/pytest -q tests/integration/test_machine_image.py tests/integration/test_machine_laptop.py
 
 # Builds the container image from a bare Debian, and pushes and pulls in it; minutes, as root.
 container-test: $(VENV)/ready packages

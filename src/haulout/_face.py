@@ -38,8 +38,9 @@ class _Room(ModuleType):
         return sorted(self.__all__)
 
 
-def open_face(package: str, homes: Mapping[str, tuple[str, ...]]) -> None:
-    """Let ``package`` offer the names of ``homes``: module, relative to the package, → names."""
+def open_face(package: str, homes: Mapping[str, tuple[str, ...]], root: str | None = None) -> None:
+    """Let ``package`` offer the names of ``homes``: module, relative to ``root`` (None: to the package), → names."""
     room = sys.modules[package]
-    room.__dict__["_homes"] = {name: f"{package}.{module}" for module, names in homes.items() for name in names}
+    at = root or package
+    room.__dict__["_homes"] = {name: f"{at}.{module}" for module, names in homes.items() for name in names}
     room.__class__ = _Room

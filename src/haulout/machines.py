@@ -8,49 +8,63 @@ Functions take and return typed values; every failure is a :class:`haulout.Haulo
 tells what is waited for.
 """
 
-from haulout.machine import (
-    Accelerator,
-    DiskKind,
-    Disks,
-    Firmware,
-    Forward,
-    Image,
-    Machine,
-    Mount,
-    Resources,
-    Socket,
-    State,
-)
-from haulout.usecases.machine_init import MadeMachine, machine_clone, machine_init, machine_set
-from haulout.usecases.machine_lifecycle import (
-    StoppedMachine,
-    machine_cp,
-    machine_restart,
-    machine_ssh,
-    machine_start,
-    machine_stop,
-)
-from haulout.usecases.machine_query import (
-    MachineDisks,
-    MachineStatus,
-    SocketStatus,
-    machine_df,
-    machine_inspect,
-    machine_list,
-    machine_logs,
-)
-from haulout.usecases.machine_rm import RemovedMachine, machine_rm
-from haulout.usecases.run_machine import run_machine
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from haulout._face import open_face
+
+if TYPE_CHECKING:
+    from haulout.machine import (
+        Accelerator,
+        DiskKind,
+        Disks,
+        EventKind,
+        Firmware,
+        Forward,
+        Image,
+        Machine,
+        MachineEvent,
+        Mount,
+        Resources,
+        Socket,
+        State,
+    )
+    from haulout.usecases.machine_autostart import Autostart, machine_autostart
+    from haulout.usecases.machine_events import machine_events
+    from haulout.usecases.machine_init import MadeMachine, machine_clone, machine_init, machine_set
+    from haulout.usecases.machine_lifecycle import (
+        StoppedMachine,
+        machine_cp,
+        machine_restart,
+        machine_ssh,
+        machine_start,
+        machine_stop,
+    )
+    from haulout.usecases.machine_query import (
+        MachineDisks,
+        MachineStatus,
+        SocketStatus,
+        machine_df,
+        machine_inspect,
+        machine_list,
+        machine_logs,
+    )
+    from haulout.usecases.machine_rm import RemovedMachine, machine_rm
+    from haulout.usecases.run_machine import run_machine
 
 __all__ = [
     "Accelerator",
+    "Autostart",
     "DiskKind",
     "Disks",
+    "EventKind",
     "Firmware",
     "Forward",
     "Image",
     "Machine",
     "MachineDisks",
+    "MachineEvent",
     "MachineStatus",
     "MadeMachine",
     "Mount",
@@ -60,9 +74,11 @@ __all__ = [
     "SocketStatus",
     "State",
     "StoppedMachine",
+    "machine_autostart",
     "machine_clone",
     "machine_cp",
     "machine_df",
+    "machine_events",
     "machine_init",
     "machine_inspect",
     "machine_list",
@@ -75,3 +91,55 @@ __all__ = [
     "machine_stop",
     "run_machine",
 ]
+
+open_face(
+    __name__,
+    {
+        "machine": (
+            "Accelerator",
+            "DiskKind",
+            "Disks",
+            "EventKind",
+            "Firmware",
+            "Forward",
+            "Image",
+            "Machine",
+            "MachineEvent",
+            "Mount",
+            "Resources",
+            "Socket",
+            "State",
+        ),
+        "usecases.machine_autostart": ("Autostart", "machine_autostart"),
+        "usecases.machine_events": ("machine_events",),
+        "usecases.machine_init": (
+            "MadeMachine",
+            "machine_clone",
+            "machine_init",
+            "machine_set",
+        ),
+        "usecases.machine_lifecycle": (
+            "StoppedMachine",
+            "machine_cp",
+            "machine_restart",
+            "machine_ssh",
+            "machine_start",
+            "machine_stop",
+        ),
+        "usecases.machine_query": (
+            "MachineDisks",
+            "MachineStatus",
+            "SocketStatus",
+            "machine_df",
+            "machine_inspect",
+            "machine_list",
+            "machine_logs",
+        ),
+        "usecases.machine_rm": (
+            "RemovedMachine",
+            "machine_rm",
+        ),
+        "usecases.run_machine": ("run_machine",),
+    },
+    root="haulout",
+)

@@ -9,16 +9,14 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 import pytest
-from tests.support.machines import short_folder, tiny_image
-from tests.support.sandbox import ROOT, sandbox
+from tests.support.machines import ask, listed, machines, rootless, supervisor, until, vm
+from tests.support.sandbox import ROOT
 from tests.support.servers import needs
 
 from haulout.cli.machine import VERBS
@@ -28,70 +26,6 @@ from haulout.cli.tree import haulout as tree
 VIRTIOFSD = Path("/usr/lib/qemu/virtiofsd")
 ROOT_CONTEXT = click.Context(tree)
 pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@contextmanager
-def machines(tmp_path, *, registry=False):
-    """Yield a sandbox in which machines can be made from the tiny image; all that run are ended afterwards."""
-    image = tiny_image()
-    with short_folder() as runtime, sandbox(tmp_path, registry=registry) as place:
-        place.environment.update(
-            XDG_RUNTIME_DIR=str(runtime), XDG_DATA_HOME=str(tmp_path / "data"), DOCKER_CONFIG=str(tmp_path / "docker")
-        )
-        pushed = place.haulout("push", "oci:machines:5.0", str(image), "--arch", "x86_64", "--type", "qemu")
-        assert pushed.code == 0, pushed.err
-        try:
-            yield place
-        finally:
-            for one in place.haulout("machine", "list", "--json").json["machines"]:
-                place.haulout("machine", "stop", one["name"], "--wait", "0")
-
-
-def listed(place):
-    return {one["name"]: one for one in place.haulout("machine", "list", "--json").json["machines"]}
-
-
-def ask(place, socket_name, path, name="web"):
-    """Ask as podman's clients do, over a socket of the host; return the body."""
-    with socket.socket(socket.AF_UNIX) as link:
-        link.settimeout(60)
-        link.connect(f"{place.environment['XDG_RUNTIME_DIR']}/haulout/{name}/{socket_name}.sock")
-        link.sendall(f"GET {path} HTTP/1.1\r\nHost: d\r\n\r\n".encode())
-        link.shutdown(socket.SHUT_WR)
-        answer = b"".join(iter(lambda: link.recv(1 << 16), b""))
-    return answer.partition(b"\r\n\r\n")[2]
-
-
-def rootless(place, name="web"):
-    """What each socket's end in the guest says of itself."""
-    return [
-        json.loads(ask(place, each, "/libpod/info", name))["host"]["security"]["rootless"]
-        for each in ("podman", "podman-root")
-    ]
-
-
-def processes(pattern):
-    """Ids of the processes with a command line like this, which name the machine's own folder."""
-    found = []
-    for each in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = each.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if re.search(pattern, line):
-            found.append(int(each.parent.name))
-    return found
-
-
-def vm(place, name):
-    folder = re.escape(f"{place.environment['XDG_DATA_HOME']}/haulout/machines/{name}/")
-    return processes(rf"^qemu-system-.* -name {name} .*{folder}")
-
-
-def supervisor(place, name):
-    runtime = place.environment["XDG_RUNTIME_DIR"].encode()
-    mine = (pid for pid in processes(rf"haulout\.machine {name} $"))
-    return [pid for pid in mine if runtime in Path(f"/proc/{pid}/environ").read_bytes()]
 
 
 def examples(name):
@@ -112,7 +46,22 @@ def examples(name):
 @needs("docker-registry")
 def test_every_example_of_machines_runs_and_prints_what_is_documented(tmp_path):
     documented = set(re.findall(r"`([a-z_]+)`", (ROOT / "docs/json.md").read_text()))
-    order = ["init", "set", "start", "list", "inspect", "ssh", "cp", "logs", "df", "stop", "clone", "rm"]
+    order = [
+        "init",
+        "set",
+        "autostart",
+        "start",
+        "list",
+        "inspect",
+        "ssh",
+        "cp",
+        "logs",
+        "df",
+        "events",
+        "stop",
+        "clone",
+        "rm",
+    ]
     assert sorted([*order, "restart"]) == sorted(VERBS), "restart is run by the next test"
     with machines(tmp_path, registry=True) as place:
         (place.path / "notes.txt").write_text("a note\n")
@@ -166,7 +115,7 @@ def test_a_machine_survives_what_is_killed(tmp_path):
         before = vm(place, "web")
         assert len(before) == 1
         os.kill(supervisor(place, "web")[0], signal.SIGKILL)
-        _until(lambda: listed(place)["web"]["state"] == "unattended")
+        until(lambda: listed(place)["web"]["state"] == "unattended")
         assert place.haulout("machine", "start", "web", "--no-connect").code == 0
         assert vm(place, "web") == before
         assert rootless(place) == [True, False]
@@ -177,14 +126,14 @@ def test_a_machine_survives_what_is_killed(tmp_path):
         with subprocess.Popen(
             ["haulout", "machine", "restart", "web"], env=place.environment, stderr=subprocess.PIPE
         ) as restart:
-            _until(lambda: vm(place, "web") != before)
+            until(lambda: vm(place, "web") != before)
             assert ask(place, "podman", "/_ping") == b"OK"
             restart.communicate(timeout=60)
             assert restart.returncode == 0
 
         # QEMU: the list says so, and nothing is lost.
         os.kill(vm(place, "web")[0], signal.SIGKILL)
-        _until(lambda: listed(place)["web"]["state"] == "stopped")
+        until(lambda: listed(place)["web"]["state"] == "stopped")
         assert "killed by signal 9" in listed(place)["web"]["ended"]
         place.environment["HAULOUT_MACHINE_START_NO_CONNECT"] = "1"
         assert place.haulout("machine", "start", "web").code == 0
@@ -192,7 +141,7 @@ def test_a_machine_survives_what_is_killed(tmp_path):
         # Both at once, as when the host goes down; and the runtime folder with them.
         for pid in (supervisor(place, "web")[0], vm(place, "web")[0]):
             os.kill(pid, signal.SIGKILL)
-        _until(lambda: listed(place)["web"]["state"] == "stopped")
+        until(lambda: listed(place)["web"]["state"] == "stopped")
         assert "the host went down" in listed(place)["web"]["ended"]
 
 
@@ -212,10 +161,3 @@ def test_an_image_that_never_boots_is_stopped_and_says_so(tmp_path):
         missing = place.haulout("machine", "start", "web", PATH=str(tmp_path / "bin"))
         assert missing.code != 0
         assert "qemu-system-x86_64: is not installed" in missing.err
-
-
-def _until(ready, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -8,6 +8,7 @@ times where it moves: at the beginning, right before it is written, and after th
 from __future__ import annotations
 
 import json
+import shutil
 import urllib.request
 from collections import Counter
 from urllib.parse import parse_qs, urlsplit
@@ -99,6 +100,35 @@ def test_a_first_push(registry, disks):
     # announcement, the tag read and written, the announcements of others, and ours taken back.
     assert registry.requests(lambda: push(registry.at("1"), DiskSource(disks[0], X86), level=1)) <= 18
     assert registry.tags() == ["1"]
+
+
+def test_a_first_push_of_a_large_disk_that_was_killed_before(registry, tmp_path):
+    disk = DiskSource(raw_disk(tmp_path / "large.raw", data_mib=48), X86)
+    assert registry.requests(lambda: push(registry.at("1"), disk, level=1)) <= 18
+    # Its blobs are there, and no manifest.
+    shutil.rmtree(registry.server.root / "docker/registry/v2/repositories/team/machine/_manifests")
+    again = push(registry.at("1"), disk, level=1)
+    assert again.traffic.requests <= 16
+    assert again.traffic.sent < MIB
+
+
+@pytest.mark.parametrize("deletes", [True, False])
+def test_a_first_push_to_a_repository_beside_its_base(tmp_path, disks, deletes):
+    # With a bundle of small frames: a fifth blob.
+    scattered = bytearray(disks[0].read_bytes())
+    for place in range(2 * MIB, 5 * MIB, 64 * BLOCK):
+        scattered[place : place + BLOCK] = noise(f"{place}", BLOCK)
+    (tmp_path / "2.raw").write_bytes(scattered)
+    with docker_registry(tmp_path, deletes=deletes) as server:
+        registry = Counting(server)
+        push(registry.at("1"), DiskSource(disks[0], X86), level=1)
+        there = registry.at("2", "team/other")
+        push(there, DiskSource(tmp_path / "2.raw", X86), level=1, base=registry.at("1"))
+        made = [access for access in server.accesses() if "/team/other/" in access.path]
+        assert len([access for access in made if access.method == "PUT" and "digest=" in access.path]) == 4
+        # The config is mounted.
+        assert len([access for access in made if access.method == "POST"]) == 5
+        assert len(made) <= 18
 
 
 def test_a_first_push_where_nothing_is_deleted(tmp_path, disks):

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 TOOLS = ("podman", "buildah", "skopeo", "oras", "crane", "umoci", "cosign")
 HELPERS = ("conmon", "gvproxy", "netavark")
 """What the tools look for when they start; not tested by themselves."""
+QEMU = ("qemu-system-x86", "qemu-system-arm", "qemu-system-data", "seabios", "ipxe-qemu", "virtiofsd", "ignition")
+"""What machines need, as a set of its own: it is large."""
 # At import: tests set another XDG_CACHE_HOME.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "haulout-peers"
 SECONDS = 60.0
@@ -69,8 +71,15 @@ class Peers:
         """The command that runs ``tool``; skips the test where sid has none."""
         if tool not in self.versions:
             pytest.skip(f"Debian sid has no {tool}")
+        return self.program(f"usr/bin/{tool}")
+
+    def program(self, path: str) -> list[str]:
+        """The command that runs the program at a path; skips the test where sid has none."""
+        program = self.root / path
+        if not program.exists():
+            pytest.skip(f"Debian sid has no {path}")
         (loader,) = self.root.glob("usr/lib/*/ld-linux-*.so.*")
-        return [str(loader), "--library-path", str(loader.parent), "--argv0", tool, str(self.root / "usr/bin" / tool)]
+        return [str(loader), "--library-path", str(loader.parent), "--argv0", program.name, str(program)]
 
     def attempt(self, tool: str, *arguments: object, cwd: Path | None = None, **environment: str) -> Ended:
         """Run a tool to its end, however it ends."""
@@ -93,16 +102,16 @@ class Peers:
         return done.out
 
 
-def peers() -> Peers:
+def peers(packages: tuple[str, ...] = TOOLS + HELPERS) -> Peers:
     """The tools, fetched if they are not here yet; skips the test where they cannot be had."""
     try:
-        return fetch()
+        return fetch(packages)
     except UnavailableError as error:
         pytest.skip(f"the tools of Debian sid cannot be had here: {error}")
 
 
 @cache
-def fetch(*, anew: bool = False) -> Peers:
+def fetch(packages: tuple[str, ...] = TOOLS + HELPERS, *, anew: bool = False) -> Peers:
     """Download and unpack the tools, unless the cache has them.
 
     Raises:
@@ -111,14 +120,14 @@ def fetch(*, anew: bool = False) -> Peers:
     CACHE.mkdir(parents=True, exist_ok=True)
     failed = CACHE / "failed"
     with _only_one():
-        root = CACHE / "root"
+        root = CACHE / ("qemu" if packages == QEMU else "root")
         if (root / "versions").exists() and not anew:
             return Peers(root)
         if failed.exists() and not anew and time.time() - failed.stat().st_mtime < RETRY_SECONDS:
             raise UnavailableError(failed.read_text())
         try:
             with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-                made = _unpacked(Path(scratch))
+                made = _unpacked(Path(scratch), packages)
                 shutil.rmtree(root, ignore_errors=True)
                 made.rename(root)
         except (UnavailableError, OSError, subprocess.SubprocessError) as error:
@@ -135,10 +144,10 @@ def _only_one() -> Iterator[None]:
         yield
 
 
-def _unpacked(scratch: Path) -> Path:
+def _unpacked(scratch: Path, wanted: tuple[str, ...]) -> Path:
     apt = _Apt(scratch)
     apt.run("apt-get", "update")
-    versions = {name: version for name in TOOLS + HELPERS if (version := apt.version(name))}
+    versions = {name: version for name in wanted if (version := apt.version(name))}
     if not versions:
         raise UnavailableError("the mirror's sid has none of them")
     packages = sorted({*versions, *apt.libraries(*versions)})
@@ -146,7 +155,9 @@ def _unpacked(scratch: Path) -> Path:
     root = scratch / "root"
     for package in sorted(scratch.glob("*.deb")):
         subprocess.run(["dpkg-deb", "-x", package, root], check=True, capture_output=True, timeout=SECONDS)
-    shutil.rmtree(root / "usr/share", ignore_errors=True)
+    for folder in (root / "usr/share").iterdir():
+        if folder.name not in {"qemu", "seabios"}:
+            shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
     (root / "versions").write_text("".join(f"{name} {version}\n" for name, version in versions.items()))
     return root
 

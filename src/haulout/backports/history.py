@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.backports.git import decode, encode
 from haulout.backports.model import Commit
-from haulout.backports.patches import patch_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from haulout.backports.objects import ScratchObjects
     from haulout.backports.repository import Repository
 
 _FORMAT: Final = "--format=%H%n%P%n%an%n%ae%n%at%n%ct%n%B"
@@ -22,10 +20,6 @@ PLAIN: Final = ("--no-ext-diff", "--no-textconv", "--no-renames", "--full-index"
 
 VENDOR: Final = "vendor"
 """Copies of other people's code, which no backport is recognised by."""
-
-
-_MANY: Final = 100
-"""Paths above which git is not asked to pick them out of every commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,60 +91,16 @@ def literal(paths: Iterable[str]) -> list[str]:
     return [f":(top,literal){path}" for path in paths]
 
 
-def patch_ids(
-    repository: Repository,
-    tips: Sequence[str],
-    exclude: Iterable[str],
-    paths: Sequence[str],
-    touching: Sequence[str],
-    objects: ScratchObjects,
-) -> dict[str, str]:
-    """Return the patch-id of every commit between that touches some files, over a set of files alone.
-
-    So a backport that also had to change another file is still recognised.
-
-    Args:
-        repository: the clone.
-        tips: where to start.
-        exclude: where to stop.
-        paths: the files.
-        touching: one or a few of them, of which a commit must touch one: git takes long to look for thousands in each.
-        objects: as for :func:`patch_ids_of`.
-    """
+def touching(repository: Repository, tips: Sequence[str], exclude: Iterable[str], paths: Sequence[str]) -> list[str]:
+    """Return the commits between that touch one of the files, but merges."""
     asked = "\n".join([*dict.fromkeys(tips), *(f"^{oid}" for oid in exclude)]) + "\n"
-    if len(touching) == len(paths):
-        return _patch_ids(repository, ("--full-history",), asked, paths)
-    how = ("--full-history", "--no-merges", "--stdin", "--", *literal(touching))
-    found = repository.git.text("rev-list", *how, stdin=encode(asked)).split()
-    return patch_ids_of(repository, found, paths, objects)
+    how = ("--full-history", "--no-merges", "--stdin", "--", *literal(paths))
+    return repository.git.text("rev-list", *how, stdin=encode(asked)).split()
 
 
-def patch_ids_of(
-    repository: Repository, oids: Sequence[str], paths: Sequence[str], objects: ScratchObjects | None = None
-) -> dict[str, str]:
-    """Return the patch-ids of these very commits, over these files alone.
-
-    Of many files, throw-away commits are made in ``objects`` that change nothing else: git compares every name in a
-    tree with every path that it is given.
-    """
-    if not oids:
-        return {}
-    if objects is None or len(paths) <= _MANY:
-        return _patch_ids(repository, ("--no-walk=unsorted",), "\n".join(oids) + "\n", paths)
-    wanted = set(paths)
-    made: dict[str, list[str]] = {}
-    for oid in oids:
-        patch = patch_of(objects, oid)
-        changes = [change for change in patch.changes if change.path in wanted] if patch is not None else []
-        if changes:
-            old = {change.path: change.old for change in changes if change.old is not None}
-            new = {change.path: change.new for change in changes if change.new is not None}
-            before = objects.write_commit(objects.write_tree(old))
-            made.setdefault(objects.write_commit(objects.write_tree(new), before), []).append(oid)
-    how = ("log", "--no-walk=unsorted", "--patch", *PLAIN, "--format=commit %H", "--stdin")
-    out = objects.git.piped(how, ("patch-id", "--stable"), encode("\n".join([*made, ""])))
-    found = (line.partition(" ") for line in decode(out).splitlines())
-    return {oid: identity for identity, _, same in found for oid in made[same]}
+def patch_ids_of(repository: Repository, oids: Sequence[str], paths: Sequence[str]) -> dict[str, str]:
+    """Return the patch-ids of these very commits, over these files alone."""
+    return _patch_ids(repository, ("--no-walk=unsorted",), "\n".join(oids) + "\n", paths) if oids else {}
 
 
 def inverses(repository: Repository, oid: str, tips: Sequence[str], paths: Sequence[str]) -> list[str]:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.machine.autostart import start_file, starts_at_boot
+    from haulout.machine.base import check_base
     from haulout.machine.control import follow, start_supervisor, status
+    from haulout.machine.events import EventKind, MachineEvent, publish, read_events
     from haulout.machine.files import Disks, clone_files, disks, remove, remove_unused_bases
     from haulout.machine.model import (
         SCHEMA,
@@ -25,11 +28,13 @@ if TYPE_CHECKING:
         Socket,
         valid_name,
     )
+    from haulout.machine.proxy import proxy_for_guest, proxy_setting
     from haulout.machine.registration import connection, forget, register
     from haulout.machine.rescue import force_off
     from haulout.machine.ssh import HINT, client, command_line, make_key
     from haulout.machine.states import Event, State, Status, derive, why_ended
     from haulout.machine.store import Machines, Place
+    from haulout.machine.trust import read_authorities
 
 __all__ = [
     "HINT",
@@ -38,10 +43,12 @@ __all__ = [
     "DiskKind",
     "Disks",
     "Event",
+    "EventKind",
     "Firmware",
     "Forward",
     "Image",
     "Machine",
+    "MachineEvent",
     "Machines",
     "Mount",
     "Place",
@@ -49,6 +56,7 @@ __all__ = [
     "Socket",
     "State",
     "Status",
+    "check_base",
     "client",
     "clone_files",
     "command_line",
@@ -59,10 +67,17 @@ __all__ = [
     "force_off",
     "forget",
     "make_key",
+    "proxy_for_guest",
+    "proxy_setting",
+    "publish",
+    "read_authorities",
+    "read_events",
     "register",
     "remove",
     "remove_unused_bases",
+    "start_file",
     "start_supervisor",
+    "starts_at_boot",
     "status",
     "valid_name",
     "why_ended",
@@ -71,7 +86,10 @@ __all__ = [
 open_face(
     __name__,
     {
+        "autostart": ("start_file", "starts_at_boot"),
+        "base": ("check_base",),
         "control": ("follow", "start_supervisor", "status"),
+        "events": ("EventKind", "MachineEvent", "publish", "read_events"),
         "files": ("Disks", "clone_files", "disks", "remove", "remove_unused_bases"),
         "model": (
             "SCHEMA",
@@ -86,10 +104,12 @@ open_face(
             "Socket",
             "valid_name",
         ),
+        "proxy": ("proxy_for_guest", "proxy_setting"),
         "registration": ("connection", "forget", "register"),
         "rescue": ("force_off",),
         "ssh": ("HINT", "client", "command_line", "make_key"),
         "states": ("Event", "State", "Status", "derive", "why_ended"),
         "store": ("Machines", "Place"),
+        "trust": ("read_authorities",),
     },
 )

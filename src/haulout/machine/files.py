@@ -12,6 +12,7 @@ from haulout.disk import data_extents
 from haulout.documents import Document
 from haulout.errors import HauloutError
 from haulout.local import BESIDE, clone_range, locked, scratch_folder, storage_errors, sync_folder
+from haulout.machine.base import note_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,6 +96,7 @@ def remove_unused_bases(machines: Machines) -> list[Path]:
     try:
         with locked(folder, seconds=0, busy="a base image is being fetched"):
             needed = {place.base(place.load()) for place in machines.all()}
+            needed |= {note_of(base) for base in needed}
             unused = [path for path in sorted(folder.iterdir()) if path not in needed]
             for path in unused:
                 path.unlink()

@@ -15,15 +15,8 @@ if TYPE_CHECKING:
 
     from haulout.machine.model import Machine
 
-_CA_PLACES: Final = (
-    ("/usr/local/share/ca-certificates/haulout.crt", "update-ca-certificates"),
-    ("/etc/pki/ca-trust/source/anchors/haulout.pem", "update-ca-trust"),
-)
-CLOCK: Final = (
-    # It answers each line, so that a guest that was stopped is not told old times when it goes on.
-    "while read -r now; do gone=$((now - $(date +%s))); "
-    '[ "$gone" -lt 2 ] && [ "$gone" -gt -2 ] || date -u -s "@$now" >/dev/null; echo; done'
-)
+CLOCK: Final = 'while read -r order; do [ -z "$order" ] || date -u -s "$order" >/dev/null; date +%s; done'
+"""Prints the time for each line it gets, in seconds; a line that is not empty sets the clock first."""
 TRIM: Final = "fstrim -a 2>/dev/null || fstrim /var/lib/data 2>/dev/null || true"
 
 
@@ -32,21 +25,27 @@ def tag(number: int) -> str:
     return f"mount{number}"
 
 
-def setup(machine: Machine, certificates: str) -> str:
-    """Return the script that makes a guest what the machine file says; it prints the names of the sockets there are."""
-    lines = ["set -u"]
+def setup(machine: Machine, additions: str = "") -> str:
+    """Return the script that makes a guest what the machine file says; it prints the names of the sockets there are.
+
+    Args:
+        machine: its file.
+        additions: scripts that set ``changed`` where they changed what podman's services have read.
+    """
+    lines = ["set -u; changed="]
     for number, mount in enumerate(machine.mounts):
         target = shlex.quote(mount.target)
         options = "-o ro " if mount.read_only else ""
         mounting = f"{{ mkdir -p {target}; mount -t virtiofs {options}{tag(number)} {target}; }}"
         lines.append(f"grep -q '^{tag(number)} ' /proc/mounts || {mounting}")
-    for place, command in _CA_PLACES if certificates else ():
-        write = f"mkdir -p {place.rpartition('/')[0]}; cat >{place} <<'END'\n{certificates.strip()}\nEND\n"
-        lines.append(f"if command -v {command} >/dev/null; then {write}{command} >/dev/null 2>&1; fi")
+    lines.append(additions)
     lines += [
         # An image that was not made for this has podman, but nobody listens.
         "if command -v podman >/dev/null && command -v systemctl >/dev/null; then",
         f"  loginctl enable-linger {USER}; systemctl start podman.socket;",
+        '  [ -z "$changed" ] || { systemctl daemon-reload; systemctl try-restart podman.service; }',
+        f'  [ -z "$changed" ] || {{ systemctl --user -M {USER}@ daemon-reload;',
+        f"    systemctl --user -M {USER}@ try-restart podman.service; }}",
         f"  systemctl --user -M {USER}@ start podman.socket;",
         "fi >/dev/null 2>&1",
         "command -v podman >/dev/null && echo has-podman",

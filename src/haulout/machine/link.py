@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from haulout.local import begin, printable, replace_file, storage_errors
+from haulout.local import begin, replace_file, storage_errors
 from haulout.machine import guest, ssh
 
 if TYPE_CHECKING:
@@ -25,8 +25,14 @@ card is lost, and sent again too late; a guest that is slow needs its time."""
 _SECOND_USER_SECONDS: Final = 20.0
 _SOCKET_SECONDS: Final = 60.0
 _SCRIPT_SECONDS: Final = 120.0
+_SETUP_SECONDS: Final = 400.0
+"""A guest without acceleration, on a busy host, is slow to install certificates."""
 _MOST_RESETS: Final = 5
-CLOCK_SECONDS: Final = 10.0
+CLOCK_SECONDS: Final = 5.0
+"""Between looks at the guest's clock. Timers stand still while the host sleeps: it is wrong for that long at most."""
+_CLOCK_WRONG: Final = 1.0
+_CLOCK_TRIES: Final = 4
+"""A guest that is stopped between question and order sets an old time, and is asked again."""
 
 
 class GuestFailed(Exception):  # noqa: N818 - named by what is wrong
@@ -36,11 +42,11 @@ class GuestFailed(Exception):  # noqa: N818 - named by what is wrong
 class Link:
     """ssh into a guest, from the first sign of life to the loss of the connection."""
 
-    def __init__(self, place: Place, machine: Machine, life: VirtualMachine, certificates: str) -> None:
+    def __init__(self, place: Place, machine: Machine, life: VirtualMachine, additions: str) -> None:
         self._place = place
         self._machine = machine
         self._life = life
-        self._certificates = certificates
+        self._additions = additions
         self._masters: dict[str, asyncio.subprocess.Process] = {}
         self.sockets: set[str] = set()
         """Names of those the guest has."""
@@ -49,14 +55,15 @@ class Link:
         """Return where ssh listens for a socket of the guest."""
         return self._place.socket(f"to-{name}")
 
-    async def open(self, say: Callable[[str], None], seconds: float) -> None:
+    async def open(self, say: Callable[[str], None], seconds: float | None) -> None:
         """Wait until ssh answers, prepare the guest, and connect its sockets.
 
         Raises:
-            GuestFailed: not within ``seconds``, or it shows that it never will.
+            GuestFailed: not within ``seconds`` (None: any), or it shows that it never will.
         """
         with storage_errors(self._place.ssh_config, doing="cannot be written"):
             replace_file(self._place.ssh_config, ssh.config(self._place, self._life.ssh_port).encode(), durable=False)
+        self._life.reset.clear()
         say("waiting for the guest to boot")
         try:
             async with asyncio.timeout(seconds):
@@ -64,9 +71,9 @@ class Link:
                 say("waiting for ssh")
                 await self._log_in()
         except TimeoutError:
-            raise GuestFailed(f"ssh did not answer within {seconds:.0f} seconds") from None
+            raise GuestFailed(f"ssh did not answer within {seconds or 0:.0f} seconds") from None
         say("waiting for the sockets")
-        await self._prepare()
+        await self._prepare(say)
 
     def _check(self) -> None:
         if self._life.panicked or any("Kernel panic" in line for line in self._place.console(30)):
@@ -150,9 +157,11 @@ class Link:
         finally:
             await _end(process)
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, say: Callable[[str], None]) -> None:
         names = {each.name for each in self._machine.sockets if each.user in self._masters}
-        found = set(await self.run(guest.setup(self._machine, self._certificates)))
+        found = set(await self.run(guest.setup(self._machine, self._additions), _SETUP_SECONDS))
+        if "ca-refused" in found:
+            say("the machine could not be made to trust the CA certificates: it has no ca-certificates")
         deadline = time.monotonic() + _SOCKET_SECONDS
         while (missing := names - found) and "has-podman" in found and time.monotonic() < deadline:
             await asyncio.sleep(1.0)
@@ -161,35 +170,35 @@ class Link:
 
     async def lost(self) -> None:
         """Wait until a connection ends, or the guest reboots; keeps its clock right meanwhile."""
-        resets = self._life.resets
         waits = [asyncio.create_task(each.wait()) for each in self._masters.values()]
+        reset = asyncio.create_task(self._life.reset.wait())
         time_keeping = asyncio.create_task(self._keep_time())
         try:
-            while self._life.resets == resets:
-                done, _ = await asyncio.wait(waits, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-                if done:
-                    return
+            await asyncio.wait([*waits, reset], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for each in (*waits, time_keeping):
+            for each in (*waits, reset, time_keeping):
                 each.cancel()
-            await asyncio.gather(*waits, time_keeping, return_exceptions=True)
+            await asyncio.gather(*waits, reset, time_keeping, return_exceptions=True)
 
     async def _keep_time(self) -> None:
-        """Tell the guest the time; it sets its clock where that is wrong, as after the host's sleep."""
+        """Ask the guest for its time, and set its clock where that is wrong, as after the host's sleep.
+
+        What is compared is the host's time at the answer: a guest that was stopped answers when it goes on.
+        """
         pipe = asyncio.subprocess.PIPE
         with self._place.file("ssh.log").open("ab") as output:
             process = await begin(
                 [*self._root[:-1], f"{self._root[-1]} -c '{guest.CLOCK}'"], output=output, stdin=pipe, stdout=pipe
             )
-        assert process.stdin is not None
-        assert process.stdout is not None
         try:
-            answered = b"\n"
-            while answered:
-                process.stdin.write(f"{time.time():.0f}\n".encode())
-                answered = await process.stdout.readline()
+            while True:
+                order = ""
+                for _ in range(_CLOCK_TRIES):
+                    if await _wrong_by(process, order) <= _CLOCK_WRONG:
+                        break
+                    order = f"@{time.time():.0f}"
                 await asyncio.sleep(CLOCK_SECONDS)
-        except OSError:
+        except (OSError, ValueError):
             return
         finally:
             await _end(process)
@@ -202,35 +211,21 @@ class Link:
         self.sockets = set()
 
 
+async def _wrong_by(clock: asyncio.subprocess.Process, order: str) -> float:
+    """Ask the script of a guest's clock, and return how wrong that is, in seconds, within half a second.
+
+    Raises:
+        OSError, ValueError: it has ended.
+    """
+    assert clock.stdin is not None
+    assert clock.stdout is not None
+    clock.stdin.write(f"{order}\n".encode())
+    answer = int(await clock.stdout.readline())
+    return abs(time.time() - answer - 0.5)
+
+
 async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.terminate()
         await process.wait()
-
-
-def read_certificates(source: str) -> str:
-    """Return the certificate authorities a guest is to trust, in PEM: the host's, or those of a file.
-
-    Raises:
-        GuestFailed: they cannot be read.
-    """
-    places = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
-    for path in places if source == "host" else (source,) if source else ():
-        try:
-            with open(path, encoding="ascii", errors="replace") as file:  # noqa: PTH123 - as it stands in the machine file
-                return printable_pem(file.read())
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise GuestFailed(f"{printable(path)} cannot be read: {error.strerror}") from error
-    if source:
-        raise GuestFailed(f"there are no certificates at {printable(source)}")
-    return ""
-
-
-def printable_pem(text: str) -> str:
-    """Return the certificates in a text, and nothing else of it."""
-    parts = text.split("-----BEGIN CERTIFICATE-----")[1:]
-    kept = (part.partition("-----END CERTIFICATE-----")[0] for part in parts)
-    return "".join(f"-----BEGIN CERTIFICATE-----{part}-----END CERTIFICATE-----\n" for part in kept if part.isascii())

@@ -154,8 +154,10 @@ class Machine(Document):
     mounts: tuple[Mount, ...] = ()
     forwards: tuple[Forward, ...] = ()
     sockets: tuple[Socket, ...] = SOCKETS
-    ca: str = ""
-    """Certificate authorities the guest trusts, too: "", ``host``, or the path of a PEM file."""
+    ca: tuple[str, ...] = ()
+    """Certificate authorities the guest trusts, too: paths of PEM files, and ``host`` for those of the host."""
+    proxy: str = "host"
+    """``host``: as its environment says when the machine starts; ``none``; or a URL without a password."""
     ephemeral: bool = False
     """Whether it is removed, with its data, when the command that made it ends."""
     schema: int = SCHEMA
@@ -163,7 +165,7 @@ class Machine(Document):
 
     json_members = (
         *("schema", "name", "id", "created", "provider", "accelerator", "firmware", "image", "resources"),
-        *("mounts", "forwards", "sockets", "ca", "ephemeral"),
+        *("mounts", "forwards", "sockets", "ca", "proxy", "ephemeral"),
     )
 
     def to_json(self) -> str:
@@ -250,7 +252,9 @@ def parse(text: bytes, wrong: Wrong, name: str) -> Machine:
             for one in table.tables("forwards")
         ),
         sockets=tuple(_socket(one) for one in table.tables("sockets")),
-        ca=table.text("ca", "", longest=_LONGEST_PATH),
+        # The first machine files had one, or "".
+        ca=table.texts("ca", longest=_LONGEST_PATH) if table.take("ca") else (),
+        proxy=table.text("proxy", "host", longest=_LONGEST_PATH),
         ephemeral=table.flag("ephemeral", default=False),
     )
     resources.end()

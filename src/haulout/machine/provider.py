@@ -31,6 +31,8 @@ class VirtualMachine(Protocol):
     """On the loopback address; 0: it does not answer."""
     resets: int
     """How often the guest rebooted."""
+    reset: asyncio.Event
+    """Set whenever it does."""
     panicked: bool
 
     async def ended(self) -> Ended:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from haulout.errors import ToolError
@@ -42,35 +43,53 @@ _CLIENTS: Final = (
         "docker",
         ("context", "ls", "--format", "{{.Name}} {{.DockerEndpoint}}"),
         ("context", "create", "NAME", "--description", "haulout machine", "--docker", "host=URL"),
-        ("context", "rm", "NAME"),
+        # Also where it is the current one.
+        ("context", "rm", "--force", "NAME"),
     ),
 )
 
 
 def register(machine: Machine, place: Place) -> list[str]:
-    """Make the connections, and return a line for each that was refused."""
+    """Make the connections, and return a line for each that was refused: what others made is left alone."""
     refused = []
     for client in _present():
-        known = _known(client)
-        for name, url in _wanted(machine, place):
-            if name in known and known[name] != url:
+        try:
+            known = _known(client)
+        except ToolError as error:
+            refused.append(f"{client.program} was not told of {machine.name}: {error.reason}")
+            continue
+        for each in machine.sockets:
+            name, url = connection(machine, each.name), f"unix://{place.socket(each.name)}"
+            if known.get(name) == url:
+                continue
+            if name in known and not _is_ours(known[name], place):
                 refused.append(f"{client.program} has a connection {name} already, which was left as it is")
-            elif name not in known and ((done := _call(client, client.add, name, url)) is None or done.code):
-                refused.append(f"{client.program} refused the connection {name}: {done.said if done else 'no answer'}")
+                continue
+            try:
+                if name in known:
+                    _call(client, client.remove, name)
+                _call(client, client.add, name, url)
+            except ToolError as error:
+                refused.append(f"{client.program} refused the connection {name}: {error.reason}")
     return refused
 
 
-def forget(machine: Machine, place: Place) -> None:
-    """Remove the connections, where they are ours."""
+def forget(place: Place) -> None:
+    """Remove the connections, where they are ours; the machine file is not needed."""
     for client in _present():
-        known = _known(client)
-        for name, url in _wanted(machine, place):
-            if known.get(name) == url:
-                _call(client, client.remove, name, url)
+        with suppress(ToolError):
+            for name, url in _known(client).items():
+                if _is_ours(url, place):
+                    _call(client, client.remove, name)
 
 
-def _wanted(machine: Machine, place: Place) -> list[tuple[str, str]]:
-    return [(connection(machine, each.name), f"unix://{place.socket(each.name)}") for each in machine.sockets]
+def _is_ours(url: str, place: Place) -> bool:
+    """Return whether a connection leads to this machine, or once led there: runtime folders come and go.
+
+    Another user of the same file may have a machine of this name, too: then there is a socket.
+    """
+    path = Path(url.removeprefix("unix://"))
+    return path.parent == place.runtime or (path.parts[-3:-1] == ("haulout", place.name) and not path.exists())
 
 
 def _present() -> list[_Client]:
@@ -78,15 +97,15 @@ def _present() -> list[_Client]:
 
 
 def _known(client: _Client) -> dict[str, str]:
-    done = _call(client, client.known)
+    """Return the URL of each connection there is."""
     # podman 4 marks its default by an asterisk.
-    lines = done.out.decode("utf-8", "replace").replace("*", "").splitlines() if done is not None else []
+    lines = _call(client, client.known).out.decode("utf-8", "replace").replace("*", "").splitlines()
     return dict(line.split(" ", 1) for line in lines if " " in line)
 
 
-def _call(client: _Client, arguments: tuple[str, ...], name: str = "", url: str = "") -> Finished | None:
+def _call(client: _Client, arguments: tuple[str, ...], name: str = "", url: str = "") -> Finished:
     filled = {"NAME": name, "URL": url, "host=URL": f"host={url}"}
-    words = [filled.get(word, word) for word in arguments]
-    with suppress(ToolError):
-        return run([client.program, *words], seconds=_SECONDS)
-    return None
+    done = run([client.program, *(filled.get(word, word) for word in arguments)], seconds=_SECONDS)
+    if done.code:
+        raise ToolError(client.program, done.said or f"failed with exit code {done.code}")
+    return done

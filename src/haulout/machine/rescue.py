@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.errors import ToolError
 from haulout.local import Peer
+from haulout.machine.events import EventKind, publish
 from haulout.machine.provider import power_off
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def force_off(place: Place, provider: Provider, seconds: float) -> str:
             raise ToolError("QEMU", f"of machine {place.name} goes on in spite of SIGKILL")
         time.sleep(0.05)
     place.record("ended", f"stopped: {reason}")
+    publish(place.history, place.name, place.identity, EventKind.STOPPED, reason=reason)
     return reason
 
 

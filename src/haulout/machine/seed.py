@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from haulout.machine.model import Machine
 
 USER: Final = "core"
+USER_ID: Final = 1000
 DATA_LABEL: Final = "haulout-data"
 DATA_DEVICE: Final = f"/dev/disk/by-id/virtio-{DATA_LABEL}"
 DATA_FOLDER: Final = "/var/lib/data"

@@ -55,8 +55,8 @@ def config(place: Place, port: int) -> str:
         "ForwardAgent": "no",
         "LogLevel": "ERROR",
         # A guest that the host's sleep stopped for a while is not lost.
-        "ServerAliveInterval": "15",
-        "ServerAliveCountMax": "4",
+        "ServerAliveInterval": "30",
+        "ServerAliveCountMax": "10",
         "ConnectTimeout": "30",
         "StreamLocalBindUnlink": "yes",
         "StreamLocalBindMask": "0177",

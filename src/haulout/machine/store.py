@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from platformdirs import user_cache_path, user_data_path
 
-from haulout.errors import ConflictError, NotFoundError, StorageError
+from haulout.errors import ConflictError, HauloutError, NotFoundError, StorageError
 from haulout.local import hold, home_of, locked, read_small, replace_file, storage_errors, wrong_file
 from haulout.machine.model import Machine, parse, valid_name
 from haulout.machine.states import Event
@@ -56,6 +56,11 @@ class Place:
         return self.images / machine.image.digest.replace(":", "-")
 
     @property
+    def history(self) -> Path:
+        """The history of all machines of this user."""
+        return self.folder.parents[1] / "events.jsonl"
+
+    @property
     def ssh_config(self) -> Path:
         """The configuration by which ``ssh`` reaches the machine while it runs."""
         return self.runtime / "ssh_config"
@@ -80,6 +85,14 @@ class Place:
                 hint=f"haulout machine init {self.name} REF makes it" + (" with that data" if kept else ""),
             )
         return parse(read_small(path, _LONGEST_FILE), wrong_file(path), self.name)
+
+    @property
+    def identity(self) -> str | None:
+        """The machine's UUID; None where its file cannot be read."""
+        try:
+            return self.load().id
+        except HauloutError:
+            return None
 
     def save(self, machine: Machine) -> None:
         """Write the machine file, in one step.
@@ -194,6 +207,11 @@ class Machines:
     def here(cls) -> Machines:
         """Return those of this user, as the environment says."""
         return cls(user_data_path("haulout"), _runtime() / "haulout", user_cache_path("haulout"))
+
+    @property
+    def history(self) -> Path:
+        """The history of all of them."""
+        return self.data / "events.jsonl"
 
     def place(self, name: str) -> Place:
         """Return where a machine is, or would be.

@@ -17,14 +17,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import HauloutError
-from haulout.machine import guest
+from haulout.machine import guest, proxy, trust
+from haulout.machine.events import EventKind, publish
 from haulout.machine.forward import BACKLOG, CHUNK, Forwarder, bind
-from haulout.machine.link import GuestFailed, Link, read_certificates
+from haulout.machine.link import GuestFailed, Link
 from haulout.machine.provider import power_off
-from haulout.machine.states import Phase, Status
+from haulout.machine.states import Phase, State, Status, why_ended
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from haulout.machine.model import Machine
     from haulout.machine.provider import Ended, Provider, VirtualMachine
@@ -37,6 +38,8 @@ _UNREADY_SECONDS: Final = 15.0
 _BOOT_SECONDS: Final = 300.0
 _TRIM_SECONDS: Final = 60.0
 _WEEK: Final = 7 * 86400.0
+_DRAIN_SECONDS: Final = 3.0
+"""That requests under way have before a guest is shut down."""
 _HOLD_SECONDS: Final = 60.0
 """After which an ephemeral machine ends that nobody holds."""
 
@@ -63,10 +66,12 @@ class Supervisor:
         self._stop_seconds = STOP_SECONDS
         self._again = False
         self._boot_seconds = _BOOT_SECONDS
+        self._environment: Mapping[str, str] = os.environ
         self._story: list[dict[str, Any]] = []
         self._told = asyncio.Condition()
         self._holders = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._forwarders: list[Forwarder] = []
 
     async def run(self, listening: Callable[[], None]) -> None:
         """Run it to its end.
@@ -81,6 +86,7 @@ class Supervisor:
         for each in self._machine.sockets:
             inner = self._place.socket(f"to-{each.name}")
             forwarder = Forwarder(inner, self._ready, partial(self._lacks, each.name))
+            self._forwarders.append(forwarder)
             listener = bind(self._place.socket(each.name))
             servers.append(
                 await asyncio.start_unix_server(forwarder.serve, sock=listener, backlog=BACKLOG, limit=CHUNK)
@@ -114,7 +120,12 @@ class Supervisor:
     async def _live(self) -> None:
         """Live one life of the virtual machine."""
         self._enter(Phase.BOOTING)
+        last = self._place.last_event()
+        if last is not None and last.kind != "ended" and not self._place.is_held("vm.lock"):
+            # Whoever would have told was killed, too.
+            self._publish(EventKind.CRASHED, reason=why_ended(last, State.STOPPED))
         self._place.record("started")
+        self._publish(EventKind.STARTING)
         try:
             ended = await self._attend(*await self._begin())
         except (HauloutError, GuestFailed) as error:
@@ -123,7 +134,11 @@ class Supervisor:
             await self._finish(*ended)
 
     async def _begin(self) -> tuple[VirtualMachine, str]:
-        certificates = read_certificates(self._machine.ca)
+        authorities = trust.read_authorities(self._machine.ca)
+        proxies = proxy.proxy_for_guest(self._machine.proxy, self._environment)
+        for remark in (*authorities.remarks, *proxies.remarks):
+            self._say(remark)
+        additions = f"{trust.script(authorities.certificates)}\n{proxy.script(proxies.variables)}"
         if self._place.is_held("vm.lock"):
             self._say("taking over the virtual machine that runs")
             self._life = await self._provider.adopt(self._place.name, self._place)
@@ -133,12 +148,12 @@ class Supervisor:
                 self._life = await self._provider.start(self._machine, self._place, self._say, lock)
             finally:
                 os.close(lock)
-        return self._life, certificates
+        return self._life, additions
 
-    async def _attend(self, life: VirtualMachine, certificates: str) -> tuple[str, bool]:
+    async def _attend(self, life: VirtualMachine, additions: str) -> tuple[str, bool]:
         """Wait for an end: return why, and whether that was a failure."""
         ending = asyncio.ensure_future(life.ended())
-        linking = asyncio.create_task(self._keep_linked(life, certificates))
+        linking = asyncio.create_task(self._keep_linked(life, additions))
         asked = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({ending, linking, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -151,6 +166,9 @@ class Supervisor:
             was_ready = self._ready.is_set()
             self._enter(Phase.STOPPING)
             self._say("stopping")
+            # From here on clients wait: the guest may end its services in any order.
+            self._ready.clear()
+            await asyncio.gather(*(each.drain(_DRAIN_SECONDS) for each in self._forwarders))
             if was_ready and self._link is not None and not self._machine.ephemeral:
                 await self._link.run(guest.TRIM, _TRIM_SECONDS)
             linking.cancel()
@@ -165,7 +183,7 @@ class Supervisor:
             await asyncio.gather(linking, asked, return_exceptions=True)
             self._life = None
 
-    async def _keep_linked(self, life: VirtualMachine, certificates: str) -> None:
+    async def _keep_linked(self, life: VirtualMachine, additions: str) -> None:
         """Connect, and connect again whenever the connection is lost.
 
         Raises:
@@ -173,14 +191,21 @@ class Supervisor:
         """
         if not life.ssh_port:
             raise GuestFailed("QEMU does not answer")
-        while True:
+        seconds: float | None = self._boot_seconds
+        while not self._stop.is_set():
             self._enter(Phase.CONNECTING)
-            self._link = link = Link(self._place, self._machine, life, certificates)
+            self._link = link = Link(self._place, self._machine, life, additions)
             try:
-                await link.open(self._say, self._boot_seconds)
+                await link.open(self._say, seconds)
+                # A guest that was ready once is never given up: it may have been stopped with its host.
+                seconds = None
                 self._enter(Phase.READY)
                 self._ready.set()
                 self._place.record("ready")
+                missing = self._missing()
+                self._publish(
+                    EventKind.DEGRADED if missing else EventKind.STARTED, **({"missing": missing} if missing else {})
+                )
                 await self._tell({"done": True})
                 await self._trim_weekly(link)
                 await link.lost()
@@ -197,10 +222,14 @@ class Supervisor:
 
     async def _finish(self, reason: str, failed: bool) -> None:  # noqa: FBT001 - a pair that is passed on
         self._place.record("ended", reason)
+        self._publish(EventKind.CRASHED if failed else EventKind.STOPPED, reason=reason)
         if failed:
             await self._tell({"failed": reason, "console": self._place.console()})
         elif not self._again:
             await self._tell({"done": True})
+
+    def _publish(self, kind: EventKind, **data: Any) -> None:
+        publish(self._place.history, self._place.name, self._machine.id, kind, **data)
 
     def _enter(self, phase: Phase) -> None:
         self._phase, self._since = phase, time.monotonic()
@@ -249,6 +278,7 @@ class Supervisor:
                     begun = len(self._story)
                     self._again = what == "restart"
                     self._stop_seconds = float(request.get("seconds", STOP_SECONDS))
+                    self._environment = request.get("environment", self._environment)
                     self._stop.set()
                     await self._stream(writer, begun)
                 case "hold":
@@ -306,5 +336,6 @@ async def supervise(place: Place, provider: Provider, listening: Callable[[], No
         await made.run(listening)
         if machine.ephemeral:
             shutil.rmtree(place.folder, ignore_errors=True)
+            publish(place.history, place.name, machine.id, EventKind.REMOVED, kept_data=False)
     finally:
         os.close(lock)

@@ -81,12 +81,10 @@ class FoundBase(StoredDisk):
         with RemoteFrames(self.store, self.found.layer, self.base, jobs, progress.note) as frames:
             yield frames
 
-    def mounts_into(self, reference: Reference) -> str | None:
+    def mounts_into(self, reference: RegistryReference) -> str | None:
         """The base's repository, where the registry of ``reference`` can mount blobs from it; None where it cannot."""
         here = self.found.reference
-        if not isinstance(here, RegistryReference) or not isinstance(reference, RegistryReference):
-            return None
-        return here.repository if here.host == reference.host and here.repository != reference.repository else None
+        return here.repository if isinstance(here, RegistryReference) and here.host == reference.host else None
 
 
 class Bases:

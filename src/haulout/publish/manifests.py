@@ -14,6 +14,21 @@ if TYPE_CHECKING:
     from haulout.oci import Descriptor, Manifest
 
 
+def put_empty_config(store: Store, mount_from: str | None = None) -> None:
+    """Store the config of all our manifests.
+
+    Put before a large blob, it says whether anything of ours is in a repository already.
+
+    Args:
+        store: where.
+        mount_from: a repository of the same registry that has it, for sure.
+
+    Raises:
+        HauloutError: as storing a blob does.
+    """
+    store.push_blob(EMPTY, lambda: io.BytesIO(b"{}"), mount_from=mount_from)
+
+
 def put_artifact(
     store: Store,
     layers: tuple[Descriptor, ...],
@@ -37,5 +52,5 @@ def put_artifact(
     manifest = empty_config_manifest(
         layers, artifact_type=artifact_type, subject=subject, annotations=dict(annotations or {})
     )
-    store.push_blob(EMPTY, lambda: io.BytesIO(b"{}"))
+    put_empty_config(store)
     return store.push_manifest(manifest.to_bytes(), manifest.media_type), manifest

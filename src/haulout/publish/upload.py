@@ -12,10 +12,10 @@ from haulout.content import read_blob
 from haulout.errors import ContentError, NotFoundError
 from haulout.frames import MAX_TOC_BYTES, FrameReuse, Guide, Packed, Toc, has_frames, hash_file, pack, toc_frames
 from haulout.local import open_regular, storage_errors
-from haulout.oci import Descriptor, Digest, Manifest, Platform, SizedDigest, mediatype
+from haulout.oci import Descriptor, Digest, Manifest, Platform, RegistryReference, SizedDigest, mediatype
 from haulout.oci import annotations as keys
 from haulout.publish.index import entry_of, tables_entry, tables_of
-from haulout.publish.manifests import put_artifact
+from haulout.publish.manifests import put_artifact, put_empty_config
 from haulout.publish.results import PushedBase, PushedDisk
 from haulout.resolve import title_for
 
@@ -172,7 +172,8 @@ class DiskUploader:
                 packed = pack(fd, sink, level=self._level, jobs=self._jobs, task=task, guide=guide)
             with packed, self._progress.task(f"uploading {disk_type}{self._numbered}", packed.toc.blob_size) as task:
                 _require_unchanged(path, before, os.fstat(fd))
-                near = None if found is None else found.mounts_into(self._reference)
+                near = self._mountable(found)
+                put_empty_config(self._store, near)
                 blob = sink.commit(mediatype.ZSTD, task, mount_from=near)
                 tables = self._put_tables(packed, near)
         sized = [str(SizedDigest(each.digest, each.size)) for each in tables]
@@ -191,6 +192,13 @@ class DiskUploader:
             taken = guide.reuse
             base = PushedBase(found.pinned, taken.frames if taken else 0, taken.bytes if taken else 0)
         return described, manifest, entry, packed.toc, base
+
+    def _mountable(self, found: FoundBase | None) -> str | None:
+        """Return the repository that most likely has what is about to be stored; None where nothing can be mounted."""
+        here = self._reference
+        if not isinstance(here, RegistryReference):
+            return None
+        return (found and found.mounts_into(here)) or here.repository
 
     def _guide(self, found: FoundBase, stack: ExitStack) -> Guide:
         level = found.level()

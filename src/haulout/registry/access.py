@@ -11,7 +11,6 @@ from haulout.registry.errcode import failure
 
 if TYPE_CHECKING:
     from haulout.http import Meter, Reply, Request
-    from haulout.oci import Digest
     from haulout.registry.host import RepositoryHost
 
 
@@ -21,9 +20,7 @@ class ReferrersMemory:
     def __init__(self) -> None:
         self.lacks_api = False
         self.is_new = False
-        """Whether the registry did not know the repository when its tags were listed."""
-        self.sent: set[Digest] = set()
-        """Blobs sent since."""
+        """Whether the registry did not know the repository when its tags were listed, nor a blob in it since."""
         self.can_delete: bool | None = None
         """None before it was asked."""
         self.writing = RLock()

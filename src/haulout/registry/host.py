@@ -50,6 +50,8 @@ class HostMemory:
     scheme: str | None = None
     refuses_whole: bool = False
     """It takes blobs in pieces only."""
+    refuses_mounts: bool = False
+    """It has answered a mount with an error."""
     offered: tuple[Challenge, ...] | None = None
     """What the API's root challenges with; None where it has not been asked."""
     asking: Lock = field(default_factory=Lock)

@@ -10,7 +10,7 @@ MIB: Final = 1024 * 1024
 MANIFEST_ATTEMPTS: Final = 6
 """Attempts to store a manifest that is refused with status 400, see :meth:`RegistryRepository.push_manifest`."""
 ASKED_FROM: Final = 16 * MIB
-"""Bytes up to which a blob is sent to a new repository without asking first whether it is there."""
+"""Bytes from which asking whether a blob is there, before it is sent, is worth a request of its own."""
 _DOCKER_HUB_API: Final = "registry-1.docker.io"
 DOCKER_HUB_HOSTS: Final = frozenset({"docker.io", "index.docker.io", _DOCKER_HUB_API})
 

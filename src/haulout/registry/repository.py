@@ -155,11 +155,17 @@ class RegistryRepository:
         """Store a blob: :func:`uploads.push`."""
         from haulout.registry import uploads  # noqa: PLC0415 - not needed to read a manifest
 
-        memory = self._home.memory
-        # In a repository that was not there a moment ago, asking for a small blob costs more than sending it.
-        ask = not memory.is_new or blob.digest in memory.sent or blob.size > ASKED_FROM
-        memory.sent.add(blob.digest)
-        return uploads.push(self._home.access, blob, source, task, mount_from=mount_from, ask=ask)
+        memory, access = self._home.memory, self._home.access
+        if access.host.memory.refuses_mounts:
+            mount_from = None
+        # A repository that was not there a moment ago has no blobs, and a mount finds out whether it has this one, and
+        # begins the upload if not, in one request. Only a large blob is worth asking for in spite of one of the two.
+        reasons = int(memory.is_new) + int(mount_from is not None)
+        ask = reasons < (1 if blob.size <= ASKED_FROM else 2)
+        was_sent = uploads.push(access, blob, source, task, mount_from=mount_from, ask=ask)
+        # Not so new after all: an earlier push ended before its tag was written.
+        memory.is_new &= was_sent
+        return was_sent
 
     def ingest(self) -> AbstractContextManager[ingest.SpooledBlob]:
         """Begin a blob of unknown digest in a temporary file: :func:`ingest.spool`."""

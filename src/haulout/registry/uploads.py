@@ -60,7 +60,7 @@ def push(
         blob: what it must be; the registry checks it.
         source: opens the bytes from the start, once per try.
         task: advanced by bytes, each counted once however often it is sent.
-        mount_from: a repository of the same registry that may hold the blob; then nothing is sent.
+        mount_from: a repository of the same registry that may hold the blob, this one included; then nothing is sent.
         ask: whether it may be there, and is asked for first.
 
     Returns:
@@ -102,7 +102,8 @@ class _Upload:
             piece = limits_for(host.name).chunk
         while True:
             reply = self._start(None) if mount_from is None else self._mount(mount_from)
-            is_mounted = mount_from is not None and reply.status == 201
+            # Some registries begin every upload with 201.
+            is_mounted = mount_from is not None and reply.status == 201 and _is_blob(reply, self._blob)
             mount_from = None
             if is_mounted:
                 self.advance_to(self._blob.size)
@@ -129,6 +130,7 @@ class _Upload:
             return self._start(mount_from)
         except (DeniedError, NotFoundError, RegistryError, UnreachableError):
             # A mount only saves: what is wrong with the other repository does not prevent sending.
+            self._access.host.memory.refuses_mounts |= mount_from == self._access.repository
             return self._start(None)
 
     def _start(self, mount_from: str | None) -> Reply:
@@ -311,6 +313,11 @@ class _Refused(Exception):  # noqa: N818 - steers, never leaves this module
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
         self.answer = answer
+
+
+def _is_blob(reply: Reply, blob: Descriptor) -> bool:
+    location = reply.headers.get("location", "")
+    return blob.digest.hex in location and "/uploads/" not in location
 
 
 def _least_piece(reply: Reply) -> int:

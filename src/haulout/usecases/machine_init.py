@@ -15,13 +15,18 @@ from haulout.local import locked, storage_errors
 from haulout.machine import (
     Accelerator,
     DiskKind,
+    EventKind,
     Firmware,
     Image,
     Machine,
     Machines,
     Resources,
+    check_base,
     clone_files,
     make_key,
+    proxy_setting,
+    publish,
+    read_authorities,
 )
 from haulout.progress import NullProgress
 from haulout.usecases.arguments import reference_of
@@ -63,7 +68,8 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
     disk: int | None = None,
     mounts: Iterable[Mount] = (),
     forwards: Iterable[Forward] = (),
-    ca: str = "",
+    ca: str | Iterable[str] = (),
+    proxy: str = "host",
     accelerator: Accelerator = Accelerator.AUTO,
     firmware: Firmware = Firmware.AUTO,
     ephemeral: bool = False,
@@ -80,7 +86,8 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
         disk: GiB of the data disk; None: 100, or what the kept data has.
         mounts: folders of the host in the guest.
         forwards: ports of the host that lead into the guest.
-        ca: certificate authorities the guest is to trust: "", ``host``, or a PEM file.
+        ca: certificate authorities the guest is to trust: PEM files, and ``host`` for those of this host.
+        proxy: ``host`` as the environment says at each start, ``none``, or a URL without a password.
         accelerator: what runs the guest's instructions.
         firmware: what starts its boot loader.
         ephemeral: remove it, with its data, when nobody holds it any more.
@@ -90,6 +97,7 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
     Raises:
         ConflictError: there is a machine of this name.
         UsageError: the name or a value is not valid, or the disk is of a format that no machine boots.
+        InvalidFile: a file of certificates has none, or a damaged one.
         HauloutError: as :func:`haulout.pull`.
     """
     progress = progress or NullProgress()
@@ -116,16 +124,27 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
             firmware=firmware,
             mounts=tuple(mounts),
             forwards=tuple(forwards),
-            ca=ca if ca in {"", "host"} else str(Path(ca).absolute()),
+            ca=_authorities(ca, progress),
+            proxy=proxy_setting(proxy),
             ephemeral=ephemeral,
         )
         with _images(machines) as images:
             machine = replace(machine, image=_fetch(images, reference_of(reference), connections, progress))
             make_key(place)
             place.save(machine)
+            publish(place.history, name, machine.id, EventKind.CREATED, image=machine.image.pinned)
     if kept:
         progress.note(f"machine {name} has the data that was kept: {data}")
     return MadeMachine(machine, place.folder, kept_data=kept)
+
+
+def _authorities(ca: str | Iterable[str], progress: Progress) -> tuple[str, ...]:
+    """Return the sources as the machine file names them; they are read once, so that faults show now."""
+    named = [each for each in ([ca] if isinstance(ca, str) else ca) if each not in {"", "none"}]
+    found = tuple(each if each == "host" else str(Path(each).absolute()) for each in named)
+    for remark in read_authorities(found).remarks:
+        progress.note(remark)
+    return found
 
 
 @contextmanager
@@ -151,6 +170,7 @@ def _fetch(images: Path, reference: Reference, connections: ConnectionOptions | 
         )
     with storage_errors(target):
         target.chmod(0o400)
+    check_base(target, found[0])
     return Image(str(reference), found[0], DiskKind(result.format))
 
 
@@ -192,10 +212,11 @@ def machine_clone(name: str, new_name: str) -> MadeMachine:
                 target.file(each).write_bytes(source.file(each).read_bytes())
                 target.file(each).chmod(0o600)
             target.save(made)
+            publish(target.history, new_name, made.id, EventKind.CLONED, source=name)
     return MadeMachine(made, target.folder)
 
 
-def machine_set(
+def machine_set(  # noqa: PLR0913 - each is one word of the request
     name: str,
     *,
     cpus: int | None = None,
@@ -203,22 +224,30 @@ def machine_set(
     disk: int | None = None,
     mounts: Iterable[Mount] | None = None,
     forwards: Iterable[Forward] | None = None,
-    ca: str | None = None,
+    ca: str | Iterable[str] | None = None,
+    proxy: str | None = None,
+    progress: Progress | None = None,
 ) -> MadeMachine:
     """Change what a machine is to be, from its next start on; None leaves a value as it is.
 
     Raises:
         NotFoundError: there is no such machine.
-        UsageError: the data disk would shrink.
+        UsageError: the data disk would shrink, or the proxy is not valid.
+        InvalidFile: a file of certificates has none, or a damaged one.
         ConflictError: another command changes it.
     """
     place = Machines.here().place(name)
-    path = ca if ca in {None, "", "host"} else str(Path(ca or "").absolute())
-    given: dict[str, object] = {"cpus": cpus, "memory": memory, "disk": disk, "ca": path}
+    given: dict[str, object] = {"cpus": cpus, "memory": memory, "disk": disk}
+    given["ca"] = None if ca is None else _authorities(ca, progress or NullProgress())
+    given["proxy"] = None if proxy is None else proxy_setting(proxy)
     given["mounts"] = None if mounts is None else tuple(mounts)
     given["forwards"] = None if forwards is None else tuple(forwards)
     changes = {key: value for key, value in given.items() if value is not None}
     with place.lock():
-        machine = place.load().changed(**changes)
+        before = place.load()
+        machine = before.changed(**changes)
         place.save(machine)
+        old = before.to_dict()
+        changed = {key: value for key, value in machine.to_dict().items() if value != old[key]}
+        publish(place.history, name, machine.id, EventKind.SET, **changed)
         return MadeMachine(machine, place.folder, running=place.is_held("run.lock"))

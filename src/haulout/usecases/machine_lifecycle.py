@@ -73,7 +73,7 @@ def machine_start(
     return machine_inspect(name)
 
 
-def _follow(place: Place, request: dict[str, str | float | None], progress: Progress) -> None:
+def _follow(place: Place, request: dict[str, str | float | dict[str, str] | None], progress: Progress) -> None:
     try:
         follow(place, request, lambda what: progress.note(f"{place.name}: {what}"))
     except NotReady as error:
@@ -125,7 +125,9 @@ def machine_restart(name: str, *, seconds: float = STOP_SECONDS, progress: Progr
     place.load()
     if not place.is_held("run.lock"):
         return machine_start(name, progress=progress)
-    _follow(place, {"do": "restart", "seconds": seconds}, progress)
+    # The proxies are those of now, not those of its first start.
+    proxies = {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
+    _follow(place, {"do": "restart", "seconds": seconds, "environment": proxies}, progress)
     return machine_inspect(name)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.documents import Document
 from haulout.errors import HauloutError
-from haulout.machine import Machines, State, connection, derive, disks, status, why_ended
+from haulout.machine import Machines, State, connection, derive, disks, start_file, status, why_ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +53,8 @@ class MachineStatus(Document):
     sockets: tuple[SocketStatus, ...]
     machine: Machine | None
     """Its file; None where that is broken."""
+    autostart: bool = False
+    """Whether it starts when its user logs in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ def status_of(place: Place) -> MachineStatus:
         ssh_config=place.ssh_config if place.ssh_config.exists() else None,
         sockets=() if machine is None else _sockets(machine, place, answering),
         machine=machine,
+        autostart=start_file(place.name).enabled,
     )
 
 

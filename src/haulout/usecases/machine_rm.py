@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from haulout.documents import Document
-from haulout.errors import ConflictError, InvalidFile, NotFoundError
+from haulout.errors import ConflictError
 from haulout.local import storage_errors
-from haulout.machine import Machines, forget, remove, remove_unused_bases
+from haulout.machine import EventKind, Machines, forget, publish, remove, remove_unused_bases, start_file
 from haulout.usecases.machine_lifecycle import machine_stop
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from haulout.machine import Machine, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +48,10 @@ def machine_rm(name: str, *, data: bool = False, force: bool = False) -> Removed
     with place.lock():
         if place.is_held("run.lock") or place.is_held("vm.lock"):
             raise ConflictError(f"machine {name} is running", hint=f"haulout machine stop {name}, or rm --force")
-        machine = _readable(place)
-        if machine is not None:
-            forget(machine, place)
+        identity = place.identity
+        forget(place)
+        start_file(name).disable()
         removed = [*remove(place, data=data), *remove_unused_bases(machines)]
+    publish(machines.history, name, identity, EventKind.REMOVED, kept_data=place.file("data.raw").exists())
     kept = (place.file("data.raw"),) if place.file("data.raw").exists() else ()
     return RemovedMachine(name, tuple(removed), kept)
-
-
-def _readable(place: Place) -> Machine | None:
-    try:
-        return place.load()
-    except (InvalidFile, NotFoundError):
-        return None

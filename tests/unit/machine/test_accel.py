@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
-from tests.support.servers import needs
+from tests.support.servers import find
 
 from haulout.errors import ToolError
 from haulout.machine import Accelerator
@@ -21,14 +22,19 @@ def fake(folder, text):
 
 
 @pytest.mark.tools
-@needs("qemu-system-x86_64")
-def test_a_guest_really_runs_under_tcg():
-    assert accel.probe("qemu-system-x86_64", Accelerator.TCG)
+@pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
+def test_a_guest_really_runs_under_tcg(architecture):
+    program = f"qemu-system-{architecture}"
+    if find(program) is None:
+        pytest.skip(f"not installed: {program}")
+    assert accel.probe(program, Accelerator.TCG, architecture)
+    assert not accel.probe(program, Accelerator.HVF, architecture) or sys.platform == "darwin"
 
 
+@pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
 @pytest.mark.parametrize("text", ["exit 0", "exit 1", "kill -ABRT $$", "exec sleep 60"])
-def test_a_guest_that_dies_or_hangs_does_not_run(tmp_path, text):
-    assert not accel.probe(fake(tmp_path, text), Accelerator.KVM, seconds=0.5)
+def test_a_guest_that_dies_or_hangs_does_not_run(tmp_path, text, architecture):
+    assert not accel.probe(fake(tmp_path, text), Accelerator.KVM, architecture, seconds=0.3)
 
 
 def test_what_does_not_work_is_passed_over_and_that_is_remembered(tmp_path):
@@ -39,6 +45,15 @@ def test_what_does_not_work_is_passed_over_and_that_is_remembered(tmp_path):
     assert calls.read_text() == "kvm\ntcg\n"
     # Another QEMU, another verdict.
     fake(tmp_path, f'echo "$2" >>{calls}; exit 33')
+    assert accel.choose(program, Accelerator.AUTO, "x86_64", notes) is Accelerator.KVM
+    # Another kernel or host, too: the home directory may be there, and KVM not.
+    note = json.loads(notes.read_bytes())
+    for at in range(len(note["key"])):
+        notes.write_text(json.dumps({**note, "key": [*note["key"][:at], "other", *note["key"][at + 1 :]]}))
+        calls.unlink()
+        accel.choose(program, Accelerator.AUTO, "x86_64", notes)
+        assert calls.read_text() == "kvm\n"
+    notes.write_text(json.dumps({**note, "accelerator": "auto"}))
     assert accel.choose(program, Accelerator.AUTO, "x86_64", notes) is Accelerator.KVM
     notes.write_text("{")
     assert accel.choose(program, Accelerator.AUTO, "x86_64", notes) is Accelerator.KVM

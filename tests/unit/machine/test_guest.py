@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import time
 from dataclasses import replace
 
 from tests.support.machines import short_folder
@@ -28,17 +27,20 @@ def sh(script, folder, **programs):
 def test_mounts_are_made_once_and_names_are_quoted(tmp_path):
     machine = replace(MACHINE, mounts=(Mount("/a", "/mnt/$(reboot) x", read_only=True), Mount("/b", "/b")), sockets=())
     record = f'echo "$0 $*" >>{tmp_path}/calls'
-    sh(guest.setup(machine, ""), tmp_path, mkdir="", mount=record, grep='[ "$2" = "^mount1 " ]')
+    sh(guest.setup(machine), tmp_path, mkdir="", mount=record, grep='[ "$2" = "^mount1 " ]')
     assert (tmp_path / "calls").read_text() == f"{tmp_path}/mount -t virtiofs -o ro mount0 /mnt/$(reboot) x\n"
 
 
-def test_certificates_go_where_the_guest_looks(tmp_path):
-    script = guest.setup(replace(MACHINE, sockets=(), mounts=()), "PEM $x `y`\n").replace(
-        "/usr/local/share", str(tmp_path)
-    )
-    (tmp_path / "ca-certificates").mkdir()
-    sh(script, tmp_path, **{"update-ca-certificates": "", "mkdir": "", "cat": "/bin/cat"})
-    assert (tmp_path / "ca-certificates/haulout.crt").read_text() == "PEM $x `y`\n"
+def test_podman_is_told_of_what_changed_before_it_is_started(tmp_path):
+    record = f'echo "$*" >>{tmp_path}/calls'
+    for additions, restarts in (("", 0), ("changed=1", 2)):
+        (tmp_path / "calls").write_text("")
+        script = guest.setup(replace(MACHINE, sockets=(), mounts=()), additions)
+        said = sh(script, tmp_path, podman="", loginctl="", systemctl=record)
+        assert said == ["has-podman"]
+        calls = (tmp_path / "calls").read_text().splitlines()
+        assert sum("try-restart podman.service" in each for each in calls) == restarts
+        assert calls[-1] == "--user -M core@ start podman.socket"
 
 
 def test_the_sockets_there_are_are_named(tmp_path):
@@ -48,19 +50,17 @@ def test_the_sockets_there_are_are_named(tmp_path):
         assert sh(guest.sockets(replace(MACHINE, sockets=sockets)) + "\nexit 0", tmp_path) == ["podman"]
 
 
-def test_the_clock_is_set_only_where_it_is_wrong(tmp_path):
-    now = int(time.time())
-    record = f'[ "$1" = +%s ] && exec /bin/date +%s; echo "$*" >>{tmp_path}/calls'
-    (tmp_path / "date").write_text(f"#!/bin/sh\n{record}\n")
+def test_the_clock_is_set_by_an_order_and_told_at_each_line(tmp_path):
+    (tmp_path / "date").write_text(f'#!/bin/sh\n[ "$1" = +%s ] && echo 5; echo "$*" >>{tmp_path}/calls\n')
     (tmp_path / "date").chmod(0o755)
     done = subprocess.run(
         ["/bin/sh", "-c", guest.CLOCK],
-        input=f"{now}\n{now + 60}\n{now - 60}\n",
+        input="\n@60\n\n",
         env={"PATH": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=10,
         check=False,
     )
-    assert done.stdout == "\n\n\n", "each line is answered"
-    assert (tmp_path / "calls").read_text() == f"-u -s @{now + 60}\n-u -s @{now - 60}\n"
+    assert done.stdout == "5\n5\n5\n"
+    assert (tmp_path / "calls").read_text() == "+%s\n-u -s @60\n+%s\n+%s\n"

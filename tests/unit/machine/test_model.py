@@ -26,7 +26,8 @@ MACHINE = Machine(
     firmware=Firmware.UEFI,
     mounts=(Mount("/src", "/mnt/src", read_only=True),),
     forwards=(Forward(8080, 80),),
-    ca="host",
+    ca=("host",),
+    proxy="http://proxy.example:3128",
 )
 SCHEMA = Path(__file__).resolve().parents[3] / "docs/machine.schema.json"
 

@@ -257,8 +257,9 @@ def test_a_wrong_digest_is_not_sent_again():
         assert len(server.seen("PUT")) == 1
 
 
+@pytest.mark.parametrize("mount_from", [None, "elsewhere", "team/disk"])
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
-def test_an_upload_may_begin_with_any_success(status):
+def test_an_upload_may_begin_with_any_success(status, mount_from):
     with SimulatedRegistry() as server, opened(server, push=True) as store:
 
         def before(request):
@@ -267,7 +268,7 @@ def test_an_upload_may_begin_with_any_success(status):
             return Response(status, server.answer(request).headers)
 
         server.before = before
-        store.push_blob(BLOB, lambda: io.BytesIO(CONTENT))
+        assert store.push_blob(BLOB, lambda: io.BytesIO(CONTENT), mount_from=mount_from)
         assert server.blobs[str(BLOB.digest)] == CONTENT
 
 

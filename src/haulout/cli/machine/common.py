@@ -94,7 +94,15 @@ def resources(function: Function) -> Function:
                 help="Forward a TCP port of this host's loopback address; may be given several times.",
             ),
             click.option(
-                "--ca", metavar="host|FILE", help="Let the machine trust this host's CA certificates, or those in FILE."
+                "--ca",
+                metavar="host|FILE|none",
+                multiple=True,
+                help="Let the machine trust this host's CA certificates, or those in FILE; may be given several times.",
+            ),
+            click.option(
+                "--proxy",
+                metavar="host|URL|none",
+                help="Proxy of the machine; host: the one in the environment when it starts.  [default: host]",
             ),
         )
     ):
@@ -129,6 +137,8 @@ def lines(status: MachineStatus) -> Iterator[str]:
     if status.machine is not None:
         yield f"  {amounts(status.machine.resources)}"
         yield f"  from {status.machine.image.pinned}"
+    if status.autostart:
+        yield "  starts when you log in"
 
 
 def amounts(wanted: Resources) -> str:

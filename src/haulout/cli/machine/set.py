@@ -34,17 +34,27 @@ def command(
     disk: int | None,
     mounts: tuple[Mount, ...],
     forwards: tuple[Forward, ...],
-    ca: str | None,
+    ca: tuple[str, ...],
+    proxy: str | None,
 ) -> None:
     """Change a machine, from its next start on.
 
-    What is not named stays as it is. The data disk can only grow. Mounts and ports that are given replace all that the
-    machine had.
+    What is not named stays as it is. The data disk can only grow. Mounts, ports and CA
+    certificates that are given replace all that the machine had; --ca none removes them.
     """
     from haulout.machines import machine_set  # noqa: PLC0415 - loads what runs machines
 
-    made = machine_set(
-        name, cpus=cpus, memory=memory, disk=disk, mounts=mounts or None, forwards=forwards or None, ca=ca
-    )
+    with session.progress() as progress:
+        made = machine_set(
+            name,
+            cpus=cpus,
+            memory=memory,
+            disk=disk,
+            mounts=mounts or None,
+            forwards=forwards or None,
+            ca=ca or None,
+            proxy=proxy,
+            progress=progress,
+        )
     line = f"changed {name}" + (f"; restart it for that: haulout machine restart {name}" if made.running else "")
     session.result("machine set", made.to_dict(), (line,), brief=name)

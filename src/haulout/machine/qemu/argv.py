@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from haulout.machine.model import Machine
+    from haulout.machine.qemu.firmware import Uefi
 
 _SYSTEM: Final = {"x86_64": "qemu-system-x86_64", "aarch64": "qemu-system-aarch64"}
 _BOARD: Final = {"x86_64": "q35", "aarch64": "virt"}
@@ -36,8 +37,8 @@ class Files:
     qmp: Path
     mounts: tuple[Path, ...] = ()
     """Socket of virtiofsd for each mount, in order."""
-    firmware: tuple[Path, Path] | None = None
-    """UEFI: its code, and the variables of this machine; None: the board's own firmware."""
+    firmware: Uefi | None = None
+    """None: the board's own."""
 
 
 def program(architecture: str) -> str:
@@ -98,10 +99,10 @@ def _cpu(accelerator: Accelerator) -> str:
 def _firmware(files: Files) -> list[str]:
     if files.firmware is None:
         return []
-    code, variables = files.firmware
+    kind = files.firmware.format
     return [
-        *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_quoted(code)}"),
-        *("-drive", f"if=pflash,unit=1,format=raw,file={_quoted(variables)}"),
+        *("-drive", f"if=pflash,unit=0,format={kind},readonly=on,file={_quoted(files.firmware.code)}"),
+        *("-drive", f"if=pflash,unit=1,format={kind},file={_quoted(files.firmware.variables)}"),
     ]
 
 

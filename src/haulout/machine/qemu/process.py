@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
-import sys
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.disk import DiskFormat, create_overlay, has_efi_partition
-from haulout.errors import StorageError, ToolError
+from haulout.errors import ToolError
 from haulout.local import Peer, begin, printable, replace_file, storage_errors
 from haulout.machine import seed
+from haulout.machine.base import check_base
 from haulout.machine.model import Firmware
 from haulout.machine.provider import Ended
-from haulout.machine.qemu import accel, argv, firmware
+from haulout.machine.qemu import accel, argv, firmware, virtiofsd
 from haulout.machine.qemu.qmp import Qmp
 from haulout.machine.store import tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from haulout.machine.model import Machine
     from haulout.machine.store import Place
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _GIB: Final = 1 << 30
 _POLL: Final = 0.05
 _START_SECONDS: Final = 30.0
-_VIRTIOFSD: Final = ("/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd")
 _REASONS: Final = {
     "guest-shutdown": "the guest shut down",
     "guest-panic": "the guest's kernel panicked",
@@ -47,6 +46,7 @@ class _Life:
         self.accelerator = accelerator
         self.ssh_port = 0
         self.resets = 0
+        self.reset = asyncio.Event()
         self.panicked = False
         self._peer = peer
         self._process = process
@@ -63,7 +63,9 @@ class _Life:
         kind, data = event.get("event"), event.get("data", {})
         if kind == "SHUTDOWN":
             self._reason = str(data.get("reason", ""))
-        self.resets += kind == "RESET"
+        if kind == "RESET":
+            self.resets += 1
+            self.reset.set()
         self.panicked |= kind == "GUEST_PANICKED"
 
     async def ended(self) -> Ended:
@@ -123,26 +125,26 @@ class Qemu:
         say("choosing how to run the guest")
         chosen = await asyncio.to_thread(accel.choose, program, machine.accelerator, self._architecture, self._notes)
         files = await asyncio.to_thread(prepare, machine, place, self._architecture)
-        helpers = [await _share(machine.mounts[at].source, socket, place) for at, socket in enumerate(files.mounts)]
         say(f"starting QEMU ({chosen})")
         credential = seed.credential(place.file("key.pub").read_text("ascii"))
         line = argv.command(machine, files, chosen, self._architecture, credential)
         log = place.file("qemu.log")
-        with storage_errors(log, doing="cannot be written"), log.open("wb") as output:
-            process = await begin(
-                line, output=output, descriptors=(lock,), hint="install it: the Debian package is qemu-system-x86"
-            )
+        begun: list[asyncio.subprocess.Process] = []
         try:
+            for number, socket in enumerate(files.mounts):
+                said = place.file(f"virtiofsd{number}.log")
+                begun.append(await virtiofsd.share(machine.mounts[number], socket, said))
+            with storage_errors(log, doing="cannot be written"), log.open("wb") as output:
+                process = await begin(line, output=output, descriptors=(lock,), hint=accel.hint(self._architecture))
+            begun.append(process)
             life = _Life(chosen.value, await _peer(process, files.qmp, log), process, log)
-            life.helpers = helpers
+            life.helpers = begun[:-1]
             await life.connect(files.qmp)
         except BaseException:
-            with suppress(ProcessLookupError):
-                process.kill()
-            for helper in helpers:
+            for each in begun:
                 with suppress(ProcessLookupError):
-                    helper.terminate()
-            await process.wait()
+                    each.kill()
+                await each.wait()
             raise
         return life
 
@@ -167,18 +169,13 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
     """Make a machine's files ready: what is there is kept.
 
     Raises:
-        StorageError: the base is gone, or something cannot be written.
+        StorageError: the base is gone or was changed, or something cannot be written.
         ToolError: qemu-img or firmware is missing.
     """
     base = place.base(machine)
-    if not base.exists():
-        raise StorageError(
-            str(base), "the base image of the machine is gone",
-            hint=f"fetch it again: haulout pull {machine.image.pinned} -o {base}",
-        )  # fmt: skip
+    check_base(base, machine.image.pinned)
     for mount in machine.mounts:
-        if not Path(mount.source).is_dir():
-            raise StorageError(mount.source, "is not a directory, but a mount of the machine")
+        virtiofsd.check(mount, machine.name)
     kind = DiskFormat(machine.image.format.value)
     system, data = place.file("system.qcow2"), place.file("data.raw")
     if not system.exists():
@@ -198,8 +195,7 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
         with suppress(FileNotFoundError):
             console.replace(place.file("console.log.1"))
         mounts = tuple(place.socket(f"fs{number}") for number in range(len(machine.mounts)))
-        for each in (place.socket("qmp"), *mounts):
-            each.unlink(missing_ok=True)
+        place.socket("qmp").unlink(missing_ok=True)
         return argv.Files(
             base=base,
             system=system,
@@ -213,45 +209,16 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
         )
 
 
-def _firmware(
-    machine: Machine, place: Place, architecture: str, base: Path, kind: DiskFormat
-) -> tuple[Path, Path] | None:
+def _firmware(machine: Machine, place: Place, architecture: str, base: Path, kind: DiskFormat) -> firmware.Uefi | None:
     if machine.firmware is Firmware.BIOS and architecture == "x86_64":
         return None
     if machine.firmware is Firmware.AUTO and architecture == "x86_64" and not has_efi_partition(base, kind):
         return None
-    code, fresh = firmware.find(architecture)
+    found = firmware.find(architecture, firmware.folders(argv.program(architecture)))
     variables = place.file("firmware.vars")
     if not variables.exists():
-        replace_file(variables, fresh.read_bytes(), mode=0o600)
-    return code, variables
-
-
-async def _share(source: str, socket: Path, place: Place) -> asyncio.subprocess.Process:
-    """Start virtiofsd for a folder."""
-    found = shutil.which("virtiofsd") or next((path for path in _VIRTIOFSD if os.access(path, os.X_OK)), None)
-    if found is None or sys.platform != "linux":
-        raise ToolError(
-            "virtiofsd",
-            "is not installed, and the machine has mounts",
-            hint="the Debian package is virtiofsd or qemu-system-common",
-        )
-    # The one that came with QEMU until 7.2 is written in C, and takes other options.
-    old = "/qemu/" in found
-    options = (
-        ["-f", "-o", f"source={source}"]
-        if old
-        else ["--shared-dir", source, "--sandbox", "none" if os.geteuid() else "chroot"]
-    )
-    with place.file("virtiofsd.log").open("ab") as output:
-        process = await begin([found, f"--socket-path={socket}", *options], output=output)
-    async with asyncio.timeout(_START_SECONDS):
-        # It serves one client alone: a connection to see whether it listens would be that one.
-        while not await asyncio.to_thread(socket.exists):
-            if process.returncode is not None:
-                raise ToolError("virtiofsd", f"cannot share {source}: {_said(place.file('virtiofsd.log'))}")
-            await asyncio.sleep(_POLL)
-    return process
+        replace_file(variables, found.variables.read_bytes(), mode=0o600)
+    return replace(found, variables=variables)
 
 
 async def _peer(process: asyncio.subprocess.Process, path: Path, log: Path) -> Peer:

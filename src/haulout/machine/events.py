@@ -1,0 +1,145 @@
+"""What happens to machines: one history for all of a user's, in lines of JSON that followers read as they come.
+
+Apart from the machines' folders, so that a removal is in it, and a follower hears of machines that are made later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from haulout.documents import Document
+from haulout.local import hold
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+MOST: Final = 1 << 20
+"""Bytes of a history, after which a new one is begun; the one before is kept."""
+_POLL: Final = 0.25
+_LOCK_SECONDS: Final = 2.0
+_ATTEMPTS: Final = 5
+
+
+class EventKind(StrEnum):
+    """What happened."""
+
+    CREATED = "created"
+    CLONED = "cloned"
+    SET = "set"
+    STARTING = "starting"
+    STARTED = "started"
+    """It answers, with all its sockets; also after its guest rebooted by itself."""
+    DEGRADED = "degraded"
+    """It answers, but lacks a socket."""
+    STOPPED = "stopped"
+    CRASHED = "crashed"
+    """It ended without having been asked to, or did not become ready."""
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True)
+class MachineEvent(Document):
+    """Something that happened to a machine (docs/machine-event.schema.json)."""
+
+    time: datetime
+    machine: str
+    """Its name."""
+    id: str | None
+    """Its UUID; None where its file was broken."""
+    kind: EventKind
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What else there is to say, by kind."""
+
+
+def publish(history: Path, machine: str, uuid: str | None, kind: EventKind, **data: Any) -> None:
+    """Add an event; where that is impossible, the work it tells of goes on. Data that is None is left out."""
+    known = {key: value for key, value in data.items() if value is not None}
+    with suppress(OSError):
+        history.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for _ in range(_ATTEMPTS):
+            if _append(history, machine, uuid, kind, known):
+                return
+
+
+def _append(history: Path, machine: str, uuid: str | None, kind: EventKind, data: Mapping[str, Any]) -> bool:
+    """Add an event; False: another history was begun meanwhile."""
+    fd = os.open(history, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        hold(fd, seconds=_LOCK_SECONDS)
+        size, number = os.fstat(fd).st_size, os.fstat(fd).st_ino
+        if not history.exists() or history.stat().st_ino != number:
+            return False
+        if size > MOST:
+            history.replace(_before(history))
+            return False
+        event = MachineEvent(datetime.now(UTC), machine, uuid, kind, data)
+        # A line that a kill or a full disk cut short must not take this one with it.
+        torn = size and os.pread(fd, 1, size - 1) != b"\n"
+        os.write(fd, b"\n" * bool(torn) + json.dumps(event.to_dict()).encode() + b"\n")
+    finally:
+        os.close(fd)
+    return True
+
+
+def _before(history: Path) -> Path:
+    return history.with_name(f"{history.name}.1")
+
+
+def read_events(history: Path, *, follow: bool = False, ended: threading.Event | None = None) -> Iterator[MachineEvent]:
+    """Yield what a history holds, the oldest first; lines that are cut short are passed over.
+
+    Args:
+        history: of all machines.
+        follow: go on, and yield what happens, until ``ended`` is set or the iteration is given up.
+        ended: set, by any thread, to end it.
+    """
+    offset, number = 0, -1
+    # The newer one first: it may become the older one at any moment.
+    with ExitStack() as stack:
+        newer = stack.enter_context(history.open("rb")) if history.exists() else None
+        number = os.fstat(newer.fileno()).st_ino if newer is not None else -1
+        with suppress(FileNotFoundError):
+            older = stack.enter_context(_before(history).open("rb"))
+            if os.fstat(older.fileno()).st_ino != number:
+                yield from _parsed(older.read(MOST * 2))
+        if newer is not None:
+            piece = _whole(newer.read(MOST * 2))
+            offset = len(piece)
+            yield from _parsed(piece)
+    while follow and not (ended is not None and ended.is_set()):
+        for source in (_before(history), history):
+            with suppress(FileNotFoundError), source.open("rb") as file:
+                found = os.fstat(file.fileno()).st_ino
+                if source == history and found != number:
+                    number, offset = found, 0
+                if found == number:
+                    file.seek(offset)
+                    piece = _whole(file.read(MOST * 2))
+                    offset += len(piece)
+                    yield from _parsed(piece)
+        if ended is None:
+            time.sleep(_POLL)
+        else:
+            ended.wait(_POLL)
+
+
+def _whole(piece: bytes) -> bytes:
+    """Return the whole lines at the beginning of a piece; the rest may be under way."""
+    return piece[: piece.rfind(b"\n") + 1]
+
+
+def _parsed(piece: bytes) -> Iterator[MachineEvent]:
+    for line in piece.splitlines():
+        with suppress(ValueError, KeyError, TypeError):
+            found = json.loads(line)
+            at = datetime.fromisoformat(found["time"])
+            yield MachineEvent(at, str(found["machine"]), found["id"], EventKind(found["kind"]), dict(found["data"]))

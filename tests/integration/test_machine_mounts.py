@@ -1,0 +1,50 @@
+"""Mounts for real: odd names, read-only, again after a reboot, and folders that are gone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.support.machines import machines, until
+
+pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.mark.skipif(not Path("/usr/lib/qemu/virtiofsd").exists(), reason="not installed: virtiofsd")
+@pytest.mark.skipif(os.geteuid() != 0, reason="the virtiofsd of Debian 12 writes as root for root alone")
+def test_mounts_are_what_was_asked_for_and_stay_it(tmp_path):
+    with machines(tmp_path) as place:
+        odd, kept = place.path / "a b,c", place.path / "kept"
+        odd.mkdir()
+        kept.mkdir()
+        (kept / "f").write_text("from the host\n")
+        options = ("--cpus", "1", "--memory", "256", "--disk", "1")
+        made = place.haulout(
+            *("machine", "init", "web", "oci:machines:5.0", *options),
+            *("--mount", f"{odd}:/mnt/a b", "--mount", f"{kept}:/mnt/kept:ro"),
+        )
+        assert made.code == 0, made.err
+
+        def root(script):
+            return place.haulout("machine", "ssh", "web", "--user", "root", "--", "sh", "-c", script)
+
+        assert place.haulout("machine", "start", "web", "--no-connect").code == 0
+        assert root("echo from the guest >'/mnt/a b/f'").code == 0
+        assert (odd / "f").read_text() == "from the guest\n"
+        # The host keeps it read-only, whatever the guest's root says.
+        assert root("cat /mnt/kept/f; mount -o remount,rw /mnt/kept; rm /mnt/kept/f").out == "from the host\n"
+        assert (kept / "f").exists()
+
+        # A guest that reboots by itself has them again.
+        boot = "/proc/sys/kernel/random/boot_id"
+        before = root(f"cat {boot}; reboot").out
+        mounted = "cut -d' ' -f1,3 /proc/mounts | grep virtiofs"
+        until(lambda: root(f"[ $(cat {boot}) != {before.strip()} ] && {mounted}").out.count("virtiofs") == 2, 60)
+
+        assert place.haulout("machine", "stop", "web", "--wait", "0").code == 0
+        (odd / "f").unlink()
+        odd.rmdir()
+        gone = place.haulout("machine", "start", "web", "--no-connect")
+        assert gone.code != 0
+        assert "is a mount of the machine, but not a directory on this host" in gone.err
