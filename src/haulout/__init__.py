@@ -79,7 +79,7 @@ if TYPE_CHECKING:
         SizedDigest,
         parse_reference,
     )
-    from haulout.progress import NullProgress, Progress, Task, Traffic
+    from haulout.progress import BlobTotal, NullProgress, Progress, Task, Traffic
     from haulout.publish import DeltaResult, PublishedDelta, PushedBase, PushedContainerDisk, PushedDisk, PushResult
     from haulout.registry import ConnectionOptions, Credentials
     from haulout.resolve import Attached, DiskQuery, Inventory, Item, ResolvedDisk, Role, Shape, Subject
@@ -88,7 +88,7 @@ if TYPE_CHECKING:
     from haulout.usecases.attach import AttachResult, attach
     from haulout.usecases.build_workload import Broker, BuildRequest, BuiltWorkload, build_workload
     from haulout.usecases.cache import CachePruneResult, cache_info, cache_prune
-    from haulout.usecases.copy import BlobTotal, CopyResult, copy
+    from haulout.usecases.copy import CopyResult, copy
     from haulout.usecases.delta import delta
     from haulout.usecases.detach import DetachResult, detach
     from haulout.usecases.discover import Discovery, discover
@@ -338,7 +338,7 @@ open_face(
             "SizedDigest",
             "parse_reference",
         ),
-        "progress": ("NullProgress", "Progress", "Task", "Traffic"),
+        "progress": ("BlobTotal", "NullProgress", "Progress", "Task", "Traffic"),
         "publish": ("DeltaResult", "PublishedDelta", "PushResult", "PushedBase", "PushedContainerDisk", "PushedDisk"),
         "registry": ("ConnectionOptions", "Credentials"),
         "resolve": ("Attached", "Subject", "DiskQuery", "Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
@@ -348,7 +348,7 @@ open_face(
         "usecases.discover": ("Discovery", "discover"),
         "usecases.fetch_attached": ("FetchResult", "fetch_attached"),
         "usecases.build_workload": ("Broker", "BuildRequest", "BuiltWorkload", "build_workload"),
-        "usecases.copy": ("BlobTotal", "CopyResult", "copy"),
+        "usecases.copy": ("CopyResult", "copy"),
         "usecases.delta": ("delta",),
         "usecases.inspect_workload": ("inspect_workload",),
         "usecases.lookup": ("inventory", "resolve"),

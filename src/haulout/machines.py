@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     )
     from haulout.usecases.machine_autostart import Autostart, machine_autostart
     from haulout.usecases.machine_events import machine_events
+    from haulout.usecases.machine_export import ExportedMachine, machine_export
+    from haulout.usecases.machine_import import ImportedMachine, machine_import
     from haulout.usecases.machine_init import MadeMachine, machine_clone, machine_init, machine_set
     from haulout.usecases.machine_lifecycle import (
         StoppedMachine,
@@ -59,9 +61,11 @@ __all__ = [
     "DiskKind",
     "Disks",
     "EventKind",
+    "ExportedMachine",
     "Firmware",
     "Forward",
     "Image",
+    "ImportedMachine",
     "Machine",
     "MachineDisks",
     "MachineEvent",
@@ -79,6 +83,8 @@ __all__ = [
     "machine_cp",
     "machine_df",
     "machine_events",
+    "machine_export",
+    "machine_import",
     "machine_init",
     "machine_inspect",
     "machine_list",
@@ -112,6 +118,14 @@ open_face(
         ),
         "usecases.machine_autostart": ("Autostart", "machine_autostart"),
         "usecases.machine_events": ("machine_events",),
+        "usecases.machine_export": (
+            "ExportedMachine",
+            "machine_export",
+        ),
+        "usecases.machine_import": (
+            "ImportedMachine",
+            "machine_import",
+        ),
         "usecases.machine_init": (
             "MadeMachine",
             "machine_clone",

@@ -92,6 +92,17 @@ class Places:
             return
         yield self._or_empty(reference) if dry_run else self.open(reference, push=True)
 
+    def rehearsed(self, reference: Reference) -> content.DryRunStore:
+        """Open what a push would write to, for a dry run; a place that is not there yet is as good as an empty one.
+
+        Raises:
+            HauloutError: as opening the place does.
+        """
+        if isinstance(reference, ArchiveReference):
+            raise _is_archive(reference)
+        is_registry = isinstance(reference, RegistryReference)
+        return content.DryRunStore(self.open(reference, push=True) if is_registry else self._or_empty(reference))
+
     def _or_empty(self, reference: Reference) -> Store:
         try:
             return self.open(reference)
@@ -101,10 +112,7 @@ class Places:
     def _opened(self, reference: Reference, *, push: bool, create: bool) -> Store:
         if isinstance(reference, ArchiveReference):
             if push:
-                raise UsageError(
-                    f"{reference.name} cannot be changed: an archive is written as a whole",
-                    hint="change a layout (oci:DIR:TAG), then: haulout copy oci:DIR:TAG oci-archive:FILE:TAG",
-                )
+                raise _is_archive(reference)
             return self._stack.enter_context(content.ArchiveStore(reference.file))
         if isinstance(reference, LayoutReference):
             return self._stack.enter_context(content.LayoutStore(reference.directory, create=create))
@@ -151,6 +159,13 @@ class Places:
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+
+
+def _is_archive(reference: ArchiveReference) -> UsageError:
+    return UsageError(
+        f"{reference.name} cannot be changed: an archive is written as a whole",
+        hint="change a layout (oci:DIR:TAG), then: haulout copy oci:DIR:TAG oci-archive:FILE:TAG",
+    )
 
 
 def _missing(store: Store, reference: Reference, error: NotFoundError) -> NotFoundError:

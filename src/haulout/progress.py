@@ -66,3 +66,12 @@ class Traffic:
 
     def __add__(self, other: Traffic) -> Traffic:
         return Traffic(self.requests + other.requests, self.received + other.received, self.sent + other.sent)
+
+
+@dataclass(frozen=True, slots=True)
+class BlobTotal:
+    """Several blobs."""
+
+    count: int
+    size: int
+    """Bytes of all of them."""

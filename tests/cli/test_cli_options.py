@@ -163,3 +163,18 @@ def test_every_option_of_every_verb_has_a_variable_and_no_two_share_one():
         found = [p for p in verb.get_params(inner) if isinstance(p, click.Option) and not p.is_eager]
         names = [p.envvar if isinstance(p.envvar, str) else p.envvar[0] for p in found if p.envvar]
         assert len(names) == len(found) == len(set(names)), inner.command_path
+
+
+CHANGING = {
+    *("attach", "copy", "delete", "detach", "prune", "pull", "push", "sync", "tag"),
+    *("cache prune",),
+}
+
+
+def test_what_changes_something_has_a_dry_run():
+    having = {
+        context.command_path.removeprefix("haulout ")
+        for command, context in below(haulout, click.Context(haulout, info_name="haulout"))
+        if any("--dry-run" in option.opts for option in command.params)
+    }
+    assert having >= CHANGING

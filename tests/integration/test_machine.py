@@ -60,11 +60,14 @@ def test_every_example_of_machines_runs_and_prints_what_is_documented(tmp_path):
         "events",
         "stop",
         "clone",
+        "export",
         "rm",
+        "import",
     ]
     assert sorted([*order, "restart"]) == sorted(VERBS), "restart is run by the next test"
     with machines(tmp_path, registry=True) as place:
         (place.path / "notes.txt").write_text("a note\n")
+        (place.path / "secret").write_text("correct horse\n")
         pushed = place.shell("haulout login registry.example.com -u builder --password-stdin <token >/dev/null; "
                              "haulout copy oci:machines:5.0 registry.example.com/machines:5.0")  # fmt: skip
         assert pushed.code == 0, pushed.err
@@ -81,13 +84,13 @@ def test_every_example_of_machines_runs_and_prints_what_is_documented(tmp_path):
             if name == "start":
                 assert listed(place)["web"]["state"] == "running"
                 assert rootless(place) == [True, False]
-        assert set(listed(place)) == {"small", "test"}
+        assert set(listed(place)) == {"small", "test", "web", "copy"}
         assert (place.path / "os-release").read_text()
         began = time.monotonic()
         done = place.shell(examples("run")[0].replace("run ", "run --cpus 1 --memory 256 "))
         assert done.code == 0, done.err
         assert "6.1" in done.out
-        assert set(listed(place)) == {"small", "test"}, f"gone, after {time.monotonic() - began:.0f} s"
+        assert set(listed(place)) == {"small", "test", "web", "copy"}, f"gone, after {time.monotonic() - began:.0f} s"
 
 
 def test_a_machine_survives_what_is_killed(tmp_path):

@@ -60,6 +60,10 @@ if TYPE_CHECKING:
             "publish a disk, and a container image with it for KubeVirt, under one tag",
         ),
         Example(
+            "haulout push registry.example.com/machines:5.0 disk.qcow2 --dry-run",
+            "show what would be sent",
+        ),
+        Example(
             "haulout push oci:machines:5.1 next.raw --base oci:machines:5.0",
             "publish the next version over a named base; in the same repository or layout it is found automatically",
         ),
@@ -128,6 +132,7 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Publish a file that nothing shows to be a disk.")
 @click.option("--title", metavar="NAME", help="First part of the file titles.  [default: the repository's name]")
 @click.option("--level", type=click.IntRange(1, 22), metavar="N", default=6, show_default=True, help="zstd level.")
+@options.dry_run
 @options.jobs
 @options.uploads
 @options.registry
@@ -150,6 +155,7 @@ def command(
     force: bool,
     title: str | None,
     level: int,
+    dry_run: bool,
     jobs: int | None,
 ) -> None:
     """Publish bootable disks under REF.
@@ -183,6 +189,7 @@ def command(
             base=base or None,
             use_base=base is not False,
             delta_from=delta_from,
+            dry_run=dry_run,
             connections=session.connections(),
             progress=progress,
             jobs=jobs,
@@ -195,18 +202,20 @@ def lines(result: PushResult) -> Iterator[str]:
     present = sum(disk.status == "present" for disk in result.disks)
     there = f", {present} already present" if present else ""
     traffic = f"sent {size(result.traffic.sent)} in {count(result.traffic.requests, 'request')}, "
-    if not result.traffic.requests:
+    if result.missing is not None:
+        traffic = f"{count(result.missing.count, 'blob')} to send, {size(result.missing.size)}, "
+    elif not result.traffic.requests:
         traffic = ""
-    yield (
-        f"pushed {count(len(result.disks), 'disk')} to {result.reference}{there} ({traffic}{duration(result.seconds)})"
-    )
+    verb = "would push" if result.dry_run else "pushed"
+    cost = f"{there} ({traffic}{duration(result.seconds)})"
+    yield f"{verb} {count(len(result.disks), 'disk')} to {result.reference}{cost}"
     rows = [
         (
             f"{disk.architecture}/{disk.disk_type}",
             disk.title,
             size(disk.disk.size),
             size(disk.blob.size),
-            disk.status,
+            "to push" if result.dry_run and disk.status == "pushed" else disk.status,
         )
         for disk in result.disks
     ]
@@ -220,5 +229,5 @@ def lines(result: PushResult) -> Iterator[str]:
     for each in result.deltas:
         yield f"  {each.architecture}/{each.disk_type}: delta {delta.cost(each)}, from {each.old}"
     if result.tags:
-        yield f"also tagged {', '.join(result.tags)}"
+        yield f"{'would also tag' if result.dry_run else 'also tagged'} {', '.join(result.tags)}"
     yield str(result.pinned)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from haulout.content.collect import Collected, collect
     from haulout.content.copy import Copied, CopyOptions, CopyTarget, copy
     from haulout.content.copy_plan import CopyPlan
+    from haulout.content.dry_run import DryRunStore
     from haulout.content.expand import STEP, expand, sniff
     from haulout.content.fallback import deleted_with_its_line
     from haulout.content.graph import Graph, read_graph
@@ -48,6 +49,7 @@ __all__ = [
     "CopyTarget",
     "Deleter",
     "Distrusting",
+    "DryRunStore",
     "Graph",
     "Ingest",
     "LayoutStore",
@@ -83,6 +85,7 @@ open_face(
         "archive": ("ArchiveStore", "ArchiveWriter", "replacing_archive"),
         "copy": ("Copied", "CopyOptions", "CopyTarget", "copy"),
         "copy_plan": ("CopyPlan",),
+        "dry_run": ("DryRunStore",),
         "expand": ("STEP", "expand", "sniff"),
         "fallback": ("deleted_with_its_line",),
         "graph": ("Graph", "read_graph"),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from haulout.machine.base import check_base
     from haulout.machine.control import follow, start_supervisor, status
     from haulout.machine.events import EventKind, MachineEvent, publish, read_events
+    from haulout.machine.exports import Export, Head, Writer, restore
     from haulout.machine.files import Disks, clone_files, disks, remove, remove_unused_bases
     from haulout.machine.model import (
         SCHEMA,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from haulout.machine.proxy import proxy_for_guest, proxy_setting
     from haulout.machine.registration import connection, forget, register
     from haulout.machine.rescue import force_off
+    from haulout.machine.sealing import Sealing
     from haulout.machine.ssh import HINT, client, command_line, make_key
     from haulout.machine.states import Event, State, Status, derive, why_ended
     from haulout.machine.store import Machines, Place
@@ -44,8 +46,10 @@ __all__ = [
     "Disks",
     "Event",
     "EventKind",
+    "Export",
     "Firmware",
     "Forward",
+    "Head",
     "Image",
     "Machine",
     "MachineEvent",
@@ -53,9 +57,11 @@ __all__ = [
     "Mount",
     "Place",
     "Resources",
+    "Sealing",
     "Socket",
     "State",
     "Status",
+    "Writer",
     "check_base",
     "client",
     "clone_files",
@@ -75,6 +81,7 @@ __all__ = [
     "register",
     "remove",
     "remove_unused_bases",
+    "restore",
     "start_file",
     "start_supervisor",
     "starts_at_boot",
@@ -90,6 +97,12 @@ open_face(
         "base": ("check_base",),
         "control": ("follow", "start_supervisor", "status"),
         "events": ("EventKind", "MachineEvent", "publish", "read_events"),
+        "exports": (
+            "Export",
+            "Head",
+            "Writer",
+            "restore",
+        ),
         "files": ("Disks", "clone_files", "disks", "remove", "remove_unused_bases"),
         "model": (
             "SCHEMA",
@@ -107,6 +120,7 @@ open_face(
         "proxy": ("proxy_for_guest", "proxy_setting"),
         "registration": ("connection", "forget", "register"),
         "rescue": ("force_off",),
+        "sealing": ("Sealing",),
         "ssh": ("HINT", "client", "command_line", "make_key"),
         "states": ("Event", "State", "Status", "derive", "why_ended"),
         "store": ("Machines", "Place"),

@@ -30,6 +30,14 @@ DELTA_DATA: Final = "application/vnd.io.github.haulout.delta.data.v1+binary"
 INTENT_ARTIFACT: Final = "application/vnd.io.github.haulout.intent.v1"
 """Artifact type of a publisher's announced index entry (docs/formats/registry.md, "Two publishers")."""
 
+MACHINE_ARTIFACT: Final = "application/vnd.io.github.haulout.machine.v1"
+"""Artifact type of an exported machine: of its index, and of the manifest with its file (docs/formats/machine.md)."""
+MACHINE_DATA: Final = "application/vnd.io.github.haulout.machine.data.v1"
+"""Artifact type of a manifest that lists chunks of its data disk."""
+MACHINE: Final = "application/vnd.io.github.haulout.machine.v1+json"
+MACHINE_CHUNK: Final = "application/vnd.io.github.haulout.machine.chunk.v1+zstd"
+SEALED: Final = "application/vnd.io.github.haulout.sealed.v1"
+
 INDEXES: Final = frozenset({OCI_INDEX, DOCKER_INDEX})
 MANIFESTS: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 IMAGE_CONFIGS: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})

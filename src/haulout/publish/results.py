@@ -9,7 +9,7 @@ from haulout.documents import Document
 
 if TYPE_CHECKING:
     from haulout.oci import Digest, Reference, SizedDigest
-    from haulout.progress import Traffic
+    from haulout.progress import BlobTotal, Traffic
 
 _TRAFFIC = ("requests=traffic.requests", "sent=traffic.sent", "received=traffic.received", "seconds")
 
@@ -113,7 +113,7 @@ class PushResult(Document):
 
     json_members: ClassVar[tuple[str, ...]] = (
         *("reference", "pinned", "index", "tags", "disks", "deltas", "container_disks"),
-        *_TRAFFIC,
+        *("dry_run", "missing", *_TRAFFIC),
     )
 
     reference: Reference
@@ -127,6 +127,13 @@ class PushResult(Document):
     tags: tuple[str, ...] = ()
     """Further tags that point to the index."""
     container_disks: tuple[PushedContainerDisk, ...] = ()
+    missing: BlobTotal | None = None
+    """Of a dry run, the blobs that are not there; None where the push was done."""
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing was written."""
+        return self.missing is not None
 
     @property
     def pinned(self) -> Reference:

@@ -12,7 +12,7 @@ from haulout.documents import Document
 from haulout.errors import NoMatchingDisk, UsageError
 from haulout.oci import ArchiveReference, Index, RegistryReference
 from haulout.places import Places
-from haulout.progress import NullProgress, Traffic
+from haulout.progress import BlobTotal, NullProgress, Traffic
 from haulout.resolve import candidates, selection, spelled
 from haulout.usecases.arguments import architecture_of, disk_type_of, reference_of
 
@@ -27,15 +27,6 @@ if TYPE_CHECKING:
     from haulout.resolve import Selection
 
 DEFAULT_JOBS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class BlobTotal:
-    """Several blobs."""
-
-    count: int
-    size: int
-    """Bytes of all of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,10 @@ from haulout.usecases.arguments import reference_of
 from haulout.usecases.pull import pull
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from haulout.fetch import PullResult
-    from haulout.machine import Forward, Mount
+    from haulout.machine import Forward, Mount, Place
     from haulout.oci import Reference
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
@@ -128,14 +128,30 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
             proxy=proxy_setting(proxy),
             ephemeral=ephemeral,
         )
-        with _images(machines) as images:
-            machine = replace(machine, image=_fetch(images, reference_of(reference), connections, progress))
-            make_key(place)
-            place.save(machine)
-            publish(place.history, name, machine.id, EventKind.CREATED, image=machine.image.pinned)
+        machine = make(machines, place, machine, reference_of(reference), connections, progress)
     if kept:
         progress.note(f"machine {name} has the data that was kept: {data}")
     return MadeMachine(machine, place.folder, kept_data=kept)
+
+
+def make(
+    machines: Machines,
+    place: Place,
+    machine: Machine,
+    reference: Reference,
+    connections: ConnectionOptions | None,
+    progress: Progress,
+    *,
+    data: Callable[[], None] = lambda: None,
+) -> Machine:
+    """Fetch the disk of a machine whose place is locked, have ``data`` bring its data, and write its file last."""
+    with _images(machines) as images:
+        made = replace(machine, image=_fetch(images, reference, connections, progress))
+        data()
+        make_key(place)
+        place.save(made)
+        publish(place.history, place.name, made.id, EventKind.CREATED, image=made.image.pinned)
+    return made
 
 
 def _authorities(ca: str | Iterable[str], progress: Progress) -> tuple[str, ...]:

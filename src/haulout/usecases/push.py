@@ -14,7 +14,7 @@ from haulout.frames import DEFAULT_LEVEL as DELTA_LEVEL
 from haulout.local import processors
 from haulout.oci import Architecture
 from haulout.places import Places
-from haulout.progress import NullProgress
+from haulout.progress import BlobTotal, NullProgress
 from haulout.publish import (
     AskedAnnotations,
     DeltaMaker,
@@ -78,6 +78,7 @@ def push(  # noqa: PLR0913 - each is one word of the request
     tags: Iterable[str] = (),
     annotations: Mapping[str, str] | None = None,
     source_from_git: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
     connections: ConnectionOptions | None = None,
     progress: Progress | None = None,
     jobs: int | None = None,
@@ -103,6 +104,7 @@ def push(  # noqa: PLR0913 - each is one word of the request
         annotations: by key: on the index and on the disks' manifests, or as the key says in front: ``index:KEY``,
             ``manifest:KEY``, ``manifest-descriptor:KEY`` (the disks' entries in the index), several with commas.
         source_from_git: a checkout, whose remote, commit and its date the index states as source, revision, created.
+        dry_run: write nothing: the disks are compressed, to know what there is to send.
         force: publish what nothing shows to be a disk: no partition table, file system or boot sector, or no whole
             sectors.
         container_disk: also publish, for each architecture, its qcow2 or raw disk under ``/disk/`` of a container
@@ -143,16 +145,25 @@ def push(  # noqa: PLR0913 - each is one word of the request
         ]
         options = PushOptions(title or base_name(target), level, jobs, use_base, named, asked, container_disk)
         maker = DeltaMaker(FetchedForDelta(progress), level=DELTA_LEVEL, jobs=jobs, progress=progress)
-        store = places.open(target, push=True)
+        rehearsal = places.rehearsed(target) if dry_run else None
+        store: Store = rehearsal or places.open(target, push=True)
         try:
             root = places.root(target)
         except NotFoundError:
             root = None
         done = publish(store, target, root, prepared, options, find=find, maker=maker, progress=progress)
         index = _also_tagged(store, target.tag, further, done.index)
-        seconds = time.monotonic() - begun
+        sent = None if rehearsal is None else rehearsal.missing.values()
         return PushResult(
-            target, index, done.disks, done.deltas, places.traffic, seconds, further, done.container_disks
+            target,
+            index,
+            done.disks,
+            done.deltas,
+            places.traffic,
+            time.monotonic() - begun,
+            further,
+            done.container_disks,
+            None if sent is None else BlobTotal(len(sent), sum(blob.size for blob in sent)),
         )
 
 

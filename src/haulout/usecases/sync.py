@@ -14,9 +14,9 @@ from haulout.errors import HauloutError, UsageError
 from haulout.local import read_toml
 from haulout.oci import is_helper_tag
 from haulout.places import Places
-from haulout.progress import NullProgress, Traffic
+from haulout.progress import BlobTotal, NullProgress, Traffic
 from haulout.usecases.arguments import path_of, repository_of
-from haulout.usecases.copy import DEFAULT_JOBS, BlobTotal, mounts_from
+from haulout.usecases.copy import DEFAULT_JOBS, mounts_from
 
 if TYPE_CHECKING:
     import os

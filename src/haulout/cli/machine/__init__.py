@@ -13,9 +13,10 @@ VERBS: Final = {
     name: f"haulout.cli.machine.{name}"
     for name in (
         *("init", "start", "stop", "restart", "ssh", "cp", "list", "inspect", "set", "logs", "df", "rm", "clone"),
+        "export",
         *("autostart", "events"),
     )
-}
+} | {"import": "haulout.cli.machine.import_"}
 
 
 @click.group(
