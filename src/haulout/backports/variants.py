@@ -143,7 +143,7 @@ def _all_patch_ids(
     if len(commits) <= _FEW:
         return [_patch_ids(context, *one) for one in zip(commits, made, stops, strict=True)]
     paths = _paths([one for one in made if one is not None])
-    some = sorted({min(own) for one in made if one is not None and (own := one.paths & set(paths))})
+    some = sorted({min(here) for one in made if one is not None and (here := one.paths & set(paths))})
     known, _ = _patch_ids(context, commits[0], Patch((), made[0].changes if made[0] else ()), stops[0], paths, some)
     try:
         own = patch_ids(context.repository, context.objects, [commit.oid for commit in commits], paths)
