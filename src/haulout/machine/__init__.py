@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from haulout.machine.registration import connection, forget, register
     from haulout.machine.rescue import force_off
     from haulout.machine.sealing import Sealing
+    from haulout.machine.seed import SEED_FILES
     from haulout.machine.ssh import HINT, client, command_line, make_key
     from haulout.machine.states import Event, State, Status, derive, why_ended
     from haulout.machine.store import Machines, Place
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HINT",
     "SCHEMA",
+    "SEED_FILES",
     "Accelerator",
     "DiskKind",
     "Disks",
@@ -121,6 +123,7 @@ open_face(
         "registration": ("connection", "forget", "register"),
         "rescue": ("force_off",),
         "sealing": ("Sealing",),
+        "seed": ("SEED_FILES",),
         "ssh": ("HINT", "client", "command_line", "make_key"),
         "states": ("Event", "State", "Status", "derive", "why_ended"),
         "store": ("Machines", "Place"),

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.documents import Document
 from haulout.errors import ConflictError, UsageError
-from haulout.local import locked, storage_errors
+from haulout.local import locked, read_small, replace_file, storage_errors
 from haulout.machine import (
+    SEED_FILES,
     Accelerator,
     DiskKind,
     EventKind,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
 
+_LONGEST_SEED: Final = 1 << 20
 _GIB: Final = 1 << 30
 _PULL_SECONDS: Final = 86400.0
 
@@ -70,6 +72,8 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
     forwards: Iterable[Forward] = (),
     ca: str | Iterable[str] = (),
     proxy: str = "host",
+    cloud_init: Path | None = None,
+    ignition: Path | None = None,
     accelerator: Accelerator = Accelerator.AUTO,
     firmware: Firmware = Firmware.AUTO,
     ephemeral: bool = False,
@@ -88,6 +92,8 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
         forwards: ports of the host that lead into the guest.
         ca: certificate authorities the guest is to trust: PEM files, and ``host`` for those of this host.
         proxy: ``host`` as the environment says at each start, ``none``, or a URL without a password.
+        cloud_init: file of user-data that is added to ours, for the first boot.
+        ignition: file that is merged into our Ignition configuration, for the first boot.
         accelerator: what runs the guest's instructions.
         firmware: what starts its boot loader.
         ephemeral: remove it, with its data, when nobody holds it any more.
@@ -103,6 +109,11 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
     progress = progress or NullProgress()
     machines = Machines.here()
     place = machines.place(name)
+    added = {
+        file: _checked(path, check)
+        for (file, check), path in zip(SEED_FILES.items(), (cloud_init, ignition), strict=True)
+        if path is not None
+    }
     with place.lock():
         if place.exists():
             raise ConflictError(
@@ -128,6 +139,7 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
             proxy=proxy_setting(proxy),
             ephemeral=ephemeral,
         )
+        _keep_added(place, added)
         machine = make(machines, place, machine, reference_of(reference), connections, progress)
     if kept:
         progress.note(f"machine {name} has the data that was kept: {data}")
@@ -161,6 +173,21 @@ def _authorities(ca: str | Iterable[str], progress: Progress) -> tuple[str, ...]
     for remark in read_authorities(found).remarks:
         progress.note(remark)
     return found
+
+
+def _keep_added(place: Place, added: dict[str, bytes]) -> None:
+    """Write what a user adds to the first boot, before there is a machine; nothing stays of an attempt that failed."""
+    for file in SEED_FILES:
+        with storage_errors(place.file(file), doing="cannot be written"):
+            place.file(file).unlink(missing_ok=True)
+            if file in added:
+                replace_file(place.file(file), added[file], mode=0o600)
+
+
+def _checked(path: Path, check: Callable[[bytes, str], None]) -> bytes:
+    text = read_small(path, _LONGEST_SEED)
+    check(text, str(path))
+    return text
 
 
 @contextmanager
@@ -224,7 +251,9 @@ def machine_clone(name: str, new_name: str) -> MadeMachine:
             )
             clone_files(source, target)
             # The copy's system knows the key of its origin, and a guest learns its key at its first boot alone.
-            for each in ("key", "key.pub"):
+            for each in ("key", "key.pub", *SEED_FILES):
+                if not source.file(each).exists():
+                    continue
                 target.file(each).write_bytes(source.file(each).read_bytes())
                 target.file(each).chmod(0o600)
             target.save(made)

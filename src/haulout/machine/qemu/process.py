@@ -126,8 +126,8 @@ class Qemu:
         chosen = await asyncio.to_thread(accel.choose, program, machine.accelerator, self._architecture, self._notes)
         files = await asyncio.to_thread(prepare, machine, place, self._architecture)
         say(f"starting QEMU ({chosen})")
-        credential = seed.credential(place.file("key.pub").read_text("ascii"))
-        line = argv.command(machine, files, chosen, self._architecture, credential)
+        told = seed.credentials(machine, place.file("key.pub").read_text("ascii").strip())
+        line = argv.command(machine, files, chosen, self._architecture, told)
         log = place.file("qemu.log")
         begun: list[asyncio.subprocess.Process] = []
         try:
@@ -187,10 +187,12 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
         folder = place.file("seed")
         folder.mkdir(exist_ok=True, mode=0o700)
         key = place.file("key.pub").read_text("ascii").strip()
-        replace_file(folder / "user-data", seed.user_data(key).encode(), durable=False)
+        added = {name: _added(place.file(name)) for name in (seed.CLOUD_INIT, seed.IGNITION)}
+        replace_file(folder / "user-data", seed.user_data(key, added[seed.CLOUD_INIT]).encode(), durable=False)
         replace_file(folder / "meta-data", seed.meta_data(machine).encode(), durable=False)
         ignition = place.file("ignition.json")
-        replace_file(ignition, seed.ignition(key).encode(), mode=0o600, durable=False)
+        told = seed.ignition(machine, key, added[seed.IGNITION])
+        replace_file(ignition, told.encode(), mode=0o600, durable=False)
         console = place.file("console.log")
         with suppress(FileNotFoundError):
             console.replace(place.file("console.log.1"))
@@ -207,6 +209,12 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
             mounts=mounts,
             firmware=_firmware(machine, place, architecture, base, kind),
         )
+
+
+def _added(path: Path) -> bytes | None:
+    with suppress(FileNotFoundError):
+        return path.read_bytes()
+    return None
 
 
 def _firmware(machine: Machine, place: Place, architecture: str, base: Path, kind: DiskFormat) -> firmware.Uefi | None:
