@@ -1,14 +1,16 @@
-"""Fixes of more files than git is asked for by name, and merges that are picked as one."""
+"""Fixes of more files than git is asked for by name, merges that are picked as one, and odd clones."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from tests.support.libraries import ANNA, BO, Lab
 
 from haulout.backports import pick, status
 from haulout.backports.git import Git
 from haulout.backports.model import Outcome
+from haulout.errors import ToolError
 
 FILES = 120
 
@@ -88,3 +90,28 @@ def test_a_merge_picked_as_one_is_there_where_its_commits_are(tmp_path):
     assert cell.state.value == "present"
     done = pick(lab.path, "old", [merge], mainline=1)
     assert (done.outcome, done.picked, done.judged[0].state.value) == (Outcome.PRESENT, (), "present")
+
+
+def small(tmp_path) -> tuple[Lab, str]:
+    lab = Lab.make(tmp_path / "lib")
+    lab.commit("Begin", {"a.go": lines(0)})
+    lab.git("branch", "old")
+    return lab, lab.commit("Guard", {"a.go": lines(0, {9: "guard"})})
+
+
+def test_grafts_change_neither_status_nor_pick(tmp_path):
+    """Status reads objects, git would take the commit for a first one."""
+    lab, fix = small(tmp_path)
+    (lab.path / ".git/info/grafts").write_text(f"{fix}\n")
+    (cell,) = status(lab.path, [fix], branches=["old"]).columns[0].cells
+    assert cell.state.value == "missing, applies"
+    assert pick(lab.path, "old", [fix]).outcome is Outcome.PICKED
+
+
+def test_a_commit_that_cannot_be_signed(tmp_path):
+    lab, fix = small(tmp_path)
+    lab.git("config", "commit.gpgSign", "true")
+    lab.git("config", "gpg.program", "false")
+    with pytest.raises(ToolError, match="cannot be signed"):
+        pick(lab.path, "old", [fix])
+    assert lab.git("worktree", "list").count("\n") == 0
