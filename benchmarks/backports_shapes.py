@@ -121,16 +121,13 @@ def build(library: Path, shape: Shape) -> tuple[list[str], dict[str, str]]:
         return f"{shape.folder.format(number // shape.each)}f{number}.c"
 
     stream.commit("main", "Begin", {name(one): source(one, shape) for one in range(shape.files)})
-    start = stream.mark
     # What a fix changes lies all over the tree.
     spread = shape.files // shape.size
     fixed = [[(one * spread + fix) % shape.files for one in range(shape.size)] for fix in range(shape.fixes)]
     touched = {one for some in fixed for one in some}
-    others = [one for one in range(shape.files) if one not in touched] or list(touched)
     marks = {}
     for step in range(shape.commits):
-        number = others[step % len(others)]
-        marks[step] = stream.commit("main", f"Step {step}", {f"log/l{number}": f"{step}\n"}, when=step)
+        marks[step] = stream.commit("main", f"Step {step}", {f"log/l{step % 500}": f"{step}\n"}, when=step)
     states: dict[str, str] = {}
     fork = {branch: shape.commits * branch // (2 * shape.branches) for branch in range(shape.branches)}
     for fix, numbers in enumerate(fixed):
@@ -155,7 +152,6 @@ def build(library: Path, shape: Shape) -> tuple[list[str], dict[str, str]]:
                 name(one): source(one, shape, fixed=True, drift=drift if one in drifted else "") for one in numbers
             }
             stream.commit(at, f"Guard {fix}", files, author="Anna <anna@example.com>", when=shape.commits + fix)
-    assert start
     stream.run(library)
     git(library, "repack", "-adq")
     found = git(library, "log", "--reverse", "--format=%H", "--grep=^Guard ", "main").stdout.decode().split()
