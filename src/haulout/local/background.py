@@ -11,7 +11,9 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from haulout.errors import ToolError
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 _UCRED: Final = struct.Struct("3i")
 _LOCAL_PEERPID: Final = 2
-_DETACHED: Final[list[subprocess.Popen[bytes]]] = []
-"""Those that this process started; the ones that have ended are reaped when the next begins."""
 
 
 async def begin(
@@ -72,14 +72,14 @@ def detach(argv: Sequence[str], *, stdout: int, stderr: int) -> None:
         ToolError: it cannot be started.
     """
     _LOG.debug("detaching %s", shlex.join(argv))
-    _DETACHED[:] = [each for each in _DETACHED if each.poll() is None]
     try:
         made = subprocess.Popen(
             list(argv), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd="/", start_new_session=True
         )
     except OSError as exc:
         raise ToolError(argv[0], f"cannot be started: {exc.strerror or exc}") from exc
-    _DETACHED.append(made)
+    # Its end is noticed, so that no zombie stays where this process goes on for long.
+    threading.Thread(target=made.wait, name="detached", daemon=True).start()
 
 
 class Peer:
@@ -107,6 +107,21 @@ class Peer:
                 return cls(probe.getsockopt(0, _LOCAL_PEERPID), None)
             except OSError:
                 return None
+
+    @classmethod
+    def writing(cls, path: Path) -> list[Peer]:
+        """Return the processes of this user that have a file open for writing; none where the system does not tell."""
+        found: list[Peer] = []
+        if sys.platform == "linux":
+            for folder in Path("/proc").glob("[1-9]*"):
+                with suppress(OSError):
+                    peer = cls(int(folder.name), os.pidfd_open(int(folder.name)))
+                    # After the process is held: its number may have been another's until then.
+                    if _has_open(folder / "fd", path):
+                        found.append(peer)
+                    else:
+                        peer.close()
+        return found
 
     def kill(self) -> None:
         """End it by SIGKILL; it may have ended before."""
@@ -136,3 +151,13 @@ class Peer:
         if self.fd is not None:
             os.close(self.fd)
             self.fd = None
+
+
+def _has_open(descriptors: Path, path: Path) -> bool:
+    for each in descriptors.iterdir() if os.access(descriptors, os.R_OK) else ():
+        with suppress(OSError):
+            # proc(5): the permissions of the link are those that the file is open for. The name spares a look at files
+            # of systems that hang.
+            if each.lstat().st_mode & 0o200 and each.readlink().name == path.name and each.samefile(path):
+                return True
+    return False

@@ -66,7 +66,7 @@ def setup(machine: Machine, additions: str = "") -> str:
         "fi >/dev/null 2>&1",
         "command -v podman >/dev/null && echo has-podman",
     ]
-    return "\n".join([*lines, sockets(machine), "exit 0", ""])
+    return "\n".join([*lines, "sync && echo synced", sockets(machine), "exit 0", ""])
 
 
 def sockets(machine: Machine, names: Sequence[str] | None = None) -> str:

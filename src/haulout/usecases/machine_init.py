@@ -22,7 +22,9 @@ from haulout.machine import (
     Machine,
     Machines,
     Resources,
+    appearing_machine,
     check_base,
+    clear,
     clone_files,
     make_key,
     proxy_setting,
@@ -114,14 +116,16 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
         for (file, check), path in zip(SEED_FILES.items(), (cloud_init, ignition), strict=True)
         if path is not None
     }
-    with place.lock():
+    with place.lock(new=True):
         if place.exists():
             raise ConflictError(
                 f"there is a machine {name}", hint=f"haulout machine rm {name} removes it, but its data"
             )
+        # What a removal or a copy that was killed has left there is of another system.
+        clear(place)
         usual = Resources()
         data = place.file("data.raw")
-        kept = data.exists()
+        kept = data.exists() and data.stat().st_size > 0
         size = disk if disk is not None else -(-data.stat().st_size // _GIB) if kept else usual.disk
         if kept and size * _GIB < data.stat().st_size:
             raise UsageError(f"the data that was kept has {data.stat().st_size // _GIB} GiB, more than --disk {size}")
@@ -238,9 +242,15 @@ def machine_clone(name: str, new_name: str) -> MadeMachine:
         machine = source.load()
         if source.is_held("run.lock") or source.is_held("vm.lock"):
             raise ConflictError(f"machine {name} is running", hint=f"haulout machine stop {name}")
-        with target.lock():
-            if target.exists() or target.file("data.raw").exists():
-                raise ConflictError(f"there is a machine {new_name}, or data that was kept of one")
+        with target.lock(new=True):
+            if target.exists():
+                raise ConflictError(f"there is a machine {new_name}")
+            clear(target)
+            if target.file("data.raw").exists():
+                raise ConflictError(
+                    f"there is data that was kept of a machine {new_name}",
+                    hint=f"haulout machine rm {new_name} --data removes it",
+                )
             made = replace(
                 machine,
                 name=new_name,
@@ -249,14 +259,8 @@ def machine_clone(name: str, new_name: str) -> MadeMachine:
                 # The host's port is the first one's.
                 forwards=(),
             )
-            clone_files(source, target)
-            # The copy's system knows the key of its origin, and a guest learns its key at its first boot alone.
-            for each in ("key", "key.pub", *SEED_FILES):
-                if not source.file(each).exists():
-                    continue
-                target.file(each).write_bytes(source.file(each).read_bytes())
-                target.file(each).chmod(0o600)
-            target.save(made)
+            with appearing_machine(target, made):
+                clone_files(source, target)
             publish(target.history, new_name, made.id, EventKind.CLONED, source=name)
     return MadeMachine(made, target.folder)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _GIB: Final = 1 << 30
 _POLL: Final = 0.05
 _START_SECONDS: Final = 30.0
+_ADOPT_SECONDS: Final = 10.0
 _REASONS: Final = {
     "guest-shutdown": "the guest shut down",
     "guest-panic": "the guest's kernel panicked",
@@ -87,8 +89,8 @@ class _Life:
             return Ended(f"QEMU was killed by signal {-code} ({signal.Signals(-code).name})")
         if code > 0:
             return Ended(f"QEMU failed with exit code {code}: {_said(self._log)}")
-        reason = _REASONS.get(self._reason, self._reason or "QEMU ended")
-        return Ended(reason, by_guest=self._reason.startswith("guest"))
+        reason = _REASONS.get(self._reason, self._reason or "QEMU was killed, or crashed")
+        return Ended(reason, by_guest=self._reason == "guest-shutdown")
 
     async def press_power_button(self) -> None:
         """Ask the guest to shut down; never fails."""
@@ -139,7 +141,14 @@ class Qemu:
             begun.append(process)
             life = _Life(chosen.value, await _peer(process, files.qmp, log), process, log)
             life.helpers = begun[:-1]
-            await life.connect(files.qmp)
+            try:
+                await life.connect(files.qmp)
+            except ToolError:
+                # It listens before it has set up its network.
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), 1.0)
+                _check(process, log)
+                raise
         except BaseException:
             for each in begun:
                 with suppress(ProcessLookupError):
@@ -150,12 +159,15 @@ class Qemu:
 
     async def adopt(self, name: str, place: Place) -> _Life:
         """Take over one that runs; see :class:`haulout.machine.provider.Provider`."""
-        peer = Peer.of(place.socket("qmp"))
-        if peer is None:
-            raise ToolError(
-                "QEMU", f"runs for machine {name}, but its control socket is gone",
-                hint="end that QEMU process, and start the machine again",
-            )  # fmt: skip
+        deadline = time.monotonic() + _ADOPT_SECONDS
+        while (peer := Peer.of(place.socket("qmp"))) is None:
+            # It may have been started a moment ago.
+            if time.monotonic() > deadline or not place.is_held("vm.lock"):
+                raise ToolError(
+                    "QEMU", f"runs for machine {name}, but its control socket is gone",
+                    hint=f"haulout machine stop {name} ends it, as a power cut does",
+                )  # fmt: skip
+            await asyncio.sleep(_POLL)
         life = _Life("", peer, None, place.file("qemu.log"))
         try:
             await life.connect(place.socket("qmp"))
@@ -237,11 +249,15 @@ async def _peer(process: asyncio.subprocess.Process, path: Path, log: Path) -> P
                 peer = Peer.of(path)
                 if peer is not None:
                     return peer
-                if process.returncode is not None:
-                    raise ToolError("QEMU", f"ended at once, with exit code {process.returncode}: {_said(log)}")
+                _check(process, log)
                 await asyncio.sleep(_POLL)
     except TimeoutError:
         raise ToolError("QEMU", f"did not begin to listen within {_START_SECONDS:.0f} seconds: {_said(log)}") from None
+
+
+def _check(process: asyncio.subprocess.Process, log: Path) -> None:
+    if process.returncode is not None:
+        raise ToolError("QEMU", f"ended at once, with exit code {process.returncode}: {_said(log)}")
 
 
 def _said(log: Path) -> str:
