@@ -146,7 +146,7 @@ def test_a_machine_survives_what_is_killed(tmp_path):
         for pid in (supervisor(place, "web")[0], vm(place, "web")[0]):
             os.kill(pid, signal.SIGKILL)
         until(lambda: listed(place)["web"]["state"] == "stopped")
-        assert "the host went down" in listed(place)["web"]["ended"]
+        assert "its supervisor was killed" in listed(place)["web"]["ended"]
 
 
 def test_an_image_that_never_boots_is_stopped_and_says_so(tmp_path):

@@ -59,7 +59,9 @@ def home(tmp_path, monkeypatch):
     folder = tmp_path / "XDG_CONFIG_HOME/containers/podman/machine/qemu"
     folder.mkdir(parents=True)
     document = {
-        "Version": 1, "Name": "old", "Resources": {"CPUs": 3, "DiskSize": 7, "Memory": 512},
+        "Version": 1,
+        "Name": "old",
+        "Resources": {"CPUs": 3, "DiskSize": 7, "Memory": 512},
         "Mounts": [{"Source": f"{tmp_path}/gone", "Target": "/gone"}, {"Source": str(tmp_path), "Target": "/t"}],
         "SSH": {"IdentityPath": f"{tmp_path}/key", "Port": 4321, "RemoteUsername": "core"},
     }

@@ -40,7 +40,7 @@ def test_mounts_are_what_was_asked_for_and_stay_it(tmp_path):
         boot = "/proc/sys/kernel/random/boot_id"
         before = root(f"cat {boot}; reboot").out
         mounted = "cut -d' ' -f1,3 /proc/mounts | grep virtiofs"
-        until(lambda: root(f"[ $(cat {boot}) != {before.strip()} ] && {mounted}").out.count("virtiofs") == 2, 60)
+        until(lambda: root(f"[ $(cat {boot}) != {before.strip()} ] && {mounted}").out.count("virtiofs") == 2, 150)
 
         assert place.haulout("machine", "stop", "web", "--wait", "0").code == 0
         (odd / "f").unlink()

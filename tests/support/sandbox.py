@@ -148,6 +148,8 @@ def sandbox(tmp_path: Path, *, registry: bool = True, libraries: bool = False) -
         "XDG_CONFIG_HOME": str(home / "config"),
         "TERM": "dumb",
         "COLUMNS": "100",
+        # So that commands, and the supervisors that they leave, are measured where the tests are.
+        **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
     }
     if registry and find("docker-registry"):
         with docker_registry(tmp_path, auth=CREDENTIALS) as server:

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from haulout.errors import ToolError
@@ -108,6 +109,21 @@ class Peer:
             except OSError:
                 return None
 
+    @classmethod
+    def writing(cls, path: Path) -> list[Peer]:
+        """Return the processes of this user that have a file open for writing; none where the system does not tell."""
+        found: list[Peer] = []
+        if sys.platform == "linux":
+            for folder in Path("/proc").glob("[1-9]*"):
+                with suppress(OSError):
+                    peer = cls(int(folder.name), os.pidfd_open(int(folder.name)))
+                    # After the process is held: its number may have been another's until then.
+                    if _has_open(folder / "fd", path):
+                        found.append(peer)
+                    else:
+                        peer.close()
+        return found
+
     def kill(self) -> None:
         """End it by SIGKILL; it may have ended before."""
         with suppress(OSError):
@@ -136,3 +152,13 @@ class Peer:
         if self.fd is not None:
             os.close(self.fd)
             self.fd = None
+
+
+def _has_open(descriptors: Path, path: Path) -> bool:
+    for each in descriptors.iterdir() if os.access(descriptors, os.R_OK) else ():
+        with suppress(OSError):
+            # proc(5): the permissions of the link are those that the file is open for. The name spares a look at files
+            # of systems that hang.
+            if each.lstat().st_mode & 0o200 and each.readlink().name == path.name and each.samefile(path):
+                return True
+    return False

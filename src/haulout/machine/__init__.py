@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from haulout.machine.control import follow, start_supervisor, status
     from haulout.machine.events import EventKind, MachineEvent, publish, read_events
     from haulout.machine.exports import Export, Head, Writer, restore
-    from haulout.machine.files import Disks, clone_files, disks, remove, remove_unused_bases
+    from haulout.machine.files import Disks, appearing_machine, clear, clone_files, disks, remove, remove_unused_bases
     from haulout.machine.guest import TRIM
     from haulout.machine.model import (
         SCHEMA,
@@ -35,15 +35,17 @@ if TYPE_CHECKING:
     from haulout.machine.registration import connection, forget, register
     from haulout.machine.rescue import force_off
     from haulout.machine.sealing import Sealing
+    from haulout.machine.seed import SEED_FILES
     from haulout.machine.ssh import HINT, client, command_line, make_key
     from haulout.machine.states import Event, State, Status, derive, why_ended
-    from haulout.machine.store import Machines, Place
+    from haulout.machine.store import Machines, Place, boot
     from haulout.machine.trust import read_authorities
 
 __all__ = [
     "HINT",
     "PODMAN_PROVIDERS",
     "SCHEMA",
+    "SEED_FILES",
     "TRIM",
     "VOLUME",
     "Accelerator",
@@ -68,7 +70,10 @@ __all__ = [
     "State",
     "Status",
     "Writer",
+    "appearing_machine",
+    "boot",
     "check_base",
+    "clear",
     "client",
     "clone_files",
     "command_line",
@@ -110,7 +115,7 @@ open_face(
             "Writer",
             "restore",
         ),
-        "files": ("Disks", "clone_files", "disks", "remove", "remove_unused_bases"),
+        "files": ("Disks", "appearing_machine", "clear", "clone_files", "disks", "remove", "remove_unused_bases"),
         "guest": ("TRIM",),
         "model": (
             "SCHEMA",
@@ -135,9 +140,10 @@ open_face(
         "registration": ("connection", "forget", "register"),
         "rescue": ("force_off",),
         "sealing": ("Sealing",),
+        "seed": ("SEED_FILES",),
         "ssh": ("HINT", "client", "command_line", "make_key"),
         "states": ("Event", "State", "Status", "derive", "why_ended"),
-        "store": ("Machines", "Place"),
+        "store": ("Machines", "Place", "boot"),
         "trust": ("read_authorities",),
     },
 )

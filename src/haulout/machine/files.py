@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from haulout.disk import data_extents
 from haulout.documents import Document
 from haulout.errors import HauloutError
-from haulout.local import BESIDE, clone_range, locked, scratch_folder, storage_errors, sync_folder
+from haulout.local import BESIDE, clone_range, locked, replace_file, scratch_folder, storage_errors, sync_folder
 from haulout.machine.base import note_of
+from haulout.machine.seed import SEED_FILES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from haulout.machine.model import Machine
     from haulout.machine.store import Machines, Place
 
 DATA: Final = "data.raw"
+COPYING: Final = "machine.json.new"
+"""The machine file while disks are copied: what lies beside it is of no machine yet."""
 _SYSTEM: Final = ("system.qcow2", "firmware.vars")
 _CHUNK: Final = 4 << 20
 
@@ -39,8 +43,9 @@ class Disks(Document):
 
 def disks(place: Place, machine: Machine | None) -> Disks:
     """Return what a machine takes; of a broken one, the base is not known."""
-    data = place.file(DATA)
-    size = data.stat().st_size if data.exists() else 0
+    data, size = place.file(DATA), 0
+    with suppress(OSError):
+        size = data.stat().st_size
     base = allocated(place.base(machine)) if machine is not None else 0
     return Disks(allocated(place.file(_SYSTEM[0])), allocated(data), size, base)
 
@@ -59,10 +64,26 @@ def clone_files(source: Place, target: Place) -> None:
     Raises:
         StorageError: they cannot be copied.
     """
-    for name in (*_SYSTEM, DATA):
+    # The copy's system knows the key of its origin, and a guest learns its key at its first boot alone.
+    for name in (*_SYSTEM, "key", "key.pub", *SEED_FILES, DATA):
         if source.file(name).exists():
             with storage_errors(target.file(name), doing="cannot be written"):
                 copy_sparse(source.file(name), target.file(name))
+
+
+@contextmanager
+def appearing_machine(place: Place, machine: Machine) -> Iterator[None]:
+    """Give a place its machine file when the block ends well; until then, :func:`clear` removes all, even data.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with storage_errors(place.folder, doing="cannot be written"):
+        replace_file(place.file(COPYING), machine.to_json().encode(), mode=0o600)
+    yield
+    with storage_errors(place.folder, doing="cannot be written"):
+        place.file(COPYING).rename(place.file("machine.json"))
+        sync_folder(place.folder)
 
 
 def copy_sparse(source: Path, target: Path) -> None:
@@ -97,7 +118,7 @@ def remove_unused_bases(machines: Machines) -> list[Path]:
         with locked(folder, seconds=0, busy="a base image is being fetched"):
             needed = {place.base(place.load()) for place in machines.all()}
             needed |= {note_of(base) for base in needed}
-            unused = [path for path in sorted(folder.iterdir()) if path not in needed]
+            unused = [path for path in sorted(folder.iterdir()) if path not in needed and not path.is_dir()]
             for path in unused:
                 path.unlink()
             return unused
@@ -105,23 +126,35 @@ def remove_unused_bases(machines: Machines) -> list[Path]:
         return []
 
 
-def remove(place: Place, *, data: bool) -> list[Path]:
-    """Remove a machine, but its data unless ``data``; return what was removed.
+def clear(place: Place, *, data: bool = False) -> list[Path]:
+    """Remove what a machine has, but its data unless ``data`` or it is half a copy; return what was removed.
 
-    The machine file goes first: a removal that is killed leaves no machine that looks whole.
+    The machine file goes first, what marks half a copy last: a removal that is killed leaves no machine that looks
+    whole, and can be done again.
 
     Raises:
         StorageError: something cannot be removed.
     """
     removed = []
+    kept = {"lock", "run.lock", "vm.lock"} | (set() if data or place.file(COPYING).exists() else {DATA})
     with storage_errors(place.folder, doing="cannot be removed"):
-        paths = sorted(place.folder.iterdir(), key=lambda path: (path.name != "machine.json", path.name))
-        for path in paths:
-            if path.name in {"lock", "run.lock", "vm.lock"} or (path.name == DATA and not data):
-                continue
-            with suppress(FileNotFoundError):
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-                removed.append(path)
+        order = {"machine.json": 0, COPYING: 2}
+        for path in sorted(place.folder.iterdir(), key=lambda path: (order.get(path.name, 1), path.name)):
+            if path.name not in kept:
+                with suppress(FileNotFoundError):
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                    removed.append(path)
+    return removed
+
+
+def remove(place: Place, *, data: bool) -> list[Path]:
+    """Remove a machine, but its data unless ``data``; return what was removed.
+
+    Raises:
+        StorageError: something cannot be removed.
+    """
+    removed = clear(place, data=data)
+    with storage_errors(place.folder, doing="cannot be removed"):
         shutil.rmtree(place.runtime, ignore_errors=True)
         if data or not place.file(DATA).exists():
             shutil.rmtree(place.folder)

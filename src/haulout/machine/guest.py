@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from haulout.machine.seed import USER
+from haulout.machine.seed import BINDS, DATA_DEVICE, DATA_FOLDER, FORMAT, USER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,22 @@ if TYPE_CHECKING:
 CLOCK: Final = 'while read -r order; do [ -z "$order" ] || date -u -s "$order" >/dev/null; date +%s; done'
 """Prints the time for each line it gets, in seconds; a line that is not empty sets the clock first."""
 TRIM: Final = "fstrim -a 2>/dev/null || fstrim /var/lib/data 2>/dev/null || true"
+
+
+_DATA: Final = "\n".join(
+    [
+        # A guest that was told nothing of its data disk, as by credentials alone; and a disk that has grown.
+        f"{FORMAT}; if [ -b {DATA_DEVICE} ]; then",
+        f'mounted() {{ grep -q " $1 " /proc/mounts; }}; mounted {DATA_FOLDER} || {{ mkdir -p {DATA_FOLDER};',
+        f"  mount -o discard {DATA_DEVICE} {DATA_FOLDER}; }}; resize2fs {DATA_DEVICE}",
+        *(
+            f"mounted {place} || {{ mkdir -p {DATA_FOLDER}/{name} {place}; chown {name}: {DATA_FOLDER}/{name};"
+            f" mount -o bind {DATA_FOLDER}/{name} {place}; }}"
+            for name, place in BINDS
+        ),
+        f"chown {USER}: /home/{USER}/.local /home/{USER}/.local/share; fi >/dev/null 2>&1",
+    ]
+)
 
 
 def tag(number: int) -> str:
@@ -32,7 +48,7 @@ def setup(machine: Machine, additions: str = "") -> str:
         machine: its file.
         additions: scripts that set ``changed`` where they changed what podman's services have read.
     """
-    lines = ["set -u; changed="]
+    lines = ["set -u; changed=", _DATA]
     for number, mount in enumerate(machine.mounts):
         target = shlex.quote(mount.target)
         options = "-o ro " if mount.read_only else ""
@@ -50,7 +66,7 @@ def setup(machine: Machine, additions: str = "") -> str:
         "fi >/dev/null 2>&1",
         "command -v podman >/dev/null && echo has-podman",
     ]
-    return "\n".join([*lines, sockets(machine), "exit 0", ""])
+    return "\n".join([*lines, "sync && echo synced", sockets(machine), "exit 0", ""])
 
 
 def sockets(machine: Machine, names: Sequence[str] | None = None) -> str:

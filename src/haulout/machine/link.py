@@ -48,6 +48,7 @@ class Link:
         self._life = life
         self._additions = additions
         self._masters: dict[str, asyncio.subprocess.Process] = {}
+        self._resets = 0
         self.sockets: set[str] = set()
         """Names of those the guest has."""
 
@@ -63,6 +64,9 @@ class Link:
         """
         with storage_errors(self._place.ssh_config, doing="cannot be written"):
             replace_file(self._place.ssh_config, ssh.config(self._place, self._life.ssh_port).encode(), durable=False)
+        self._resets = self._life.resets
+        if not self._place.file(ssh.KNOWN).exists():
+            self._place.file(ssh.LEARNED).unlink(missing_ok=True)
         self._life.reset.clear()
         say("waiting for the guest to boot")
         try:
@@ -78,7 +82,7 @@ class Link:
     def _check(self) -> None:
         if self._life.panicked or any("Kernel panic" in line for line in self._place.console(30)):
             raise GuestFailed("the guest's kernel panicked")
-        if self._life.resets > _MOST_RESETS:
+        if self._life.resets - self._resets > _MOST_RESETS:
             raise GuestFailed("the guest reboots again and again")
 
     async def _banner(self) -> None:
@@ -160,6 +164,10 @@ class Link:
     async def _prepare(self, say: Callable[[str], None]) -> None:
         names = {each.name for each in self._machine.sockets if each.user in self._masters}
         found = set(await self.run(guest.setup(self._machine, self._additions), _SETUP_SECONDS))
+        # The set-up ended with sync(1): the guest will not make itself another key.
+        learned = self._place.file(ssh.LEARNED)
+        if "synced" in found and learned.exists():
+            learned.replace(self._place.file(ssh.KNOWN))
         if "ca-refused" in found:
             say("the machine could not be made to trust the CA certificates: it has no ca-certificates")
         deadline = time.monotonic() + _SOCKET_SECONDS

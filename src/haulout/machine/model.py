@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.documents import Document
 from haulout.errors import UsageError
-from haulout.local import parse_json
+from haulout.local import Table, parse_json
 
 if TYPE_CHECKING:
-    from haulout.local import Table, Wrong
+    from collections.abc import Callable
 
-SCHEMA: Final = 1
+    from haulout.local import Wrong
+
+MIGRATIONS: Final[tuple[Callable[[dict[str, Any]], dict[str, Any]], ...]] = ()
+"""The first makes a document of version 2 from one of version 1, and so on; pure, and never changed once released."""
+SCHEMA: Final = 1 + len(MIGRATIONS)
 """Version of the machine file that this version writes, and the newest it reads."""
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,28}[a-z0-9]")
 """A host name; docker wants at least two characters for a context."""
@@ -208,8 +213,17 @@ def valid_name(name: str) -> str:
     return name
 
 
+def schema_of(text: bytes) -> int:
+    """Return the version of a machine file; :data:`SCHEMA` where it does not say a valid one."""
+    with suppress(ValueError, RecursionError):
+        found = json.loads(text)
+        if isinstance(found, dict) and isinstance(schema := found.get("schema"), int):
+            return max(1, schema)
+    return SCHEMA
+
+
 def parse(text: bytes, wrong: Wrong, name: str) -> Machine:
-    """Parse a machine file.
+    """Parse a machine file, of this version or an older one.
 
     Args:
         text: its content.
@@ -226,6 +240,12 @@ def parse(text: bytes, wrong: Wrong, name: str) -> Machine:
             "schema", f"was written by a newer haulout (version {schema} of the file; this one knows {SCHEMA})",
             hint="update haulout; the machine is left as it is",
         )  # fmt: skip
+    if schema < SCHEMA:
+        try:
+            table = Table(migrated(json.loads(text), schema), wrong)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise wrong("", f"is damaged: it is not of version {schema}, as it says") from error
+        table.take("schema")
     if (found := table.text("name")) != name:
         raise table.wrong("name", f"is {found!r}, but the folder is {name!r}", hint="rename the folder, or remove it")
     if table.text("provider") != "qemu":
@@ -260,6 +280,13 @@ def parse(text: bytes, wrong: Wrong, name: str) -> Machine:
     resources.end()
     table.end()
     return machine
+
+
+def migrated(document: dict[str, Any], schema: int) -> dict[str, Any]:
+    """Return a document of version ``schema`` as one of today's."""
+    for step in MIGRATIONS[schema - 1 :]:
+        document = step(document)
+    return document
 
 
 def _ended(table: Table, value: Any) -> Any:

@@ -21,6 +21,7 @@ class Ended:
 
     reason: str
     by_guest: bool = False
+    """Whether the guest shut down."""
 
 
 class VirtualMachine(Protocol):
@@ -82,8 +83,10 @@ async def power_off(life: VirtualMachine, ending: asyncio.Future[Ended], seconds
         seconds: that the guest has to shut down.
     """
     for act, patience in ((life.press_power_button, seconds), (life.quit, _QUIT_SECONDS)):
-        await act()
+        # Aside: a process that hangs does not answer, either.
+        acting = asyncio.ensure_future(act())
         done, _ = await asyncio.wait([ending], timeout=patience)
+        acting.cancel()
         if done:
             return ending.result()
     life.kill()

@@ -30,12 +30,16 @@ def force_off(place: Place, provider: Provider, seconds: float) -> str:
         ToolError: it goes on in spite of all.
     """
     # A supervisor that hangs, first: it would hold QEMU's ear.
-    if place.is_held("run.lock") and (peer := Peer.of(place.socket("control"))) is not None:
-        peer.kill()
-        peer.close()
+    _kill(place, "run.lock")
     reason = "its supervisor was ended"
     if place.is_held("vm.lock"):
-        reason = asyncio.run(_end(place, provider, seconds))
+        place.record("stopping")
+        try:
+            reason = asyncio.run(_end(place, provider, seconds))
+        except ToolError:
+            # Its control socket is gone, as after the runtime directory was removed.
+            _kill(place, "vm.lock")
+            reason = "QEMU was killed"
     deadline = time.monotonic() + _GONE_SECONDS
     while place.is_held("run.lock") or place.is_held("vm.lock"):
         if time.monotonic() > deadline:
@@ -46,7 +50,18 @@ def force_off(place: Place, provider: Provider, seconds: float) -> str:
     return reason
 
 
+def _kill(place: Place, lock: str) -> None:
+    for peer in Peer.writing(place.file(lock)):
+        peer.kill()
+        peer.close()
+
+
 async def _end(place: Place, provider: Provider, seconds: float) -> str:
     life = await provider.adopt(place.name, place)
     ending = asyncio.ensure_future(life.ended())
+    if not life.ssh_port:
+        # It hangs.
+        life.kill()
+        await ending
+        return "QEMU was killed"
     return (await power_off(life, ending, seconds)).reason

@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from haulout.errors import ToolError
-from haulout.local import run
+from haulout.local import BESIDE, replace_file, run, scratch_folder, storage_errors
 from haulout.machine.seed import USER
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from haulout.machine.store import Place
 
+KNOWN: Final = "known_hosts"
+LEARNED: Final = "known_hosts.new"
 HINT: Final = "install it: the Debian package is openssh-client"
 _KEYGEN_SECONDS: Final = 30.0
 
@@ -24,20 +26,23 @@ def make_key(place: Place) -> None:
 
     Raises:
         ToolError: ssh-keygen is missing or failed.
+        StorageError: the key cannot be written.
     """
-    if place.file("key").exists():
-        return
-    argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"haulout-{place.name}", "-f", str(place.file("key"))]
-    done = run(argv, seconds=_KEYGEN_SECONDS, hint=HINT)
-    if done.code:
-        raise ToolError("ssh-keygen", done.said or f"failed with exit code {done.code}")
+    with storage_errors(place.folder, doing="cannot be written"), scratch_folder(place.folder, BESIDE) as scratch:
+        made = scratch / "key"
+        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"haulout-{place.name}", "-f", str(made)]
+        done = run(argv, seconds=_KEYGEN_SECONDS, hint=HINT)
+        if done.code:
+            raise ToolError("ssh-keygen", done.said or f"failed with exit code {done.code}")
+        for name in ("key.pub", "key"):
+            replace_file(place.file(name), (scratch / name).read_bytes(), mode=0o600)
 
 
 def config(place: Place, port: int) -> str:
     """Return the configuration. Pure.
 
     The host key is learned at the first connection and demanded ever after: it is on the data disk, so that it stays
-    when the system is replaced.
+    when the system is replaced. It is learned into the first file, and kept in the second once the guest has kept it.
     """
     lines = {
         "HostName": "127.0.0.1",
@@ -45,7 +50,7 @@ def config(place: Place, port: int) -> str:
         "User": USER,
         "IdentityFile": _quoted(place.file("key")),
         "IdentitiesOnly": "yes",
-        "UserKnownHostsFile": _quoted(place.file("known_hosts")),
+        "UserKnownHostsFile": f"{_quoted(place.file(LEARNED))} {_quoted(place.file(KNOWN))}",
         "GlobalKnownHostsFile": "/dev/null",
         "HostKeyAlias": place.name,
         "StrictHostKeyChecking": "accept-new",

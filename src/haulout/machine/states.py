@@ -74,15 +74,29 @@ class Event(Document):
     at: str
     """RFC 3339, UTC."""
     kind: str
-    """``started``, ``ready`` or ``ended``."""
+    """``started``, ``ready``, ``stopping`` or ``ended``."""
     detail: str = ""
+    boot: str = ""
+    """Of the host: another one since it booted last; "" where it has no name for that."""
 
 
-LOST: Final = "its supervisor and QEMU were killed, or the host went down"
+REBOOTED: Final = "the host went down while it ran"
+UNSEEN: Final = "its supervisor was killed, and nobody saw why the machine ended"
+CUT_SHORT: Final = "its supervisor was killed while the machine was stopping"
 
 
-def why_ended(last: Event | None, state: State) -> str | None:
-    """Say why a machine does not run; None where it runs, or never did."""
-    if state is not State.STOPPED or last is None:
+def why_ended(last: Event | None, state: State, boot: str = "") -> str | None:
+    """Say why a machine does not run; None where it runs, or never did.
+
+    Args:
+        last: the newest line of its history.
+        state: as derived.
+        boot: as in an event, of now.
+    """
+    if state not in {State.STOPPED, State.BROKEN} or last is None:
         return None
-    return last.detail if last.kind == "ended" else LOST
+    if last.kind == "ended":
+        return last.detail
+    if last.boot != boot:
+        return REBOOTED
+    return CUT_SHORT if last.kind == "stopping" else UNSEEN

@@ -19,7 +19,7 @@ from platformdirs import user_cache_path, user_data_path
 
 from haulout.errors import ConflictError, HauloutError, NotFoundError, StorageError
 from haulout.local import hold, home_of, locked, read_small, replace_file, storage_errors, wrong_file
-from haulout.machine.model import Machine, parse, valid_name
+from haulout.machine.model import SCHEMA, Machine, parse, schema_of, valid_name
 from haulout.machine.states import Event
 
 if TYPE_CHECKING:
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 LONGEST_SOCKET: Final = 103
 """Bytes of a socket's path that every system takes: macOS ends at 103, Linux at 107."""
 _LONGEST_FILE: Final = 1 << 20
-_LOCK_SECONDS: Final = 2.0
-_LONGEST_IN_FOLDER: Final = len("/ssh-") + 32 + 17
+_LOCK_SECONDS: Final = 5.0
+_SSH_SUFFIX: Final = 17
 """ssh binds its control socket under a longer name first: a dot and 16 letters."""
 _TAIL: Final = 1 << 16
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +96,31 @@ class Place:
             return None
 
     def save(self, machine: Machine) -> None:
-        """Write the machine file, in one step.
+        """Write the machine file, in one step; one of an older version is kept as ``machine.json.v1``.
 
         Raises:
             StorageError: it cannot be written.
         """
-        with storage_errors(self.file("machine.json"), doing="cannot be written"):
-            replace_file(self.file("machine.json"), machine.to_json().encode(), mode=0o600)
+        path = self.file("machine.json")
+        with storage_errors(path, doing="cannot be written"):
+            if path.exists() and (old := schema_of(read_small(path, _LONGEST_FILE))) < SCHEMA:
+                replace_file(self.file(f"machine.json.v{old}"), path.read_bytes(), mode=0o600)
+            replace_file(path, machine.to_json().encode(), mode=0o600)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, *, new: bool = False) -> Iterator[None]:
         """Hold the machine against other commands that change it.
+
+        Args:
+            new: whether there may be none yet.
 
         Raises:
             ConflictError: another command holds it.
+            NotFoundError: there is no such machine, and no data of one.
             StorageError: the folder cannot be made or locked.
         """
+        if not (new or self.folder.exists()):
+            self.load()
         with storage_errors(self.folder, doing="cannot be written"):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with locked(
@@ -123,8 +133,10 @@ class Place:
 
         Raises:
             ConflictError: another process has it.
+            StorageError: it cannot be written.
         """
-        fd = os.open(self.file(lock), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with storage_errors(self.file(lock), doing="cannot be written"):
+            fd = os.open(self.file(lock), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         if not hold(fd, seconds=_LOCK_SECONDS):
             os.close(fd)
             raise ConflictError(f"machine {self.name} is running already")
@@ -133,7 +145,8 @@ class Place:
     def is_held(self, lock: str) -> bool:
         """Return whether some process has a lock: ``run.lock`` the supervisor, ``vm.lock`` the virtual machine."""
         try:
-            fd = os.open(self.file(lock), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            # For reading: that works on a file system that has become read-only, and tells askers from holders.
+            fd = os.open(self.file(lock), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             return False
         try:
@@ -143,13 +156,17 @@ class Place:
         finally:
             os.close(fd)
 
-    def prepare_runtime(self) -> None:
+    def prepare_runtime(self, machine: Machine) -> None:
         """Make the folder for sockets.
 
         Raises:
             StorageError: it cannot be made, belongs to another user, or its name is too long for sockets.
         """
-        if len(os.fsencode(self.runtime)) + _LONGEST_IN_FOLDER > LONGEST_SOCKET:
+        longest = max(
+            *(len(f"/ssh-{user}") + _SSH_SUFFIX for user in ("root", *(each.user for each in machine.sockets))),
+            *(len(f"/to-{each.name}.sock") for each in machine.sockets),
+        )
+        if len(os.fsencode(self.runtime)) + longest > LONGEST_SOCKET:
             raise StorageError(
                 str(self.runtime), f"is too long for sockets, which have at most {LONGEST_SOCKET} bytes",
                 hint="choose a shorter name, or set XDG_RUNTIME_DIR to a shorter directory of yours",
@@ -164,7 +181,7 @@ class Place:
 
     def record(self, kind: str, detail: str = "") -> None:
         """Add a line to the machine's history, where that can be written."""
-        event = Event(datetime.now(UTC).isoformat(timespec="seconds"), kind, detail)
+        event = Event(datetime.now(UTC).isoformat(timespec="seconds"), kind, detail, boot())
         line = json.dumps(event.to_dict()).encode() + b"\n"
         with suppress(OSError):
             fd = os.open(self.file("events.jsonl"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -178,13 +195,20 @@ class Place:
         for line in reversed(tail(self.file("events.jsonl")).splitlines()):
             with suppress(ValueError, KeyError, TypeError):
                 found = json.loads(line)
-                return Event(str(found["at"]), str(found["kind"]), str(found["detail"]))
+                return Event(str(found["at"]), str(found["kind"]), str(found["detail"]), str(found.get("boot", "")))
         return None
 
     def console(self, lines: int = 10) -> list[str]:
         """Return the last lines of the guest's console."""
         found = tail(self.file("console.log")).replace("\r", "").splitlines()
         return [line for line in found if line.strip()][-lines:]
+
+
+def boot() -> str:
+    """Return what is another one after each boot of this host; "" where there is nothing of the kind."""
+    with suppress(OSError):
+        return _BOOT.read_text("ascii").strip()
+    return ""
 
 
 def tail(path: Path, most: int = _TAIL) -> str:

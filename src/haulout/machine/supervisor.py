@@ -14,7 +14,7 @@ import signal
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from haulout.errors import HauloutError
 from haulout.machine import guest, proxy, trust
@@ -23,14 +23,16 @@ from haulout.machine.forward import BACKLOG, CHUNK, Forwarder, bind
 from haulout.machine.link import GuestFailed, Link
 from haulout.machine.provider import power_off
 from haulout.machine.states import Phase, State, Status, why_ended
+from haulout.machine.store import boot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from haulout.machine.model import Machine
     from haulout.machine.provider import Ended, Provider, VirtualMachine
     from haulout.machine.store import Place
 
+_Result = TypeVar("_Result")
 STOP_SECONDS: Final = 90.0
 """That a guest has to shut down, unless the user says otherwise."""
 _UNREADY_SECONDS: Final = 15.0
@@ -38,6 +40,7 @@ _UNREADY_SECONDS: Final = 15.0
 _BOOT_SECONDS: Final = 300.0
 _TRIM_SECONDS: Final = 60.0
 _WEEK: Final = 7 * 86400.0
+_LOOK_SECONDS: Final = 2.0
 _DRAIN_SECONDS: Final = 3.0
 """That requests under way have before a guest is shut down."""
 _HOLD_SECONDS: Final = 60.0
@@ -68,8 +71,12 @@ class Supervisor:
         self._boot_seconds = _BOOT_SECONDS
         self._environment: Mapping[str, str] = os.environ
         self._story: list[dict[str, Any]] = []
+        self._chapter = 0
+        """Where the story of this life begins."""
+        self._came_up = False
         self._told = asyncio.Condition()
         self._holders = 0
+        self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._forwarders: list[Forwarder] = []
 
@@ -82,19 +89,11 @@ class Supervisor:
         Raises:
             OSError: a socket cannot be bound.
         """
-        servers = []
-        for each in self._machine.sockets:
-            inner = self._place.socket(f"to-{each.name}")
-            forwarder = Forwarder(inner, self._ready, partial(self._lacks, each.name))
-            self._forwarders.append(forwarder)
-            listener = bind(self._place.socket(each.name))
-            servers.append(
-                await asyncio.start_unix_server(forwarder.serve, sock=listener, backlog=BACKLOG, limit=CHUNK)
-            )
-        servers.append(await asyncio.start_unix_server(self._answer, sock=bind(self._place.socket("control"))))
+        await self._listen()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
         listening()
+        self._spawn(self._keep_listening())
         if self._machine.ephemeral:
             self._spawn(self._end_unless_held())
         try:
@@ -108,9 +107,36 @@ class Supervisor:
         finally:
             # Those who wait for the end are told.
             await asyncio.sleep(0.1)
-            for server in servers:
-                server.close()
+            self._hang_up()
             shutil.rmtree(self._place.runtime, ignore_errors=True)
+
+    async def _listen(self) -> None:
+        self._hang_up()
+        for each in self._machine.sockets:
+            inner = self._place.socket(f"to-{each.name}")
+            forwarder = Forwarder(inner, self._ready, partial(self._lacks, each.name))
+            self._forwarders.append(forwarder)
+            listener = bind(self._place.socket(each.name))
+            self._servers.append(
+                await asyncio.start_unix_server(forwarder.serve, sock=listener, backlog=BACKLOG, limit=CHUNK)
+            )
+        self._servers.append(await asyncio.start_unix_server(self._answer, sock=bind(self._place.socket("control"))))
+
+    def _hang_up(self) -> None:
+        while self._servers:
+            self._servers.pop().close()
+
+    async def _keep_listening(self) -> None:
+        """Listen anew, and connect anew, where the runtime directory was removed, as at the end of a user's session."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if not self._place.socket("control").exists():
+                with suppress(HauloutError, OSError):
+                    self._place.prepare_runtime(self._machine)
+                    await self._listen()
+                    if self._life is not None:
+                        # The configuration of ssh, and its sockets, were there, too.
+                        self._life.reset.set()
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -120,20 +146,32 @@ class Supervisor:
     async def _live(self) -> None:
         """Live one life of the virtual machine."""
         self._enter(Phase.BOOTING)
+        self._chapter, self._came_up = len(self._story), False
         last = self._place.last_event()
         if last is not None and last.kind != "ended" and not self._place.is_held("vm.lock"):
             # Whoever would have told was killed, too.
-            self._publish(EventKind.CRASHED, reason=why_ended(last, State.STOPPED))
+            self._publish(EventKind.CRASHED, reason=why_ended(last, State.STOPPED, boot()))
         self._place.record("started")
         self._publish(EventKind.STARTING)
         try:
-            ended = await self._attend(*await self._begin())
-        except (HauloutError, GuestFailed) as error:
+            begun = await self._unless_stopped(self._begin(shutting_down=last is not None and last.kind == "stopping"))
+            ended = await self._attend(*begun)
+        except asyncio.CancelledError:
+            await self._finish("stopped: it had not begun", failed=False)
+        except (HauloutError, GuestFailed, OSError) as error:
             await self._finish(str(error), failed=True)
         else:
             await self._finish(*ended)
 
-    async def _begin(self) -> tuple[VirtualMachine, str]:
+    async def _unless_stopped(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        """Do something that may hang; it is cancelled where a stop is asked for."""
+        doing, asked = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait([doing, asked], return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        doing.cancel()
+        return await doing
+
+    async def _begin(self, *, shutting_down: bool) -> tuple[VirtualMachine, str]:
         authorities = trust.read_authorities(self._machine.ca)
         proxies = proxy.proxy_for_guest(self._machine.proxy, self._environment)
         for remark in (*authorities.remarks, *proxies.remarks):
@@ -142,7 +180,12 @@ class Supervisor:
         if self._place.is_held("vm.lock"):
             self._say("taking over the virtual machine that runs")
             self._life = await self._provider.adopt(self._place.name, self._place)
-        else:
+        if self._life is not None and shutting_down:
+            # Its guest was told to, and may answer for a while.
+            self._say("waiting for it to shut down")
+            await power_off(self._life, asyncio.ensure_future(self._life.ended()), self._stop_seconds)
+            self._life = None
+        if self._life is None:
             lock = self._place.take("vm.lock")
             try:
                 self._life = await self._provider.start(self._machine, self._place, self._say, lock)
@@ -158,19 +201,20 @@ class Supervisor:
         try:
             await asyncio.wait({ending, linking, asked}, return_when=asyncio.FIRST_COMPLETED)
             if ending.done():
-                return ending.result().reason, not (self._stop.is_set() or ending.result().by_guest)
-            if linking.done():
+                return ending.result().reason, not (self._stop.is_set() or (ending.result().by_guest and self._came_up))
+            if linking.done() and not self._stop.is_set():
                 failure = str(linking.exception() or "its connection ended")
                 await power_off(life, ending, 1.0)
                 return failure, True
             was_ready = self._ready.is_set()
             self._enter(Phase.STOPPING)
+            self._place.record("stopping")
             self._say("stopping")
             # From here on clients wait: the guest may end its services in any order.
             self._ready.clear()
             await asyncio.gather(*(each.drain(_DRAIN_SECONDS) for each in self._forwarders))
             if was_ready and self._link is not None and not self._machine.ephemeral:
-                await self._link.run(guest.TRIM, _TRIM_SECONDS)
+                await self._link.run(guest.TRIM, min(_TRIM_SECONDS, self._stop_seconds))
             linking.cancel()
             ended: Ended = await power_off(
                 life, ending, self._stop_seconds if was_ready else min(self._stop_seconds, _UNREADY_SECONDS)
@@ -201,6 +245,7 @@ class Supervisor:
                 seconds = None
                 self._enter(Phase.READY)
                 self._ready.set()
+                self._came_up = True
                 self._place.record("ready")
                 missing = self._missing()
                 self._publish(
@@ -273,7 +318,7 @@ class Supervisor:
                     if self._ready.is_set():
                         writer.write(b'{"done": true}\n')
                     else:
-                        await self._stream(writer, 0)
+                        await self._stream(writer, self._chapter)
                 case "stop" | "restart" as what:
                     begun = len(self._story)
                     self._again = what == "restart"
@@ -330,9 +375,9 @@ async def supervise(place: Place, provider: Provider, listening: Callable[[], No
     """
     lock = place.take("run.lock")
     try:
-        place.prepare_runtime()
-        made = Supervisor(place, provider)
         machine: Machine = place.load()
+        place.prepare_runtime(machine)
+        made = Supervisor(place, provider)
         await made.run(listening)
         if machine.ephemeral:
             shutil.rmtree(place.folder, ignore_errors=True)

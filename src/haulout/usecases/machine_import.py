@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from haulout.documents import Document
 from haulout.errors import ConflictError, HauloutError, StorageError
 from haulout.local import BESIDE, scratch_folder, storage_errors, sweep, sync_folder
-from haulout.machine import Accelerator, Export, Machine, Machines, restore
+from haulout.machine import Accelerator, Export, Machine, Machines, clear, restore
 from haulout.oci import Digest, RegistryReference
 from haulout.places import Places
 from haulout.progress import NullProgress, Traffic
@@ -85,8 +85,9 @@ def machine_import(
         head = export.document(store, sealing)
         old = head.machine.image
         place = machines.place(name or head.machine.name)
-        with place.lock():
+        with place.lock(new=True):
             _require_free(place, head)
+            clear(place)
             with storage_errors(place.folder, doing="cannot be written"), scratch_folder(place.folder, BESIDE) as fresh:
                 fill = partial(restore, store, export, head, sealing, jobs=jobs or DEFAULT_JOBS, progress=progress)
                 disk = reference.at(Digest.parse(old.digest))

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.documents import Document
 from haulout.errors import ConflictError, UsageError
-from haulout.local import locked, storage_errors
+from haulout.local import locked, read_small, replace_file, storage_errors
 from haulout.machine import (
+    SEED_FILES,
     Accelerator,
     DiskKind,
     EventKind,
@@ -21,7 +22,9 @@ from haulout.machine import (
     Machine,
     Machines,
     Resources,
+    appearing_machine,
     check_base,
+    clear,
     clone_files,
     make_key,
     proxy_setting,
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
 
+_LONGEST_SEED: Final = 1 << 20
 _GIB: Final = 1 << 30
 _PULL_SECONDS: Final = 86400.0
 
@@ -70,6 +74,8 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
     forwards: Iterable[Forward] = (),
     ca: str | Iterable[str] = (),
     proxy: str = "host",
+    cloud_init: Path | None = None,
+    ignition: Path | None = None,
     accelerator: Accelerator = Accelerator.AUTO,
     firmware: Firmware = Firmware.AUTO,
     ephemeral: bool = False,
@@ -88,6 +94,8 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
         forwards: ports of the host that lead into the guest.
         ca: certificate authorities the guest is to trust: PEM files, and ``host`` for those of this host.
         proxy: ``host`` as the environment says at each start, ``none``, or a URL without a password.
+        cloud_init: file of user-data that is added to ours, for the first boot.
+        ignition: file that is merged into our Ignition configuration, for the first boot.
         accelerator: what runs the guest's instructions.
         firmware: what starts its boot loader.
         ephemeral: remove it, with its data, when nobody holds it any more.
@@ -103,14 +111,21 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
     progress = progress or NullProgress()
     machines = Machines.here()
     place = machines.place(name)
-    with place.lock():
+    added = {
+        file: _checked(path, check)
+        for (file, check), path in zip(SEED_FILES.items(), (cloud_init, ignition), strict=True)
+        if path is not None
+    }
+    with place.lock(new=True):
         if place.exists():
             raise ConflictError(
                 f"there is a machine {name}", hint=f"haulout machine rm {name} removes it, but its data"
             )
+        # What a removal or a copy that was killed has left there is of another system.
+        clear(place)
         usual = Resources()
         data = place.file("data.raw")
-        kept = data.exists()
+        kept = data.exists() and data.stat().st_size > 0
         size = disk if disk is not None else -(-data.stat().st_size // _GIB) if kept else usual.disk
         if kept and size * _GIB < data.stat().st_size:
             raise UsageError(f"the data that was kept has {data.stat().st_size // _GIB} GiB, more than --disk {size}")
@@ -128,6 +143,7 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
             proxy=proxy_setting(proxy),
             ephemeral=ephemeral,
         )
+        _keep_added(place, added)
         machine = make(machines, place, machine, reference_of(reference), connections, progress)
     if kept:
         progress.note(f"machine {name} has the data that was kept: {data}")
@@ -161,6 +177,21 @@ def _authorities(ca: str | Iterable[str], progress: Progress) -> tuple[str, ...]
     for remark in read_authorities(found).remarks:
         progress.note(remark)
     return found
+
+
+def _keep_added(place: Place, added: dict[str, bytes]) -> None:
+    """Write what a user adds to the first boot, before there is a machine; nothing stays of an attempt that failed."""
+    for file in SEED_FILES:
+        with storage_errors(place.file(file), doing="cannot be written"):
+            place.file(file).unlink(missing_ok=True)
+            if file in added:
+                replace_file(place.file(file), added[file], mode=0o600)
+
+
+def _checked(path: Path, check: Callable[[bytes, str], None]) -> bytes:
+    text = read_small(path, _LONGEST_SEED)
+    check(text, str(path))
+    return text
 
 
 @contextmanager
@@ -211,9 +242,15 @@ def machine_clone(name: str, new_name: str) -> MadeMachine:
         machine = source.load()
         if source.is_held("run.lock") or source.is_held("vm.lock"):
             raise ConflictError(f"machine {name} is running", hint=f"haulout machine stop {name}")
-        with target.lock():
-            if target.exists() or target.file("data.raw").exists():
-                raise ConflictError(f"there is a machine {new_name}, or data that was kept of one")
+        with target.lock(new=True):
+            if target.exists():
+                raise ConflictError(f"there is a machine {new_name}")
+            clear(target)
+            if target.file("data.raw").exists():
+                raise ConflictError(
+                    f"there is data that was kept of a machine {new_name}",
+                    hint=f"haulout machine rm {new_name} --data removes it",
+                )
             made = replace(
                 machine,
                 name=new_name,
@@ -222,12 +259,8 @@ def machine_clone(name: str, new_name: str) -> MadeMachine:
                 # The host's port is the first one's.
                 forwards=(),
             )
-            clone_files(source, target)
-            # The copy's system knows the key of its origin, and a guest learns its key at its first boot alone.
-            for each in ("key", "key.pub"):
-                target.file(each).write_bytes(source.file(each).read_bytes())
-                target.file(each).chmod(0o600)
-            target.save(made)
+            with appearing_machine(target, made):
+                clone_files(source, target)
             publish(target.history, new_name, made.id, EventKind.CLONED, source=name)
     return MadeMachine(made, target.folder)
 

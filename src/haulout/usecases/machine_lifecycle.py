@@ -14,12 +14,14 @@ from haulout.local import attached
 from haulout.machine import (
     HINT,
     Machines,
+    State,
     client,
     command_line,
     follow,
     force_off,
     register,
     start_supervisor,
+    status,
 )
 from haulout.machine.qemu import Qemu
 from haulout.progress import NullProgress
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 STOP_SECONDS: Final = 90.0
 _GONE_SECONDS: Final = 15.0
+_POLL: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +64,30 @@ def machine_start(
     """
     progress = progress or NullProgress()
     place = Machines.here().place(name)
+    _wait_while_stopping(place, progress)
     with place.lock():
         machine = place.load()
-        place.prepare_runtime()
+        place.prepare_runtime(machine)
         if not place.is_held("run.lock"):
             start_supervisor(place)
     _follow(place, {"do": "follow", "seconds": seconds}, progress)
+    found = machine_inspect(name)
+    if found.state not in {State.RUNNING, State.DEGRADED}:
+        raise NotReady(name, found.ended or f"it is {found.state}", place.console())
     if connect and not machine.ephemeral:
         for line in register(machine, place):
             progress.note(line)
-    return machine_inspect(name)
+    return found
+
+
+def _wait_while_stopping(place: Place, progress: Progress) -> None:
+    """Let a stop end that is under way, and the supervisor with it; it has its own bounds."""
+    told = False
+    while status_of(place).state is State.STOPPING:
+        if not told:
+            progress.note(f"{place.name}: waiting for it to stop")
+        told = True
+        time.sleep(_POLL)
 
 
 def _follow(place: Place, request: dict[str, str | float | dict[str, str] | None], progress: Progress) -> None:
@@ -79,7 +96,15 @@ def _follow(place: Place, request: dict[str, str | float | dict[str, str] | None
     except NotReady as error:
         for line in error.console:
             progress.note(f"console: {line}")
+        _wait_for_supervisor(place)
         raise
+
+
+def _wait_for_supervisor(place: Place) -> None:
+    """Wait until a supervisor that is about to end has ended."""
+    deadline = time.monotonic() + _GONE_SECONDS
+    while place.is_held("run.lock") and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def machine_stop(name: str, *, seconds: float = STOP_SECONDS, progress: Progress | None = None) -> StoppedMachine:
@@ -102,13 +127,15 @@ def machine_stop(name: str, *, seconds: float = STOP_SECONDS, progress: Progress
     if not (place.is_held("run.lock") or place.is_held("vm.lock")):
         return StoppedMachine(name, was_running=False, reason=status_of(place).ended or "it did not run")
     try:
+        if status(place) is None:
+            raise NotReady(name, "its supervisor does not answer", [])  # noqa: TRY301 - as when it does not any more
         follow(place, {"do": "stop", "seconds": seconds}, lambda what: progress.note(f"{name}: {what}"))
+        if place.is_held("vm.lock") and not place.is_held("run.lock"):
+            raise NotReady(name, "its supervisor ended", [])  # noqa: TRY301 - before it had taken the machine over
     except NotReady:
         # There is no supervisor, or it hangs.
         force_off(place, Qemu(machines.cache / "accelerator.json"), seconds)
-    deadline = time.monotonic() + _GONE_SECONDS
-    while place.is_held("run.lock") and time.monotonic() < deadline:
-        time.sleep(0.02)
+    _wait_for_supervisor(place)
     last = place.last_event()
     return StoppedMachine(name, was_running=True, reason=last.detail if last is not None else "")
 
@@ -181,6 +208,6 @@ def _user(user: str) -> str:
 def _running(name: str) -> Place:
     place = Machines.here().place(name)
     place.load()
-    if not place.ssh_config.exists():
+    if not (place.ssh_config.exists() and place.is_held("vm.lock")):
         raise ConflictError(f"machine {name} does not run", hint=f"haulout machine start {name}")
     return place

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
+import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from haulout.documents import Document
 from haulout.errors import HauloutError
-from haulout.machine import Machines, State, connection, derive, disks, start_file, status, why_ended
+from haulout.machine import Machines, State, boot, connection, derive, disks, start_file, status, why_ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +105,7 @@ def status_of(place: Place) -> MachineStatus:
     return MachineStatus(
         name=place.name,
         state=state if machine is not None or supervised or running else State.BROKEN,
-        ended=why_ended(place.last_event(), state),
+        ended=why_ended(place.last_event(), state, boot()),
         problem=problem,
         waiting_for=said.waiting_for or None if said else None,
         accelerator=said.accelerator or None if said else None,
@@ -141,21 +144,18 @@ def machine_logs(name: str, *, follow: bool = False) -> Iterator[str]:
     if not place.exists():
         place.load()
     path = place.file("console.log")
-    offset = 0
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    offset, start = 0, 0
     while True:
         running = follow and (place.is_held("run.lock") or place.is_held("vm.lock"))
-        while piece := _read(path, offset):
-            offset += len(piece)
-            yield piece.decode("utf-8", "replace")
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            # Each start of the machine has a file of its own.
+            number = os.fstat(file.fileno()).st_ino
+            offset, start = (offset if number == start else 0), number
+            file.seek(offset)
+            while piece := file.read(_CHUNK):
+                offset += len(piece)
+                yield decode(piece)
         if not running:
             return
         time.sleep(_POLL)
-
-
-def _read(path: Path, offset: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            return file.read(_CHUNK)
-    except FileNotFoundError:
-        return b""

@@ -56,7 +56,7 @@ def shown(words):
 @pytest.mark.parametrize("name", CASES)
 def test_the_command_line(name):
     machine, files, accelerator, architecture = CASES[name]
-    text = shown(command(machine, files, accelerator, architecture, "io.systemd.credential.binary:x=eA=="))
+    text = shown(command(machine, files, accelerator, architecture, ["io.systemd.credential.binary:x=eA=="]))
     path = GOLDEN / f"{name}.txt"
     if os.environ.get("HAULOUT_UPDATE_GOLDEN"):
         path.write_text(text)
@@ -65,7 +65,7 @@ def test_the_command_line(name):
 
 def test_a_comma_in_a_path_is_no_option():
     odd = replace(FILES, data=Path("/a,readonly=on/data.raw"))
-    words = command(RAW, odd, Accelerator.TCG, "x86_64", "x")
+    words = command(RAW, odd, Accelerator.TCG, "x86_64", ["x"])
     assert any("filename=/a,,readonly=on/data.raw" in word for word in words)
 
 
@@ -115,7 +115,7 @@ def test_qemu_takes_all_of_it(name, source):
     machine = replace(machine, forwards=(), resources=Resources(2, 256, 1))
     with short_folder() as folder:
         made = ready(folder, machine, uefi=files.firmware is not None, arm=architecture == "aarch64")
-        line = command(machine, made, Accelerator.TCG, architecture, "io.systemd.credential.binary:x=eA==")
+        line = command(machine, made, Accelerator.TCG, architecture, ["io.systemd.credential.binary:x=eA=="])
         with subprocess.Popen([*run, *line[1:], "-S"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
             try:
                 status = asyncio.run(_status(made.qmp, process))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from haulout.machine import Event, State, Status, derive, why_ended
-from haulout.machine.states import LOST, Phase
+from haulout.machine.states import CUT_SHORT, REBOOTED, UNSEEN, Phase
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,7 @@ def test_why_a_machine_ended():
     assert why_ended(ended, State.STOPPED) == "the guest shut down"
     assert why_ended(ended, State.RUNNING) is None
     assert why_ended(None, State.STOPPED) is None
-    assert why_ended(Event(ended.at, "ready"), State.STOPPED) == LOST
+    assert why_ended(ended, State.STOPPED, "another boot") == "the guest shut down"
+    assert why_ended(Event(ended.at, "ready", "", "this"), State.STOPPED, "this") == UNSEEN
+    assert why_ended(Event(ended.at, "ready", "", "this"), State.STOPPED, "another boot") == REBOOTED
+    assert why_ended(Event(ended.at, "stopping", "", "this"), State.STOPPED, "this") == CUT_SHORT

@@ -84,8 +84,16 @@ def test_two_commands_do_not_change_one_machine(place, monkeypatch):
 def test_a_socket_path_that_is_too_long_is_refused(tmp_path):
     place = Machines(tmp_path, tmp_path / ("r" * 100), tmp_path).place("web")
     with pytest.raises(StorageError, match="too long for sockets"):
-        place.prepare_runtime()
+        place.prepare_runtime(MACHINE)
     assert not place.runtime.exists()
+
+
+def test_the_longest_name_fits_where_sockets_usually_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "mkdir", lambda *_args, **_more: None)
+    monkeypatch.setattr(Path, "chmod", lambda *_args: None)
+    monkeypatch.setattr(Path, "lstat", lambda _: tmp_path.stat())
+    runtime = Path("/run/user/1234567890/haulout")
+    Machines(tmp_path, runtime, tmp_path).place("m" * 30).prepare_runtime(MACHINE)
 
 
 def test_the_runtime_folder_of_another_user_is_refused(tmp_path, monkeypatch):
@@ -95,7 +103,7 @@ def test_the_runtime_folder_of_another_user_is_refused(tmp_path, monkeypatch):
     try:
         monkeypatch.setattr("os.geteuid", lambda: 4711)
         with pytest.raises(StorageError, match="another user"):
-            place.prepare_runtime()
+            place.prepare_runtime(MACHINE)
     finally:
         runtime.rmdir()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from haulout.cli.session import Session
     from haulout.machine import Forward, Mount
     from haulout.oci import Reference
+
+
+PATH = click.Path(path_type=Path, readable=False)
 
 
 @click.command(
@@ -46,6 +50,8 @@ if TYPE_CHECKING:
     default="auto",
     help="What starts the boot loader; auto: UEFI for a disk with an EFI system partition.  [default: auto]",
 )
+@click.option("--cloud-init", type=PATH, metavar="FILE", help="User-data to add to the machine's first boot.")
+@click.option("--ignition", type=PATH, metavar="FILE", help="Ignition 3 configuration to add to the first boot.")
 @options.registry
 @options.common
 @click.pass_obj
@@ -62,6 +68,8 @@ def command(
     proxy: str | None,
     accelerator: str,
     firmware: str,
+    cloud_init: Path | None,
+    ignition: Path | None,
 ) -> None:
     """Fetch the disk that REF means, and make a machine of it.
 
@@ -83,6 +91,8 @@ def command(
             forwards=forwards,
             ca=ca,
             proxy=proxy or "host",
+            cloud_init=cloud_init,
+            ignition=ignition,
             accelerator=Accelerator(accelerator),
             firmware=Firmware(firmware),
             connections=session.connections(),

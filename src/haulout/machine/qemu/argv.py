@@ -14,6 +14,7 @@ from haulout.machine.model import Accelerator, DiskKind
 from haulout.machine.seed import DATA_LABEL
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from haulout.machine.model import Machine
@@ -46,7 +47,9 @@ def program(architecture: str) -> str:
     return _SYSTEM[architecture]
 
 
-def command(machine: Machine, files: Files, accelerator: Accelerator, architecture: str, credential: str) -> list[str]:
+def command(
+    machine: Machine, files: Files, accelerator: Accelerator, architecture: str, credentials: Sequence[str]
+) -> list[str]:
     """Return the command line.
 
     Args:
@@ -54,7 +57,7 @@ def command(machine: Machine, files: Files, accelerator: Accelerator, architectu
         files: what it opens.
         accelerator: one that works here, not ``auto``.
         architecture: ``x86_64`` or ``aarch64``.
-        credential: of systemd, for the guest.
+        credentials: of systemd, for the guest.
     """
     memory = f"{machine.resources.memory}M"
     shared = [
@@ -74,7 +77,7 @@ def command(machine: Machine, files: Files, accelerator: Accelerator, architectu
         *("-device", "pvpanic-pci", "-action", "panic=none"),
         *("-rtc", "base=utc,clock=host"),
         *("-fw_cfg", f"name=opt/com.coreos/config,file={_quoted(files.ignition)}"),
-        *("-smbios", f"type=11,value={credential.replace(',', ',,')}"),
+        *(word for each in credentials for word in ("-smbios", f"type=11,value={each.replace(',', ',,')}")),
         *("-chardev", f"file,id=console,path={_quoted(files.console)}", "-serial", "chardev:console"),
         *("-qmp", f"unix:{_quoted(files.qmp)},server=on,wait=off"),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _GIB: Final = 1 << 30
 _POLL: Final = 0.05
 _START_SECONDS: Final = 30.0
+_ADOPT_SECONDS: Final = 10.0
 _REASONS: Final = {
     "guest-shutdown": "the guest shut down",
     "guest-panic": "the guest's kernel panicked",
@@ -87,8 +89,8 @@ class _Life:
             return Ended(f"QEMU was killed by signal {-code} ({signal.Signals(-code).name})")
         if code > 0:
             return Ended(f"QEMU failed with exit code {code}: {_said(self._log)}")
-        reason = _REASONS.get(self._reason, self._reason or "QEMU ended")
-        return Ended(reason, by_guest=self._reason.startswith("guest"))
+        reason = _REASONS.get(self._reason, self._reason or "QEMU was killed, or crashed")
+        return Ended(reason, by_guest=self._reason == "guest-shutdown")
 
     async def press_power_button(self) -> None:
         """Ask the guest to shut down; never fails."""
@@ -126,8 +128,8 @@ class Qemu:
         chosen = await asyncio.to_thread(accel.choose, program, machine.accelerator, self._architecture, self._notes)
         files = await asyncio.to_thread(prepare, machine, place, self._architecture)
         say(f"starting QEMU ({chosen})")
-        credential = seed.credential(place.file("key.pub").read_text("ascii"))
-        line = argv.command(machine, files, chosen, self._architecture, credential)
+        told = seed.credentials(machine, place.file("key.pub").read_text("ascii").strip())
+        line = argv.command(machine, files, chosen, self._architecture, told)
         log = place.file("qemu.log")
         begun: list[asyncio.subprocess.Process] = []
         try:
@@ -139,7 +141,14 @@ class Qemu:
             begun.append(process)
             life = _Life(chosen.value, await _peer(process, files.qmp, log), process, log)
             life.helpers = begun[:-1]
-            await life.connect(files.qmp)
+            try:
+                await life.connect(files.qmp)
+            except ToolError:
+                # It listens before it has set up its network.
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), 1.0)
+                _check(process, log)
+                raise
         except BaseException:
             for each in begun:
                 with suppress(ProcessLookupError):
@@ -150,12 +159,15 @@ class Qemu:
 
     async def adopt(self, name: str, place: Place) -> _Life:
         """Take over one that runs; see :class:`haulout.machine.provider.Provider`."""
-        peer = Peer.of(place.socket("qmp"))
-        if peer is None:
-            raise ToolError(
-                "QEMU", f"runs for machine {name}, but its control socket is gone",
-                hint="end that QEMU process, and start the machine again",
-            )  # fmt: skip
+        deadline = time.monotonic() + _ADOPT_SECONDS
+        while (peer := Peer.of(place.socket("qmp"))) is None:
+            # It may have been started a moment ago.
+            if time.monotonic() > deadline or not place.is_held("vm.lock"):
+                raise ToolError(
+                    "QEMU", f"runs for machine {name}, but its control socket is gone",
+                    hint=f"haulout machine stop {name} ends it, as a power cut does",
+                )  # fmt: skip
+            await asyncio.sleep(_POLL)
         life = _Life("", peer, None, place.file("qemu.log"))
         try:
             await life.connect(place.socket("qmp"))
@@ -187,10 +199,12 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
         folder = place.file("seed")
         folder.mkdir(exist_ok=True, mode=0o700)
         key = place.file("key.pub").read_text("ascii").strip()
-        replace_file(folder / "user-data", seed.user_data(key).encode(), durable=False)
+        added = {name: _added(place.file(name)) for name in (seed.CLOUD_INIT, seed.IGNITION)}
+        replace_file(folder / "user-data", seed.user_data(key, added[seed.CLOUD_INIT]).encode(), durable=False)
         replace_file(folder / "meta-data", seed.meta_data(machine).encode(), durable=False)
         ignition = place.file("ignition.json")
-        replace_file(ignition, seed.ignition(key).encode(), mode=0o600, durable=False)
+        told = seed.ignition(machine, key, added[seed.IGNITION])
+        replace_file(ignition, told.encode(), mode=0o600, durable=False)
         console = place.file("console.log")
         with suppress(FileNotFoundError):
             console.replace(place.file("console.log.1"))
@@ -207,6 +221,12 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
             mounts=mounts,
             firmware=_firmware(machine, place, architecture, base, kind),
         )
+
+
+def _added(path: Path) -> bytes | None:
+    with suppress(FileNotFoundError):
+        return path.read_bytes()
+    return None
 
 
 def _firmware(machine: Machine, place: Place, architecture: str, base: Path, kind: DiskFormat) -> firmware.Uefi | None:
@@ -229,11 +249,15 @@ async def _peer(process: asyncio.subprocess.Process, path: Path, log: Path) -> P
                 peer = Peer.of(path)
                 if peer is not None:
                     return peer
-                if process.returncode is not None:
-                    raise ToolError("QEMU", f"ended at once, with exit code {process.returncode}: {_said(log)}")
+                _check(process, log)
                 await asyncio.sleep(_POLL)
     except TimeoutError:
         raise ToolError("QEMU", f"did not begin to listen within {_START_SECONDS:.0f} seconds: {_said(log)}") from None
+
+
+def _check(process: asyncio.subprocess.Process, log: Path) -> None:
+    if process.returncode is not None:
+        raise ToolError("QEMU", f"ended at once, with exit code {process.returncode}: {_said(log)}")
 
 
 def _said(log: Path) -> str:
