@@ -163,6 +163,27 @@ class ScratchObjects:
             raise ContentError(f"tree {tree[:12]} is damaged", hint="look at it with: git fsck") from error
         return found
 
+    def _read_trees(self, trees: Iterable[str]) -> None:
+        """Read trees at once, as far as they are here: one by one, they cost a wait each."""
+        for tree, content in self.read_all(set(trees) - self._trees.keys(), "tree"):
+            if content is not None:
+                self._keep(tree, content)
+
+    def read_folders(self, trees: Iterable[str], paths: Iterable[str]) -> None:
+        """Read the folders of files below several trees ahead, level by level."""
+        folders = {path.rpartition("/")[0] for path in paths}
+        level = dict.fromkeys(trees, folders)
+        while level:
+            self._read_trees(level)
+            below: dict[str, set[str]] = {}
+            for tree, inner in level.items():
+                for folder in inner:
+                    name, _, rest = folder.partition("/")
+                    entry = self._trees.get(tree, {}).get(name)
+                    if entry is not None and entry.mode == TREE:
+                        below.setdefault(entry.oid, set()).add(rest)
+            level = below
+
     def at(self, tree: str, path: str) -> Entry | None:
         """Return what is at a path below a tree; a folder is nothing."""
         parent, _, name = path.rpartition("/")
@@ -197,11 +218,8 @@ class ScratchObjects:
         before, after = self.entries(old), self.entries(new)
         differ = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
         below = (side.get(name) for name in differ for side in (before, after))
-        ahead = {entry.oid for entry in below if entry is not None and entry.mode == TREE} - self._trees.keys()
-        # Read one by one, they cost a wait each.
-        for tree, content in self.read_all(ahead, "tree"):
-            if content is not None:
-                self._keep(tree, content)
+        ahead = {entry.oid for entry in below if entry is not None and entry.mode == TREE}
+        self._read_trees(ahead)
         for name in differ:
             one, two = before.get(name), after.get(name)
             path = f"{prefix}{name}"
