@@ -74,6 +74,9 @@ class ScratchObjects:
         self._present: dict[str, bool] = {}
         self._folders: dict[tuple[str, str], str | None] = {}
         self._copied: set[str] = set()
+        self._written: set[str] = set()
+        """Objects, and the folders of their files."""
+        self._differences: dict[tuple[str, str], tuple[tuple[str, Entry | None, Entry | None], ...]] = {}
 
     @cached_property
     def empty_tree(self) -> str:
@@ -211,6 +214,12 @@ class ScratchObjects:
             else:
                 yield f"{prefix}{name}", entry
 
+    def all_changes(self, old: str, new: str) -> tuple[tuple[str, Entry | None, Entry | None], ...]:
+        """Return what :meth:`changes` yields, and remember it."""
+        if (old, new) not in self._differences:
+            self._differences[old, new] = tuple(self.changes(old, new))
+        return self._differences[old, new]
+
     def changes(self, old: str, new: str, prefix: str = "") -> Iterator[tuple[str, Entry | None, Entry | None]]:
         """Yield path, old and new entry wherever two trees differ; equal subtrees are not looked into."""
         if old == new:
@@ -219,7 +228,8 @@ class ScratchObjects:
         differ = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
         below = (side.get(name) for name in differ for side in (before, after))
         ahead = {entry.oid for entry in below if entry is not None and entry.mode == TREE}
-        self._read_trees(ahead)
+        if ahead:
+            self._read_trees(ahead)
         for name in differ:
             one, two = before.get(name), after.get(name)
             path = f"{prefix}{name}"
@@ -295,10 +305,15 @@ class ScratchObjects:
     def _write(self, kind: str, content: bytes) -> str:
         raw = f"{kind} {len(content)}".encode() + b"\0" + content
         oid = hashlib.new(self._algorithm, raw, usedforsecurity=False).hexdigest()
-        path = self._objects / oid[:2] / oid[2:]
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(zlib.compress(raw, 1))
+        if oid not in self._written:
+            folder = self._objects / oid[:2]
+            if oid[:2] not in self._written:
+                folder.mkdir(exist_ok=True)
+            path = folder / oid[2:]
+            # Git, too, writes here, and what it wrote cannot be written.
+            if not path.exists():
+                path.write_bytes(zlib.compress(raw, 1))
+            self._written |= {oid, oid[:2]}
         return oid
 
     def _ask(self, command: str, *names: str) -> None:

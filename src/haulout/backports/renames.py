@@ -87,8 +87,8 @@ class Renames:
     def _by_history(self, commit: str, path: str, tips: Mapping[str, str]) -> list[str]:
         """Look for a file under its earlier names; return the branches that have none of them.
 
-        Following a file costs a walk through history. So it is looked for first where others of its folder were, and it is
-        followed only to where the branches began, and not where it had this name there: it was a branch that moved it.
+        Following a file costs a walk through history. So it is looked for first where others of its folder were, and
+        it is followed only to where the branches began, and not if it had this name there: then a branch moved it.
         """
         folder, _, name = path.rpartition("/")
         left = self._placed(path, [f"{one}{name}" for one in self._folders.get(folder, ())], list(tips))

@@ -146,7 +146,7 @@ class Survey:
         except MissingObject:
             return ()
         series = [patch_of(self.objects, commit.oid) for commit in fix.commits]
-        (done,) = self.simulator.run([(start, [one for one in series if one is not None])])
+        (done,) = self.simulator.run([(start, [one for one in series if one is not None])], last=True)
         if done.stopped is None and done.tree == end:
             return ()
         text = f"the merge {whole.oid[:10]} differs from what its commits bring: look at it, or pick it with --mainline"
