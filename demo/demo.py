@@ -1,4 +1,4 @@
-"""The main job on real input: build two bootable disks, publish them, pull them, boot them."""
+"""The main job on real input: build disks, publish them, pull them, boot them; then a machine with podman."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from box import NAME, write_box
 from disks import build_disk, fetch_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HAULOUT = Path(sys.executable).with_name("haulout")
+TREE = Path(__file__).resolve().parents[1]
+IMAGE = TREE / "build/machine.qcow2"
 NEEDED = {
     "docker-registry": "docker-registry",
     "qemu-img": "qemu-utils",
@@ -37,9 +40,17 @@ def say(text: str) -> None:
     print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
 
 
+def show(*argv: str | Path) -> None:
+    """Print a command, with short paths."""
+    words = (
+        str(word).replace(f"{TREE}/", "").replace(os.environ["XDG_RUNTIME_DIR"], "$XDG_RUNTIME_DIR") for word in argv
+    )
+    print("$ " + " ".join(word if word.startswith("unix:") else shlex.quote(word) for word in words), flush=True)
+
+
 def haulout(*argv: str | Path) -> dict:
     """Run haulout as a user would, showing the command, and return its JSON."""
-    print("$ haulout " + shlex.join(map(str, argv)), flush=True)
+    show("haulout", *argv)
     done = subprocess.run([HAULOUT, *argv, "--json", "--progress", "none"], stdout=subprocess.PIPE, check=False)
     result = json.loads(done.stdout or "{}")
     if done.returncode:
@@ -96,16 +107,65 @@ def spell(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1_000_000 else f"{size / 1e3:.1f} kB"
 
 
+def machine_image() -> Path | None:
+    """Return the machine image, built unless ``make image`` has; None, saying why, where it cannot be."""
+    if not IMAGE.exists():
+        IMAGE.parent.mkdir(exist_ok=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "images.machine", IMAGE], cwd=TREE, stderr=subprocess.PIPE, check=False
+        )
+        if done.returncode:
+            why = (done.stderr.decode(errors="replace").strip().splitlines() or ["it failed"])[-1]
+            print(f"  skipped, since the image cannot be built here: {why[:200]}")
+            return None
+    print(f"  build/{IMAGE.name}: {spell(IMAGE.stat().st_size)}, its SBOM: build/{IMAGE.stem}.cdx.json")
+    return IMAGE
+
+
+def run_machine(host: str, image: Path) -> None:
+    """Publish a machine image, make a machine of it, and run a container through each of its sockets."""
+    box = write_box(Path("box.tar"))
+    haulout("push", f"{host}/demo/podman:12", image)
+    haulout(
+        "attach", f"{host}/demo/podman:12", image.with_suffix(".cdx.json"), "--type", "application/vnd.cyclonedx+json"
+    )
+    say("7. Pull it as a machine, start it, and run a container through each of its sockets")
+    haulout("machine", "init", "demo", f"{host}/demo/podman:12", "--memory", "1024", "--disk", "5")
+    started = time.monotonic()
+    try:
+        haulout("machine", "start", "demo", "--no-connect")
+        print(f"  running, with both sockets, after {time.monotonic() - started:.0f} s")
+        for name in ("podman", "podman-root"):
+            remote = ["podman", "--remote", "--url", f"unix://{os.environ['XDG_RUNTIME_DIR']}/haulout/demo/{name}.sock"]
+            for words in (
+                ["load", "-q", "-i", box],
+                ["run", "--rm", "--network", "none", NAME, "cat", "/proc/self/uid_map"],
+            ):
+                show(*remote, *words)
+                said = subprocess.run([*remote, *words], capture_output=True, text=True, check=False)
+                if said.returncode:
+                    raise SystemExit(f"failed: {said.stderr.strip()[-300:]}")
+            first = said.stdout.split()
+            print(f"  root in this container is user {first[1]} of the machine")
+        haulout("machine", "stop", "demo")
+    finally:
+        subprocess.run([HAULOUT, "machine", "rm", "demo", "--force", "--data"], capture_output=True, check=False)
+    print("  stopped, and removed")
+
+
 def main() -> None:
     """Run every step."""
     missing = sorted({package for tool, package in NEEDED.items() if shutil.which(tool) is None})
     if missing:
         raise SystemExit(f"please install as root: apt-get install --no-install-recommends {' '.join(missing)}")
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="haulout-demo-", dir="/var/tmp") as name:
-        folder = Path(name)
+    with ExitStack() as exits:
+        folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="haulout-demo-", dir="/var/tmp")))
         os.chdir(folder)
-        os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+        runtime = exits.enter_context(tempfile.TemporaryDirectory(prefix="hd-", dir="/tmp"))
+        os.environ.update(
+            XDG_CACHE_HOME=str(folder / "cache"), XDG_DATA_HOME=str(folder / "data"), XDG_RUNTIME_DIR=runtime
+        )
         say("1. Two bootable disks from Debian's kernel and busybox: 5.0, and 5.1 with one fix")
         vmlinuz = fetch_kernel(folder)
         build_disk(folder, "5.0", "machine 5.0 says helo", vmlinuz)
@@ -142,6 +202,10 @@ def main() -> None:
             say("5. Pull 5.1 again: it is here, so no disk bytes move")
             result = haulout("pull", f"{host}/demo/machine:5.1", "-o", "machine-5.1.qcow2")
             print(f"  {result['status']}: {spell(result['fetched'])} fetched in {result['requests']} requests")
+            say("6. A machine image from Debian's packages, with podman: about a minute")
+            image = machine_image()
+            if image is not None:
+                run_machine(host, image)
     say(f"Done in {time.monotonic() - begun:.0f} s.")
 
 

@@ -5,7 +5,7 @@
 []
 
 Functions take and return typed values; every failure is a :class:`haulout.HauloutError`. Progress
-tells what is waited for.
+tells what is waited for. docs/library.md has a whole program.
 """
 
 from __future__ import annotations

@@ -150,9 +150,18 @@ class Places:
             except NotFoundError as error:
                 if (reference.name, True) in self._stores:
                     raise
-                raise _missing(store, reference, error) from error
+                raise self.explained(reference, error) from error
             self._roots[reference] = root
         return root
+
+    def explained(self, reference: Reference, error: NotFoundError) -> NotFoundError:
+        """Return an error that says whether it is the tag or the repository that is missing, and which tags there are.
+
+        Args:
+            reference: what was asked for.
+            error: what the place answered.
+        """
+        return _missing(self.open(reference), reference, error)
 
     def __enter__(self) -> Self:
         return self
@@ -169,7 +178,6 @@ def _is_archive(reference: ArchiveReference) -> UsageError:
 
 
 def _missing(store: Store, reference: Reference, error: NotFoundError) -> NotFoundError:
-    """Say whether it is the tag or the repository that a registry does not have, and which tags it has."""
     tag = reference.tag
     if not isinstance(reference, RegistryReference) or tag is None or reference.digest is not None:
         return error

@@ -56,6 +56,22 @@ def test_what_was_there_already_does_not_make_the_rate():
     assert figures(meter, 1.0, brief=True) == "91 %, 9.0 s left"
 
 
+@pytest.mark.parametrize("reporter", [PlainLines, JsonLines, Bars])
+def test_what_is_sent_twice_does_not_pass_the_total(reporter, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    err, clock = Terminal(), Clock()
+    with reporter(err, clock=clock) as progress, progress.task("work", 243) as task:
+        for _ in range(8):
+            clock.now += 4
+            task.advance(58)
+            progress.look()
+    text = err.getvalue()
+    shares = [int(share) for share in re.findall(r"(\d+) %", text)]
+    amounts = [json.loads(line).get("done", 0) for line in text.splitlines()] if reporter is JsonLines else []
+    assert max(shares + amounts) in {100, 243}
+    assert "464" not in text
+
+
 def test_figures_say_only_what_is_known():
     unknown = Meter("reading", None, "frames", 0, 0.0)
     assert figures(unknown, 0.0) == figures(unknown, 0.0, brief=True) == "0 frames"
@@ -179,3 +195,60 @@ def test_bars_show_untrusted_names_as_they_are_and_leave_nothing_behind(monkeypa
     assert "a [red]note[/red]" in drawn
     assert "\x1b[2J" not in drawn
     assert drawn.endswith("\x1b[2K") or drawn.rstrip().endswith("\x1b[?25h"), "the last bar is erased"
+
+
+class Reflowing:
+    """The rows of a terminal that breaks its lines anew when it is resized, as most do; the cursor stays in its text."""
+
+    def __init__(self, width):
+        self.width = width
+        self.lines = [""]
+        self.row = 0
+
+    def feed(self, text):
+        for code, up, plain in re.findall(
+            r"(\x1b\[([0-9]*)[A-Za-z]|\x1b\[[?0-9;]*[A-Za-z]|[\r\n])|([^\x1b\r\n]+)", text
+        ):
+            if plain:
+                self.lines[self.row] += plain
+            elif code == "\n":
+                self.row += 1
+                self.lines += [""] * (self.row + 1 - len(self.lines))
+            elif code.endswith("A"):
+                self.row -= int(up or 1)
+            elif code == "\x1b[2K":
+                self.lines[self.row] = ""
+
+    def resize(self, width):
+        above, here, below = self.lines[: self.row], self.lines[self.row], self.lines[self.row + 1 :]
+        upto = [part for line in [*above, here] for part in self.broken(line, width)]
+        self.row = len(upto) - 1
+        self.lines = upto + [part for line in below for part in self.broken(line, width)]
+
+    @staticmethod
+    def broken(line, width):
+        return [line[start : start + width] for start in range(0, max(len(line), 1), width)]
+
+
+@pytest.mark.parametrize("widths", [(120, 50), (120, 30, 200), (90, 64, 63, 20), (40, 120)])
+def test_bars_are_whole_after_the_terminal_was_resized(monkeypatch, widths):
+    monkeypatch.setenv("TERM", "xterm")
+    err, clock = Terminal(), Clock()
+    with Bars(err, clock=clock) as progress:
+        progress._console.width = widths[0]
+        terminal = Reflowing(widths[0])
+        terminal.feed("$ haulout pull\n")
+        with progress.task("disk 1", 1 << 30) as task, progress.task("disk 2", 1 << 30):
+            for width in widths:
+                progress._console.width = width
+                terminal.resize(width)
+                clock.now += 1
+                task.advance(1 << 20)
+                progress.look()
+                terminal.feed(err.getvalue())
+                err.seek(0)
+                err.truncate()
+                assert terminal.lines[0] == "$ haulout pull"
+                rows = [line for line in terminal.lines[1:] if line.strip()]
+                assert len(rows) == 2
+                assert all(len(row) < max(width, 24) for row in rows)

@@ -19,9 +19,9 @@ pytestmark = [pytest.mark.usefixtures("own_places")]
 @pytest.fixture(scope="module")
 def disks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("disks")
-    first = raw_disk(folder / "1.raw")
+    first = raw_disk(folder / "1.raw", data_mib=4, size_mib=16)
     data = bytearray(first.read_bytes())
-    data[30 * MIB : 31 * MIB] = noise("fix", MIB)
+    data[8 * MIB : 9 * MIB] = noise("fix", MIB)
     second = folder / "2.raw"
     second.write_bytes(data)
     return first, second

@@ -6,9 +6,11 @@ import time
 from typing import TYPE_CHECKING, Final, TextIO
 
 from rich.console import Console
+from rich.control import Control
 from rich.progress import BarColumn, ProgressColumn, TextColumn
 from rich.progress import Progress as RichProgress
 from rich.progress import Task as RichTask
+from rich.segment import ControlType, Segment
 from rich.table import Column
 from rich.text import Text
 
@@ -47,16 +49,32 @@ class _Figures(ProgressColumn):
 class _Margin:
     """Leaves room for the ^C that a terminal echoes: in a full line it would move the cursor away from the bars."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, widths: list[int]) -> None:
         self._table = table
+        self._widths = widths
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from console.render(self._table, options.update_width(max(options.max_width - 4, 20)))
+        segments = list(console.render(self._table, options.update_width(max(options.max_width - 4, 20))))
+        self._widths[:] = [sum(each.cell_length for each in line) for line in Segment.split_lines(segments)]
+        yield from segments
 
 
 class _Drawing(RichProgress):
+    def __init__(self, *columns: ProgressColumn, console: Console) -> None:
+        self.widths: list[int] = []
+        """Columns of each line as it was drawn last."""
+        # Drawn by our own thread (auto_refresh would be a second one), removed at the end: the result says it all.
+        super().__init__(
+            *columns,
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
     def get_renderables(self) -> Iterator[_Margin]:
-        yield _Margin(self.make_tasks_table(self.tasks))
+        yield _Margin(self.make_tasks_table(self.tasks), self.widths)
 
 
 class Bars(Reporter):
@@ -67,18 +85,15 @@ class Bars(Reporter):
     def __init__(self, err: TextIO, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(err, clock=clock)
         self._console = Console(file=err, highlight=False, markup=False, emoji=False)
-        # Drawn by our own thread (auto_refresh would be a second one), removed at the end: the result says it all.
+        self._bar = BarColumn()
         self._drawing = _Drawing(
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
-            # The figures are what people read; on a narrow terminal the bar gives way to them.
-            BarColumn(bar_width=24 if self._console.width >= 100 else 6),
+            self._bar,
             _Figures(clock, self._console),
             console=self._console,
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
         )
+        self._width = 0
+        self._fit()
         self._ids: dict[int, TaskID] = {}
         self._drawn = False
 
@@ -100,7 +115,19 @@ class Bars(Reporter):
         """Move all bars, then draw once."""
         super().look()
         with self._lock:
+            self._fit()
             self._drawing.refresh()
+
+    def _fit(self) -> None:
+        """Follow the width of the terminal."""
+        width = self._console.width
+        # The figures are what people read; on a narrow terminal the bar gives way to them.
+        self._bar.bar_width = 24 if width >= 100 else 6
+        # A terminal that became narrower has broken our lines; what rich does not know of is erased from below.
+        more = sum(-(-drawn // width) - 1 for drawn in self._drawing.widths if drawn > width)
+        if more and width < self._width:
+            self._console.control(Control(*[(ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)] * more))
+        self._width = width
 
     def ended(self, watched: Watched, now: float, *, complete: bool) -> None:  # noqa: ARG002 - the bar just goes
         """Remove a bar."""
@@ -108,6 +135,7 @@ class Bars(Reporter):
 
     def noted(self, message: str) -> None:
         """Print above the bars."""
+        self._fit()
         self._console.print(Text(message), soft_wrap=True)
 
     def close(self) -> None:

@@ -20,14 +20,16 @@ class Meter:
         self.name = name
         self.total = total
         self.unit = unit
-        self.done = done
+        self.done = self._first = self._bounded(done)
         self.started = now
-        self._first = done
-        self._samples: deque[tuple[float, int]] = deque([(now, done)])
+        self._samples: deque[tuple[float, int]] = deque([(now, self.done)])
 
     def advance(self, amount: int) -> None:
-        """Count ``amount`` more units."""
-        self.done += amount
+        """Count ``amount`` more units, never more than there are: what is sent or read again is no progress."""
+        self.done = self._bounded(self.done + amount)
+
+    def _bounded(self, done: int) -> int:
+        return done if self.total is None else min(done, self.total)
 
     def sample(self, now: float) -> None:
         """Remember how far the work is; call it regularly, also when nothing moves."""

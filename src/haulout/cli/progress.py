@@ -81,6 +81,8 @@ class Reporter:
         with self._lock:
             self._begun += 1
             watched = Watched(self, self._begun, Meter(neutral(name), total, unit, done, self._clock()))
+            if not name:
+                return watched
             self._live[watched.number] = watched
             self.began(watched)
             if self.interval is not None and self._thread is None:
@@ -226,13 +228,12 @@ class JsonLines(Reporter):
 def figures(meter: Meter, now: float, *, brief: bool = False) -> str:
     """Return ``120 MiB of 203 MiB (59 %), 95 MiB/s, 0.9 s left`` as far as known; briefly ``59 %, 0.9 s left``."""
     if brief and meter.total and (left := meter.left(now)) is not None:
-        return f"{min(meter.done * 100 // meter.total, 100)} %, {duration(left)} left"
+        return f"{meter.done * 100 // meter.total} %, {duration(left)} left"
     done = quantity(meter.done, meter.unit)
     if meter.total is not None:
         done += f" of {quantity(meter.total, meter.unit)}"
         if meter.total > 0:
-            # Never "100 %" before the end.
-            done += f" ({min(meter.done * 100 // meter.total, 100)} %)"
+            done += f" ({meter.done * 100 // meter.total} %)"
     rate, left = meter.rate(now), meter.left(now)
     parts = [done]
     if rate is not None:

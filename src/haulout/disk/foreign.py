@@ -56,7 +56,16 @@ def probe(image: Image) -> list[Finding]:
         found["vhd"] = _vhd(image)
     if start.startswith(b"LUKS\xba\xbe"):
         found["luks"] = Finding(
-            "luks", None, dangers=(Danger("encrypted", "it is a LUKS volume: all of its content is encrypted"),)
+            "luks",
+            None,
+            dangers=(
+                Danger(
+                    "encrypted",
+                    "it is a LUKS volume: all of its content is encrypted",
+                    "publish what is in it (cryptsetup open), or build an image that is unlocked where it may run: "
+                    "haulout cw build",
+                ),
+            ),
         )
     for magic, name, command in _COMPRESSED:
         if start.startswith(magic):
@@ -90,7 +99,7 @@ def _vhd(image: Image) -> Finding:
             Danger(
                 "wrapped",
                 "it is a Virtual PC disk (vhd), which is published as the raw disk it holds",
-                "haulout push takes it as it is; by hand: qemu-img convert -f vpc -O raw",
+                "if a push refuses it, take the disk out of it first: qemu-img convert -f vpc -O raw FILE disk.raw",
             ),
         ),
     )

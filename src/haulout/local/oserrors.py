@@ -59,11 +59,11 @@ def storage_error(
     if isinstance(error, ValueError):
         reason = "it is not a file name"
     else:
-        reason, hint = reason_of(error), hint or _hint(error, option)
+        reason, hint = reason_of(error), hint or _hint(os.fspath(path), error, option)
     return StorageError(os.fspath(path), f"{doing}: {reason}" if doing else reason, hint=hint)
 
 
-def _hint(error: OSError, option: str) -> str | None:
+def _hint(path: str, error: OSError, option: str) -> str | None:
     where = f"choose another place with {option}" if option else "choose another place"
     if error.errno in _FULL:
         return f"make room, or {where}"
@@ -71,6 +71,10 @@ def _hint(error: OSError, option: str) -> str | None:
         return where
     if error.errno in _FORBIDDEN and option:
         return f"choose a place you may write to with {option}"
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return f"see who may use it, and the folders above it: ls -ld {path}"
+    if error.errno == errno.EROFS:
+        return where
     if error.errno == errno.ENAMETOOLONG and option:
         return f"choose a shorter name with {option}"
     return None

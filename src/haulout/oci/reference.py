@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 
 from haulout.errors import InvalidDigest, InvalidReference
 from haulout.oci.digest import Digest
@@ -33,11 +33,46 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _TAG_REST = re.compile(r"[A-Za-z0-9_.-]*")
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryReference:
-    """``host/repository[:tag][@digest]``; at least one of tag and digest, ``latest`` where neither was given."""
+class _Named:
+    """What all kinds of reference can do. Each is a dataclass with ``tag`` and ``digest`` as its last fields."""
 
+    __slots__ = ()
     json_members: ClassVar = str
+
+    if TYPE_CHECKING:
+        tag: str | None
+        digest: Digest | None
+
+    @property
+    def name(self) -> str:
+        """The place alone, as it is written."""
+        raise NotImplementedError
+
+    @property
+    def selector(self) -> str | Digest:
+        """What to ask its place for: the digest, else the tag."""
+        return self.digest or self.tag or "latest"
+
+    def at(self, digest: Digest) -> Self:
+        """The same place, pinned to ``digest``."""
+        return self._selecting(None, digest)
+
+    def with_tag(self, tag: str) -> Self:
+        """The same place under another tag."""
+        return self._selecting(tag, None)
+
+    def _selecting(self, tag: str | None, digest: Digest | None) -> Self:
+        # Their fields cannot begin here: those of a base class would come first.
+        made: Self = replace(cast("Any", self), tag=tag, digest=digest)
+        return made
+
+    def __str__(self) -> str:
+        return f"{self.name}{f':{self.tag}' if self.tag else ''}{f'@{self.digest}' if self.digest else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryReference(_Named):
+    """``host/repository[:tag][@digest]``; at least one of tag and digest, ``latest`` where neither was given."""
 
     host: str
     """Host and optional port, as typed, lower-cased."""
@@ -50,28 +85,10 @@ class RegistryReference:
         """``host/repository``."""
         return f"{self.host}/{self.repository}"
 
-    @property
-    def selector(self) -> str | Digest:
-        """What to ask its place for: the digest, else the tag."""
-        return self.digest or self.tag or "latest"
-
-    def at(self, digest: Digest) -> Self:
-        """The same repository, pinned to ``digest``."""
-        return replace(self, tag=None, digest=digest)
-
-    def with_tag(self, tag: str) -> Self:
-        """The same repository under another tag."""
-        return replace(self, tag=tag, digest=None)
-
-    def __str__(self) -> str:
-        return _spell(self.name, self.tag, self.digest)
-
 
 @dataclass(frozen=True, slots=True)
-class LayoutReference:
+class LayoutReference(_Named):
     """``oci:DIR:TAG``: an OCI image layout on disk (image-spec, image-layout.md)."""
-
-    json_members: ClassVar = str
 
     directory: str
     tag: str | None
@@ -87,28 +104,10 @@ class LayoutReference:
         """``oci:DIR``."""
         return f"oci:{self.directory}"
 
-    @property
-    def selector(self) -> str | Digest:
-        """What to ask its place for: the digest, else the tag."""
-        return self.digest or self.tag or "latest"
-
-    def at(self, digest: Digest) -> Self:
-        """The same layout, pinned to ``digest``."""
-        return replace(self, tag=None, digest=digest)
-
-    def with_tag(self, tag: str) -> Self:
-        """The same layout under another tag."""
-        return replace(self, tag=tag, digest=None)
-
-    def __str__(self) -> str:
-        return _spell(self.name, self.tag, self.digest)
-
 
 @dataclass(frozen=True, slots=True)
-class ArchiveReference:
+class ArchiveReference(_Named):
     """``oci-archive:FILE:TAG``: a tar archive of an OCI image layout, as Podman and skopeo write and read it."""
-
-    json_members: ClassVar = str
 
     file: str
     tag: str | None
@@ -124,17 +123,6 @@ class ArchiveReference:
     def selector(self) -> str | Digest:
         """What to ask its place for: the digest, else the tag; "" for the only image."""
         return self.digest or self.tag or ""
-
-    def at(self, digest: Digest) -> Self:
-        """The same archive, pinned to ``digest``."""
-        return replace(self, tag=None, digest=digest)
-
-    def with_tag(self, tag: str) -> Self:
-        """The same archive under another tag."""
-        return replace(self, tag=tag, digest=None)
-
-    def __str__(self) -> str:
-        return _spell(self.name, self.tag, self.digest)
 
 
 Reference = RegistryReference | LayoutReference | ArchiveReference
@@ -272,7 +260,3 @@ def _check_tag(text: str, tag: str, start: int) -> str:
         )
         raise InvalidReference(text, start + end, reason)
     return tag
-
-
-def _spell(name: str, tag: str | None, digest: Digest | None) -> str:
-    return f"{name}{f':{tag}' if tag else ''}{f'@{digest}' if digest else ''}"

@@ -44,6 +44,8 @@ _STEP: Final = 1 << 20
 """Bytes of one gzip member: they are compressed in parallel, and readers of layers take one after another."""
 _TAKEN: Final = (DiskType.QEMU, DiskType.APPLEHV)
 """What KubeVirt boots: qcow2 and raw, in the order of preference."""
+_CONVERTED: Final = frozenset({DiskType.HYPERV, DiskType.VMDK})
+"""Other types, of which ``--also`` makes a qcow2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,12 @@ def container_disk_sources(disks: Sequence[tuple[Architecture, DiskType]]) -> li
     for architecture in dict.fromkeys(architecture for architecture, _ in disks):
         numbers = [disks.index((architecture, kind)) for kind in _TAKEN if (architecture, kind) in disks]
         if not numbers:
+            converts = any(other == architecture and kind in _CONVERTED for other, kind in disks)
             raise UsageError(
                 f"a container disk for {architecture} is made of a qcow2 or raw disk, and there is none",
-                hint="convert to one, too: --also qemu",
+                hint="convert to one, too: --also qemu"
+                if converts
+                else "leave --container-disk out, or push a qcow2 or raw disk with it: --disk ARCH/qemu=FILE",
             )
         chosen.append(numbers[0])
     return chosen

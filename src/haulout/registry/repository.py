@@ -134,8 +134,10 @@ class RegistryRepository:
 
         try:
             yield from tags.list_tags(self._home.access, prefix, optional=optional)
-        except NotFoundError:
+        except NotFoundError as error:
             self._home.memory.is_new = True
+            host = self._home.access.host.name
+            error.hint = error.hint or f"check the repository's name; if it is not for everybody: haulout login {host}"
             raise
 
     # -- writing -----------------------------------------------------------------------------------------------------

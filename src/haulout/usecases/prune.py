@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from haulout.documents import Document
-from haulout.errors import ConflictError, UsageError
+from haulout.errors import ConflictError, NotFoundError, UsageError
 from haulout.oci import LayoutReference, is_helper_tag
 from haulout.places import Places
 from haulout.progress import NullProgress
@@ -122,7 +122,10 @@ def delete(
     target, progress = explicit_reference_of(reference), progress or NullProgress()
     with Places(connections, progress) as places:
         store = places.open(target, push=not dry_run, create=False)
-        root = places.root(target).descriptor.digest
+        try:
+            root = places.root(target).descriptor.digest
+        except NotFoundError as exc:
+            raise places.explained(target, exc) from exc
         graph, roots = read_place(store, progress, [root])
         if target.digest is None:
             tag = target.tag or "latest"

@@ -31,8 +31,11 @@ def test_the_hint_fits_the_error_and_names_the_option(number, hint):
 
 def test_without_an_option_none_is_named_and_a_hint_of_the_callers_goes_first():
     assert storage_error("disk", OSError(errno.ENOSPC, "")).hint == "make room, or choose another place"
-    for number in (errno.EACCES, errno.ENAMETOOLONG):
-        assert storage_error("disk", OSError(number, "")).hint is None
+    assert storage_error("disk", OSError(errno.EROFS, "")).hint == "choose another place"
+    for number in (errno.EACCES, errno.EPERM):
+        hint = storage_error("a/disk", OSError(number, "")).hint
+        assert hint == "see who may use it, and the folders above it: ls -ld a/disk"
+    assert storage_error("disk", OSError(errno.ENAMETOOLONG, "")).hint is None
     assert storage_error("disk", OSError(errno.ENOSPC, ""), hint="set TMPDIR").hint == "set TMPDIR"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -65,6 +66,21 @@ class ForwardParam(StringParam):
         return Forward.parse(str(value))
 
 
+class AmountParam(NumberParam):
+    """A number of MiB or GiB, which may also have a unit: ``4G``, ``512MiB``."""
+
+    def __init__(self, least: int, most: int, unit: str) -> None:
+        super().__init__(least, most)
+        self._unit = unit
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse it."""
+        if found := re.fullmatch(r"(\d{1,9})([MGT])(i?B)?", str(value), re.ASCII | re.IGNORECASE):
+            amount = int(found[1]) * 1024.0 ** ("MGT".index(found[2].upper()) - "MGT".index(self._unit))
+            value = int(amount) if amount.is_integer() else value
+        return super().convert(value, param, ctx)
+
+
 def name(function: Function) -> Function:
     """Add the argument NAME."""
     return click.argument("name", metavar="NAME", type=NameParam())(function)
@@ -75,8 +91,12 @@ def resources(function: Function) -> Function:
     for option in reversed(
         (
             click.option("--cpus", type=NumberParam(1, 256), metavar="N", help="Number of processors."),
-            click.option("--memory", type=NumberParam(64, 1 << 20), metavar="MIB", help="Memory in MiB."),
-            click.option("--disk", type=NumberParam(1, 1 << 14), metavar="GIB", help="Size of the data disk in GiB."),
+            click.option(
+                "--memory", type=AmountParam(64, 1 << 20, "M"), metavar="MIB", help="Memory in MiB, or such as 4G."
+            ),
+            click.option(
+                "--disk", type=AmountParam(1, 1 << 14, "G"), metavar="GIB", help="Size of the data disk in GiB."
+            ),
             click.option(
                 "--mount",
                 "mounts",
