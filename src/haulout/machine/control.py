@@ -23,6 +23,7 @@ _STATUS_SECONDS: Final = 2.0
 _LONGEST: Final = 600.0
 _TICK_SECONDS: Final = 0.5
 _CHUNK: Final = 1 << 16
+_FORWARD_SECONDS: Final = 20.0
 
 
 @contextmanager
@@ -107,6 +108,22 @@ def start_supervisor(place: Place) -> None:
         known = ConflictError if "running already" in answer else ToolError
         reason = printable(answer) or f"ended at once; see {place.file('supervisor.log')}"
         raise known(reason) if known is ConflictError else ToolError("the machine's supervisor", reason)
+
+
+def forward_ports(place: Place) -> None:
+    """Have a machine that runs lead the ports into its guest that its file names by now.
+
+    Raises:
+        ConflictError: that does not go, as where a port is taken.
+    """
+    try:
+        with asked(place, {"do": "forward"}, _FORWARD_SECONDS) as answers:
+            failed = next(answers, {}).get("failed")
+    except (OSError, ValueError):
+        # It is ending, or hangs: the next start does it.
+        return
+    if failed:
+        raise ConflictError(printable(str(failed)))
 
 
 def follow(

@@ -329,10 +329,21 @@ class Supervisor:
                     self._environment = request.get("environment", self._environment)
                     self._stop.set()
                     await self._stream(writer, begun)
+                case "forward":
+                    writer.write(json.dumps(await self._forward()).encode() + b"\n")
                 case "hold":
                     await self._hold(reader)
             await writer.drain()
         writer.close()
+
+    async def _forward(self) -> dict[str, object]:
+        """Lead the ports into the guest that the machine file names by now."""
+        try:
+            if self._life is not None:
+                await self._life.forward(self._place.load().forwards)
+        except HauloutError as error:
+            return {"failed": str(error)}
+        return {"done": True}
 
     async def _stream(self, writer: asyncio.StreamWriter, at: int) -> None:
         """Send the story from a line on, until it says that something is done or failed."""

@@ -55,7 +55,7 @@ class MountParam(StringParam):
 
 
 class ForwardParam(StringParam):
-    """``HOST:GUEST``."""
+    """``HOST:GUEST[/udp]``."""
 
     name = "ports"
 
@@ -106,12 +106,13 @@ def resources(function: Function) -> Function:
                 help="Mount a directory of this host in the machine; may be given several times.",
             ),
             click.option(
+                "-p",
                 "--publish",
                 "forwards",
                 type=ForwardParam(),
-                metavar="HOST:GUEST",
+                metavar="HOST:GUEST[/udp]",
                 multiple=True,
-                help="Forward a TCP port of this host's loopback address; may be given several times.",
+                help="Forward a port of this host's loopback address; may be given several times.",
             ),
             click.option(
                 "--ca",
