@@ -122,7 +122,10 @@ def ssh(lab: Lab, port: int, forwards: dict[str, Path]) -> Iterator[None]:
     argv += [word for guest, here in forwards.items() for word in ("-L", f"{here}:{guest}")]
     patience, process = 2.0, None
     try:
+        begun = time.monotonic()
         while process is None or process.poll() is not None:
+            if time.monotonic() - begun > PATIENCE:
+                raise SystemExit("plain ssh does not connect")
             for here in forwards.values():
                 here.unlink(missing_ok=True)
             more = ["-o", f"ConnectTimeout={patience:.0f}", "root@127.0.0.1"]
@@ -157,7 +160,8 @@ def bare(lab: Lab, accelerator: str) -> float:
     if (folder / "firmware.vars").exists():
         argv += ["-drive", f"if=pflash,format=raw,readonly=on,file={firmware_code()}"]
         argv += ["-drive", f"if=pflash,format=raw,file={folder}/firmware.vars"]
-    argv += ["-drive", f"if=virtio,format=qcow2,file={folder}/system.qcow2"]
+    argv += ["-drive", f"if=none,id=system,format=qcow2,file={folder}/system.qcow2"]
+    argv += ["-device", "virtio-blk-pci,drive=system,bootindex=0"]
     argv += ["-drive", f"if=none,id=data,format=raw,file={folder}/data.raw"]
     argv += ["-device", "virtio-blk-pci,drive=data,serial=haulout-data", "-device", "virtio-rng-pci"]
     argv += ["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22", "-device", "virtio-net-pci,netdev=net"]
