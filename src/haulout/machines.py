@@ -5,7 +5,7 @@
 []
 
 Functions take and return typed values; every failure is a :class:`haulout.HauloutError`. Progress
-tells what is waited for.
+tells what is waited for. docs/library.md has a whole program.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ if TYPE_CHECKING:
         State,
     )
     from haulout.usecases.machine_autostart import Autostart, machine_autostart
+    from haulout.usecases.machine_compact import CompactedMachine, machine_compact
     from haulout.usecases.machine_events import machine_events
     from haulout.usecases.machine_export import ExportedMachine, machine_export
     from haulout.usecases.machine_import import ImportedMachine, machine_import
+    from haulout.usecases.machine_import_podman import TakenMachine, machine_import_podman
     from haulout.usecases.machine_init import MadeMachine, machine_clone, machine_init, machine_set
     from haulout.usecases.machine_lifecycle import (
         StoppedMachine,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Accelerator",
     "Autostart",
+    "CompactedMachine",
     "DiskKind",
     "Disks",
     "EventKind",
@@ -78,13 +81,16 @@ __all__ = [
     "SocketStatus",
     "State",
     "StoppedMachine",
+    "TakenMachine",
     "machine_autostart",
     "machine_clone",
+    "machine_compact",
     "machine_cp",
     "machine_df",
     "machine_events",
     "machine_export",
     "machine_import",
+    "machine_import_podman",
     "machine_init",
     "machine_inspect",
     "machine_list",
@@ -117,6 +123,10 @@ open_face(
             "State",
         ),
         "usecases.machine_autostart": ("Autostart", "machine_autostart"),
+        "usecases.machine_compact": (
+            "CompactedMachine",
+            "machine_compact",
+        ),
         "usecases.machine_events": ("machine_events",),
         "usecases.machine_export": (
             "ExportedMachine",
@@ -125,6 +135,10 @@ open_face(
         "usecases.machine_import": (
             "ImportedMachine",
             "machine_import",
+        ),
+        "usecases.machine_import_podman": (
+            "TakenMachine",
+            "machine_import_podman",
         ),
         "usecases.machine_init": (
             "MadeMachine",

@@ -25,7 +25,10 @@ class Progress(Protocol):
     """Receives the story of long work."""
 
     def task(self, name: str, total: int | None, *, unit: str = "B", done: int = 0) -> Task:
-        """Begin a task of ``total`` units (None: unknown), of which ``done`` are there already."""
+        """Begin a task of ``total`` units (None: unknown), of which ``done`` are there already.
+
+        One without a name is a wait that moves nothing: not to be shown, but to be cancelled.
+        """
 
     def note(self, message: str) -> None:
         """Say one line worth a person's attention, such as a warning or a fallback taken."""

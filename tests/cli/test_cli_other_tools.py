@@ -9,6 +9,7 @@ import pytest
 
 import haulout
 from haulout.cli import other_tools
+from haulout.cli.machine import VERBS as MACHINE_VERBS
 from haulout.cli.main import main
 from haulout.cli.tree import VERBS
 
@@ -34,6 +35,15 @@ def test_every_name_in_the_table_leads_somewhere():
     for names, _, _ in other_tools._VERBS:
         for name in names:
             assert name in VERBS or other_tools.verb_hint(name, VERBS) is not None, name
+
+
+def test_a_verb_of_other_machine_tools_leads_to_ours(capsys):
+    for names, ours, text in other_tools._MACHINE_VERBS:
+        assert ours in MACHINE_VERBS
+        for name in names:
+            assert name not in MACHINE_VERBS
+            assert hint(capsys, "machine", name, "web") == text
+        assert re.search(r"haulout machine ([a-z]+)", text)[1] == ours  # type: ignore[index]  # it is there
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,11 @@ import typing
 
 import pytest
 from tests.support.disks import raw_disk
+from tests.support.documents import blocks
 from tests.support.sandbox import ROOT
 
 import haulout
+from haulout import machines
 
 
 def python(code: str) -> str:
@@ -84,9 +86,12 @@ def classes_of(annotation):
         yield from classes_of(part)
 
 
-def test_every_type_that_a_verb_takes_or_returns_is_public():
-    public = {getattr(haulout, name) for name in haulout.__all__ if isinstance(getattr(haulout, name), type)}
-    pending = [c for verb in VERBS for c in (hint for h in hints(getattr(haulout, verb)) for hint in classes_of(h))]
+@pytest.mark.parametrize("face", [haulout, machines])
+def test_every_type_that_a_verb_takes_or_returns_is_public(face):
+    named = [getattr(each, name) for each in {haulout, face} for name in each.__all__]
+    public = {each for each in named if isinstance(each, type)}
+    verbs = [getattr(face, name) for name in face.__all__ if inspect.isfunction(getattr(face, name))]
+    pending = [c for verb in verbs for c in (hint for h in hints(verb) for hint in classes_of(h))]
     seen = set()
     while pending:
         each = pending.pop()
@@ -97,6 +102,17 @@ def test_every_type_that_a_verb_takes_or_returns_is_public():
             pending += [c for hint in hints(each) for c in classes_of(hint)]
     missing = sorted(f"{each.__module__}.{each.__name__}" for each in seen - public)
     assert missing == []
+
+
+def test_a_program_on_machines_is_checked_by_its_types(tmp_path):
+    (program,) = [block.text for block in blocks(ROOT / "docs/library.md") if "machine_list" in block.text]
+    (tmp_path / "tray.py").write_text(program + "\nmachines.machine_list()[0].sockets[0].path.nonsense\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", str(tmp_path / "tray.py")],
+        cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert '"Path" has no attribute "nonsense"' in done.stdout
+    assert "Found 1 error in 1 file" in done.stdout, done.stdout + done.stderr
 
 
 def test_every_error_is_public():

@@ -58,6 +58,7 @@ def test_every_example_of_machines_runs_and_prints_what_is_documented(tmp_path):
         "logs",
         "df",
         "events",
+        "compact",
         "stop",
         "clone",
         "export",

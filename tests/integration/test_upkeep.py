@@ -332,3 +332,33 @@ def test_what_is_no_digest_to_find(subject):
 def test_a_file_to_find_that_is_not_there():
     with pytest.raises(NotFoundError):
         haulout.find("./none.raw")
+
+
+def test_what_hung_on_an_index_that_another_tool_deleted_is_found(tmp_path, disks):
+    """docker-registry lists no manifests, but the fallback tags stay, and lead to all but what nothing hangs on."""
+    note = tmp_path / "notes.md"
+    note.write_text("notes")
+    with docker_registry(tmp_path) as server:
+        place = f"{server.host}/machines"
+        publish(place, disks, VERSIONS[:2])
+        gone = haulout.resolve(f"{place}:1.1", architecture="x86_64")
+        other = haulout.resolve(f"{place}:1.1", architecture="aarch64")
+        index = haulout.attach(f"{place}:1.1", note, artifact_type="text/index")
+        disk = haulout.attach(f"{place}:1.1", note, artifact_type="text/disk", architecture="x86_64")
+        with Registries(ConnectionOptions()) as registries:
+            store = registries.repository(RegistryReference(server.host, "machines", "1.1", None), push=True)
+            store.delete_manifest(index.subject)
+            assert len([tag for tag in store.tags() if is_helper_tag(tag)]) == 2
+
+            looked = haulout.prune(place, untagged=True, dry_run=True).removal
+            done = haulout.prune(place, untagged=True).removal
+            assert done == looked
+            assert {index.manifest, disk.manifest, gone.digest} <= set(done.manifests)
+            assert list(store.tags()) == ["1.2"]
+            for digest in (index.manifest, disk.manifest, gone.digest):
+                with pytest.raises(NotFoundError):
+                    store.manifest(digest)
+            # Nothing leads to this one: docs/upkeep.md says so.
+            assert store.manifest(other.digest).descriptor.digest == other.digest
+        haulout.pull(f"{place}:1.2", architecture="x86_64", output=tmp_path / "out.raw")
+        assert sha256(tmp_path / "out.raw") == sha256(disks[VERSIONS[1]])

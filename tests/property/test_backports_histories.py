@@ -54,3 +54,19 @@ def test_pick_does_what_status_says(history, cells):
             assert one.outcome.value == expected, (history.story[fix.name, one.branch], cell)
             if one.stop is not None:
                 abort_pick(history.path, one.target)
+
+
+def test_pick_of_a_merge_as_one_does_what_status_says(history, cells):
+    """``pick M --mainline 1`` finds what ``status M`` finds, also where the merge itself would conflict."""
+    merges = [fix.name for fix in history.fixes if fix.kind == "merge"]
+    for name in merges:
+        onto = sorted(branch for fix, branch in cells if fix == name)
+        done = picks(history.path, [name], onto=onto, mainline=1)
+        assert done.failed == ()
+        for one in done.picks:
+            there = cells[name, one.branch].state.value == "present"
+            # Into another branch it may have been picked by the test before.
+            found = one.outcome.value == "already there" and one.target == one.branch
+            assert found == there, (history.story[name, one.branch], one)
+            if one.stop is not None:
+                abort_pick(history.path, one.target)

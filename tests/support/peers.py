@@ -32,7 +32,16 @@ if TYPE_CHECKING:
 TOOLS = ("podman", "buildah", "skopeo", "oras", "crane", "umoci", "cosign")
 HELPERS = ("conmon", "gvproxy", "netavark")
 """What the tools look for when they start; not tested by themselves."""
-QEMU = ("qemu-system-x86", "qemu-system-arm", "qemu-system-data", "seabios", "ipxe-qemu", "virtiofsd", "ignition")
+QEMU = (
+    "qemu-system-x86",
+    "qemu-system-arm",
+    "qemu-system-data",
+    "seabios",
+    "ipxe-qemu",
+    "virtiofsd",
+    "ignition",
+    "qemu-guest-agent",
+)
 """What machines need, as a set of its own: it is large."""
 # At import: tests set another XDG_CACHE_HOME.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "haulout-peers"
@@ -120,7 +129,7 @@ def fetch(packages: tuple[str, ...] = TOOLS + HELPERS, *, anew: bool = False) ->
     CACHE.mkdir(parents=True, exist_ok=True)
     failed = CACHE / "failed"
     with _only_one():
-        root = CACHE / ("qemu" if packages == QEMU else "root")
+        root = CACHE / ("machines" if packages == QEMU else "root")
         if (root / "versions").exists() and not anew:
             return Peers(root)
         if failed.exists() and not anew and time.time() - failed.stat().st_mtime < RETRY_SECONDS:

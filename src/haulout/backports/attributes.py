@@ -16,6 +16,8 @@ from haulout.backports.objects import SYMLINK, TREE, MissingObject, ScratchObjec
 from haulout.local import private_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from haulout.backports.repository import Repository
 
 _FILE: Final = ".gitattributes"
@@ -33,6 +35,10 @@ def driver(how: str) -> str | None:
     return how.removeprefix(_DRIVER) if how.startswith(_DRIVER) else None
 
 
+_Files = tuple[tuple[str, str], ...]
+"""Files of attributes: the folder of each, with a slash at its end, and the blob."""
+
+
 @dataclass(slots=True)
 class Attributes:
     """Finds how files are merged; remembers what it found."""
@@ -40,33 +46,43 @@ class Attributes:
     repository: Repository
     objects: ScratchObjects
     _rules: _Rules = field(init=False)
-    _known: dict[tuple[tuple[tuple[str, str], ...], str], str] = field(default_factory=dict)
+    _known: dict[tuple[_Files, str], str] = field(default_factory=dict)
+    _of_folder: dict[tuple[str, str], _Files] = field(default_factory=dict)
+    _sets: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._rules = _Rules(self.repository)
 
-    def merging(self, tree: str, path: str) -> str:
-        """Return how a file is merged on a branch: :data:`USUAL`, :data:`UNION`, :data:`WHOLE`, or by a driver.
+    def ways(self, tree: str, paths: Iterable[str]) -> dict[str, str]:
+        """Return how files are merged on a branch: :data:`USUAL`, :data:`UNION`, :data:`WHOLE`, or by a driver.
 
         Args:
             tree: the branch's root tree.
-            path: of the file.
+            paths: of the files.
 
         Raises:
             MissingObject: a tree is not in this clone.
         """
-        files = tuple(self._files(tree, path))
-        if not files and not self._rules.everywhere:
-            return self._rules.way("unspecified")
-        if (files, path) not in self._known:
-            self._known[files, path] = self._rules.way(self._ask(files, path))
-        return self._known[files, path]
+        files = {path: self._files(tree, path.rpartition("/")[0]) for path in paths}
+        if not self._rules.everywhere and not any(files.values()):
+            return dict.fromkeys(files, self._rules.way("unspecified"))
+        for rules in set(files.values()):
+            some = [path for path, found in files.items() if found == rules and (rules, path) not in self._known]
+            if some:
+                found = self._ask(rules, some) if rules or self._rules.everywhere else ["unspecified"] * len(some)
+                self._known |= {(rules, path): self._rules.way(one) for path, one in zip(some, found, strict=True)}
+        return {path: self._known[rules, path] for path, rules in files.items()}
 
-    def _files(self, tree: str, path: str) -> list[tuple[str, str]]:
-        """Return the attribute files that apply to a path and set how to merge: folder and blob."""
+    def _files(self, tree: str, folder: str) -> _Files:
+        """Return the attribute files that apply in a folder and set how to merge: folder and blob."""
+        if (tree, folder) not in self._of_folder:
+            self._of_folder[tree, folder] = tuple(self._find(tree, folder))
+        return self._of_folder[tree, folder]
+
+    def _find(self, tree: str, path: str) -> list[tuple[str, str]]:
         found = []
         folder = ""
-        for name in ("", *path.split("/")[:-1]):
+        for name in ("", *(path.split("/") if path else ())):
             if name:
                 entry = self.objects.entries(tree).get(name)
                 if entry is None or entry.mode != TREE:
@@ -78,14 +94,16 @@ class Attributes:
         return found
 
     def _sets_merge(self, oid: str) -> bool:
-        try:
-            content = self.objects.read(oid)
-        except MissingObject:
-            return False
-        # "binary" is a macro for, among others, -merge.
-        return b"merge" in content or b"binary" in content
+        if oid not in self._sets:
+            try:
+                content = self.objects.read(oid)
+            except MissingObject:
+                content = b""
+            # "binary" is a macro for, among others, -merge.
+            self._sets[oid] = b"merge" in content or b"binary" in content
+        return self._sets[oid]
 
-    def _ask(self, files: tuple[tuple[str, str], ...], path: str) -> str:
+    def _ask(self, files: _Files, paths: Sequence[str]) -> list[str]:
         with private_folder("haulout-attributes-") as made:
             for folder, oid in files:
                 place = made / folder / _FILE
@@ -98,9 +116,9 @@ class Attributes:
                 "GIT_INDEX_FILE": str(made / ".none"),
             }
             git = Git(made, {**self.repository.git.variables, **variables})
-            answer = git.run("check-attr", "-z", "--stdin", "merge", stdin=encode(f"{path}\0")).out
-        # "<path> NUL merge NUL <value> NUL"
-        return decode(answer).split("\0")[2]
+            answer = git.run("check-attr", "-z", "--stdin", "merge", stdin=encode("\0".join([*paths, ""]))).out
+        # "<path> NUL merge NUL <value> NUL", for each.
+        return decode(answer).split("\0")[2::3]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from haulout.backports.objects import GITLINK, SYMLINK, Entry, MissingObject
 from haulout.backports.probe import Answer, Prober, Question, Tried
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from haulout.backports.lines import Lines
     from haulout.backports.variants import Variant
@@ -58,6 +58,7 @@ class Classification:
         left = [tree for tree in carriers if not self._has(tree, Content.SAME)]
         self._try((tree, variant) for tree in left for variant in usual if self._undecided(tree, variant))
         left = [tree for tree in left if tree not in by_ids and not self._has(tree, Content.SAME)]
+        left = [tree for tree in left if not self._has(tree, Content.APPLIES)]
         order = {tree: self._nearest(tree, usual) for tree in left}
         for some in (slice(_FIRST), slice(_FIRST, None)):
             left = [tree for tree in left if not self._has(tree, Content.APPLIES)]
@@ -111,14 +112,13 @@ class Classification:
             if ours is not None and change.old is not None
         )
 
-    def _pairs(self, tree: str, variant: Variant) -> list[tuple[Change, Entry | None]]:
-        found = []
+    def _pairs(self, tree: str, variant: Variant) -> Iterator[tuple[Change, Entry | None]]:
         for change in variant.patch.changes:
             try:
-                found.append((change, self.prober.ours(tree, change)[0]))
+                ours = self.prober.ours(tree, change)[0]
             except MissingObject:
                 continue
-        return found
+            yield change, ours
 
     def _ignore_line_ends(self, tree: str) -> None:
         """Try again with CR LF taken for LF: what is there with other line ends is there."""

@@ -62,10 +62,15 @@ def resolve(
     (commit,) = history.commits(repository, [oid])
     if record is not None or mainline is not None:
         return Fix(name, (commit,), record=record)
-    return _of_commit(repository, name, commit, parent)
+    return of_commit(repository, name, commit, parent)
 
 
-def _of_commit(repository: Repository, name: str, commit: Commit, mainline: int = 1) -> Fix:
+def of_commit(repository: Repository, name: str, commit: Commit, mainline: int = 1) -> Fix:
+    """Return the fix that a commit is; a merge is the commits that it brought into a parent, unless they are very many.
+
+    Raises:
+        UsageError: there is no such parent.
+    """
     if len(commit.parents) < 2:
         return Fix(name, (commit,))
     if mainline > len(commit.parents):
@@ -90,9 +95,9 @@ def pull_request(repository: Repository, name: str, number: int, *, mainline: in
         entry = history.entry(repository, head, main)
         if entry is not None:
             (merge,) = history.commits(repository, [entry])
-            return Fix(name, (merge,)) if mainline is not None else _of_commit(repository, name, merge)
+            return Fix(name, (merge,)) if mainline is not None else of_commit(repository, name, merge)
     if squash is not None:
-        return _of_commit(repository, name, squash) if mainline is None else Fix(name, (squash,))
+        return of_commit(repository, name, squash) if mainline is None else Fix(name, (squash,))
     if head is None:
         ref = f"refs/pull/{number}/head"
         raise NotFoundError(

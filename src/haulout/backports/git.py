@@ -106,6 +106,7 @@ def environment(given: Mapping[str, str], *, offline: bool = True) -> dict[str, 
     made = kept | {
         "LC_ALL": "C",
         "GIT_EDITOR": ":",
+        "GIT_GRAFT_FILE": os.devnull,
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_PAGER": "cat",

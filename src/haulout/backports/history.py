@@ -91,15 +91,11 @@ def literal(paths: Iterable[str]) -> list[str]:
     return [f":(top,literal){path}" for path in paths]
 
 
-def patch_ids(
-    repository: Repository, tips: Sequence[str], exclude: Iterable[str], paths: Sequence[str]
-) -> dict[str, str]:
-    """Return the patch-id of every commit between that touches one of the files, over these files alone.
-
-    So a backport that also had to change another file is still recognised.
-    """
+def touching(repository: Repository, tips: Sequence[str], exclude: Iterable[str], paths: Sequence[str]) -> list[str]:
+    """Return the commits between that touch one of the files, but merges."""
     asked = "\n".join([*dict.fromkeys(tips), *(f"^{oid}" for oid in exclude)]) + "\n"
-    return _patch_ids(repository, ("--full-history",), asked, paths)
+    how = ("--full-history", "--no-merges", "--stdin", "--", *literal(paths))
+    return repository.git.text("rev-list", *how, stdin=encode(asked)).split()
 
 
 def patch_ids_of(repository: Repository, oids: Sequence[str], paths: Sequence[str]) -> dict[str, str]:

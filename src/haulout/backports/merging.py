@@ -15,7 +15,7 @@ from haulout.backports.git import decode, encode
 from haulout.backports.objects import GITLINK, SYMLINK, TREE, Entry, MissingObject, ScratchObjects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from haulout.backports.model import Patch
     from haulout.backports.renames import Renames
@@ -45,6 +45,13 @@ class _Sides:
     ours: dict[str, Entry] = field(default_factory=dict)
     theirs: dict[str, Entry] = field(default_factory=dict)
 
+    def read(self) -> Iterator[str]:
+        """Yield the files whose content a merge may look at; where ids decide, it does not."""
+        for path in {*self.base, *self.ours, *self.theirs}:
+            three = [side.get(path) for side in (self.base, self.ours, self.theirs)]
+            if None in three or len(set(three)) == len(three):
+                yield from (entry.oid for entry in three if entry is not None and entry.mode != GITLINK)
+
 
 @dataclass
 class Merger:
@@ -73,9 +80,7 @@ class Merger:
         for tree, patch, attributes in wanted:
             try:
                 three = self._sides(tree, patch)
-                for entry in {*three.base.values(), *three.ours.values(), *three.theirs.values()}:
-                    if entry.mode != GITLINK:
-                        self.objects.copy(entry.oid)
+                self.objects.copy(three.read())
             except MissingObject:
                 keys.append(None)
                 continue

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from haulout.documents import Document
@@ -64,16 +65,17 @@ class Change:
     new: Entry | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Patch:
     """What a commit, or a series, does: changes by path."""
 
     commits: tuple[str, ...]
-    changes: tuple[Change, ...]
+    # There may be thousands, and patches are keys.
+    changes: tuple[Change, ...] = field(hash=False)
     before: str | None = None
     """The root tree it was made on, of one commit; None: there was none, or it is several commits."""
 
-    @property
+    @cached_property
     def paths(self) -> frozenset[str]:
         """The files it touches."""
         return frozenset(change.path for change in self.changes)

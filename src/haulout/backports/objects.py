@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _MEMORY: Final = "/dev/shm"  # noqa: S108 - the folder made in it has a name of its own, and is the user's alone
 _ENOUGH: Final = 256 << 20
 """Bytes; throw-away objects are of the size of what a fix changes."""
+_AT_ONCE: Final = 256
+"""Objects that are asked for before the first answer is read."""
 TREE: Final = "40000"
 SYMLINK: Final = "120000"
 GITLINK: Final = "160000"
@@ -70,6 +72,8 @@ class ScratchObjects:
         self._trees: dict[str, dict[str, Entry]] = {}
         self._commits: dict[str, CommitObject] = {}
         self._present: dict[str, bool] = {}
+        self._folders: dict[tuple[str, str], str | None] = {}
+        self._copied: set[str] = set()
 
     @cached_property
     def empty_tree(self) -> str:
@@ -78,10 +82,16 @@ class ScratchObjects:
 
     def has(self, oid: str) -> bool:
         """Whether an object is here."""
-        if oid not in self._present:
-            self._ask("info", oid)
-            self._present[oid] = self._answer()[1] not in {"missing", "ambiguous"}
-        return self._present[oid]
+        return self.has_all((oid,))
+
+    def has_all(self, oids: Iterable[str]) -> bool:
+        """Whether all of some objects are here."""
+        wanted = dict.fromkeys(oids)
+        for some in _batches(oid for oid in wanted if oid not in self._present):
+            self._ask("info", *some)
+            for oid in some:
+                self._present[oid] = self._answer()[1] not in {"missing", "ambiguous"}
+        return all(self._present[oid] for oid in wanted)
 
     def read(self, oid: str, kind: str = "blob") -> bytes:
         """Return an object's content.
@@ -90,6 +100,21 @@ class ScratchObjects:
             MissingObject: it is not here, or something else.
         """
         self._ask("contents", oid)
+        return self._content(oid, kind)
+
+    def read_all(self, oids: Iterable[str], kind: str = "blob") -> Iterator[tuple[str, bytes | None]]:
+        """Yield objects and their content, None where it is not here."""
+        for some in _batches(dict.fromkeys(oids)):
+            self._ask("contents", *some)
+            found: list[tuple[str, bytes | None]] = []
+            for oid in some:
+                try:
+                    found.append((oid, self._content(oid, kind)))
+                except MissingObject:
+                    found.append((oid, None))
+            yield from found
+
+    def _content(self, oid: str, kind: str) -> bytes:
         said = self._answer()
         if said[1] in {"missing", "ambiguous"}:
             raise MissingObject(oid, kind)
@@ -128,10 +153,14 @@ class ScratchObjects:
         """
         found = self._trees.get(tree)
         if found is None:
-            try:
-                found = self._trees[tree] = parse_tree(self.read(tree, "tree"), len(tree) // 2)
-            except ValueError as error:
-                raise ContentError(f"tree {tree[:12]} is damaged", hint="look at it with: git fsck") from error
+            found = self._keep(tree, self.read(tree, "tree"))
+        return found
+
+    def _keep(self, tree: str, content: bytes) -> dict[str, Entry]:
+        try:
+            found = self._trees[tree] = parse_tree(content, len(tree) // 2)
+        except ValueError as error:
+            raise ContentError(f"tree {tree[:12]} is damaged", hint="look at it with: git fsck") from error
         return found
 
     def at(self, tree: str, path: str) -> Entry | None:
@@ -143,12 +172,15 @@ class ScratchObjects:
 
     def folder(self, tree: str, path: str) -> str | None:
         """Return the tree at a path below a tree, or None."""
-        for name in path.split("/") if path else ():
-            entry = self.entries(tree).get(name)
-            if entry is None or entry.mode != TREE:
-                return None
-            tree = entry.oid
-        return tree
+        if not path:
+            return tree
+        key = (tree, path)
+        if key not in self._folders:
+            parent, _, name = path.rpartition("/")
+            there = self.folder(tree, parent)
+            entry = None if there is None else self.entries(there).get(name)
+            self._folders[key] = None if entry is None or entry.mode != TREE else entry.oid
+        return self._folders[key]
 
     def files(self, tree: str, prefix: str = "") -> Iterator[tuple[str, Entry]]:
         """Yield everything below a tree that is not a folder."""
@@ -163,10 +195,15 @@ class ScratchObjects:
         if old == new:
             return
         before, after = self.entries(old), self.entries(new)
-        for name in sorted(before.keys() | after.keys()):
+        differ = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
+        below = (side.get(name) for name in differ for side in (before, after))
+        ahead = {entry.oid for entry in below if entry is not None and entry.mode == TREE} - self._trees.keys()
+        # Read one by one, they cost a wait each.
+        for tree, content in self.read_all(ahead, "tree"):
+            if content is not None:
+                self._keep(tree, content)
+        for name in differ:
             one, two = before.get(name), after.get(name)
-            if one == two:
-                continue
             path = f"{prefix}{name}"
             folders = [None if entry is None or entry.mode != TREE else entry.oid for entry in (one, two)]
             if any(folders):
@@ -215,14 +252,17 @@ class ScratchObjects:
         lines = [f"tree {tree}", *(f"parent {oid}" for oid in parents), f"author {who}", f"committer {who}", "", ""]
         return self._write("commit", "\n".join(lines).encode())
 
-    def copy(self, oid: str) -> None:
-        """Make a file's content be here itself.
+    def copy(self, oids: Iterable[str]) -> None:
+        """Make files' contents be here themselves.
 
         Raises:
-            MissingObject: it is not in this clone.
+            MissingObject: one is not in this clone.
         """
-        if not (self._objects / oid[:2] / oid[2:]).exists():
-            self._write("blob", self.read(oid))
+        for oid, content in self.read_all(set(oids) - self._copied):
+            if content is None:
+                raise MissingObject(oid, "blob")
+            self._write("blob", content)
+            self._copied.add(oid)
 
     def write_blob(self, content: bytes) -> str:
         """Write a throw-away file; return its id."""
@@ -243,10 +283,10 @@ class ScratchObjects:
             path.write_bytes(zlib.compress(raw, 1))
         return oid
 
-    def _ask(self, command: str, name: str) -> None:
-        assert "\n" not in name
+    def _ask(self, command: str, *names: str) -> None:
+        assert not any("\n" in name for name in names)
         try:
-            self._reader.into.write(encode(f"{command} {name}\n"))
+            self._reader.into.write(encode("".join(f"{command} {name}\n" for name in names)))
             self._reader.into.flush()
         except OSError:
             raise self._reader.failed(self._reader.process.wait() or 128) from None
@@ -258,6 +298,13 @@ class ScratchObjects:
         # "<oid> <type> <size>", or "<name> missing" with a name that may hold anything.
         words = decode(line).split()
         return words if len(words) == 3 and words[2].isdigit() else ["", words[-1] if words else "missing"]
+
+
+def _batches(names: Iterable[str]) -> Iterator[list[str]]:
+    """Yield names, so many at a time that a pipe takes all the questions before the first answer is read."""
+    left = list(names)
+    for start in range(0, len(left), _AT_ONCE):
+        yield left[start : start + _AT_ONCE]
 
 
 def parse_tree(raw: bytes, width: int) -> dict[str, Entry]:

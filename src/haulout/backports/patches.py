@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from haulout.backports import history
+from haulout.backports.git import decode, encode
 from haulout.backports.model import Change, Patch
 from haulout.backports.objects import Entry, MissingObject, ScratchObjects
 from haulout.backports.probe import Answer, Prober, Question
@@ -12,6 +14,11 @@ from haulout.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from haulout.backports.repository import Repository
+
+_MANY: Final = 100
+"""Paths above which git is not asked to pick them out of every commit."""
 
 
 def patch_of(objects: ScratchObjects, oid: str, *, mainline: int = 1, paths: Sequence[str] = ()) -> Patch | None:
@@ -72,3 +79,29 @@ def squashed(prober: Prober, patches: Sequence[Patch]) -> Patch | None:
                 return None
     changes = tuple(Change(path, first[path], last[path]) for path in sorted(first) if first[path] != last[path])
     return Patch(tuple(oid for one in patches for oid in one.commits), changes)
+
+
+def patch_ids(
+    repository: Repository, objects: ScratchObjects, oids: Sequence[str], paths: Sequence[str]
+) -> dict[str, str]:
+    """Return the patch-ids of commits, over these files alone: so a backport that also changes another is recognised.
+
+    Of many files, throw-away commits are made that change nothing else: git compares every name in a tree with every
+    path that it is given.
+    """
+    if len(paths) <= _MANY or not oids:
+        return history.patch_ids_of(repository, oids, paths)
+    wanted = set(paths)
+    made: dict[str, list[str]] = {}
+    for oid in oids:
+        patch = patch_of(objects, oid)
+        changes = [change for change in patch.changes if change.path in wanted] if patch is not None else []
+        if changes:
+            old = {change.path: change.old for change in changes if change.old is not None}
+            new = {change.path: change.new for change in changes if change.new is not None}
+            before = objects.write_commit(objects.write_tree(old))
+            made.setdefault(objects.write_commit(objects.write_tree(new), before), []).append(oid)
+    how = ("log", "--no-walk=unsorted", "--patch", *history.PLAIN, "--format=commit %H", "--stdin")
+    out = objects.git.piped(how, ("patch-id", "--stable"), encode("\n".join([*made, ""])))
+    found = dict(line.split(" ")[::-1] for line in decode(out).splitlines())
+    return {oid: identity for one, identity in found.items() for oid in made[one]}

@@ -262,6 +262,10 @@ def _not_picked(made: Worktree, err: str) -> Exception:
         return UsageError("no committer is set", hint='git config user.name "…" && git config user.email "…"')
     if "untracked working tree files would be overwritten" in said:
         return ToolError("git", "untracked files would be overwritten", hint=f"see {made.path}")
+    if "failed to sign" in said:
+        return ToolError(
+            "git", "the commit cannot be signed", hint="see user.signingKey; or do not: commit.gpgSign false"
+        )
     return failure("cherry-pick", 1, said, made.path)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from haulout.backports.fix import of_commit
 from haulout.backports.ledger import load_ledger
 from haulout.backports.model import Fix, State
 from haulout.backports.naming import library_name
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from haulout.backports.model import Cell
+    from haulout.backports.model import Cell, Column
 
 _MISSING: Final = (State.APPLIES, State.CONFLICTS, State.PARTLY)
 
@@ -65,6 +66,35 @@ def planned(branch: Branch, fixes: Sequence[Fix], cells: Sequence[Cell], wishes:
     return Plan(branch, tuple(dict.fromkeys(sources)), tuple(dict.fromkeys(present)), tuple(cells), instead)
 
 
+def without(cell: Cell, there: Mapping[str, Cell]) -> Cell:
+    """Return a cell of a fix that is picked by its merges, without those that are there as the commits they brought.
+
+    Pure; ``there`` has the cells of these merges, by the id of the merge.
+    """
+    pairs = [(of, one) for of, one in zip(cell.left, cell.pick or cell.left, strict=True) if of not in there]
+    if len(pairs) == len(cell.left):
+        return cell
+    left, pick = tuple(of for of, _ in pairs), tuple(one for _, one in pairs) if cell.pick else ()
+    if left:
+        return replace(cell, left=left, pick=pick)
+    (last, *_) = there.values()
+    return replace(cell, state=last.state, evidence=last.evidence, left=(), pick=())
+
+
+def _of_merges(
+    survey: Survey, repository: Repository, column: Column, branches: Sequence[Branch], support: Support
+) -> Column:
+    """Judge merges also as ``status`` does, by the commits that they brought: what is there so is not picked again."""
+    there: dict[str, dict[str, Cell]] = {branch.ref: {} for branch in branches}
+    for commit in column.fix.commits:
+        split = of_commit(repository, commit.oid, commit, survey.mainline)
+        if split.whole is not None:
+            for cell in survey.column(split, branches, support).cells:
+                if cell.state in {State.PRESENT, State.NOT_AFFECTED}:
+                    there[cell.branch.ref][commit.oid] = cell
+    return replace(column, cells=tuple(without(cell, there[cell.branch.ref]) for cell in column.cells))
+
+
 def judge(
     repository: Repository,
     fixes: Sequence[Fix],
@@ -89,6 +119,8 @@ def judge(
         survey = Survey(here, objects, every, main, mainline or 1)
         support = Support(entries, name, supported)
         columns = [survey.column(fix, branches, support) for fix in fixes]
+        if mainline is not None:
+            columns = [_of_merges(survey, here, column, branches, support) for column in columns]
     return [
         planned(branch, fixes, [column.cells[number] for column in columns], wishes)
         for number, branch in enumerate(branches)

@@ -115,6 +115,16 @@ def compare(question: Question) -> Answer | None:
     return None
 
 
+def _matters(question: Question) -> bool:
+    """Whether it matters for a file how it is merged."""
+    answer = compare(question)
+    return answer is None or (answer is Answer.CONFLICT and question.base is None and question.theirs is not None)
+
+
+def _contents(question: Question) -> list[str]:
+    return [entry.oid for entry in question[:3] if entry is not None]
+
+
 @dataclass(slots=True)
 class Prober:
     """Tries patches on trees; remembers every answer."""
@@ -151,33 +161,39 @@ class Prober:
         """Answer questions: those that need a merge by a single one."""
         open_: list[Question] = []
         for question in questions:
-            if question in self.known:
-                continue
-            answer = compare(question)
-            if answer is not None:
-                self.known[question] = answer
-            elif all(entry is not None and self.objects.has(entry.oid) for entry in question[:3]):
-                open_.append(question)
-            else:
-                self.known[question] = Answer.UNKNOWN
+            if question not in self.known:
+                answer = compare(question)
+                if answer is None:
+                    open_.append(question)
+                else:
+                    self.known[question] = answer
+        if not self.objects.has_all(oid for question in open_ for oid in _contents(question)):
+            self.known |= {one: Answer.UNKNOWN for one in open_ if not self.objects.has_all(_contents(one))}
+            open_ = [one for one in open_ if one not in self.known]
         if open_:
             self._merge(open_)
 
     def by_ids(self, tree: str, patch: Patch) -> Tried | None:
         """Try a patch where ids suffice; None: something would have to be merged, or is not in this clone."""
-        questions, moved = self._questions(tree, patch)
         answers: dict[str, Answer] = {}
-        for path, question in questions.items():
-            answer = None if question is None else compare(question)
-            if question is None or answer is None:
+        moved: dict[str, str] = {}
+        untouched: set[bool] = set()
+        for change in patch.changes:
+            try:
+                entry, place = self.ours(tree, change)
+            except MissingObject:
                 return None
-            answers[path] = answer
-        untouched = all(
-            question is not None and (question.ours == question.base or question.base is None)
-            for path, question in questions.items()
-            if is_code(path)
-        )
-        return Tried(patch, answers, moved, untouched=untouched and any(map(is_code, questions)))
+            question = Question(change.old, entry, change.new)
+            answer = compare(question)
+            names = {change.path: place} if place else {}
+            if answer is None or question != self.ruled(tree, {change.path: question}, names)[change.path]:
+                return None
+            answers[change.path] = answer
+            if place is not None:
+                moved[change.path] = place
+            if is_code(change.path):
+                untouched.add(question.base is None or question.ours == question.base)
+        return Tried(patch, answers, moved, untouched=untouched == {True})
 
     def ours(self, tree: str, change: Change) -> tuple[Entry | None, str | None]:
         """Return what a branch has of a changed file, and the other name it has there.
@@ -196,20 +212,44 @@ class Prober:
         questions: dict[str, Question | None] = {}
         moved: dict[str, str] = {}
         for change in patch.changes:
+            questions[change.path] = None
             try:
                 entry, place = self.ours(tree, change)
-                how = self.attributes.merging(tree, place or change.path) if self.attributes and entry else USUAL
             except MissingObject:
-                questions[change.path] = None
                 continue
-            base = change.old
-            if how == UNION and base is None and change.new is not None:
-                # Two files of one name that know nothing of each other become one.
-                base = Entry(change.new.mode, self.objects.write_blob(b""))
-            questions[change.path] = Question(base, entry, change.new, how)
+            questions[change.path] = Question(change.old, entry, change.new)
             if place is not None:
                 moved[change.path] = place
-        return questions, moved
+        known = {path: one for path, one in questions.items() if one is not None}
+        return {**questions, **self.ruled(tree, known, moved)}, moved
+
+    def ruled(self, tree: str, questions: Mapping[str, Question], moved: Mapping[str, str]) -> dict[str, Question]:
+        """Return questions about files, by path, with the way to merge them where it matters.
+
+        Args:
+            tree: a branch's root tree.
+            questions: about it.
+            moved: files that have another name there.
+
+        Raises:
+            MissingObject: a tree is not in this clone.
+        """
+        found = dict(questions)
+        open_ = {
+            path: moved.get(path, path) for path, one in questions.items() if one.ours is not None and _matters(one)
+        }
+        if self.attributes is None or not open_:
+            return found
+        ways = self.attributes.ways(tree, open_.values())
+        for path, place in open_.items():
+            how = ways[place]
+            base, ours, theirs, _ = questions[path]
+            if how == UNION and base is None and theirs is not None:
+                # Two files of one name that know nothing of each other become one.
+                base = Entry(theirs.mode, self.objects.write_blob(b""))
+            if base is not None:
+                found[path] = Question(base, ours, theirs, how)
+        return found
 
     def _merge(self, questions: list[Question]) -> None:
         sides: tuple[dict[str, Entry], dict[str, Entry], dict[str, Entry]] = ({}, {}, {})
@@ -217,10 +257,7 @@ class Prober:
             for side, entry in zip(sides, question[:3], strict=True):
                 assert entry is not None
                 side[str(number)] = entry
-        for question in questions:
-            for entry in question[:3]:
-                assert entry is not None
-                self.objects.copy(entry.oid)
+        self.objects.copy(entry.oid for side in sides for entry in side.values())
         base, ours, theirs = (self.objects.write_tree(side) for side in sides)
         before = self.objects.write_commit(base)
         self.objects.attribute(f"{number} merge={one.how}" for number, one in enumerate(questions) if one.how in _WAYS)

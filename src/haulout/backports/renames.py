@@ -185,6 +185,7 @@ class Renames:
                 if path.rpartition("/")[2] in wanted
             }
             near = {oid: entry for oid, entry in near.items() if oid in names}
+        self.objects.has_all(near)
         near = {oid: entry for oid, entry in near.items() if self.objects.has(oid)}
         missing = {
             str(number): change.old

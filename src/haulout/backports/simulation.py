@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from haulout.backports.attributes import UNION, USUAL, WHOLE
+from haulout.backports.attributes import UNION, WHOLE
 from haulout.backports.git import encode
 from haulout.backports.objects import Entry, MissingObject
 from haulout.backports.probe import Answer, Prober, Question
@@ -131,12 +131,8 @@ class Simulator:
             ):
                 odd = True
                 continue
-            how = self._how(tree, path) if ours is not None else USUAL
-            base = change.old
-            if how == UNION and base is None and change.new is not None:
-                base = Entry(change.new.mode, objects.write_blob(b""))
-            found[path] = Question(base, ours, change.new, how)
-        return found, odd
+            found[path] = Question(change.old, ours, change.new)
+        return self.prober.ruled(tree, found, {}), odd
 
     def _odd(self, tree: str, patch: Patch, folder: str) -> bool:
         """Whether a folder that the branch lacks may have another name there, or is a file."""
@@ -147,20 +143,13 @@ class Simulator:
         before = patch.before or objects.empty_tree
         return any(objects.at(tree, one) is not None or objects.folder(before, one) is not None for one in gone)
 
-    def _how(self, tree: str, path: str) -> str:
-        return self.prober.attributes.merging(tree, path) if self.prober.attributes is not None else USUAL
-
     def _attributes(self, tree: str, patch: Patch) -> tuple[str, ...]:
         """Return lines of an attributes file for what a patch changes."""
-        found = []
-        for change in patch.changes:
-            try:
-                how = self._how(tree, change.path)
-            except MissingObject:
-                continue
-            if how in {UNION, WHOLE}:
-                found.append(f"{_quoted(change.path)} merge={how}")
-        return tuple(found)
+        try:
+            ways = self.prober.attributes.ways(tree, sorted(patch.paths)) if self.prober.attributes is not None else {}
+        except MissingObject:
+            return ()
+        return tuple(f"{_quoted(path)} merge={how}" for path, how in ways.items() if how in {UNION, WHOLE})
 
 
 def _quoted(path: str) -> str:

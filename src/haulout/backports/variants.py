@@ -16,7 +16,7 @@ from haulout.backports.model import Patch
 from haulout.backports.naming import is_code
 from haulout.backports.objects import MissingObject, ScratchObjects
 from haulout.backports.origins import touched
-from haulout.backports.patches import patch_of
+from haulout.backports.patches import patch_ids, patch_of
 from haulout.backports.recognise import SQUASH, Candidate, candidates, covers, pieces
 from haulout.backports.reverts import Undoing, undoings
 from haulout.backports.trailers import same_commit
@@ -129,6 +129,8 @@ def gather(context: Context, fix: Fix) -> Gathered:
     return Gathered(walk, tuple(unit for unit in units if unit.patch is None or unit.patch.changes), merge)
 
 
+_SOME: Final = 8
+"""Files of a commit by one of which its copies are looked for."""
 _FEW: Final = 3
 """Commits of which each has its patch-ids over its own files; of more, it is over the files of all."""
 
@@ -141,9 +143,10 @@ def _all_patch_ids(
     if len(commits) <= _FEW:
         return [_patch_ids(context, *one) for one in zip(commits, made, stops, strict=True)]
     paths = _paths([one for one in made if one is not None])
-    known, _ = _patch_ids(context, commits[0], Patch((), made[0].changes if made[0] else ()), stops[0], paths)
+    some = sorted({min(here) for one in made if one is not None and (here := one.paths & set(paths))})
+    known, _ = _patch_ids(context, commits[0], Patch((), made[0].changes if made[0] else ()), stops[0], paths, some)
     try:
-        own = history.patch_ids_of(context.repository, [commit.oid for commit in commits], paths)
+        own = patch_ids(context.repository, context.objects, [commit.oid for commit in commits], paths)
     except ContentError:
         own = {}
     return [(known, own.get(commit.oid)) for commit in commits]
@@ -163,15 +166,23 @@ def _stops(context: Context, commit: Commit) -> list[str]:
 
 
 def _patch_ids(
-    context: Context, commit: Commit, patch: Patch | None, stops: Sequence[str], of: Sequence[str] = ()
+    context: Context,
+    commit: Commit,
+    patch: Patch | None,
+    stops: Sequence[str],
+    of: Sequence[str] = (),
+    touching: Sequence[str] = (),
 ) -> tuple[dict[str, str], str | None]:
     """Return the patch-ids of what may be copies of a commit, and its own; over its files, or those given."""
     if patch is None or not patch.changes:
         return {}, None
     paths = of or _paths([patch])
     try:
-        own = history.patch_ids_of(context.repository, [commit.oid], paths).get(commit.oid)
-        return history.patch_ids(context.repository, context.tips, stops, paths), own
+        here = (context.repository, context.objects)
+        own = patch_ids(*here, [commit.oid], paths).get(commit.oid)
+        # A copy touches them all, but those of which only the mode changes; and git is slow with thousands of names.
+        near = history.touching(context.repository, context.tips, stops, touching or paths[:_SOME])
+        return patch_ids(*here, near, paths), own
     except ContentError:
         # Not all contents are in this clone: one signal less.
         return {}, None

@@ -31,6 +31,28 @@ _VERBS: Final = (
 )
 """Their names, the verb of ours that must be there, and what to say."""
 
+_MACHINE_VERBS: Final = (
+    (("ls", "ps"), "list", "haulout machine list"),
+    (
+        ("create", "new", "add", "launch", "up"),
+        "init",
+        "haulout machine init NAME REF, then haulout machine start NAME",
+    ),
+    (("delete", "remove", "destroy", "del", "purge"), "rm", "haulout machine rm NAME, which keeps its data"),
+    (("exec", "shell", "run", "attach", "connect"), "ssh", "haulout machine ssh NAME -- COMMAND"),
+    (("info", "status", "show"), "inspect", "haulout machine inspect NAME"),
+    (("edit", "update", "config", "resize", "modify"), "set", "haulout machine set NAME --memory 4096"),
+    (("copy", "scp"), "cp", "haulout machine cp FILE NAME:PATH"),
+    (("console", "log"), "logs", "haulout machine logs NAME"),
+    (("down", "kill", "poweroff", "shutdown", "halt"), "stop", "haulout machine stop NAME"),
+    (("reboot", "reset"), "restart", "haulout machine restart NAME"),
+    (("monitor", "watch", "history"), "events", "haulout machine events --follow"),
+    (("enable", "disable"), "autostart", "haulout machine autostart enable NAME"),
+    (("duplicate", "fork"), "clone", "haulout machine clone NAME NEW"),
+    (("du", "disk"), "df", "haulout machine df"),
+)
+"""The same among the verbs of ``haulout machine``."""
+
 _OPTIONS: Final = (
     (("--platform", "--os", "--override-arch", "--architecture"), ("--arch", "--type"), ""),
     (
@@ -63,7 +85,8 @@ _OPTIONS: Final = (
 
 def verb_hint(name: str, verbs: Collection[str]) -> str | None:
     """Return what to do in place of a verb that is not ours; None where nothing is known of it."""
-    said = [text for names, needed, text in _VERBS if name.lower() in names and (not needed or needed in verbs)]
+    known = _MACHINE_VERBS if "init" in verbs else _VERBS
+    said = [text for names, needed, text in known if name.lower() in names and (not needed or needed in verbs)]
     return "; ".join(dict.fromkeys(said[:2])) or None
 
 

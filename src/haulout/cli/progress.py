@@ -81,6 +81,8 @@ class Reporter:
         with self._lock:
             self._begun += 1
             watched = Watched(self, self._begun, Meter(neutral(name), total, unit, done, self._clock()))
+            if not name:
+                return watched
             self._live[watched.number] = watched
             self.began(watched)
             if self.interval is not None and self._thread is None:

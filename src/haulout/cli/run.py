@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 @click.option("--name", metavar="NAME", help="Name of the machine.  [default: made from REF]")
 @click.option("--ephemeral", is_flag=True, help="Remove the machine and its data when the command has ended.")
 @click.option("--cpus", type=NumberParam(1, 256), metavar="N", help="Number of processors.")
-@click.option("--memory", type=NumberParam(64, 1 << 20), metavar="MIB", help="Memory in MiB.")
+@click.option(
+    "--memory", type=common.AmountParam(64, 1 << 20, "M"), metavar="MIB", help="Memory in MiB, or such as 4G."
+)
 @common.user
 @options.registry
 @options.common

@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 _UCRED: Final = struct.Struct("3i")
 _LOCAL_PEERPID: Final = 2
-_DETACHED: Final[list[subprocess.Popen[bytes]]] = []
-"""Those that this process started; the ones that have ended are reaped when the next begins."""
 
 
 async def begin(
@@ -73,14 +72,14 @@ def detach(argv: Sequence[str], *, stdout: int, stderr: int) -> None:
         ToolError: it cannot be started.
     """
     _LOG.debug("detaching %s", shlex.join(argv))
-    _DETACHED[:] = [each for each in _DETACHED if each.poll() is None]
     try:
         made = subprocess.Popen(
             list(argv), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd="/", start_new_session=True
         )
     except OSError as exc:
         raise ToolError(argv[0], f"cannot be started: {exc.strerror or exc}") from exc
-    _DETACHED.append(made)
+    # Its end is noticed, so that no zombie stays where this process goes on for long.
+    threading.Thread(target=made.wait, name="detached", daemon=True).start()
 
 
 class Peer:

@@ -12,10 +12,11 @@ from haulout._face import open_face
 if TYPE_CHECKING:
     from haulout.machine.autostart import start_file, starts_at_boot
     from haulout.machine.base import check_base
-    from haulout.machine.control import follow, start_supervisor, status
+    from haulout.machine.control import follow, forward_ports, start_supervisor, status
     from haulout.machine.events import EventKind, MachineEvent, publish, read_events
     from haulout.machine.exports import Export, Head, Writer, restore
     from haulout.machine.files import Disks, appearing_machine, clear, clone_files, disks, remove, remove_unused_bases
+    from haulout.machine.guest import TRIM
     from haulout.machine.model import (
         SCHEMA,
         Accelerator,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         Socket,
         valid_name,
     )
+    from haulout.machine.podman import PODMAN_PROVIDERS, VOLUME, PodmanMachine, parse_podman
     from haulout.machine.proxy import proxy_for_guest, proxy_setting
     from haulout.machine.registration import connection, forget, register
     from haulout.machine.rescue import force_off
@@ -41,8 +43,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HINT",
+    "PODMAN_PROVIDERS",
     "SCHEMA",
     "SEED_FILES",
+    "TRIM",
+    "VOLUME",
     "Accelerator",
     "DiskKind",
     "Disks",
@@ -58,6 +63,7 @@ __all__ = [
     "Machines",
     "Mount",
     "Place",
+    "PodmanMachine",
     "Resources",
     "Sealing",
     "Socket",
@@ -77,7 +83,9 @@ __all__ = [
     "follow",
     "force_off",
     "forget",
+    "forward_ports",
     "make_key",
+    "parse_podman",
     "proxy_for_guest",
     "proxy_setting",
     "publish",
@@ -100,7 +108,7 @@ open_face(
     {
         "autostart": ("start_file", "starts_at_boot"),
         "base": ("check_base",),
-        "control": ("follow", "start_supervisor", "status"),
+        "control": ("follow", "forward_ports", "start_supervisor", "status"),
         "events": ("EventKind", "MachineEvent", "publish", "read_events"),
         "exports": (
             "Export",
@@ -109,6 +117,7 @@ open_face(
             "restore",
         ),
         "files": ("Disks", "appearing_machine", "clear", "clone_files", "disks", "remove", "remove_unused_bases"),
+        "guest": ("TRIM",),
         "model": (
             "SCHEMA",
             "Accelerator",
@@ -121,6 +130,12 @@ open_face(
             "Resources",
             "Socket",
             "valid_name",
+        ),
+        "podman": (
+            "PODMAN_PROVIDERS",
+            "VOLUME",
+            "PodmanMachine",
+            "parse_podman",
         ),
         "proxy": ("proxy_for_guest", "proxy_setting"),
         "registration": ("connection", "forget", "register"),

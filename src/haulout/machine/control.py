@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import sys
 from contextlib import contextmanager, suppress
@@ -19,17 +20,23 @@ if TYPE_CHECKING:
     from haulout.machine.store import Place
 
 _STATUS_SECONDS: Final = 2.0
-_LONGEST: Final = 600
+_LONGEST: Final = 600.0
+_TICK_SECONDS: Final = 0.5
+_CHUNK: Final = 1 << 16
+_FORWARD_SECONDS: Final = 20.0
 
 
 @contextmanager
-def asked(place: Place, request: dict[str, Any], seconds: float | None) -> Iterator[Iterator[dict[str, Any]]]:
+def asked(
+    place: Place, request: dict[str, Any], seconds: float, tick: Callable[[], None] = lambda: None
+) -> Iterator[Iterator[dict[str, Any]]]:
     """Ask, and yield the answers one by one.
 
     Args:
         place: of the machine.
         request: ``{"do": …}``.
-        seconds: the longest silence; None: any.
+        seconds: the longest silence.
+        tick: called twice a second; what it raises ends the conversation.
 
     Raises:
         OSError: there is no supervisor, or it is silent.
@@ -37,10 +44,26 @@ def asked(place: Place, request: dict[str, Any], seconds: float | None) -> Itera
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(_STATUS_SECONDS)
         link.connect(os.fspath(place.socket("control")))
-        link.settimeout(seconds)
         link.sendall(json.dumps(request).encode() + b"\n")
-        with link.makefile("rb") as lines:
-            yield (json.loads(line) for line in lines)
+        yield _answers(link, seconds, tick)
+
+
+def _answers(link: socket.socket, seconds: float, tick: Callable[[], None]) -> Iterator[dict[str, Any]]:
+    pending, silence = b"", 0.0
+    while True:
+        line, end, rest = pending.partition(b"\n")
+        if end:
+            pending = rest
+            yield json.loads(line)
+        elif select.select([link], [], [], min(_TICK_SECONDS, seconds))[0]:
+            if not (piece := link.recv(_CHUNK)):
+                return
+            pending, silence = pending + piece, 0.0
+        else:
+            tick()
+            silence += _TICK_SECONDS
+            if silence >= seconds:
+                raise TimeoutError(f"it said nothing for {seconds:.0f} seconds")
 
 
 def status(place: Place) -> Status | None:
@@ -87,14 +110,34 @@ def start_supervisor(place: Place) -> None:
         raise known(reason) if known is ConflictError else ToolError("the machine's supervisor", reason)
 
 
-def follow(place: Place, request: dict[str, Any], say: Callable[[str], None]) -> None:
+def forward_ports(place: Place) -> None:
+    """Have a machine that runs lead the ports into its guest that its file names by now.
+
+    Raises:
+        ConflictError: that does not go, as where a port is taken.
+    """
+    try:
+        with asked(place, {"do": "forward"}, _FORWARD_SECONDS) as answers:
+            failed = next(answers, {}).get("failed")
+    except (OSError, ValueError):
+        # It is ending, or hangs: the next start does it.
+        return
+    if failed:
+        raise ConflictError(printable(str(failed)))
+
+
+def follow(
+    place: Place, request: dict[str, Any], say: Callable[[str], None], tick: Callable[[], None] = lambda: None
+) -> None:
     """Ask for something that takes time, and tell what is waited for, until it is done.
+
+    What ``say`` or ``tick``, which is called twice a second, raise ends the wait, and nothing else.
 
     Raises:
         NotReady: the machine did not become what was asked for.
     """
     try:
-        with asked(place, request, _LONGEST) as answers:
+        with asked(place, request, _LONGEST, tick) as answers:
             for one in answers:
                 if "say" in one:
                     say(str(one["say"]))

@@ -53,6 +53,13 @@ class Firmware(StrEnum):
     UEFI = "uefi"
 
 
+class Protocol(StrEnum):
+    """What a forwarded port speaks."""
+
+    TCP = "tcp"
+    UDP = "udp"
+
+
 class DiskKind(StrEnum):
     """Format of the base image."""
 
@@ -110,22 +117,23 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """A port of the host's loopback address that leads to one of the guest; TCP."""
+    """A port of the host's loopback address that leads to one of the guest."""
 
     host: int
     guest: int
+    protocol: Protocol = Protocol.TCP
 
     @classmethod
     def parse(cls, text: str) -> Forward:
-        """Read ``HOST:GUEST``.
+        """Read ``HOST:GUEST[/tcp|/udp]``.
 
         Raises:
             UsageError: it is something else.
         """
-        host, _, guest = text.partition(":")
-        if not (host.isdecimal() and guest.isdecimal() and 0 < int(host) < 1 << 16 and 0 < int(guest) < 1 << 16):
-            raise UsageError(f"{text[:80]!r} is not HOST:GUEST", hint="for example 8080:80")
-        return cls(int(host), int(guest))
+        found = re.fullmatch(r"(\d{1,5}):(\d{1,5})(?:/(tcp|udp))?", text, re.ASCII)
+        if found is None or not all(0 < int(each) < 1 << 16 for each in found.group(1, 2)):
+            raise UsageError(f"{text[:80]!r} is not HOST:GUEST[/udp]", hint="for example 8080:80")
+        return cls(int(found[1]), int(found[2]), Protocol(found[3] or "tcp"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +276,14 @@ def parse(text: bytes, wrong: Wrong, name: str) -> Machine:
             for one in table.tables("mounts")
         ),
         forwards=tuple(
-            _ended(one, Forward(one.number("host", None, 65535, 1), one.number("guest", None, 65535, 1)))
+            _ended(
+                one,
+                Forward(
+                    one.number("host", None, 65535, 1),
+                    one.number("guest", None, 65535, 1),
+                    one.choice("protocol", Protocol.TCP),
+                ),
+            )
             for one in table.tables("forwards")
         ),
         sockets=tuple(_socket(one) for one in table.tables("sockets")),

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from haulout.machine.model import Machine
+    from haulout.machine.model import Forward, Machine
     from haulout.machine.store import Place
 
 _QUIT_SECONDS: Final = 10.0
@@ -35,9 +35,19 @@ class VirtualMachine(Protocol):
     reset: asyncio.Event
     """Set whenever it does."""
     panicked: bool
+    starved: bool
+    """Whether it is paused until the host has room for what it writes."""
 
     async def ended(self) -> Ended:
         """Wait for its end, and return why."""
+
+    async def forward(self, wanted: Sequence[Forward]) -> None:
+        """Lead these ports of the host into the guest, and no others, from now on.
+
+        Raises:
+            ConflictError: one is taken; then all are as they were.
+            ToolError: it does not answer.
+        """
 
     async def press_power_button(self) -> None:
         """Ask the guest to shut down; never fails."""

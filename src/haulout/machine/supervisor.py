@@ -297,10 +297,13 @@ class Supervisor:
 
     def _status(self) -> Status:
         missing = self._missing()
+        waiting_for = "" if self._phase is Phase.READY else self._waiting_for
+        if self._life is not None and self._life.starved:
+            waiting_for = "paused: the file system of its disks is full"
         return Status(
             self._phase,
             time.monotonic() - self._since,
-            "" if self._phase is Phase.READY else self._waiting_for,
+            waiting_for,
             self._life.accelerator if self._life else "",
             self._life.ssh_port if self._life else 0,
             tuple(each.name for each in self._machine.sockets if each.name not in missing),
@@ -326,10 +329,21 @@ class Supervisor:
                     self._environment = request.get("environment", self._environment)
                     self._stop.set()
                     await self._stream(writer, begun)
+                case "forward":
+                    writer.write(json.dumps(await self._forward()).encode() + b"\n")
                 case "hold":
                     await self._hold(reader)
             await writer.drain()
         writer.close()
+
+    async def _forward(self) -> dict[str, object]:
+        """Lead the ports into the guest that the machine file names by now."""
+        try:
+            if self._life is not None:
+                await self._life.forward(self._place.load().forwards)
+        except HauloutError as error:
+            return {"failed": str(error)}
+        return {"done": True}
 
     async def _stream(self, writer: asyncio.StreamWriter, at: int) -> None:
         """Send the story from a line on, until it says that something is done or failed."""

@@ -26,6 +26,7 @@ from haulout.machine import (
     check_base,
     clear,
     clone_files,
+    forward_ports,
     make_key,
     proxy_setting,
     publish,
@@ -277,13 +278,13 @@ def machine_set(  # noqa: PLR0913 - each is one word of the request
     proxy: str | None = None,
     progress: Progress | None = None,
 ) -> MadeMachine:
-    """Change what a machine is to be, from its next start on; None leaves a value as it is.
+    """Change what a machine is to be, from its next start on, ports at once; None leaves a value as it is.
 
     Raises:
         NotFoundError: there is no such machine.
         UsageError: the data disk would shrink, or the proxy is not valid.
         InvalidFile: a file of certificates has none, or a damaged one.
-        ConflictError: another command changes it.
+        ConflictError: another command changes it, or a port is taken; then nothing was changed.
     """
     place = Machines.here().place(name)
     given: dict[str, object] = {"cpus": cpus, "memory": memory, "disk": disk}
@@ -296,7 +297,14 @@ def machine_set(  # noqa: PLR0913 - each is one word of the request
         before = place.load()
         machine = before.changed(**changes)
         place.save(machine)
+        running = place.is_held("run.lock")
+        if running and machine.forwards != before.forwards:
+            try:
+                forward_ports(place)
+            except ConflictError:
+                place.save(before)
+                raise
         old = before.to_dict()
         changed = {key: value for key, value in machine.to_dict().items() if value != old[key]}
         publish(place.history, name, machine.id, EventKind.SET, **changed)
-        return MadeMachine(machine, place.folder, running=place.is_held("run.lock"))
+        return MadeMachine(machine, place.folder, running=running and bool(set(changed) - {"forwards"}))

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from haulout.machine import Place
     from haulout.progress import Progress
 
+    Request = dict[str, str | float | dict[str, str] | None]
+
 STOP_SECONDS: Final = 90.0
 _GONE_SECONDS: Final = 15.0
 _POLL: Final = 0.2
@@ -90,14 +92,20 @@ def _wait_while_stopping(place: Place, progress: Progress) -> None:
         time.sleep(_POLL)
 
 
-def _follow(place: Place, request: dict[str, str | float | dict[str, str] | None], progress: Progress) -> None:
+def _follow(place: Place, request: Request, progress: Progress) -> None:
     try:
-        follow(place, request, lambda what: progress.note(f"{place.name}: {what}"))
+        _wait(place, request, progress)
     except NotReady as error:
         for line in error.console:
             progress.note(f"console: {line}")
         _wait_for_supervisor(place)
         raise
+
+
+def _wait(place: Place, request: Request, progress: Progress) -> None:
+    # Without a name it is not shown: it is there to be cancelled.
+    with progress.task("", None) as task:
+        follow(place, request, lambda what: progress.note(f"{place.name}: {what}"), lambda: task.advance(0))
 
 
 def _wait_for_supervisor(place: Place) -> None:
@@ -129,7 +137,7 @@ def machine_stop(name: str, *, seconds: float = STOP_SECONDS, progress: Progress
     try:
         if status(place) is None:
             raise NotReady(name, "its supervisor does not answer", [])  # noqa: TRY301 - as when it does not any more
-        follow(place, {"do": "stop", "seconds": seconds}, lambda what: progress.note(f"{name}: {what}"))
+        _wait(place, {"do": "stop", "seconds": seconds}, progress)
         if place.is_held("vm.lock") and not place.is_held("run.lock"):
             raise NotReady(name, "its supervisor ended", [])  # noqa: TRY301 - before it had taken the machine over
     except NotReady:

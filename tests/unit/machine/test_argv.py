@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 from contextlib import suppress
 from dataclasses import replace
@@ -16,8 +17,10 @@ from tests.support.servers import find
 from tests.unit.machine.test_model import MACHINE
 
 from haulout.disk import DiskFormat, create_overlay
-from haulout.errors import ToolError
-from haulout.machine import Accelerator, DiskKind, Image, Resources
+from haulout.errors import ConflictError, ToolError
+from haulout.machine import Accelerator, DiskKind, Forward, Image, Place, Resources
+from haulout.machine.model import Protocol
+from haulout.machine.qemu import Qemu
 from haulout.machine.qemu.argv import Files, command
 from haulout.machine.qemu.firmware import Uefi
 from haulout.machine.qemu.qmp import Qmp
@@ -31,6 +34,7 @@ FILES = Files(
     ignition=Path("/data/machines/web/ignition.json"),
     console=Path("/data/machines/web/console.log"),
     qmp=Path("/run/web/qmp.sock"),
+    agent=Path("/run/web/agent.sock"),
 )
 UEFI = Uefi(Path("/usr/share/firmware/code.fd"), Path("/data/machines/web/firmware.vars"), "raw")
 RAW = replace(MACHINE, image=Image(MACHINE.image.reference, MACHINE.image.pinned, DiskKind.RAW), mounts=(), forwards=())
@@ -88,6 +92,7 @@ def ready(folder, machine, *, uefi, arm):
         ignition=folder / "ignition",
         console=folder / "console",
         qmp=folder / "qmp.sock",
+        agent=folder / "agent.sock",
         firmware=Uefi(folder / "code", folder / "vars", "raw") if uefi else None,
     )
 
@@ -146,3 +151,46 @@ def test_qemu_knows_the_device_for_mounts(architecture):
             asked = [*run, "-device", "vhost-user-fs-pci,help"]
             out = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True).stdout
             assert {"chardev", "tag"} <= {line.strip().partition("=")[0] for line in out.splitlines()}
+
+
+@pytest.mark.tools
+def test_ports_change_while_it_runs(tmp_path):
+    if find("qemu-system-x86_64") is None:
+        pytest.skip("not installed: qemu-system-x86_64")
+
+    async def change(place):
+        life = await Qemu(tmp_path / "notes").adopt("web", place)
+        with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as freed:
+            busy, port = taken.getsockname()[1], freed.getsockname()[1]
+            freed.close()
+            await life.forward([Forward(port, 80), Forward(port, 53, Protocol.UDP)])
+            await life.forward([Forward(port, 80)])
+            assert accepts(port)
+            with pytest.raises(ConflictError, match=rf"port {busy} \(tcp\) of this host is taken"):
+                await life.forward([Forward(port, 53, Protocol.UDP), Forward(busy, 80)])
+            assert accepts(port)
+            await life.forward([])
+            assert (accepts(port), accepts(life.ssh_port)) == (False, True)
+        await life.quit()
+        assert (await life.ended()).reason == "it was switched off"
+
+    def accepts(port):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
+            return True
+        return False
+
+    with short_folder() as folder:
+        made = ready(folder, RAW, uefi=False, arm=False)
+        line = command(replace(RAW, resources=Resources(1, 64, 1)), made, Accelerator.TCG, "x86_64", [])
+        with subprocess.Popen([*line, "-S"], stdin=subprocess.DEVNULL) as process:
+            try:
+                asyncio.run(_status(made.qmp, process))
+                asyncio.run(change(Place("web", folder, folder, folder)))
+                assert process.wait(20) == 0
+            finally:
+                process.kill()
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            line = command(replace(RAW, forwards=(Forward(port, 80),)), made, Accelerator.TCG, "x86_64", [])
+            said = subprocess.run(line, capture_output=True, text=True, timeout=20, check=False).stderr
+        assert f"forwarding rule 'tcp:127.0.0.1:{port}-:80'" in said

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from haulout.errors import HauloutError, InvalidFile, UsageError
 from haulout.local import wrong_file
 from haulout.machine import Accelerator, DiskKind, Firmware, Forward, Image, Machine, Mount, Resources, valid_name
-from haulout.machine.model import parse
+from haulout.machine.model import Protocol, parse
 
 PATH = Path("machine.json")
 MACHINE = Machine(
@@ -25,7 +25,7 @@ MACHINE = Machine(
     accelerator=Accelerator.TCG,
     firmware=Firmware.UEFI,
     mounts=(Mount("/src", "/mnt/src", read_only=True),),
-    forwards=(Forward(8080, 80),),
+    forwards=(Forward(8080, 80), Forward(5353, 53, Protocol.UDP)),
     ca=("host",),
     proxy="http://proxy.example:3128",
 )
@@ -144,7 +144,14 @@ def test_what_is_no_mount(text):
         Mount.parse(text)
 
 
-@pytest.mark.parametrize("text", ["", "80", "80:", "0:80", "80:65536", "a:b", "-1:1", "1:2:3", "²:1"])
+def test_forwards():
+    assert Forward.parse("8080:80") == Forward.parse("8080:80/tcp") == Forward(8080, 80)
+    assert Forward.parse("53:53/udp") == Forward(53, 53, Protocol.UDP)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "80", "80:", "0:80", "80:65536", "a:b", "-1:1", "1:2:3", "²:1", "1:2/sctp", "1:2/"]
+)
 def test_what_is_no_forward(text):
     with pytest.raises(HauloutError):
         Forward.parse(text)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     cls=Verb,
     examples=(
         Example("haulout machine autostart enable web", "start a machine whenever you log in"),
-        Example("haulout machine autostart disable web", "do not"),
+        Example("haulout machine autostart disable web", "start it only when you ask for it"),
     ),
 )
 @click.argument("action", metavar="enable|disable|status", type=click.Choice(("enable", "disable", "status")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -38,6 +39,19 @@ class NameParam(StringParam):
         return [CompletionItem(each.name) for each in Machines.here().all() if each.name.startswith(incomplete)]
 
 
+class SideParam(NameParam):
+    """A file of this host, or ``NAME:PATH``."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Complete machines, and files of this host."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only on TAB
+
+        names = super().shell_complete(ctx, param, incomplete)
+        return [*(CompletionItem(f"{each.value}:") for each in names), CompletionItem(incomplete, type="file")]
+
+
 class MountParam(StringParam):
     """``SOURCE[:TARGET[:ro]]``."""
 
@@ -54,7 +68,7 @@ class MountParam(StringParam):
 
 
 class ForwardParam(StringParam):
-    """``HOST:GUEST``."""
+    """``HOST:GUEST[/udp]``."""
 
     name = "ports"
 
@@ -63,6 +77,21 @@ class ForwardParam(StringParam):
         from haulout.machine import Forward  # noqa: PLC0415
 
         return Forward.parse(str(value))
+
+
+class AmountParam(NumberParam):
+    """A number of MiB or GiB, which may also have a unit: ``4G``, ``512MiB``."""
+
+    def __init__(self, least: int, most: int, unit: str) -> None:
+        super().__init__(least, most)
+        self._unit = unit
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse it."""
+        if found := re.fullmatch(r"(\d{1,9})([MGT])(i?B)?", str(value), re.ASCII | re.IGNORECASE):
+            amount = int(found[1]) * 1024.0 ** ("MGT".index(found[2].upper()) - "MGT".index(self._unit))
+            value = int(amount) if amount.is_integer() else value
+        return super().convert(value, param, ctx)
 
 
 def name(function: Function) -> Function:
@@ -75,8 +104,12 @@ def resources(function: Function) -> Function:
     for option in reversed(
         (
             click.option("--cpus", type=NumberParam(1, 256), metavar="N", help="Number of processors."),
-            click.option("--memory", type=NumberParam(64, 1 << 20), metavar="MIB", help="Memory in MiB."),
-            click.option("--disk", type=NumberParam(1, 1 << 14), metavar="GIB", help="Size of the data disk in GiB."),
+            click.option(
+                "--memory", type=AmountParam(64, 1 << 20, "M"), metavar="MIB", help="Memory in MiB, or such as 4G."
+            ),
+            click.option(
+                "--disk", type=AmountParam(1, 1 << 14, "G"), metavar="GIB", help="Size of the data disk in GiB."
+            ),
             click.option(
                 "--mount",
                 "mounts",
@@ -86,12 +119,13 @@ def resources(function: Function) -> Function:
                 help="Mount a directory of this host in the machine; may be given several times.",
             ),
             click.option(
+                "-p",
                 "--publish",
                 "forwards",
                 type=ForwardParam(),
-                metavar="HOST:GUEST",
+                metavar="HOST:GUEST[/udp]",
                 multiple=True,
-                help="Forward a TCP port of this host's loopback address; may be given several times.",
+                help="Forward a port of this host's loopback address; may be given several times.",
             ),
             click.option(
                 "--ca",

@@ -31,21 +31,37 @@ if TYPE_CHECKING:
 )
 @click.argument("source", metavar="SRC", type=ReferenceParam())
 @click.argument("name", metavar="[NAME]", required=False)
+@click.option("--podman", metavar="MACHINE", help="Take over this machine of podman's; SRC is the disk of the new one.")
 @passphrases.option
 @options.connections
 @options.registry
 @options.common
 @click.pass_obj
 def command(
-    session: Session, source: Reference, name: str | None, passphrase_file: str | None, jobs: int | None
+    session: Session,
+    source: Reference,
+    name: str | None,
+    podman: str | None,
+    passphrase_file: str | None,
+    jobs: int | None,
 ) -> None:
     """Make a machine of an export, with the same data and settings, under its name or NAME.
 
     The system's disk is fetched by digest, from the export or from where the machine had it. Mounts whose directories
     this host lacks are left out, and named. If the export is encrypted, you are asked for the passphrase.
-    """
-    from haulout.machines import machine_import  # noqa: PLC0415 - loads the HTTP client
 
+    With --podman, SRC is a published disk, and the new machine gets the settings of a machine of podman 5 or 6, which
+    must run, and copies of its volumes, rootless and rootful. Given again, it copies those that are not there yet.
+    """
+    from haulout.machines import machine_import, machine_import_podman  # noqa: PLC0415 - loads the HTTP client
+
+    if podman is not None:
+        with session.progress() as progress:
+            taken = machine_import_podman(podman, source, name, connections=session.connections(), progress=progress)
+        lines = [f"took over podman's machine {podman} as {taken.name}"]
+        lines += [f"  copied {each}" for each in taken.volumes] + [f"  was there: {each}" for each in taken.present]
+        session.result("machine import", taken.to_dict(), lines, brief=taken.name)
+        return
     passphrase = passphrases.given(passphrase_file)
     with session.progress() as progress:
         made = machine_import(

@@ -75,7 +75,7 @@ def command(
 
     The disk is verified, and shared by all machines made from it. The machine's own changes go to a file of their own,
     and its containers and volumes to a data disk. Data that was kept when a machine of this name was removed is used
-    again.
+    again. Unless options say otherwise, it has 2 processors, 2048 MiB of memory, and a data disk of up to 100 GiB.
     """
     from haulout.machine import Accelerator, Firmware  # noqa: PLC0415
     from haulout.machines import machine_init  # noqa: PLC0415 - loads decompression and the HTTP client

@@ -37,7 +37,7 @@ def command(
     ca: tuple[str, ...],
     proxy: str | None,
 ) -> None:
-    """Change a machine, from its next start on.
+    """Change a machine, from its next start on; ports at once.
 
     What is not named stays as it is. The data disk can only grow. Mounts, ports and CA
     certificates that are given replace all that the machine had; --ca none removes them.

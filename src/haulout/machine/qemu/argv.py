@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from haulout.machine.agent import PORT
 from haulout.machine.guest import tag
 from haulout.machine.model import Accelerator, DiskKind
 from haulout.machine.seed import DATA_LABEL
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from haulout.machine.model import Machine
+    from haulout.machine.model import Forward, Machine
     from haulout.machine.qemu.firmware import Uefi
 
 _SYSTEM: Final = {"x86_64": "qemu-system-x86_64", "aarch64": "qemu-system-aarch64"}
@@ -36,6 +37,8 @@ class Files:
     ignition: Path
     console: Path
     qmp: Path
+    agent: Path
+    """Socket that leads to the guest's agent, if it has one."""
     mounts: tuple[Path, ...] = ()
     """Socket of virtiofsd for each mount, in order."""
     firmware: Uefi | None = None
@@ -79,6 +82,9 @@ def command(
         *("-fw_cfg", f"name=opt/com.coreos/config,file={_quoted(files.ignition)}"),
         *(word for each in credentials for word in ("-smbios", f"type=11,value={each.replace(',', ',,')}")),
         *("-chardev", f"file,id=console,path={_quoted(files.console)}", "-serial", "chardev:console"),
+        *("-device", "virtio-serial-pci"),
+        *("-chardev", f"socket,id=agent,path={_quoted(files.agent)},server=on,wait=off"),
+        *("-device", f"virtserialport,chardev=agent,name={PORT}"),
         *("-qmp", f"unix:{_quoted(files.qmp)},server=on,wait=off"),
     ]
 
@@ -126,8 +132,13 @@ def _disks(machine: Machine, files: Files) -> list[str]:
     ]
 
 
+def rule(forward: Forward) -> str:
+    """Return how QEMU writes a forwarded port."""
+    return f"{forward.protocol}:127.0.0.1:{forward.host}-:{forward.guest}"
+
+
 def _network(machine: Machine) -> list[str]:
-    forwards = "".join(f",hostfwd=tcp:127.0.0.1:{each.host}-:{each.guest}" for each in machine.forwards)
+    forwards = "".join(f",hostfwd={rule(each)}" for each in machine.forwards)
     return [
         # Port 0: the kernel chooses, and QMP tells which it was.
         *("-netdev", f"user,id=network,hostfwd=tcp:127.0.0.1:0-:22{forwards}"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import time
 from contextlib import suppress
@@ -11,27 +12,30 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.disk import DiskFormat, create_overlay, has_efi_partition
-from haulout.errors import ToolError
+from haulout.errors import ConflictError, ToolError
 from haulout.local import Peer, begin, printable, replace_file, storage_errors
 from haulout.machine import seed
 from haulout.machine.base import check_base
-from haulout.machine.model import Firmware
+from haulout.machine.model import Firmware, Forward, Protocol
 from haulout.machine.provider import Ended
 from haulout.machine.qemu import accel, argv, firmware, virtiofsd
 from haulout.machine.qemu.qmp import Qmp
 from haulout.machine.store import tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from haulout.machine.model import Machine
     from haulout.machine.store import Place
 
+_SSH: Final = 22
 _GIB: Final = 1 << 30
 _POLL: Final = 0.05
 _START_SECONDS: Final = 30.0
 _ADOPT_SECONDS: Final = 10.0
+_ROOM_SECONDS: Final = 2.0
+"""Between looks whether the host has room again."""
 _REASONS: Final = {
     "guest-shutdown": "the guest shut down",
     "guest-panic": "the guest's kernel panicked",
@@ -50,6 +54,8 @@ class _Life:
         self.resets = 0
         self.reset = asyncio.Event()
         self.panicked = False
+        self.starved = False
+        self._going_on: asyncio.Future[None] | None = None
         self._peer = peer
         self._process = process
         self._log = log
@@ -59,7 +65,8 @@ class _Life:
 
     async def connect(self, path: Path) -> None:
         self._qmp = await Qmp.connect(path, self._happened)
-        self.ssh_port = _ssh_port(await self._qmp.execute("human-monitor-command", **{"command-line": "info usernet"}))
+        forwards = _forwards(await self._monitor("info usernet"))
+        self.ssh_port = next((each.host for each in forwards if each.guest == _SSH), 0)
 
     def _happened(self, event: dict[str, Any]) -> None:
         kind, data = event.get("event"), event.get("data", {})
@@ -69,6 +76,15 @@ class _Life:
             self.resets += 1
             self.reset.set()
         self.panicked |= kind == "GUEST_PANICKED"
+        if kind == "BLOCK_IO_ERROR" and data.get("nospace") and data.get("action") == "stop":
+            self.starved = True
+            self._going_on = asyncio.ensure_future(self._go_on())
+
+    async def _go_on(self) -> None:
+        """Let a guest try again that QEMU paused at a write for which the host has no room."""
+        await asyncio.sleep(_ROOM_SECONDS)
+        self.starved = False
+        await self._tell("cont")
 
     async def ended(self) -> Ended:
         """Wait for its end, and return why."""
@@ -91,6 +107,22 @@ class _Life:
             return Ended(f"QEMU failed with exit code {code}: {_said(self._log)}")
         reason = _REASONS.get(self._reason, self._reason or "QEMU was killed, or crashed")
         return Ended(reason, by_guest=self._reason == "guest-shutdown")
+
+    async def forward(self, wanted: Sequence[Forward]) -> None:
+        """Lead other ports into the guest; see :class:`haulout.machine.provider.VirtualMachine`."""
+        found = {each for each in _forwards(await self._monitor("info usernet")) if each.host != self.ssh_port}
+        for each in found - set(wanted):
+            await self._monitor(f"hostfwd_remove network {argv.rule(each).rpartition('-')[0]}")
+        for each in dict.fromkeys(wanted):
+            if each not in found and (said := await self._monitor(f"hostfwd_add network {argv.rule(each)}")):
+                await self.forward(list(found))
+                raise _taken(said) or ToolError("QEMU", printable(said))
+
+    async def _monitor(self, line: str) -> str:
+        if self._qmp is None:
+            raise ToolError("QEMU", "does not answer")
+        said: str = await self._qmp.execute("human-monitor-command", **{"command-line": line})
+        return said.strip()
 
     async def press_power_button(self) -> None:
         """Ask the guest to shut down; never fails."""
@@ -171,6 +203,8 @@ class Qemu:
         life = _Life("", peer, None, place.file("qemu.log"))
         try:
             await life.connect(place.socket("qmp"))
+            # It may have been paused, too.
+            await life._tell("cont")  # noqa: SLF001 - of this module
         except ToolError:
             # It hangs: there is no other way with it than to end it, which the caller does.
             life.ssh_port = 0
@@ -209,7 +243,8 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
         with suppress(FileNotFoundError):
             console.replace(place.file("console.log.1"))
         mounts = tuple(place.socket(f"fs{number}") for number in range(len(machine.mounts)))
-        place.socket("qmp").unlink(missing_ok=True)
+        for each in ("qmp", "agent"):
+            place.socket(each).unlink(missing_ok=True)
         return argv.Files(
             base=base,
             system=system,
@@ -218,6 +253,7 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
             ignition=ignition,
             console=console,
             qmp=place.socket("qmp"),
+            agent=place.socket("agent"),
             mounts=mounts,
             firmware=_firmware(machine, place, architecture, base, kind),
         )
@@ -257,7 +293,8 @@ async def _peer(process: asyncio.subprocess.Process, path: Path, log: Path) -> P
 
 def _check(process: asyncio.subprocess.Process, log: Path) -> None:
     if process.returncode is not None:
-        raise ToolError("QEMU", f"ended at once, with exit code {process.returncode}: {_said(log)}")
+        said = _said(log)
+        raise _taken(said) or ToolError("QEMU", f"ended at once, with exit code {process.returncode}: {said}")
 
 
 def _said(log: Path) -> str:
@@ -265,10 +302,18 @@ def _said(log: Path) -> str:
     return printable(lines[-1]) if lines else "it said nothing"
 
 
-def _ssh_port(text: str) -> int:
-    """Find the host's port of the first forward in the table of ``info usernet``."""
-    for line in text.splitlines():
-        words = line.split()
-        if words and words[0].startswith("TCP[HOST_FORWARD]") and words[-3] == "22":
-            return int(words[3])
-    raise ToolError("QEMU", "does not tell the port of ssh")
+def _forwards(text: str) -> list[Forward]:
+    """Read the table of ``info usernet``, in the order of the command line."""
+    found = re.findall(r"(?m)^\s*(TCP|UDP)\[HOST_FORWARD\]\s+\d+\s+\S+\s+(\d+)\s+\S+\s+(\d+)", text)
+    return [Forward(int(host), int(guest), Protocol(kind.lower())) for kind, host, guest in found]
+
+
+def _taken(text: str) -> ConflictError | None:
+    """Return the error about a port, where QEMU failed at that."""
+    found = re.search(r"forwarding rule '(tcp|udp):127\.0\.0\.1:(\d+)", text)
+    if found is None:
+        return None
+    return ConflictError(
+        f"port {found[2]} ({found[1]}) of this host is taken, or needs root",
+        hint="end what listens there, or choose other ports: haulout machine set NAME --publish …",
+    )

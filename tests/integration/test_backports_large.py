@@ -1,0 +1,117 @@
+"""Fixes of more files than git is asked for by name, merges that are picked as one, and odd clones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.support.libraries import ANNA, BO, Lab
+
+from haulout.backports import pick, status
+from haulout.backports.git import Git
+from haulout.backports.model import Outcome
+from haulout.errors import ToolError
+
+FILES = 120
+
+
+def lines(number: int, changes: dict[int, str] | None = None) -> str:
+    return "".join(f"{(changes or {}).get(one, f'step {number} {one}')}\n" for one in range(20))
+
+
+def commit(lab: Lab, message: str, files: dict[str, str], author: tuple[str, str] = BO) -> str:
+    """Commit many files at once."""
+    for name, text in files.items():
+        lab.write(name, text)
+    lab.git("add", "-A")
+    return lab.commit(message, author=author)
+
+
+def library(path, **extra: str) -> tuple[Lab, str]:
+    """A fix of many files, and ``old``, where it was done anew by someone else, together with one more file."""
+    lab = Lab.make(path)
+    names = [f"p{number % 7}/f{number}.go" for number in range(FILES)]
+    commit(lab, "Begin", {name: lines(number) for number, name in enumerate(names)} | extra)
+    for branch in ("old", "bare"):
+        lab.git("branch", branch)
+    fixed = {name: lines(number, {9: f"guard {number}"}) for number, name in enumerate(names)}
+    fix = commit(lab, "Guard all", fixed, ANNA)
+    lab.switch("old")
+    lab.clock += 60
+    commit(lab, "Harden the steps", fixed | {"more.go": "more\n"})
+    commit(
+        lab, "Go on", {name: lines(number, {8: "near", 9: "other", 10: "near"}) for number, name in enumerate(names)}
+    )
+    lab.switch("main")
+    return lab, fix
+
+
+def test_a_copy_of_many_files_is_recognised_by_its_patch_id(tmp_path):
+    lab, fix = library(tmp_path / "lib")
+    old, bare = status(lab.path, [fix], branches=["old", "bare"]).columns[0].cells[::-1]
+    assert (old.state.value, bare.state.value) == ("present", "missing, applies")
+    assert any(one.signal == "patch-id" for one in old.evidence)
+
+
+def test_attributes_of_many_files_cost_one_process(tmp_path, monkeypatch):
+    lab, fix = library(tmp_path / "lib", **{".gitattributes": "*.go merge=text\n*.png binary\n"})
+    asked: list[str] = []
+    run = Git.run
+
+    def counted(git: Git, *words: str, **more: Any) -> Any:
+        asked.append(words[0])
+        return run(git, *words, **more)
+
+    monkeypatch.setattr(Git, "run", counted)
+    old, _ = status(lab.path, [fix], branches=["old", "bare"]).columns[0].cells[::-1]
+    assert old.state.value == "present"
+    assert asked.count("check-attr") <= 2
+
+
+def test_a_merge_picked_as_one_is_there_where_its_commits_are(tmp_path):
+    lab = Lab.make(tmp_path / "lib")
+    lab.commit("Begin", {"a.go": lines(0)})
+    lab.git("branch", "old")
+    lab.switch("pr", "main")
+    parts = [
+        lab.commit(f"Part {at}", {"a.go": lines(0, {one: "new" for one in (4, 16) if one <= at})}) for at in (4, 16)
+    ]
+    lab.switch("main")
+    lab.commit("Other", {"b.go": "b\n"})
+    lab.clock += 60
+    lab.git("merge", "-q", "--no-ff", "-m", "Merge pull request #1 from x/pr", "pr")
+    merge = lab.git("rev-parse", "HEAD")
+    lab.switch("old")
+    lab.clock += 60
+    lab.git("cherry-pick", "-x", *parts)
+    lab.commit("Go on", {"a.go": lines(0, {3: "near", 4: "newer", 5: "near", 16: "new"})})
+    lab.switch("main")
+    (cell,) = status(lab.path, [merge], branches=["old"]).columns[0].cells
+    assert cell.state.value == "present"
+    done = pick(lab.path, "old", [merge], mainline=1)
+    assert (done.outcome, done.picked, done.judged[0].state.value) == (Outcome.PRESENT, (), "present")
+
+
+def small(tmp_path) -> tuple[Lab, str]:
+    lab = Lab.make(tmp_path / "lib")
+    lab.commit("Begin", {"a.go": lines(0)})
+    lab.git("branch", "old")
+    return lab, lab.commit("Guard", {"a.go": lines(0, {9: "guard"})})
+
+
+def test_grafts_change_neither_status_nor_pick(tmp_path):
+    """Status reads objects, git would take the commit for a first one."""
+    lab, fix = small(tmp_path)
+    (lab.path / ".git/info/grafts").write_text(f"{fix}\n")
+    (cell,) = status(lab.path, [fix], branches=["old"]).columns[0].cells
+    assert cell.state.value == "missing, applies"
+    assert pick(lab.path, "old", [fix]).outcome is Outcome.PICKED
+
+
+def test_a_commit_that_cannot_be_signed(tmp_path):
+    lab, fix = small(tmp_path)
+    lab.git("config", "commit.gpgSign", "true")
+    lab.git("config", "gpg.program", "false")
+    with pytest.raises(ToolError, match="cannot be signed"):
+        pick(lab.path, "old", [fix])
+    assert lab.git("worktree", "list").count("\n") == 0
