@@ -31,7 +31,7 @@ build/machine.qcow2:
 test-machines: $(VENV)/ready packages build/machine.qcow2
 	$(if $(TWICE),@$(BIN)/python -m images.machine build/again.qcow2)
 	@HAULOUT_TEST_MACHINE_IMAGE=build/machine.qcow2 HAULOUT_TEST_MACHINE_REBUILT=$(if $(TWICE),build/again.qcow2) \
-		$(BIN)/pytest -q tests/integration/test_machine_image.py tests/integration/test_machine_laptop.py
+		$(BIN)/pytest -q tests/integration/test_machine_image.py tests/integration/test_machine_laptop.py tests/integration/test_machine_move_image.py
 
 # Builds the container image from a bare Debian, and pushes and pulls in it; minutes, as root.
 container-test: $(VENV)/ready packages
