@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo test peers image test-machines container-test check fix lock docs bench fuzz packages clean
+.PHONY: demo test peers image test-machines test-kills container-test check fix lock docs bench fuzz packages clean
 
 demo: $(VENV)/ready packages
 	@$(BIN)/python demo/demo.py
@@ -31,7 +31,12 @@ build/machine.qcow2:
 test-machines: $(VENV)/ready packages build/machine.qcow2
 	$(if $(TWICE),@$(BIN)/python -m images.machine build/again.qcow2)
 	@HAULOUT_TEST_MACHINE_IMAGE=build/machine.qcow2 HAULOUT_TEST_MACHINE_REBUILT=$(if $(TWICE),build/again.qcow2) \
-		$(BIN)/pytest -q tests/integration/test_machine_image.py tests/integration/test_machine_laptop.py
+		$(BIN)/pytest -q tests/integration/test_machine_image.py tests/integration/test_machine_laptop.py tests/integration/test_machine_move_image.py
+
+# The host side of a machine killed 200 times, about half an hour: docs/adr/0057.
+test-kills: KILLS ?= 200
+test-kills: $(VENV)/ready packages
+	@HAULOUT_TEST_KILLS=$(KILLS) $(BIN)/pytest -q -s tests/integration/test_machine_kills.py
 
 # Builds the container image from a bare Debian, and pushes and pulls in it; minutes, as root.
 container-test: $(VENV)/ready packages

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from haulout.cli.machine.common import AmountParam
 from haulout.cli.main import main
 from haulout.errors import UsageError
+from haulout.machine import EventKind, publish
 
 
 @pytest.mark.parametrize(
@@ -56,3 +63,35 @@ def test_a_wrong_word_is_told_in_one_line(capsys, home, words, code, says):
     assert "s3cret" not in said.err
     assert said.out == ""
     assert not (home / "haulout/machines/web/machine.json").exists()
+
+
+def test_what_happened_is_told_in_words(capsys, home):
+    history = home / "haulout/events.jsonl"
+    publish(history, "web", None, EventKind.SET, resources={"cpus": 1, "disk": 5}, ca=["host", "/a"], mounts=[])
+    publish(history, "web", None, EventKind.REMOVED, kept_data=True)
+    assert main(["machine", "events"]) == 0
+    told = [line.split("  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert told == ["web  set: resources cpus=1 disk=5, ca host /a, mounts none", "web  removed: kept data yes"]
+    assert main(["machine", "events", "web", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["verb"], one["kind"]) for one in lines] == [("machine events", "set"), ("machine events", "removed")]
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        (("events", "w"), ["plain,web", "plain,work"]),
+        (("autostart", "enable", "we"), ["plain,web"]),
+        (("cp", "we"), ["plain,web:", "file,we"]),
+    ],
+)
+def test_names_of_machines_are_completed(home, words, completed):
+    for name in ("web", "work"):
+        (home / f"haulout/machines/{name}").mkdir(parents=True)
+        (home / f"haulout/machines/{name}/machine.json").touch()
+    line = ["haulout", "machine", *words]
+    done = subprocess.run(
+        [Path(sys.executable).with_name("haulout")], capture_output=True, text=True, timeout=30, check=False,
+        env={**os.environ, "COMP_WORDS": " ".join(line), "COMP_CWORD": str(len(line) - 1), "_HAULOUT_COMPLETE": "bash_complete"},
+    )  # fmt: skip
+    assert done.stdout.splitlines() == completed

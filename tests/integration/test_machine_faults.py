@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -270,3 +271,65 @@ def test_a_data_disk_without_room(place):
     assert start_again.code == 0, start_again.err
     assert rootless(place) == [True, False]
     assert ssh(place, f"cat {STORE}/v; rm {STORE}/fill") == "kept\n"
+
+
+@contextmanager
+def small_disk(path, size):
+    """A file system of its own, of so many MiB."""
+    path.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m", "tmpfs", path], check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_a_host_without_room_and_a_home_that_is_read_only(place, tmp_path):
+    with small_disk(tmp_path / "home", 120) as home:
+        there = _with(place, XDG_DATA_HOME=str(home))
+        fill = home / "fill"
+
+        def full():
+            with suppress(OSError), fill.open("wb") as file:
+                while file.write(bytes(1 << 16)):
+                    file.flush()
+
+        full()
+        done = there.haulout("machine", "init", "web", "oci:machines:5.0", *OPTIONS)
+        assert (done.code != 0, "Traceback" in done.err, listed(there)) == (True, False, {}), done.err
+        fill.unlink()
+        assert there.haulout("machine", "init", "web", "oci:machines:5.0", *OPTIONS).code == 0
+        full()
+        done = there.haulout("machine", "start", "web")
+        assert (done.code, listed(there)["web"]["state"]) == (13, "stopped"), done.err
+        assert re.search("no space left|is full", done.err), done.err
+        fill.unlink()
+        try:
+            start(there)
+            ssh(there, f"echo kept >{STORE}/v; sync")
+            with begun(
+                there,
+                "ssh",
+                "web",
+                "--",
+                "sh",
+                "-c",
+                f"dd if=/dev/urandom of={STORE}/big bs=1M count=100; sync; echo done",
+            ) as writing:
+                until(lambda: "is full" in (listed(there)["web"]["waiting_for"] or ""), 60)
+                assert listed(there)["web"]["state"] == "running"
+                subprocess.run(["mount", "-o", "remount,size=300m", home], check=True)
+                assert writing.communicate(timeout=60)[0] == "done\n"
+            until(lambda: listed(there)["web"]["waiting_for"] is None)
+            assert ssh(there, f"cat {STORE}/v") == "kept\n"
+        finally:
+            stop(there, "10")
+        subprocess.run(["mount", "-o", "remount,ro", home], check=True)
+        for verb in (("start", "web"), ("set", "web", "--cpus", "1"), ("rm", "web"), ("clone", "web", "copy"),
+                     ("init", "other", "oci:machines:5.0")):  # fmt: skip
+            done = there.haulout("machine", *verb)
+            assert (done.code != 0, "read-only" in done.err, "Traceback" in done.err) == (True, True, False), done.err
+        assert listed(there)["web"]["state"] == "stopped"
+        subprocess.run(["mount", "-o", "remount,rw", home], check=True)
+        assert there.haulout("machine", "rm", "web", "--data").code == 0

@@ -17,6 +17,10 @@ pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(120 + 30 
 
 def test_nothing_is_lost_and_nobody_is_needed(tmp_path):
     with machines(tmp_path) as place:
-        report = Killer(place, SEED).run(KILLS)
-    sys.stdout.write(f"\n{report}\n")
+        killer = Killer(place, SEED)
+        report = killer.report
+        try:
+            killer.run(KILLS)
+        finally:
+            sys.stdout.write(f"\nseed {SEED}: {report}\n")
     assert (report.lost, report.stuck) == ([], []), f"seed {SEED}\n{report}"

@@ -84,7 +84,7 @@ class Killer:
         self._acknowledged = 0
         self._content = ""
 
-    def run(self, kills: int) -> Report:
+    def run(self, kills: int) -> None:
         """Make the machine, and kill so often."""
         self._do("init", NAME, *OPTIONS)
         self._do("start", NAME, "--no-connect")
@@ -109,7 +109,6 @@ class Killer:
                     _kill(one)
                 self._acknowledged = 0
         self._do("stop", NAME)
-        return self.report
 
     def _round(self, verb: str, wait: float, victims: tuple[str, ...]) -> None:
         words, running, _ = VERBS[verb]

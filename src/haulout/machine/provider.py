@@ -35,6 +35,8 @@ class VirtualMachine(Protocol):
     reset: asyncio.Event
     """Set whenever it does."""
     panicked: bool
+    starved: bool
+    """Whether it is paused until the host has room for what it writes."""
 
     async def ended(self) -> Ended:
         """Wait for its end, and return why."""

@@ -297,10 +297,13 @@ class Supervisor:
 
     def _status(self) -> Status:
         missing = self._missing()
+        waiting_for = "" if self._phase is Phase.READY else self._waiting_for
+        if self._life is not None and self._life.starved:
+            waiting_for = "paused: the file system of its disks is full"
         return Status(
             self._phase,
             time.monotonic() - self._since,
-            "" if self._phase is Phase.READY else self._waiting_for,
+            waiting_for,
             self._life.accelerator if self._life else "",
             self._life.ssh_port if self._life else 0,
             tuple(each.name for each in self._machine.sockets if each.name not in missing),

@@ -10,7 +10,7 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from haulout.errors import ConflictError, NotFoundError
+from haulout.errors import ConflictError, HauloutError, NotFoundError
 from haulout.machine import Machines
 from haulout.usecases.machine_init import machine_init
 from haulout.usecases.machine_lifecycle import machine_ssh, machine_start
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from haulout.registry import ConnectionOptions
 
 _GONE_SECONDS: Final = 30.0
+_ABANDONED_SECONDS: Final = 600.0
 
 
 def run_machine(  # noqa: PLR0913 - each is one word of the request
@@ -58,6 +59,7 @@ def run_machine(  # noqa: PLR0913 - each is one word of the request
     Raises:
         HauloutError: as :func:`machine_init` and :func:`machine_start`.
     """
+    sweep_abandoned()
     name = name or _name_for(str(reference), ephemeral=ephemeral)
     place = Machines.here().place(name)
     if not place.exists():
@@ -79,6 +81,16 @@ def run_machine(  # noqa: PLR0913 - each is one word of the request
         if ephemeral:
             stack.enter_context(_held(place))
         return machine_ssh(name, command, user=user)
+
+
+def sweep_abandoned() -> None:
+    """Remove the ephemeral machines of runs that were killed together with their supervisors; never fails."""
+    for place in Machines.here().all():
+        with suppress(HauloutError, OSError):
+            # One that was made a moment ago has no supervisor yet.
+            old = time.time() - place.file("machine.json").stat().st_mtime > _ABANDONED_SECONDS
+            if old and place.load().ephemeral and not place.is_held("run.lock"):
+                machine_rm(place.name, data=True, force=True)
 
 
 def _name_for(reference: str, *, ephemeral: bool) -> str:

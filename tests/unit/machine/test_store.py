@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,8 +13,9 @@ import pytest
 from tests.unit.machine.test_model import MACHINE
 
 from haulout.errors import ConflictError, InvalidFile, NotFoundError, StorageError, UsageError
-from haulout.machine import Machines, State
-from haulout.machine.files import clone_files, disks, remove, remove_unused_bases
+from haulout.local import Peer
+from haulout.machine import Machines, State, make_key
+from haulout.machine.files import appearing_machine, clear, clone_files, disks, remove, remove_unused_bases
 from haulout.usecases.machine_query import status_of
 
 
@@ -127,6 +129,63 @@ def test_data_is_kept_unless_it_is_to_go(place):
         place.load()
     assert [path.name for path in remove(place, data=True)] == ["data.raw"]
     assert not place.folder.exists()
+
+
+@pytest.mark.parametrize("killed", [KeyboardInterrupt, None])
+def test_a_copy_that_was_killed_is_no_machine_and_no_data(machines, place, killed):
+    target = machines.place("copy")
+    target.folder.mkdir()
+    for name in ("data.raw", "key", "key.pub"):
+        place.file(name).write_bytes(b"x")
+    with contextlib.suppress(KeyboardInterrupt), appearing_machine(target, replace(MACHINE, name="copy")):
+        clone_files(place, target)
+        if killed:
+            raise killed
+    assert target.exists() == (killed is None)
+    assert {path.name for path in clear(target)} >= {"data.raw"} if killed else {"key"}
+    assert target.file("data.raw").exists() == (killed is None)
+
+
+def test_a_removal_that_was_killed_can_be_done_again_and_keeps_the_data(place, monkeypatch):
+    for name in ("data.raw", "system.qcow2", "key"):
+        place.file(name).write_bytes(b"x")
+    unlink = Path.unlink
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda path, **_: unlink(path) if path.name == "machine.json" else 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            remove(place, data=False)
+    assert not place.exists()
+    assert {path.name for path in clear(place)} == {"system.qcow2", "key"}
+    assert place.file("data.raw").exists()
+
+
+def test_who_asks_for_a_lock_is_not_taken_for_its_holder(place):
+    fd = place.take("run.lock")
+    try:
+        with place.file("run.lock").open("rb"):
+            assert [peer.pid for peer in Peer.writing(place.file("run.lock"))] == [os.getpid()]
+        assert place.is_held("run.lock")
+    finally:
+        os.close(fd)
+    with place.file("run.lock").open("rb"):
+        assert Peer.writing(place.file("run.lock")) == []
+
+
+def test_a_lock_is_seen_where_nothing_can_be_written(place):
+    fd = place.take("run.lock")
+    try:
+        place.file("run.lock").chmod(0o400)
+        assert place.is_held("run.lock")
+    finally:
+        os.close(fd)
+
+
+def test_a_key_is_there_whole_or_not_at_all(place):
+    place.file("key").write_bytes(b"")
+    make_key(place)
+    assert place.file("key").read_bytes().startswith(b"-----BEGIN OPENSSH PRIVATE KEY")
+    assert place.file("key.pub").read_text().startswith("ssh-ed25519 ")
+    assert {path.stat().st_mode & 0o777 for path in place.folder.glob("key*")} == {0o600}
 
 
 def test_a_base_goes_with_its_last_machine(machines, place):

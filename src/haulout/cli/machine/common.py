@@ -39,6 +39,19 @@ class NameParam(StringParam):
         return [CompletionItem(each.name) for each in Machines.here().all() if each.name.startswith(incomplete)]
 
 
+class SideParam(NameParam):
+    """A file of this host, or ``NAME:PATH``."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Complete machines, and files of this host."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only on TAB
+
+        names = super().shell_complete(ctx, param, incomplete)
+        return [*(CompletionItem(f"{each.value}:") for each in names), CompletionItem(incomplete, type="file")]
+
+
 class MountParam(StringParam):
     """``SOURCE[:TARGET[:ro]]``."""
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
         Example("haulout machine cp web:/etc/os-release .", "copy a file out of it"),
     ),
 )
-@click.argument("source", metavar="SOURCE")
-@click.argument("target", metavar="TARGET")
+@click.argument("source", metavar="SOURCE", type=common.SideParam())
+@click.argument("target", metavar="TARGET", type=common.SideParam())
 @common.user
 @options.common
 @click.pass_obj

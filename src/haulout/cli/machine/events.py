@@ -65,10 +65,18 @@ def command(session: Session, names: tuple[str, ...], since: datetime | None, fo
 
     event = None
     for event in machine_events(names, since=since, follow=follow):
-        said = ", ".join(f"{key} {value}" for key, value in event.data.items())
+        said = ", ".join(f"{key.replace('_', ' ')} {_said(value)}" for key, value in event.data.items())
         at = event.time.astimezone().isoformat(" ", "seconds")
         line = f"{at}  {event.machine}  {event.kind}" + (f": {said}" if said else "")
         session.result("machine events", event.to_dict(), (line,))
         sys.stdout.flush()
     if event is None and not session.quiet:
         click.echo("there is no such event", err=True)
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return " ".join(f"{key}={_said(each)}" for key, each in value.items())
+    return " ".join(map(_said, value)) or "none" if isinstance(value, list) else str(value)

@@ -34,6 +34,8 @@ _GIB: Final = 1 << 30
 _POLL: Final = 0.05
 _START_SECONDS: Final = 30.0
 _ADOPT_SECONDS: Final = 10.0
+_ROOM_SECONDS: Final = 2.0
+"""Between looks whether the host has room again."""
 _REASONS: Final = {
     "guest-shutdown": "the guest shut down",
     "guest-panic": "the guest's kernel panicked",
@@ -52,6 +54,8 @@ class _Life:
         self.resets = 0
         self.reset = asyncio.Event()
         self.panicked = False
+        self.starved = False
+        self._going_on: asyncio.Future[None] | None = None
         self._peer = peer
         self._process = process
         self._log = log
@@ -72,6 +76,15 @@ class _Life:
             self.resets += 1
             self.reset.set()
         self.panicked |= kind == "GUEST_PANICKED"
+        if kind == "BLOCK_IO_ERROR" and data.get("nospace") and data.get("action") == "stop":
+            self.starved = True
+            self._going_on = asyncio.ensure_future(self._go_on())
+
+    async def _go_on(self) -> None:
+        """Let a guest try again that QEMU paused at a write for which the host has no room."""
+        await asyncio.sleep(_ROOM_SECONDS)
+        self.starved = False
+        await self._tell("cont")
 
     async def ended(self) -> Ended:
         """Wait for its end, and return why."""
@@ -190,6 +203,8 @@ class Qemu:
         life = _Life("", peer, None, place.file("qemu.log"))
         try:
             await life.connect(place.socket("qmp"))
+            # It may have been paused, too.
+            await life._tell("cont")  # noqa: SLF001 - of this module
         except ToolError:
             # It hangs: there is no other way with it than to end it, which the caller does.
             life.ssh_port = 0
