@@ -13,9 +13,10 @@ import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from haulout.backports.git import Git, GitProcess, decode, encode, environment
+from haulout.backports.trees import TREE, Entry, format_tree, parse_tree
 from haulout.errors import ContentError
 from haulout.local import private_folder
 
@@ -28,16 +29,6 @@ _ENOUGH: Final = 256 << 20
 """Bytes; throw-away objects are of the size of what a fix changes."""
 _AT_ONCE: Final = 256
 """Objects that are asked for before the first answer is read."""
-TREE: Final = "40000"
-SYMLINK: Final = "120000"
-GITLINK: Final = "160000"
-
-
-class Entry(NamedTuple):
-    """An entry of a tree: git's mode, in octal as git writes it, and the object there."""
-
-    mode: str
-    oid: str
 
 
 class MissingObject(ContentError):  # noqa: N818 - named by what is wrong, as in errors
@@ -338,31 +329,6 @@ def _batches(names: Iterable[str]) -> Iterator[list[str]]:
     left = list(names)
     for start in range(0, len(left), _AT_ONCE):
         yield left[start : start + _AT_ONCE]
-
-
-def parse_tree(raw: bytes, width: int) -> dict[str, Entry]:
-    """Return what a tree object lists. Pure; ``width`` is an object id's, in bytes."""
-    found: dict[str, Entry] = {}
-    place = 0
-    while place < len(raw):
-        blank = raw.index(b" ", place)
-        end = raw.index(b"\0", blank)
-        name = decode(raw[blank + 1 : end])
-        found[name] = Entry(raw[place:blank].decode("ascii"), raw[end + 1 : end + 1 + width].hex())
-        place = end + 1 + width
-    return found
-
-
-def format_tree(entries: Mapping[str, Entry]) -> bytes:
-    """Return a tree object. Pure; git sorts folders as if their names ended in a slash."""
-
-    def order(item: tuple[str, Entry]) -> bytes:
-        return encode(item[0]) + (b"/" if item[1].mode == TREE else b"")
-
-    return b"".join(
-        entry.mode.encode() + b" " + encode(name) + b"\0" + bytes.fromhex(entry.oid)
-        for name, entry in sorted(entries.items(), key=order)
-    )
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from haulout.backports import history
 from haulout.backports.git import decode, encode
 from haulout.backports.model import Change, Patch
-from haulout.backports.objects import Entry, MissingObject, ScratchObjects
+from haulout.backports.objects import MissingObject, ScratchObjects
 from haulout.backports.probe import Answer, Prober, Question
 from haulout.errors import UsageError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from haulout.backports.repository import Repository
+    from haulout.backports.trees import Entry
 
 _MANY: Final = 100
 """Paths above which git is not asked to pick them out of every commit."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.backports.history import literal
 from haulout.backports.naming import is_code
-from haulout.backports.objects import GITLINK, SYMLINK, Entry, MissingObject, ScratchObjects
+from haulout.backports.objects import MissingObject, ScratchObjects
+from haulout.backports.trees import GITLINK, SYMLINK, Entry
 from haulout.errors import HauloutError
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from haulout.backports.attributes import UNION, WHOLE
 from haulout.backports.git import encode
-from haulout.backports.objects import Entry, MissingObject
+from haulout.backports.objects import MissingObject
 from haulout.backports.probe import Answer, Prober, Question
+from haulout.backports.trees import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
