@@ -72,7 +72,7 @@ class Pinging(threading.Thread):
     def run(self):
         while not self.over.is_set():
             with socket.socket(socket.AF_UNIX) as link:
-                link.settimeout(60)
+                link.settimeout(150)
                 asked = 0
                 try:
                     link.connect(self.path)

@@ -43,7 +43,12 @@ class StartFile:
 
         Raises:
             StorageError: it cannot be written.
+            ToolError: this host has no systemd, so that nobody would read it.
         """
+        if self.wanted_by is not None and shutil.which("systemctl") is None:
+            raise ToolError(
+                "systemctl", "is not installed", hint=f"let your session run: haulout machine start {self.name}"
+            )
         environment = {key: os.environ[key] for key in _PASSED_ON if os.environ.get(key)}
         made = unit(self.name, program(), environment) if self.wanted_by else agent(self.name, program(), environment)
         with storage_errors(self.path, doing="cannot be written"):

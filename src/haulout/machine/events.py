@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
+import threading
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +18,6 @@ from haulout.documents import Document
 from haulout.local import hold
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
@@ -102,34 +101,26 @@ def read_events(history: Path, *, follow: bool = False, ended: threading.Event |
         follow: go on, and yield what happens, until ``ended`` is set or the iteration is given up.
         ended: set, by any thread, to end it.
     """
-    offset, number = 0, -1
-    # The newer one first: it may become the older one at any moment.
-    with ExitStack() as stack:
-        newer = stack.enter_context(history.open("rb")) if history.exists() else None
-        number = os.fstat(newer.fileno()).st_ino if newer is not None else -1
-        with suppress(FileNotFoundError):
-            older = stack.enter_context(_before(history).open("rb"))
-            if os.fstat(older.fileno()).st_ino != number:
-                yield from _parsed(older.read(MOST * 2))
-        if newer is not None:
-            piece = _whole(newer.read(MOST * 2))
-            offset = len(piece)
-            yield from _parsed(piece)
-    while follow and not (ended is not None and ended.is_set()):
-        for source in (_before(history), history):
-            with suppress(FileNotFoundError), source.open("rb") as file:
+    ended = ended or threading.Event()
+    number, offset = None, 0
+    while True:
+        with ExitStack() as stack:
+            files = []
+            # The newer one first: it may become the older one at any moment.
+            for path in (history, _before(history)):
+                with suppress(FileNotFoundError):
+                    files.append(stack.enter_context(path.open("rb")))
+            for file in reversed(files):
                 found = os.fstat(file.fileno()).st_ino
-                if source == history and found != number:
+                if found != number and (number is None or file is files[0]):
                     number, offset = found, 0
                 if found == number:
                     file.seek(offset)
-                    piece = _whole(file.read(MOST * 2))
+                    piece = _whole(file.read(2 * MOST))
                     offset += len(piece)
                     yield from _parsed(piece)
-        if ended is None:
-            time.sleep(_POLL)
-        else:
-            ended.wait(_POLL)
+        if not follow or ended.wait(_POLL):
+            return
 
 
 def _whole(piece: bytes) -> bytes:

@@ -55,8 +55,10 @@ def setup(machine: Machine, additions: str = "") -> str:
         mounting = f"{{ mkdir -p {target}; mount -t virtiofs {options}{tag(number)} {target}; }}"
         lines.append(f"grep -q '^{tag(number)} ' /proc/mounts || {mounting}")
     lines.append(additions)
+    there = " && ".join(['[ -z "$changed" ]', *(f"[ -S {shlex.quote(each.guest)} ]" for each in machine.sockets)])
     lines += [
-        # An image that was not made for this has podman, but nobody listens.
+        # An image that was not made for this has podman, but nobody listens, or not after the user's last session.
+        f"{{ {there} && [ -e /var/lib/systemd/linger/{USER} ]; }} ||",
         "if command -v podman >/dev/null && command -v systemctl >/dev/null; then",
         f"  loginctl enable-linger {USER}; systemctl start podman.socket;",
         '  [ -z "$changed" ] || { systemctl daemon-reload; systemctl try-restart podman.service; }',

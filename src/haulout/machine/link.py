@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from haulout.machine.provider import VirtualMachine
     from haulout.machine.store import Place
 
-_POLL: Final = 0.2
-_BANNER_SECONDS: Final = (1.0, 8.0)
-"""The first and the longest wait for a greeting. What is sent to a guest before it has a driver for its network
-card is lost, and sent again too late; a guest that is slow needs its time."""
+_GREETING_SECONDS: Final = (1.0, 15.0)
+"""The first and the longest wait for a greeting. What is sent to a guest before it has a driver for its network card is
+lost, and sent again too late; but a guest that is slow needs its time."""
+_GREETING_SHARE: Final = 0.15
+"""How much of the time since the start a connection waits: slow guests boot slowly, too."""
+_GREETINGS: Final = 3
+"""Connections that wait at once. Each is a process in the guest, which makes a slow one slower."""
 _SECOND_USER_SECONDS: Final = 20.0
 _SOCKET_SECONDS: Final = 60.0
 _SCRIPT_SECONDS: Final = 120.0
@@ -87,19 +90,27 @@ class Link:
 
     async def _banner(self) -> None:
         """Wait until a server greets: QEMU accepts connections long before the guest does."""
-        patience, longest = _BANNER_SECONDS
-        while True:
-            self._check()
-            with suppress(OSError, TimeoutError):
-                reader, writer = await asyncio.open_connection("127.0.0.1", self._life.ssh_port)
-                try:
-                    async with asyncio.timeout(patience):
-                        if (await reader.read(4)).startswith(b"SSH"):
-                            return
-                finally:
-                    writer.close()
-            patience = min(1.3 * patience, longest)
-            await asyncio.sleep(_POLL)
+        tries: set[asyncio.Task[bool]] = set()
+        began = time.monotonic()
+        first, longest = _GREETING_SECONDS
+        try:
+            while True:
+                self._check()
+                now = time.monotonic()
+                patience = min(first + _GREETING_SHARE * (now - began), longest)
+                tries.add(asyncio.create_task(_greeted(self._life.ssh_port, patience)))
+                while (left := now + patience / _GREETINGS - time.monotonic()) > 0:
+                    # A connection that is refused leaves nothing to wait for but the time.
+                    pause = asyncio.create_task(asyncio.sleep(left, result=False))
+                    done, tries = await asyncio.wait({*tries, pause}, return_when=asyncio.FIRST_COMPLETED)
+                    tries.discard(pause)
+                    pause.cancel()
+                    if any(each.result() for each in done):
+                        return
+        finally:
+            for each in tries:
+                each.cancel()
+            await asyncio.gather(*tries, return_exceptions=True)
 
     async def _log_in(self) -> None:
         """Connect all users; the first may take its time, since a guest makes its users at its first boot."""
@@ -107,9 +118,7 @@ class Link:
         deadline = float("inf")
         while missing := [user for user in users if user not in self._masters]:
             self._check()
-            # One after the other: guests without acceleration are slow at it.
-            for user in missing:
-                await self._master(user)
+            await asyncio.gather(*(self._master(user) for user in missing))
             if self._masters and deadline == float("inf"):
                 deadline = time.monotonic() + _SECOND_USER_SECONDS
             if time.monotonic() > deadline:
@@ -217,6 +226,18 @@ class Link:
             await _end(process)
         self._masters.clear()
         self.sockets = set()
+
+
+async def _greeted(port: int, seconds: float) -> bool:
+    """Return whether an SSH server greets at a port of the loopback address (RFC 4253, section 4.2)."""
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(seconds):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                return (await reader.read(4)).startswith(b"SSH")
+            finally:
+                writer.close()
+    return False
 
 
 async def _wrong_by(clock: asyncio.subprocess.Process, order: str) -> float:

@@ -36,6 +36,7 @@ def machine_autostart(name: str, *, enable: bool | None = None) -> Autostart:
     Raises:
         NotFoundError: there is no such machine.
         StorageError: the unit cannot be written or removed.
+        ToolError: this host has neither systemd nor launchd.
     """
     place = Machines.here().place(name)
     if enable or not place.exists():

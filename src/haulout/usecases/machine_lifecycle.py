@@ -72,13 +72,14 @@ def machine_start(
         place.prepare_runtime(machine)
         if not place.is_held("run.lock"):
             start_supervisor(place)
+    if connect and not machine.ephemeral:
+        # While it boots: the sockets are there.
+        for line in register(machine, place):
+            progress.note(line)
     _follow(place, {"do": "follow", "seconds": seconds}, progress)
     found = machine_inspect(name)
     if found.state not in {State.RUNNING, State.DEGRADED}:
         raise NotReady(name, found.ended or f"it is {found.state}", place.console())
-    if connect and not machine.ephemeral:
-        for line in register(machine, place):
-            progress.note(line)
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.servers import needs
 
-from haulout.errors import InvalidFile
+from haulout.errors import InvalidFile, ToolError
 from haulout.machine import autostart
 from haulout.machines import machine_autostart
 
@@ -95,6 +95,18 @@ def test_a_link_without_a_unit_is_not_enabled_and_goes_too(home):
     assert not file.enabled
     assert file.disable()
     assert list((home / ".config/systemd/user/default.target.wants").iterdir()) == []
+
+
+def test_where_nobody_would_read_a_unit_none_is_written(home, monkeypatch):
+    file = autostart.start_file("web")
+    file.enable()
+    monkeypatch.setenv("PATH", str(home))
+    with pytest.raises(ToolError, match="systemctl"):
+        file.enable()
+    assert file.disable(), "that works"
+    with pytest.raises(ToolError):
+        file.enable()
+    assert not file.path.exists()
 
 
 def test_macos_has_an_agent(home, monkeypatch):

@@ -139,3 +139,17 @@ def test_events_are_chosen_by_name_and_time(tmp_path, monkeypatch):
     with pytest.raises(UsageError):
         machine_events(["../x"])
     assert machines.place("web").history == machines.history
+
+
+def test_a_history_that_is_renamed_while_it_is_read_is_read_once(history, monkeypatch):
+    publish(history, "web", None, EventKind.SET, n=0)
+    opened = Path.open
+
+    def renamed_after(path, *arguments):
+        file = opened(path, *arguments)
+        if path == history:
+            history.replace(history.with_name("events.jsonl.1"))
+        return file
+
+    monkeypatch.setattr(Path, "open", renamed_after)
+    assert numbers(read_events(history)) == [0]
