@@ -240,7 +240,7 @@ def test_a_client_that_hung_up_while_it_waited_asks_nothing():
 def test_an_upgraded_connection_goes_both_ways_and_each_direction_ends_by_itself():
     """As ``docker exec -i`` uses it: standard input ends first, or the program's output does."""
     upgrade = b"POST /exec/1/start HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
-    late = asyncio.Queue()
+    late: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def guest(reader, writer):
         assert await reader.readuntil(b"\r\n\r\n") == upgrade
