@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
 import shutil
 import signal
 import time
@@ -44,7 +43,6 @@ _WEEK: Final = 7 * 86400.0
 _LOOK_SECONDS: Final = 2.0
 _DRAIN_SECONDS: Final = 3.0
 """That requests under way have before a guest is shut down."""
-_MOST_DESCRIPTORS: Final = 1 << 14
 _HOLD_SECONDS: Final = 60.0
 """After which an ephemeral machine ends that nobody holds."""
 
@@ -381,14 +379,6 @@ async def _trim(link: Link) -> None:
     await link.run(guest.TRIM, _TRIM_SECONDS)
 
 
-def allow_many_descriptors() -> None:
-    """Let this process, and those it starts, have many open files: each client needs two here and one in ssh."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = min(hard, _MOST_DESCRIPTORS) if hard != resource.RLIM_INFINITY else _MOST_DESCRIPTORS
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
-
-
 async def supervise(place: Place, provider: Provider, listening: Callable[[], None]) -> None:
     """Run a machine to its end; an ephemeral one is removed then, with its data.
 
@@ -399,7 +389,6 @@ async def supervise(place: Place, provider: Provider, listening: Callable[[], No
     """
     lock = place.take("run.lock")
     try:
-        allow_many_descriptors()
         machine: Machine = place.load()
         place.prepare_runtime(machine)
         made = Supervisor(place, provider)
