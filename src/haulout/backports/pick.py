@@ -163,14 +163,16 @@ def pick_planned(
     if any(one.target == target and one.path != made.path for one in worktree.every(repository)):
         worktree.remove(repository, made.path)
         raise ConflictError(f"picks onto {_short(target)} were started at the same moment", hint="try again")
+    singly = all(fix.whole is not None for fix in plan.fixes)
+    options = (replace(asked, mainline=None) if singly else asked).options
     with (progress or NullProgress()).task("picking", len(plan.sources), unit="commits") as task:
         try:
-            present = _run(made, [*asked.options, *plan.sources], [])
+            present = _run(made, [*options, *plan.sources], [])
             task.advance(len(plan.sources))
         except BaseException:
             worktree.remove(repository, made.path)
             raise
-    recording = _Recording(path_of(asked.ledger), asked.record, tuple(wanted), plan.instead)
+    recording = _Recording(path_of(asked.ledger), asked.record, plan.fixes, plan.instead)
     done = _end(repository, made, [*plan.present, *present], recording)
     return replace(done, judged=judged)
 
