@@ -90,8 +90,6 @@ def test_a_merge_picked_as_one_comes_to_what_status_says(library):
         ("partly", True, "applies", True),
     }
     assert {kind: some[:2] for kind, some in kinds.items() if kind not in expected} == {}
-
-    assert ("missing, applies", False, "applies", False) in kinds
     assert ("missing, applies", False, "applies", False) in kinds
     assert any(as_one for _, as_one, _, _ in kinds)
     said = {"present": "already there", "applies": "picked", "conflicts": "conflict"}

@@ -264,6 +264,13 @@ def _not_picked(made: Worktree, err: str) -> Exception:
         return UsageError("no committer is set", hint='git config user.name "…" && git config user.email "…"')
     if "untracked working tree files would be overwritten" in said:
         return ToolError("git", "untracked files would be overwritten", hint=f"see {made.path}")
+    if "would be overwritten by merge" in said:
+        # Git lists them, one a line, each after a tab.
+        files = [line.strip() for line in said.split("\n") if line.startswith("\t")]
+        return ConflictError(
+            f"git takes {', '.join(files[:4])} for changed once checked out: .gitattributes asks for other content",
+            hint="first commit what it asks for, such as line ends, on the branch: git add --renormalize .",
+        )
     if "failed to sign" in said:
         return ToolError(
             "git", "the commit cannot be signed", hint="see user.signingKey; or do not: commit.gpgSign false"
