@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -29,23 +31,27 @@ def test_volumes_of_both_users_survive_export_and_import(tmp_path):
         place.environment.update(XDG_RUNTIME_DIR=str(runtime), XDG_DATA_HOME=str(tmp_path / "data"))
         data = tmp_path / "data/haulout/machines/web/data.raw"
 
+        def run(*argv):
+            done = subprocess.run(
+                argv, cwd=place.path, env=place.environment, capture_output=True, text=True, timeout=900, check=False
+            )
+            assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
+            return done.stdout
+
         def machine(*words):
-            done = place.haulout("machine", *words)
-            assert done.code == 0, f"{words}: {done.out}{done.err}"
-            return done
+            return run("haulout", "machine", *words)
 
         def in_guest(user, script):
-            return machine("ssh", "web", "--user", user, "--", "sh", "-c", script).out
+            return machine("ssh", "web", "--user", user, "--", "sh", "-c", script)
 
         def export():
-            done = machine("export", "web", "oci:backup:web", "--json").json
+            done = json.loads(machine("export", "web", "oci:backup:web", "--json"))
             facts = ("data_size", "data_content", "chunks", "sent_chunks", "sent_bytes", "seconds")
             sys.stdout.write(f"export: { {name: done[name] for name in facts} }\n")
             return done
 
         try:
-            pushed = place.haulout("push", "oci:machines:5.0", IMAGE, "--arch", "x86_64", "--type", "qemu")
-            assert pushed.code == 0, pushed.err
+            run("haulout", "push", "oci:machines:5.0", IMAGE, "--level", "1", "--arch", "x86_64", "--type", "qemu")
             machine("init", "web", "oci:machines:5.0", "--disk", "20", "--memory", "1024")
             machine("start", "web", "--wait", "900")
             for user in USERS.values():
@@ -66,7 +72,7 @@ def test_volumes_of_both_users_survive_export_and_import(tmp_path):
             machine("start", "web", "--wait", "900")
             for socket, user in USERS.items():
                 url = f"unix://{runtime}/haulout/web/{socket}.sock"
-                assert place.shell(f"podman --remote --url {url} volume ls -q").out.split() == ["kept"]
+                assert run("podman", "--remote", "--url", url, "volume", "ls", "-q").split() == ["kept"]
                 assert in_guest(user, f"cat {MOUNTPOINT}/file") == f"of {user}\n"
             in_guest("core", f"echo little >>{MOUNTPOINT}/file")
             machine("stop", "web")
