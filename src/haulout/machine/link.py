@@ -172,8 +172,12 @@ class Link:
 
     async def _prepare(self, say: Callable[[str], None]) -> None:
         names = {each.name for each in self._machine.sockets if each.user in self._masters}
-        apart, additions = self._additions
-        said = await self.run(f"changed=\n{apart}\necho told $changed", _APART_SECONDS) if apart else ["told"]
+        trusting, additions = self._additions
+        said = ["told"]
+        if self._machine.ca:
+            said = await self.run(f"changed=\n{trusting}\necho told $changed", _APART_SECONDS)
+        else:
+            additions = f"{trusting}\n{additions}"
         if "told" not in said:
             say("the machine is slow to take over the CA certificates; it goes on with that")
         if "ca-refused" in said:

@@ -176,8 +176,7 @@ class Supervisor:
         proxies = proxy.proxy_for_guest(self._machine.proxy, self._environment)
         for remark in (*authorities.remarks, *proxies.remarks):
             self._say(remark)
-        trusting, proxying = trust.script(authorities.certificates), proxy.script(proxies.variables)
-        additions = (trusting, proxying) if authorities.certificates else ("", f"{trusting}\n{proxying}")
+        additions = trust.script(authorities.certificates), proxy.script(proxies.variables)
         if self._place.is_held("vm.lock"):
             self._say("taking over the virtual machine that runs")
             self._life = await self._provider.adopt(self._place.name, self._place)
