@@ -31,7 +31,7 @@ build/machine.qcow2:
 test-machines: $(VENV)/ready packages build/machine.qcow2
 	$(if $(TWICE),@$(BIN)/python -m images.machine build/again.qcow2)
 	@HAULOUT_TEST_MACHINE_IMAGE=build/machine.qcow2 HAULOUT_TEST_MACHINE_REBUILT=$(if $(TWICE),build/again.qcow2) \
-		$(BIN)/pytest -q tests/integration/test_machine_image.py tests/integration/test_machine_laptop.py
+		$(BIN)/pytest -q tests/integration/test_machine_image.py tests/integration/test_machine_laptop.py tests/integration/test_machine_move_image.py
 
 # The host side of a machine killed 200 times, about half an hour: docs/adr/0057.
 test-kills: KILLS ?= 200
@@ -66,6 +66,7 @@ bench: $(VENV)/ready packages
 	$(BIN)/python benchmarks/reliability.py
 	$(BIN)/python benchmarks/backports.py
 	$(BIN)/python benchmarks/backports_truth.py
+	$(BIN)/python benchmarks/machine.py
 	$(BIN)/python benchmarks/backports_shapes.py
 
 # By hand, for as long as you like, each: make fuzz SECONDS=600

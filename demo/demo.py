@@ -109,6 +109,9 @@ def spell(size: int) -> str:
 
 def machine_image() -> Path | None:
     """Return the machine image, built unless ``make image`` has; None, saying why, where it cannot be."""
+    if missing := [program for program in ("podman", "mmdebstrap", "sfdisk") if shutil.which(program) is None]:
+        print(f"  skipped, since there is no {', '.join(missing)} here")
+        return None
     if not IMAGE.exists():
         IMAGE.parent.mkdir(exist_ok=True)
         done = subprocess.run(
@@ -129,7 +132,7 @@ def run_machine(host: str, image: Path) -> None:
     haulout(
         "attach", f"{host}/demo/podman:12", image.with_suffix(".cdx.json"), "--type", "application/vnd.cyclonedx+json"
     )
-    say("7. Pull it as a machine, start it, and run a container through each of its sockets")
+    say("7. Pull it as a machine, start it (half a minute without KVM), run a container through each of its sockets")
     haulout("machine", "init", "demo", f"{host}/demo/podman:12", "--memory", "1024", "--disk", "5")
     started = time.monotonic()
     try:

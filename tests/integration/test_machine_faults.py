@@ -187,23 +187,23 @@ def test_two_commands_at_once(place):
         begun(place, "init", "twice", "oci:machines:5.0") as one,
         begun(place, "init", "twice", "oci:machines:5.0") as two,
     ):
-        codes = sorted(each.wait(timeout=60) for each in (one, two))
+        codes = sorted(each.wait(timeout=150) for each in (one, two))
     assert codes == [0, 12]
     assert place.haulout("machine", "rm", "twice", "--data").code == 0
     with begun(place, "start", "web") as one, begun(place, "start", "web") as two:
-        errors = [each.communicate(timeout=60)[1] for each in (one, two)]
+        errors = [each.communicate(timeout=150)[1] for each in (one, two)]
         assert [one.returncode, two.returncode] == [0, 0], errors
     assert len(vm(place, "web")) == len(supervisor(place, "web")) == 1
     with begun(place, "stop", "web") as one, begun(place, "start", "web") as two:
-        assert one.wait(timeout=60) == 0
-        assert two.wait(timeout=60) in {0, 13}
+        assert one.wait(timeout=150) == 0
+        assert two.wait(timeout=150) in {0, 13}
     start(place)
     assert rootless(place) == [True, False]
     done = place.haulout("machine", "rm", "web")
     assert (done.code, "is running" in done.err) == (12, True)
     with begun(place, "rm", "web") as one, begun(place, "stop", "web", "--wait", "0") as two:
-        assert one.wait(timeout=60) in {0, 12}
-        assert two.wait(timeout=60) in {0, 4}
+        assert one.wait(timeout=150) in {0, 12}
+        assert two.wait(timeout=150) in {0, 4}
     if "web" not in listed(place):
         assert place.haulout("machine", "init", "web", "oci:machines:5.0", *OPTIONS).code == 0
 
@@ -320,7 +320,7 @@ def test_a_host_without_room_and_a_home_that_is_read_only(place, tmp_path):
                 until(lambda: "is full" in (listed(there)["web"]["waiting_for"] or ""), 60)
                 assert listed(there)["web"]["state"] == "running"
                 subprocess.run(["mount", "-o", "remount,size=300m", home], check=True)
-                assert writing.communicate(timeout=60)[0] == "done\n"
+                assert writing.communicate(timeout=150)[0] == "done\n"
             until(lambda: listed(there)["web"]["waiting_for"] is None)
             assert ssh(there, f"cat {STORE}/v") == "kept\n"
         finally:

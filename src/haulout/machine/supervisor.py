@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from haulout.errors import HauloutError
-from haulout.machine import guest, proxy, trust
+from haulout.machine import proxy, trim, trust
 from haulout.machine.events import EventKind, publish
 from haulout.machine.forward import BACKLOG, CHUNK, Forwarder, bind
 from haulout.machine.link import GuestFailed, Link
@@ -38,8 +38,7 @@ STOP_SECONDS: Final = 90.0
 _UNREADY_SECONDS: Final = 15.0
 """The same for one that has not booted: its power button may lead nowhere."""
 _BOOT_SECONDS: Final = 300.0
-_TRIM_SECONDS: Final = 60.0
-_WEEK: Final = 7 * 86400.0
+_STARVED: Final = "paused: the file system of its disks is full"
 _LOOK_SECONDS: Final = 2.0
 _DRAIN_SECONDS: Final = 3.0
 """That requests under way have before a guest is shut down."""
@@ -214,7 +213,7 @@ class Supervisor:
             self._ready.clear()
             await asyncio.gather(*(each.drain(_DRAIN_SECONDS) for each in self._forwarders))
             if was_ready and self._link is not None and not self._machine.ephemeral:
-                await self._link.run(guest.TRIM, min(_TRIM_SECONDS, self._stop_seconds))
+                await trim.trim(self._link, self._stop_seconds)
             linking.cancel()
             ended: Ended = await power_off(
                 life, ending, self._stop_seconds if was_ready else min(self._stop_seconds, _UNREADY_SECONDS)
@@ -252,18 +251,12 @@ class Supervisor:
                     EventKind.DEGRADED if missing else EventKind.STARTED, **({"missing": missing} if missing else {})
                 )
                 await self._tell({"done": True})
-                await self._trim_weekly(link)
+                if trim.is_due(self._place.file("trimmed")):
+                    self._spawn(trim.trim(link))
                 await link.lost()
             finally:
                 self._ready.clear()
                 await link.close()
-
-    async def _trim_weekly(self, link: Link) -> None:
-        mark = self._place.file("trimmed")
-        with suppress(OSError):
-            if not mark.exists() or time.time() - mark.stat().st_mtime > _WEEK:
-                mark.touch()
-                self._spawn(_trim(link))
 
     async def _finish(self, reason: str, failed: bool) -> None:  # noqa: FBT001 - a pair that is passed on
         self._place.record("ended", reason)
@@ -297,9 +290,8 @@ class Supervisor:
 
     def _status(self) -> Status:
         missing = self._missing()
-        waiting_for = "" if self._phase is Phase.READY else self._waiting_for
-        if self._life is not None and self._life.starved:
-            waiting_for = "paused: the file system of its disks is full"
+        starved = self._life is not None and self._life.starved
+        waiting_for = _STARVED if starved else "" if self._phase is Phase.READY else self._waiting_for
         return Status(
             self._phase,
             time.monotonic() - self._since,
@@ -373,10 +365,6 @@ class Supervisor:
         await asyncio.sleep(_HOLD_SECONDS)
         if not self._holders:
             self._stop.set()
-
-
-async def _trim(link: Link) -> None:
-    await link.run(guest.TRIM, _TRIM_SECONDS)
 
 
 async def supervise(place: Place, provider: Provider, listening: Callable[[], None]) -> None:

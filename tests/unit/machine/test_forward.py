@@ -12,7 +12,7 @@ import sys
 import pytest
 from tests.support.machines import short_folder
 
-from haulout.machine.forward import BACKLOG, Forwarder, bind
+from haulout.machine.forward import BACKLOG, Forwarder, allow_many_descriptors, bind
 
 MIB = 1 << 20
 
@@ -237,6 +237,53 @@ def test_a_client_that_hung_up_while_it_waited_asks_nothing():
     assert heard == [b"POST /patient"]
 
 
+def test_an_upgraded_connection_goes_both_ways_and_each_direction_ends_by_itself():
+    """As ``docker exec -i`` uses it: standard input ends first, or the program's output does."""
+    upgrade = b"POST /exec/1/start HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+    late: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def guest(reader, writer):
+        assert await reader.readuntil(b"\r\n\r\n") == upgrade
+        writer.write(b"HTTP/1.1 101 UPGRADED\r\n\r\n")
+        for _ in range(3):
+            writer.write((await reader.readline()).upper())
+        if await reader.readline() == b"leave\n":
+            writer.write_eof()
+            late.put_nowait(await reader.read())
+        else:
+            writer.write(b"after the end\n")
+        writer.close()
+
+    async def work(folder):
+        ready = asyncio.Event()
+        ready.set()
+        inner, outer = await serving(folder, ready, guest)
+        for stays in (False, True):
+            reader, writer = await asyncio.open_unix_connection(folder / "outer")
+            writer.write(upgrade)
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 101 UPGRADED\r\n\r\n"
+            for word in (b"one\n", b"two\n", b"GET / HTTP/1.1\n"):
+                writer.write(word)
+                assert await asyncio.wait_for(reader.readline(), 5) == word.upper()
+            if stays:
+                writer.write(b"leave\n")
+                assert await asyncio.wait_for(reader.read(), 5) == b""
+                writer.write(b"still here")
+            writer.write_eof()
+            if stays:
+                assert await asyncio.wait_for(late.get(), 5) == b"still here"
+            else:
+                assert await asyncio.wait_for(reader.read(), 5) == b"after the end\n"
+            writer.close()
+            await writer.wait_closed()
+        await asyncio.sleep(0.1)
+        inner.close()
+        outer.close()
+
+    with short_folder() as folder:
+        asyncio.run(work(folder))
+
+
 def test_a_gigabyte_for_a_reader_that_is_slow_at_first_takes_no_memory():
     size, most = 1 << 30, 16 * MIB
 
@@ -275,3 +322,13 @@ def test_a_stale_socket_is_replaced():
         listener = bind(folder / "s")
         assert listener.getsockname() == str(folder / "s")
         listener.close()
+
+
+def test_a_supervisor_may_have_more_files_open_than_the_usual_thousand():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        allow_many_descriptors()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(hard, 1 << 14), hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
