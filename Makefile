@@ -66,6 +66,7 @@ bench: $(VENV)/ready packages
 	$(BIN)/python benchmarks/reliability.py
 	$(BIN)/python benchmarks/backports.py
 	$(BIN)/python benchmarks/backports_truth.py
+	$(BIN)/python benchmarks/machine.py
 	$(BIN)/python benchmarks/backports_shapes.py
 
 # By hand, for as long as you like, each: make fuzz SECONDS=600

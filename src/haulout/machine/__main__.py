@@ -10,6 +10,7 @@ import os
 import sys
 
 from haulout.errors import HauloutError
+from haulout.machine.forward import allow_many_descriptors
 from haulout.machine.qemu import Qemu
 from haulout.machine.store import Machines
 from haulout.machine.supervisor import supervise
@@ -26,6 +27,7 @@ def main(name: str) -> int:
         os.close(null)
 
     os.umask(0o077)
+    allow_many_descriptors()
     try:
         place = machines.place(name)
         asyncio.run(supervise(place, Qemu(machines.cache / "accelerator.json"), lambda: answer("listening")))

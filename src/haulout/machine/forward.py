@@ -7,6 +7,7 @@ lost with the guest, where asking again does no harm.
 from __future__ import annotations
 
 import asyncio
+import resource
 import select
 import socket
 import sys
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 CHUNK: Final = 1 << 18
 BACKLOG: Final = 512
 """Clients that wait to be accepted. asyncio says 100 by itself, and those beyond are refused."""
+_MOST_DESCRIPTORS: Final = 1 << 14
 _RETRY: Final = 0.2
 _AGAIN: Final = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Seconds before a question is asked again, while the guest seems to be there: its end is noticed a little later."""
@@ -29,6 +31,14 @@ _SAFE: Final = (b"GET ", b"HEAD ")
 """HTTP requests that change nothing (RFC 9110, section 9.2.1), and may be sent twice."""
 _QUIET: Final = 0.2
 _POLL: Final = 0.05
+
+
+def allow_many_descriptors() -> None:
+    """Let this process, and those it starts, have many open files: each client needs two here and one in ssh."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = min(hard, _MOST_DESCRIPTORS) if hard != resource.RLIM_INFINITY else _MOST_DESCRIPTORS
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def bind(path: Path) -> socket.socket:

@@ -23,8 +23,8 @@ _GREETING_SECONDS: Final = (1.0, 15.0)
 lost, and sent again too late; but a guest that is slow needs its time."""
 _GREETING_SHARE: Final = 0.15
 """How much of the time since the start a connection waits: slow guests boot slowly, too."""
-_GREETINGS: Final = 3
-"""Connections that wait at once. Each is a process in the guest, which makes a slow one slower."""
+_GREETINGS: Final = 1
+"""Connections that wait at once. Each is a process in the guest, also one that was given up: QEMU goes on with it."""
 _SECOND_USER_SECONDS: Final = 20.0
 _SOCKET_SECONDS: Final = 60.0
 _SCRIPT_SECONDS: Final = 120.0

@@ -12,7 +12,7 @@ import sys
 import pytest
 from tests.support.machines import short_folder
 
-from haulout.machine.forward import BACKLOG, Forwarder, bind
+from haulout.machine.forward import BACKLOG, Forwarder, allow_many_descriptors, bind
 
 MIB = 1 << 20
 
@@ -322,3 +322,13 @@ def test_a_stale_socket_is_replaced():
         listener = bind(folder / "s")
         assert listener.getsockname() == str(folder / "s")
         listener.close()
+
+
+def test_a_supervisor_may_have_more_files_open_than_the_usual_thousand():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        allow_many_descriptors()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(hard, 1 << 14), hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
