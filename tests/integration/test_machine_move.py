@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import trustme
 from tests.support.disks import MIB, noise, raw_disk
+from tests.support.machines import machines as sandboxed
 from tests.support.recording_progress import RecordingProgress
 from tests.support.servers import docker_registry, needs
 
@@ -389,3 +390,24 @@ def test_a_killed_import_leaves_no_machine_that_is_half(web, module, name, numbe
     left = [path for path in data("copy").parent.glob("*") if path.is_dir()] if data("copy").parent.exists() else []
     assert not left, "what the killed one fetched takes no room"
     assert extents(data("second")) == extents(web)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_machine_that_ran_is_moved_with_what_it_wrote(tmp_path):
+    with sandboxed(tmp_path) as place:
+
+        def machine(*words):
+            done = place.haulout("machine", *words)
+            assert done.code == 0, f"{words}: {done.out}{done.err}"
+            return done.out
+
+        machine("init", "web", "oci:machines:5.0", "--cpus", "1", "--memory", "256", "--disk", "1")
+        machine("start", "web")
+        machine("ssh", "web", "--user", "root", "--", "sh", "-c", "echo mine >/var/lib/data/note; sync")
+        machine("stop", "web")
+        machine("export", "web", "oci:backup:web")
+        machine("rm", "web", "--data")
+        machine("import", "oci:backup:web", "moved")
+        machine("start", "moved")
+        assert machine("ssh", "moved", "--user", "root", "--", "cat", "/var/lib/data/note") == "mine\n"
