@@ -99,9 +99,12 @@ def test_docker_hub_is_found_by_each_of_its_names_under_each(tmp_path, key, host
 )
 def test_a_helper_is_found_under_each_name_of_its_host(tmp_path, monkeypatch, key, host, server):
     asked = []
-    monkeypatch.setattr(
-        "haulout.registry.auth.helpers.get", lambda name, server, _: asked.append((name, server)) or FOUND
-    )
+
+    def get(name, server, _):
+        asked.append((name, server))
+        return FOUND
+
+    monkeypatch.setattr("haulout.registry.auth.helpers.get", get)
     assert read(tmp_path, {"credHelpers": {"r.test": "other", key: "mine"}}, host, "library/debian") == FOUND
     assert asked == [("mine", server)]
 
