@@ -53,19 +53,52 @@ def test_a_copy_of_many_files_is_recognised_by_its_patch_id(tmp_path):
     assert any(one.signal == "patch-id" for one in old.evidence)
 
 
-def test_attributes_of_many_files_cost_one_process(tmp_path, monkeypatch):
-    lab, fix = library(tmp_path / "lib", **{".gitattributes": "*.go merge=text\n*.png binary\n"})
-    asked: list[str] = []
+@pytest.fixture
+def asked(monkeypatch) -> list[tuple[str, ...]]:
+    """What git is asked from now on."""
+    words: list[tuple[str, ...]] = []
     run = Git.run
 
-    def counted(git: Git, *words: str, **more: Any) -> Any:
-        asked.append(words[0])
-        return run(git, *words, **more)
+    def counted(git: Git, *some: str, **more: Any) -> Any:
+        words.append(some)
+        return run(git, *some, **more)
 
     monkeypatch.setattr(Git, "run", counted)
+    return words
+
+
+def test_attributes_of_many_files_cost_one_process(tmp_path, asked):
+    lab, fix = library(tmp_path / "lib", **{".gitattributes": "*.go merge=text\n*.png binary\n"})
     old, _ = status(lab.path, [fix], branches=["old", "bare"]).columns[0].cells[::-1]
     assert old.state.value == "present"
-    assert asked.count("check-attr") <= 2
+    assert sum(words[0] == "check-attr" for words in asked) <= 2
+
+
+def test_a_pick_of_many_files_looks_for_markers_in_all_at_once(tmp_path, asked):
+    lab, fix = library(tmp_path / "lib")
+    assert pick(lab.path, "bare", [fix]).outcome is Outcome.PICKED
+    assert len(asked) < FILES
+
+
+@pytest.mark.parametrize("moved_on", ["branch", "main"])
+def test_files_are_followed_only_where_main_moved_them(tmp_path, asked, moved_on):
+    lab = Lab.make(tmp_path / "lib")
+    commit(lab, "Begin", {"a/x.go": lines(0), "b/y.go": lines(1)})
+    lab.git("branch", "old")
+    began = lab.git("rev-parse", "HEAD")
+    lab.switch("old" if moved_on == "branch" else "main")
+    lab.clock += 60
+    (lab.path / "c").mkdir()
+    lab.git("mv", "a/x.go", "c/z.go")
+    lab.commit("Move")
+    lab.switch("main")
+    fix = commit(lab, "Guard", {"c/z.go" if moved_on == "main" else "a/x.go": lines(0, {9: "guard"})}, ANNA)
+    asked.clear()
+    (cell,) = status(lab.path, [fix], branches=["old"]).columns[0].cells
+    assert cell.state.value == "missing, applies"
+    followed = [words for words in asked if "--follow" in words]
+    assert len(followed) == (moved_on == "main")
+    assert all(f"^{began}" in words for words in followed)
 
 
 def test_a_merge_picked_as_one_is_there_where_its_commits_are(tmp_path):

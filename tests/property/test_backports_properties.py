@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from haulout.backports.followups import Hunk, Span, track
 from haulout.backports.git import encode
 from haulout.backports.gomod import GoMod, Version, pseudo_version, vendored
-from haulout.backports.objects import TREE, Entry, format_tree, parse_tree
 from haulout.backports.report import html, markdown
 from haulout.backports.stale_names import mentions
 from haulout.backports.trailers import identifiers, reverted, sources, subject_key
+from haulout.backports.trees import TREE, Entry, format_tree, parse_tree
 
 OIDS = st.text("0123456789abcdef", min_size=40, max_size=40)
 NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from haulout.backports.git import Git, decode, encode
-from haulout.backports.objects import SYMLINK, TREE, MissingObject, ScratchObjects
+from haulout.backports.objects import MissingObject, ScratchObjects
+from haulout.backports.trees import SYMLINK, TREE
 from haulout.local import private_folder
 
 if TYPE_CHECKING:

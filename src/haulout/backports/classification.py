@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.backports.attributes import USUAL
 from haulout.backports.model import Change, Content
-from haulout.backports.objects import GITLINK, SYMLINK, Entry, MissingObject
+from haulout.backports.objects import MissingObject
 from haulout.backports.probe import Answer, Prober, Question, Tried
+from haulout.backports.trees import GITLINK, SYMLINK, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

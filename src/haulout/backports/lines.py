@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from haulout.backports.naming import is_code
-from haulout.backports.objects import GITLINK, SYMLINK, Entry, MissingObject, ScratchObjects
+from haulout.backports.objects import MissingObject, ScratchObjects
 from haulout.backports.probe import Answer
+from haulout.backports.trees import GITLINK, SYMLINK, Entry
 
 if TYPE_CHECKING:
     from haulout.backports.model import Change

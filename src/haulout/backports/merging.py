@@ -12,7 +12,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from haulout.backports.git import decode, encode
-from haulout.backports.objects import GITLINK, SYMLINK, TREE, Entry, MissingObject, ScratchObjects
+from haulout.backports.objects import MissingObject, ScratchObjects
+from haulout.backports.trees import GITLINK, SYMLINK, TREE, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

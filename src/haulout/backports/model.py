@@ -13,9 +13,9 @@ from haulout.documents import Document
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from haulout.backports.objects import Entry
     from haulout.backports.records import Record
     from haulout.backports.repository import Branch
+    from haulout.backports.trees import Entry
 
 StrPath = str | os.PathLike[str]
 

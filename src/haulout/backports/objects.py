@@ -13,9 +13,10 @@ import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from haulout.backports.git import Git, GitProcess, decode, encode, environment
+from haulout.backports.trees import TREE, Entry, format_tree, parse_tree
 from haulout.errors import ContentError
 from haulout.local import private_folder
 
@@ -28,16 +29,6 @@ _ENOUGH: Final = 256 << 20
 """Bytes; throw-away objects are of the size of what a fix changes."""
 _AT_ONCE: Final = 256
 """Objects that are asked for before the first answer is read."""
-TREE: Final = "40000"
-SYMLINK: Final = "120000"
-GITLINK: Final = "160000"
-
-
-class Entry(NamedTuple):
-    """An entry of a tree: git's mode, in octal as git writes it, and the object there."""
-
-    mode: str
-    oid: str
 
 
 class MissingObject(ContentError):  # noqa: N818 - named by what is wrong, as in errors
@@ -74,6 +65,9 @@ class ScratchObjects:
         self._present: dict[str, bool] = {}
         self._folders: dict[tuple[str, str], str | None] = {}
         self._copied: set[str] = set()
+        self._written: set[str] = set()
+        """Objects, and the folders of their files."""
+        self._differences: dict[tuple[str, str], tuple[tuple[str, Entry | None, Entry | None], ...]] = {}
 
     @cached_property
     def empty_tree(self) -> str:
@@ -163,6 +157,27 @@ class ScratchObjects:
             raise ContentError(f"tree {tree[:12]} is damaged", hint="look at it with: git fsck") from error
         return found
 
+    def _read_trees(self, trees: Iterable[str]) -> None:
+        """Read trees at once, as far as they are here: one by one, they cost a wait each."""
+        for tree, content in self.read_all(set(trees) - self._trees.keys(), "tree"):
+            if content is not None:
+                self._keep(tree, content)
+
+    def read_folders(self, trees: Iterable[str], paths: Iterable[str]) -> None:
+        """Read the folders of files below several trees ahead, level by level."""
+        folders = {path.rpartition("/")[0] for path in paths}
+        level = dict.fromkeys(trees, folders)
+        while level:
+            self._read_trees(level)
+            below: dict[str, set[str]] = {}
+            for tree, inner in level.items():
+                for folder in inner:
+                    name, _, rest = folder.partition("/")
+                    entry = self._trees.get(tree, {}).get(name)
+                    if entry is not None and entry.mode == TREE:
+                        below.setdefault(entry.oid, set()).add(rest)
+            level = below
+
     def at(self, tree: str, path: str) -> Entry | None:
         """Return what is at a path below a tree; a folder is nothing."""
         parent, _, name = path.rpartition("/")
@@ -190,6 +205,12 @@ class ScratchObjects:
             else:
                 yield f"{prefix}{name}", entry
 
+    def all_changes(self, old: str, new: str) -> tuple[tuple[str, Entry | None, Entry | None], ...]:
+        """Return what :meth:`changes` yields, and remember it."""
+        if (old, new) not in self._differences:
+            self._differences[old, new] = tuple(self.changes(old, new))
+        return self._differences[old, new]
+
     def changes(self, old: str, new: str, prefix: str = "") -> Iterator[tuple[str, Entry | None, Entry | None]]:
         """Yield path, old and new entry wherever two trees differ; equal subtrees are not looked into."""
         if old == new:
@@ -197,11 +218,9 @@ class ScratchObjects:
         before, after = self.entries(old), self.entries(new)
         differ = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
         below = (side.get(name) for name in differ for side in (before, after))
-        ahead = {entry.oid for entry in below if entry is not None and entry.mode == TREE} - self._trees.keys()
-        # Read one by one, they cost a wait each.
-        for tree, content in self.read_all(ahead, "tree"):
-            if content is not None:
-                self._keep(tree, content)
+        ahead = {entry.oid for entry in below if entry is not None and entry.mode == TREE}
+        if ahead:
+            self._read_trees(ahead)
         for name in differ:
             one, two = before.get(name), after.get(name)
             path = f"{prefix}{name}"
@@ -277,10 +296,15 @@ class ScratchObjects:
     def _write(self, kind: str, content: bytes) -> str:
         raw = f"{kind} {len(content)}".encode() + b"\0" + content
         oid = hashlib.new(self._algorithm, raw, usedforsecurity=False).hexdigest()
-        path = self._objects / oid[:2] / oid[2:]
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(zlib.compress(raw, 1))
+        if oid not in self._written:
+            folder = self._objects / oid[:2]
+            if oid[:2] not in self._written:
+                folder.mkdir(exist_ok=True)
+            path = folder / oid[2:]
+            # Git, too, writes here, and what it wrote cannot be written.
+            if not path.exists():
+                path.write_bytes(zlib.compress(raw, 1))
+            self._written |= {oid, oid[:2]}
         return oid
 
     def _ask(self, command: str, *names: str) -> None:
@@ -305,31 +329,6 @@ def _batches(names: Iterable[str]) -> Iterator[list[str]]:
     left = list(names)
     for start in range(0, len(left), _AT_ONCE):
         yield left[start : start + _AT_ONCE]
-
-
-def parse_tree(raw: bytes, width: int) -> dict[str, Entry]:
-    """Return what a tree object lists. Pure; ``width`` is an object id's, in bytes."""
-    found: dict[str, Entry] = {}
-    place = 0
-    while place < len(raw):
-        blank = raw.index(b" ", place)
-        end = raw.index(b"\0", blank)
-        name = decode(raw[blank + 1 : end])
-        found[name] = Entry(raw[place:blank].decode("ascii"), raw[end + 1 : end + 1 + width].hex())
-        place = end + 1 + width
-    return found
-
-
-def format_tree(entries: Mapping[str, Entry]) -> bytes:
-    """Return a tree object. Pure; git sorts folders as if their names ended in a slash."""
-
-    def order(item: tuple[str, Entry]) -> bytes:
-        return encode(item[0]) + (b"/" if item[1].mode == TREE else b"")
-
-    return b"".join(
-        entry.mode.encode() + b" " + encode(name) + b"\0" + bytes.fromhex(entry.oid)
-        for name, entry in sorted(entries.items(), key=order)
-    )
 
 
 @contextmanager

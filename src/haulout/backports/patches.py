@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from haulout.backports import history
 from haulout.backports.git import decode, encode
 from haulout.backports.model import Change, Patch
-from haulout.backports.objects import Entry, MissingObject, ScratchObjects
+from haulout.backports.objects import MissingObject, ScratchObjects
 from haulout.backports.probe import Answer, Prober, Question
 from haulout.errors import UsageError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from haulout.backports.repository import Repository
+    from haulout.backports.trees import Entry
 
 _MANY: Final = 100
 """Paths above which git is not asked to pick them out of every commit."""
@@ -43,7 +44,7 @@ def patch_of(objects: ScratchObjects, oid: str, *, mainline: int = 1, paths: Seq
             before = objects.commit(commit.parents[number - 1]).tree
         changes = [
             Change(path, old, new)
-            for path, old, new in objects.changes(before, commit.tree)
+            for path, old, new in objects.all_changes(before, commit.tree)
             # "**" and "*" both match across folders.
             if not paths or any(fnmatchcase(path, glob) for glob in paths)
         ]
@@ -86,19 +87,19 @@ def patch_ids(
 ) -> dict[str, str]:
     """Return the patch-ids of commits, over these files alone: so a backport that also changes another is recognised.
 
-    Of many files, throw-away commits are made that change nothing else: git compares every name in a tree with every
-    path that it is given.
+    Of many files, throw-away commits are made that change nothing else, under numbers for names: git compares every
+    name in a tree with every path that it is given, and reads every folder.
     """
     if len(paths) <= _MANY or not oids:
         return history.patch_ids_of(repository, oids, paths)
-    wanted = set(paths)
+    names = {path: str(number) for number, path in enumerate(paths)}
     made: dict[str, list[str]] = {}
     for oid in oids:
         patch = patch_of(objects, oid)
-        changes = [change for change in patch.changes if change.path in wanted] if patch is not None else []
+        changes = [change for change in patch.changes if change.path in names] if patch is not None else []
         if changes:
-            old = {change.path: change.old for change in changes if change.old is not None}
-            new = {change.path: change.new for change in changes if change.new is not None}
+            old = {names[change.path]: change.old for change in changes if change.old is not None}
+            new = {names[change.path]: change.new for change in changes if change.new is not None}
             before = objects.write_commit(objects.write_tree(old))
             made.setdefault(objects.write_commit(objects.write_tree(new), before), []).append(oid)
     how = ("log", "--no-walk=unsorted", "--patch", *history.PLAIN, "--format=commit %H", "--stdin")

@@ -198,7 +198,7 @@ def resume_pick(lib: StrPath, branch: str, *, ledger: StrPath | None = None, rec
             hint=f"start over: {resume_command(lib, branch, '--abort')}",
         )
     elif source is not None:
-        preconditions.check_resolved(made, source)
+        preconditions.check_resolved(repository, made, source)
         staged = made.staged()
         if staged:
             note_conflicts(made)
@@ -284,7 +284,7 @@ def _end(repository: Repository, made: Worktree, present: list[str], recording: 
             commit, tuple(files), needed, instead, made.path, made.unmerged_without(2), made.unmerged_without(3)
         )
         return replace(done, outcome=Outcome.CONFLICT, stop=stop)
-    preconditions.check_commits(made, [(one.commit, one.source or before) for one in picked])
+    preconditions.check_commits(repository, made, [(one.commit, one.source or before) for one in picked])
     if head == before:
         worktree.remove(repository, made.path)
         return done

@@ -10,7 +10,8 @@ from haulout.backports import history
 from haulout.backports.git import decode
 from haulout.backports.gomod import GoMod, Version
 from haulout.backports.naming import modules_in
-from haulout.backports.objects import TREE, Entry, MissingObject, ScratchObjects
+from haulout.backports.objects import MissingObject, ScratchObjects
+from haulout.backports.trees import TREE, Entry
 from haulout.documents import Document
 from haulout.errors import NotFoundError
 

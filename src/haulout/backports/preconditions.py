@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from haulout.backports import history, worktree
+from haulout.backports.git import encode
 from haulout.backports.trailers import same_commit, sources
 from haulout.errors import ConflictError, ContentError, NotFoundError, UsageError
 
@@ -99,7 +100,7 @@ def check_sources(repository: Repository, sources: Sequence[str], mainline: int 
             raise UsageError(f"{commit.oid[:12]} has no parent {mainline}")
 
 
-def check_resolved(made: Worktree, source: str) -> None:
+def check_resolved(repository: Repository, made: Worktree, source: str) -> None:
     """Refuse to continue with files that are in conflict, not staged, or have conflict markers."""
     unmerged = made.unmerged()
     if unmerged:
@@ -109,7 +110,9 @@ def check_resolved(made: Worktree, source: str) -> None:
     unsaved = made.unsaved()
     if unsaved:
         raise ConflictError(f"changed and not staged: {', '.join(unsaved[:8])}", hint=f"in {made.path}: git add FILE")
-    marked = [path for path in made.staged() if _marked(made, f":{path}", (f"HEAD:{path}", f"{source}:{path}"))]
+    staged = made.git.run("diff-index", "--cached", "--no-renames", "-z", "HEAD").fields
+    suspects = _with_markers(repository, staged)
+    marked = [path for _, path in suspects if _marked(made, f":{path}", (f"HEAD:{path}", f"{source}:{path}"))]
     if marked:
         raise ConflictError(
             f"conflict markers in {', '.join(marked[:8])}", hint=f"resolve them in {made.path}, then: git add FILE"
@@ -130,20 +133,44 @@ def check_series(made: Worktree) -> None:
         )
 
 
-def check_commits(made: Worktree, picked: Sequence[tuple[str, str]]) -> None:
+def check_commits(repository: Repository, made: Worktree, picked: Sequence[tuple[str, str]]) -> None:
     """Refuse commits with conflict markers, made here or by hand.
 
     Args:
+        repository: the library.
         made: where they were made.
         picked: each commit, and where its content comes from, which may have lines like markers of its own.
     """
-    for commit, source in picked:
-        for path in made.git.run("diff-tree", "-r", "--no-commit-id", "--name-only", "-z", commit).fields:
-            if _marked(made, f"{commit}:{path}", (f"{commit}^:{path}", f"{source}:{path}")):
-                raise ConflictError(
-                    f"conflict markers in {path} of {commit[:12]}",
-                    hint=f"amend it in {made.path}, then --continue; or --abort",
-                )
+    from_ = dict(picked)
+    given = encode("".join(f"{commit}\n" for commit in from_))
+    changed = made.git.run("diff-tree", "-r", "--no-renames", "-z", "--stdin", stdin=given).fields
+    for commit, path in _with_markers(repository, changed):
+        if _marked(made, f"{commit}:{path}", (f"{commit}^:{path}", f"{from_[commit]}:{path}")):
+            raise ConflictError(
+                f"conflict markers in {path} of {commit[:12]}",
+                hint=f"amend it in {made.path}, then --continue; or --abort",
+            )
+
+
+def _with_markers(repository: Repository, changed: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the files whose new content has lines like conflict markers, each with the commit named before it.
+
+    Args:
+        repository: the library.
+        changed: git's raw format: commits, and ":<mode> <mode> <old> <new> <status>", each of these with a path.
+    """
+    commit = ""
+    places: list[tuple[str, str, str]] = []
+    fields = iter(changed)
+    for one in fields:
+        if one.startswith(":"):
+            places.append((one.split(" ")[3], commit, next(fields)))
+        else:
+            commit = one
+    with repository.scratch_objects() as objects:
+        contents = objects.read_all(oid for oid, _, _ in places)
+        marked = {oid for oid, content in contents if content is not None and _MARKER.search(content)}
+    return [(commit, path) for oid, commit, path in places if oid in marked]
 
 
 def _marked(made: Worktree, place: str, allowed: Sequence[str]) -> bool:

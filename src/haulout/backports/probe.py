@@ -17,7 +17,8 @@ from haulout.backports.attributes import UNION, USUAL, WHOLE, Attributes
 from haulout.backports.git import decode
 from haulout.backports.model import Change, Content, Patch
 from haulout.backports.naming import is_code
-from haulout.backports.objects import GITLINK, SYMLINK, Entry, MissingObject, ScratchObjects
+from haulout.backports.objects import MissingObject, ScratchObjects
+from haulout.backports.trees import GITLINK, SYMLINK, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.backports.history import literal
 from haulout.backports.naming import is_code
-from haulout.backports.objects import GITLINK, SYMLINK, Entry, MissingObject, ScratchObjects
+from haulout.backports.objects import MissingObject, ScratchObjects
+from haulout.backports.trees import GITLINK, SYMLINK, Entry
 from haulout.errors import HauloutError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from haulout.backports.model import Change, Patch
     from haulout.backports.repository import Repository
@@ -37,7 +38,8 @@ class Renames:
 
     repository: Repository
     objects: ScratchObjects
-    _earlier: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _earlier: dict[tuple[str, str, str | None], tuple[str, ...]] = field(default_factory=dict)
+    _forks: dict[tuple[str, ...], str | None] = field(default_factory=dict)
     _names: dict[str, set[str]] = field(default_factory=dict)
     """Names that are known to mean one file, by each of them."""
     _found: dict[tuple[str, str], str | None] = field(default_factory=dict)
@@ -46,12 +48,12 @@ class Renames:
     """Where files of a folder were earlier, each with a slash at its end, by folder."""
     _followed: int = 0
 
-    def search(self, patch: Patch, trees: Iterable[str]) -> None:
+    def search(self, patch: Patch, tips: Mapping[str, str]) -> None:
         """Look for the files of an upstream patch on all branches at once.
 
         Args:
             patch: of one commit.
-            trees: the branches' root trees.
+            tips: the branches' last commits, by their root trees.
         """
         before = self._before(patch)
         lacking: list[tuple[Change, list[str]]] = []
@@ -59,10 +61,10 @@ class Renames:
             if change.old is None:
                 continue
             try:
-                without = [tree for tree in dict.fromkeys(trees) if self.objects.at(tree, change.path) is None]
+                without = [tree for tree in tips if self.objects.at(tree, change.path) is None]
             except MissingObject:
                 continue
-            left = self._by_history(patch.commits[0], change.path, without)
+            left = self._by_history(patch.commits[0], change.path, {tree: tips[tree] for tree in without})
             if left and change.old.mode not in {SYMLINK, GITLINK}:
                 lacking.append((change, left))
         if before is not None and lacking:
@@ -83,18 +85,21 @@ class Renames:
             self._added[before, tree] = dict(self._only_there(before, tree))
         return self._added[before, tree]
 
-    def _by_history(self, commit: str, path: str, trees: Sequence[str]) -> list[str]:
+    def _by_history(self, commit: str, path: str, tips: Mapping[str, str]) -> list[str]:
         """Look for a file under its earlier names; return the branches that have none of them.
 
-        Following one file through history costs a walk through all of it, so a file is looked for first where others
-        of its folder were.
+        Following a file costs a walk through history. So it is looked for first where others of its folder were, and
+        it is followed only to where the branches began, and not if it had this name there: then a branch moved it.
         """
         folder, _, name = path.rpartition("/")
-        left = self._placed(path, [f"{one}{name}" for one in self._folders.get(folder, ())], trees)
+        left = self._placed(path, [f"{one}{name}" for one in self._folders.get(folder, ())], list(tips))
         if not left or self._followed >= _FOLLOWED:
             return left
+        fork = self._fork(commit, sorted({tips[tree] for tree in left}))
+        if fork is not None and self._has(fork, path):
+            return left
         self._followed += 1
-        earlier = self._follow(commit, path)
+        earlier = self._follow(commit, path, fork)
         for one in earlier:
             there, slash, was = one.rpartition("/")
             if was == name:
@@ -143,17 +148,33 @@ class Renames:
         except MissingObject:
             return None
 
-    def _follow(self, commit: str, path: str) -> tuple[str, ...]:
-        """Return the names a file had before a commit, latest first."""
-        if path not in self._earlier:
+    def _fork(self, commit: str, tips: Sequence[str]) -> str | None:
+        """Return the last commit that a commit and all branches share, or None."""
+        asked = (commit, *tips)
+        if asked not in self._forks:
+            done = self.repository.git.run("merge-base", "--octopus", *asked, ok=(0, 1, 128))
+            self._forks[asked] = done.text.partition("\n")[0] if done.code == 0 else None
+        return self._forks[asked] or None
+
+    def _has(self, commit: str, path: str) -> bool:
+        try:
+            return self.objects.at(self.objects.commit(commit).tree, path) is not None
+        except MissingObject:
+            return False
+
+    def _follow(self, commit: str, path: str, fork: str | None) -> tuple[str, ...]:
+        """Return the names a file had before a commit and since another, latest first."""
+        key = (commit, path, fork)
+        if key not in self._earlier:
+            since = [f"^{fork}"] if fork is not None else []
             try:
-                fields = self.repository.git.run("log", *_FOLLOW, commit, "--", *literal([path])).fields
+                fields = self.repository.git.run("log", *_FOLLOW, commit, *since, "--", *literal([path])).fields
             except HauloutError:
                 # Older history is not in this clone: the other two ways remain.
                 fields = []
             # R100, old name, new name.
-            self._earlier[path] = tuple(dict.fromkeys(fields[1::3]))
-        return self._earlier[path]
+            self._earlier[key] = tuple(dict.fromkeys(fields[1::3]))
+        return self._earlier[key]
 
     def _only_there(self, before: str, tree: str) -> Iterator[tuple[str, Entry]]:
         try:

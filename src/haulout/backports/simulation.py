@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from haulout.backports.attributes import UNION, WHOLE
 from haulout.backports.git import encode
-from haulout.backports.objects import Entry, MissingObject
+from haulout.backports.objects import MissingObject
 from haulout.backports.probe import Answer, Prober, Question
+from haulout.backports.trees import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ class Simulated:
     """What picks of some commits onto one branch would come to."""
 
     tree: str
-    """The root tree after them, or where they stop."""
+    """The root tree after them, as far as it was needed, or where they stop."""
     changed: bool
     """It is another tree than before."""
     stopped: Patch | None = None
@@ -47,11 +48,12 @@ class Simulator:
     prober: Prober
     merger: Merger
 
-    def run(self, jobs: Sequence[tuple[str, Sequence[Patch]]]) -> list[Simulated]:
+    def run(self, jobs: Sequence[tuple[str, Sequence[Patch]]], *, last: bool = False) -> list[Simulated]:
         """Simulate picks of patches, of one commit each, in order.
 
         Args:
             jobs: root trees of branches, and what is picked onto each.
+            last: write also the trees that the last picks lead to.
         """
         found = [Simulated(tree, changed=False) for tree, _ in jobs]
         for step in range(max((len(patches) for _, patches in jobs), default=0)):
@@ -62,11 +64,19 @@ class Simulator:
             ]
             done = self._step([(found[number].tree, jobs[number][1][step]) for number in active])
             for number, (changes, conflicts) in zip(active, done, strict=True):
-                found[number] = self._after(found[number], jobs[number][1][step], changes, conflicts)
+                patches = jobs[number][1]
+                needed = last or step + 1 < len(patches)
+                found[number] = self._after(found[number], patches[step], changes, conflicts, needed=needed)
         return found
 
     def _after(
-        self, before: Simulated, patch: Patch, changes: dict[str, Entry | None] | None, conflicts: tuple[str, ...]
+        self,
+        before: Simulated,
+        patch: Patch,
+        changes: dict[str, Entry | None] | None,
+        conflicts: tuple[str, ...],
+        *,
+        needed: bool,
     ) -> Simulated:
         if changes is None:
             return Simulated(before.tree, before.changed, known=False)
@@ -74,7 +84,7 @@ class Simulator:
             return Simulated(before.tree, before.changed, patch, conflicts)
         if not changes:
             return before
-        return Simulated(self.prober.objects.replace(before.tree, changes), changed=True)
+        return Simulated(self.prober.objects.replace(before.tree, changes) if needed else before.tree, changed=True)
 
     def _step(
         self, wanted: Sequence[tuple[str, Patch]]

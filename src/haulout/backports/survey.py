@@ -96,7 +96,9 @@ class Survey:
         trees = {branch.ref: self._tree(branch) for branch in rows}
         for unit in known.units:
             if unit.patch is not None:
-                self.prober.renames.search(unit.patch, [tree for tree in trees.values() if tree is not None])
+                places = {tree: branch.tip for branch in rows if (tree := trees[branch.ref]) is not None}
+                self.objects.read_folders(places, unit.patch.paths)
+                self.prober.renames.search(unit.patch, places)
         whole = self._whole(fix, known, trees)
         judgements = [self._unit(unit, known, rows, trees, introduced) for unit in known.units]
         merges = self._unit(known.merge, known, rows, trees, introduced) if known.merge is not None else {}
@@ -144,7 +146,7 @@ class Survey:
         except MissingObject:
             return ()
         series = [patch_of(self.objects, commit.oid) for commit in fix.commits]
-        (done,) = self.simulator.run([(start, [one for one in series if one is not None])])
+        (done,) = self.simulator.run([(start, [one for one in series if one is not None])], last=True)
         if done.stopped is None and done.tree == end:
             return ()
         text = f"the merge {whole.oid[:10]} differs from what its commits bring: look at it, or pick it with --mainline"

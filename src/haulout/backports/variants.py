@@ -294,7 +294,7 @@ def _covers(context: Context, variant: Patch, fix: Patch) -> bool:
             and objects.at(tree, change.path) is None
         )
         if unclear:
-            context.renames.search(Patch(fix.commits, unclear), [tree])
+            context.renames.search(Patch(fix.commits, unclear), {tree: variant.commits[0]})
         places = [context.renames.find(tree, change.path) for change in unclear]
     except MissingObject:
         return False

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from haulout.backports.model import Content
-from haulout.backports.objects import GITLINK, SYMLINK, Entry
 from haulout.backports.probe import Answer, Question, compare, summed
+from haulout.backports.trees import GITLINK, SYMLINK, Entry
 
 A, B, C = Entry("100644", "a" * 40), Entry("100644", "b" * 40), Entry("100644", "c" * 40)
 
