@@ -13,7 +13,7 @@ import pytest
 from haulout.cli.machine.common import AmountParam
 from haulout.cli.main import main
 from haulout.errors import UsageError
-from haulout.machine import EventKind, publish
+from haulout.machine import DiskKind, EventKind, Image, Machine, Machines, publish
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,25 @@ def test_a_wrong_word_is_told_in_one_line(capsys, home, words, code, says):
     assert "s3cret" not in said.err
     assert said.out == ""
     assert not (home / "haulout/machines/web/machine.json").exists()
+
+
+def test_lists_are_removed_by_none(capsys, home):
+    place = Machines.here().place("web")
+    place.folder.mkdir(parents=True)
+    image = Image("oci:machines:5.0", f"oci:machines@sha256:{'0' * 64}", DiskKind.RAW)
+    place.save(Machine("web", "7c8bf4d6-0000-4000-8000-000000000000", "2026-01-31T08:00:00+00:00", image))
+
+    def changed(*words):
+        assert main(["machine", "set", "web", *words, "--json"]) == 0
+        made = json.loads(capsys.readouterr().out)
+        return [len(made[each]) for each in ("mounts", "forwards", "ca")], made["proxy"]
+
+    all_of_them = changed("--mount", str(home), "-p", "8080:80", "-p", "53:53/udp", "--ca", "host", "--proxy", "none")
+    assert all_of_them == ([1, 2, 1], "none")
+    assert changed("--publish", "none") == ([1, 0, 1], "none")
+    assert changed("--mount", "none") == ([0, 0, 1], "none")
+    assert changed("--ca", "none", "--proxy", "host") == ([0, 0, 0], "host")
+    assert changed("--mount", "none", "--mount", f"{home}:/mnt", "-p", "none", "-p", "80:80") == ([1, 1, 0], "host")
 
 
 def test_what_happened_is_told_in_words(capsys, home):

@@ -89,8 +89,22 @@ def test_values_that_make_no_sense_are_refused_in_one_line(capsys, option, value
     assert told.count("\n") <= 2
 
 
-def test_blobs_may_be_sent_in_pieces(capsys):
-    assert parsed("push", "oci:x:1", "disk", "--upload-chunk", "8M").connections().upload_chunk == 8 << 20
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("push", "oci:x:1", "disk"),
+        ("copy", "oci:x:1", "oci:y:1"),
+        ("sync", "oci:x", "oci:y"),
+        ("attach", "oci:x:1", "file", "--type", "a/b"),
+        ("delta", "oci:x:1", "oci:x:2"),
+    ],
+    ids=" ".join,
+)
+def test_verbs_that_send_blobs_can_send_them_in_pieces(words):
+    assert parsed(*words, "--upload-chunk", "8M").connections().upload_chunk == 8 << 20
+
+
+def test_pieces_have_a_least_size(capsys):
     assert main(["push", "oci:x:1", "disk", "--upload-chunk", "1K"]) == 2
     assert "--upload-chunk takes a size from 64K to 64M, not '1K'" in capsys.readouterr().err
 

@@ -213,7 +213,7 @@ def test_the_runtime_directory_is_removed_while_it_runs(place):
     ssh(place, f"echo kept >{STORE}/v; sync")
     shutil.rmtree(runtime(place))
     assert listed(place)["web"]["state"] != "stopped"
-    until(lambda: listed(place)["web"]["state"] == "running")
+    until(lambda: listed(place)["web"]["state"] == "running", 60)
     assert rootless(place) == [True, False]
     assert ssh(place, f"cat {STORE}/v") == "kept\n"
     # With its supervisor dead, too, nothing leads to QEMU but the lock it holds.

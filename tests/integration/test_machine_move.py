@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import trustme
 from tests.support.disks import MIB, noise, raw_disk
+from tests.support.machines import machines as sandboxed
 from tests.support.recording_progress import RecordingProgress
 from tests.support.servers import docker_registry, needs
 
@@ -374,18 +375,40 @@ def test_a_killed_export_leaves_the_last_one(web, name, number):
     [
         ("haulout.usecases.machine_init", "pull", 1),
         ("haulout.machine.exports", "write_sparse", 3),
+        ("haulout.machine.files", "replace_file", 1),
+        ("haulout.usecases.machine_import", "make_key", 1),
         ("haulout.usecases.machine_import", "sync_folder", 1),
-        ("haulout.machine.store", "replace_file", 1),
+        ("haulout.machine.files", "storage_errors", 3),
     ],
 )
 def test_a_killed_import_leaves_no_machine_that_is_half(web, module, name, number):
     machines.machine_export("web", "oci:backup:web")
     assert killed(module, name, number, "machine_import", "oci:backup:web", "copy")
     assert [each.name for each in machines.machine_list()] == ["web"]
-    if data("copy").exists():
-        assert extents(data("copy")) == extents(web), "whole, or not there"
-        machines.machine_rm("copy", data=True)
     machines.machine_import("oci:backup:web", "second")
     left = [path for path in data("copy").parent.glob("*") if path.is_dir()] if data("copy").parent.exists() else []
     assert not left, "what the killed one fetched takes no room"
     assert extents(data("second")) == extents(web)
+    machines.machine_import("oci:backup:web", "copy")
+    assert extents(data("copy")) == extents(web), "what was left there is no data that was kept"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_machine_that_ran_is_moved_with_what_it_wrote(tmp_path):
+    with sandboxed(tmp_path) as place:
+
+        def machine(*words):
+            done = place.haulout("machine", *words)
+            assert done.code == 0, f"{words}: {done.out}{done.err}"
+            return done.out
+
+        machine("init", "web", "oci:machines:5.0", "--cpus", "1", "--memory", "256", "--disk", "1")
+        machine("start", "web")
+        machine("ssh", "web", "--user", "root", "--", "sh", "-c", "echo mine >/var/lib/data/note; sync")
+        machine("stop", "web")
+        machine("export", "web", "oci:backup:web")
+        machine("rm", "web", "--data")
+        machine("import", "oci:backup:web", "moved")
+        machine("start", "moved")
+        assert machine("ssh", "moved", "--user", "root", "--", "cat", "/var/lib/data/note") == "mine\n"

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 )
 @options.attached_to
 @options.dry_run
-@options.registry
+@options.uploads
 @options.common
 @click.pass_obj
 def command(

@@ -56,11 +56,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Copy only disks of these types.",
 )
-@click.option("--no-referrers", is_flag=True, help="Leave what is attached: deltas, signatures, SBOMs.")
-@options.dry_run
-@options.connections
-@options.uploads
-@options.registry
+@options.copying
 @options.common
 @click.pass_obj
 def command(

@@ -37,5 +37,5 @@ def command(session: Session, reference: str, force: bool, dry_run: bool) -> Non
 
     with session.progress() as progress:
         done = delete(reference, force=force, dry_run=dry_run, connections=session.connections(), progress=progress)
-    brief = "\n".join(each.name for each in done.versions)
+    brief = [each.name for each in done.versions]
     session.result("delete", done.to_dict(), prune.lines(done), brief=brief)

@@ -62,7 +62,6 @@ if TYPE_CHECKING:
 @click.option("--again", is_flag=True, help="Make the delta even if one from OLD is already attached to NEW.")
 @options.jobs
 @options.uploads
-@options.registry
 @options.common
 @click.pass_obj
 def command(

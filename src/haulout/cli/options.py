@@ -170,14 +170,22 @@ def registry(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def uploads(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of verbs that send blobs to a registry."""
+    """Add the options of verbs that send blobs to a registry, with those of all that talk to one."""
     return _valued(
         "--upload-chunk",
         SizeParam(),
         "SIZE",
         "Send blobs in pieces of SIZE, such as 8M.  [default: whole; in pieces where a registry wants them]",
         _into_connection,
-    )(function)
+    )(registry(function))
+
+
+def copying(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of verbs that copy versions."""
+    no_referrers = click.option(
+        "--no-referrers", is_flag=True, help="Leave what is attached: deltas, signatures, SBOMs."
+    )
+    return no_referrers(dry_run(connections(uploads(function))))
 
 
 def jobs(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -90,7 +90,7 @@ def command(
             connections=session.connections(),
             progress=progress,
         )
-    session.result("prune", done.to_dict(), lines(done), brief="\n".join(each.name for each in done.versions))
+    session.result("prune", done.to_dict(), lines(done), brief=[each.name for each in done.versions])
 
 
 def lines(done: RemovalResult) -> Iterator[str]:

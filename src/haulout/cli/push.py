@@ -135,7 +135,6 @@ if TYPE_CHECKING:
 @options.dry_run
 @options.jobs
 @options.uploads
-@options.registry
 @options.common
 @click.pass_obj
 def command(

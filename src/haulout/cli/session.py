@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from haulout.cli.terminal import neutral
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from haulout.progress import Progress
@@ -67,21 +67,24 @@ class Session:
             show_requests()
         return ConnectionOptions(**self.connection)
 
-    def result(self, verb: str, document: Mapping[str, Any], lines: Iterable[str], *, brief: str | None = None) -> None:
+    def result(
+        self, verb: str, document: Mapping[str, Any], lines: Iterable[str], *, brief: str | Sequence[str] | None = None
+    ) -> None:
         """Print the result.
 
         Args:
             verb: whose result it is.
             document: what ``--json`` prints, as one line.
             lines: what people read.
-            brief: the one line of ``--quiet``; "": not even that; None: the same as without it.
+            brief: the line of ``--quiet``, or several; "": not even that; None: the same as without it.
         """
         if self.as_json:
             # ASCII only: no terminal, locale or log viewer can be confused by what a registry sent.
             print(json.dumps({"schema": SCHEMA, "verb": verb, **document}))
             return
         if self.quiet and brief is not None:
-            lines = (brief,) if brief else ()
+            # One line each: a name may hold a line break itself.
+            lines = [brief] if brief and isinstance(brief, str) else brief
         for line in lines:
             print(neutral(line))
 

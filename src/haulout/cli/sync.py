@@ -44,10 +44,7 @@ if TYPE_CHECKING:
     help="Read sources, destinations and patterns from [[sync]] tables of this TOML file.",
 )
 @click.option("--keep-going", is_flag=True, help="Go on with other tags after an error.")
-@click.option("--no-referrers", is_flag=True, help="Leave what is attached: deltas, signatures, SBOMs.")
-@options.dry_run
-@options.connections
-@options.registry
+@options.copying
 @options.common
 @click.pass_obj
 def command(

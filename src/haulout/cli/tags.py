@@ -42,7 +42,7 @@ def command(session: Session, repository: str, helpers: bool) -> None:
 
     with session.progress() as progress:
         found = tags(repository, helpers=helpers, connections=session.connections(), progress=progress)
-    session.result("tags", found.to_dict(), lines(found), brief="\n".join(each.tag for each in found.tags))
+    session.result("tags", found.to_dict(), lines(found), brief=[each.tag for each in found.tags])
 
 
 def lines(found: TagList) -> Iterator[str]:

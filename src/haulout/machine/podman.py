@@ -46,6 +46,7 @@ class PodmanMachine:
             "IdentitiesOnly": "yes",
             "BatchMode": "yes",
             "ConnectTimeout": "10",
+            "ServerAliveInterval": "30",
             "LogLevel": "ERROR",
         }
         flags = [flag for key, value in options.items() for flag in ("-o", f"{key}={value}")]

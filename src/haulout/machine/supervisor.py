@@ -170,12 +170,12 @@ class Supervisor:
         doing.cancel()
         return await doing
 
-    async def _begin(self, *, shutting_down: bool) -> tuple[VirtualMachine, str]:
+    async def _begin(self, *, shutting_down: bool) -> tuple[VirtualMachine, tuple[str, str]]:
         authorities = trust.read_authorities(self._machine.ca)
         proxies = proxy.proxy_for_guest(self._machine.proxy, self._environment)
         for remark in (*authorities.remarks, *proxies.remarks):
             self._say(remark)
-        additions = f"{trust.script(authorities.certificates)}\n{proxy.script(proxies.variables)}"
+        additions = trust.script(authorities.certificates), proxy.script(proxies.variables)
         if self._place.is_held("vm.lock"):
             self._say("taking over the virtual machine that runs")
             self._life = await self._provider.adopt(self._place.name, self._place)
@@ -192,7 +192,7 @@ class Supervisor:
                 os.close(lock)
         return self._life, additions
 
-    async def _attend(self, life: VirtualMachine, additions: str) -> tuple[str, bool]:
+    async def _attend(self, life: VirtualMachine, additions: tuple[str, str]) -> tuple[str, bool]:
         """Wait for an end: return why, and whether that was a failure."""
         ending = asyncio.ensure_future(life.ended())
         linking = asyncio.create_task(self._keep_linked(life, additions))
@@ -226,7 +226,7 @@ class Supervisor:
             await asyncio.gather(linking, asked, return_exceptions=True)
             self._life = None
 
-    async def _keep_linked(self, life: VirtualMachine, additions: str) -> None:
+    async def _keep_linked(self, life: VirtualMachine, additions: tuple[str, str]) -> None:
         """Connect, and connect again whenever the connection is lost.
 
         Raises:

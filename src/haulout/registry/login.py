@@ -15,7 +15,7 @@ from haulout.local import PRIVATE, home_of, locked, replacing, storage_errors
 from haulout.oci import RegistryReference, parse_reference
 from haulout.registry.access import Access
 from haulout.registry.auth import helpers
-from haulout.registry.auth.credentials import auth_paths, encode_entry, read_auth_file, server_key
+from haulout.registry.auth.credentials import auth_paths, encode_entry, find_helper, read_auth_file, server_key
 from haulout.registry.errcode import failure
 from haulout.registry.host import HostMemory, RepositoryHost, settings_for
 from haulout.registry.options import ConnectionOptions, Credentials
@@ -154,7 +154,7 @@ def _verify(host: str, credentials: Credentials, options: ConnectionOptions, env
 def _helper_for(host: str, environment: Mapping[str, str]) -> str | None:
     for path, is_legacy in auth_paths(environment):
         file = read_auth_file(path, is_legacy=is_legacy)
-        if file is not None and (helper := file.cred_helpers.get(host) or file.creds_store):
+        if file is not None and (helper := find_helper(file.cred_helpers, host) or file.creds_store):
             return helper
     return None
 

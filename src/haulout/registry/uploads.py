@@ -102,10 +102,8 @@ class _Upload:
             piece = limits_for(host.name).chunk
         while True:
             reply = self._start(None) if mount_from is None else self._mount(mount_from)
-            # Some registries begin every upload with 201.
-            is_mounted = mount_from is not None and reply.status == 201 and _is_blob(reply, self._blob)
             mount_from = None
-            if is_mounted:
+            if reply is None:
                 self.advance_to(self._blob.size)
                 return False
             location = self._access.host.own_location(reply, self._what)
@@ -125,13 +123,23 @@ class _Upload:
                 continue
             return True
 
-    def _mount(self, mount_from: str) -> Reply:
+    def _mount(self, mount_from: str) -> Reply | None:
+        """Return how the upload begins; None where the blob was mounted."""
         try:
-            return self._start(mount_from)
+            reply = self._start(mount_from)
+            place = reply.headers.get("location", "")
+            # Some registries begin every upload with 201, and not all say where a mounted blob is.
+            if reply.status == 201 and "/blobs/uploads/" not in place and self._is_at(place):
+                return None
+            if place:
+                return reply
         except (DeniedError, NotFoundError, RegistryError, UnreachableError):
             # A mount only saves: what is wrong with the other repository does not prevent sending.
             self._access.host.memory.refuses_mounts |= mount_from == self._access.repository
-            return self._start(None)
+        return self._start(None)
+
+    def _is_at(self, place: str) -> bool:
+        return place.endswith(f"/blobs/{self._blob.digest}") or blobs.exists(self._access, self._blob)
 
     def _start(self, mount_from: str | None) -> Reply:
         query = "" if mount_from is None else f"?mount={self._blob.digest}&from={mount_from}"
@@ -313,11 +321,6 @@ class _Refused(Exception):  # noqa: N818 - steers, never leaves this module
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
         self.answer = answer
-
-
-def _is_blob(reply: Reply, blob: Descriptor) -> bool:
-    location = reply.headers.get("location", "")
-    return blob.digest.hex in location and "/uploads/" not in location
 
 
 def _least_piece(reply: Reply) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from haulout.documents import Document
 from haulout.errors import ConflictError, HauloutError, StorageError
 from haulout.local import BESIDE, scratch_folder, storage_errors, sweep, sync_folder
-from haulout.machine import Accelerator, Export, Machine, Machines, clear, restore
+from haulout.machine import Accelerator, Export, Machine, Machines, appearing_machine, clear, make_key, restore
 from haulout.oci import Digest, RegistryReference
 from haulout.places import Places
 from haulout.progress import NullProgress, Traffic
@@ -25,7 +25,7 @@ from haulout.usecases.machine_init import make
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from haulout.machine import Head, Place
+    from haulout.machine import Head, Image, Place
     from haulout.oci import Reference
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
@@ -86,8 +86,10 @@ def machine_import(
         old = head.machine.image
         place = machines.place(name or head.machine.name)
         with place.lock(new=True):
+            if not place.exists():
+                # What another import that was killed has left.
+                clear(place)
             _require_free(place, head)
-            clear(place)
             with storage_errors(place.folder, doing="cannot be written"), scratch_folder(place.folder, BESIDE) as fresh:
                 fill = partial(restore, store, export, head, sealing, jobs=jobs or DEFAULT_JOBS, progress=progress)
                 disk = reference.at(Digest.parse(old.digest))
@@ -99,12 +101,8 @@ def machine_import(
                     here,
                     connections,
                     progress,
-                    data=lambda: _bring(fill, fresh / "data", place.file("data.raw")) if head.size else None,
+                    keep=partial(_keep, fill if head.size else None, fresh / "data", old),
                 )
-                if isinstance(reference_of(old.pinned), RegistryReference):
-                    # Where it came from, and not where it was fetched this time, is where updates are.
-                    made = replace(made, image=replace(made.image, reference=old.reference, pinned=old.pinned))
-                    place.save(made)
         return ImportedMachine(
             made, place.folder, reference.at(root.descriptor.digest), places.traffic, time.monotonic() - begun
         )
@@ -130,16 +128,25 @@ def _require_free(place: Place, head: Head) -> None:
         )
 
 
-def _bring(fill: Callable[[int], None], fresh: Path, target: Path) -> None:
-    fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        fill(fd)
-        with storage_errors(target):
-            os.fsync(fd)
-            fresh.rename(target)
-            sync_folder(target.parent)
-    finally:
-        os.close(fd)
+def _keep(fill: Callable[[int], None] | None, fresh: Path, old: Image, place: Place, made: Machine) -> Machine:
+    """Bring the data aside; it appears with the machine file, by one rename."""
+    if fill is not None:
+        fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fill(fd)
+            with storage_errors(fresh):
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+    if isinstance(reference_of(old.pinned), RegistryReference):
+        # Where it came from, and not where it was fetched this time, is where updates are.
+        made = replace(made, image=replace(made.image, reference=old.reference, pinned=old.pinned))
+    with appearing_machine(place, made):
+        make_key(place)
+        if fill is not None:
+            fresh.rename(place.file("data.raw"))
+            sync_folder(place.folder)
+    return made
 
 
 def _adapted(machine: Machine, name: str, machines: Machines, progress: Progress) -> Machine:

@@ -159,16 +159,19 @@ def make(
     connections: ConnectionOptions | None,
     progress: Progress,
     *,
-    data: Callable[[], None] = lambda: None,
+    keep: Callable[[Place, Machine], Machine] | None = None,
 ) -> Machine:
-    """Fetch the disk of a machine whose place is locked, have ``data`` bring its data, and write its file last."""
+    """Fetch the disk of a machine whose place is locked, and ``keep`` the machine there: its file comes last."""
     with _images(machines) as images:
-        made = replace(machine, image=_fetch(images, reference, connections, progress))
-        data()
-        make_key(place)
-        place.save(made)
+        made = (keep or _keep)(place, replace(machine, image=_fetch(images, reference, connections, progress)))
         publish(place.history, place.name, made.id, EventKind.CREATED, image=made.image.pinned)
     return made
+
+
+def _keep(place: Place, machine: Machine) -> Machine:
+    make_key(place)
+    place.save(machine)
+    return machine
 
 
 def _authorities(ca: str | Iterable[str], progress: Progress) -> tuple[str, ...]:

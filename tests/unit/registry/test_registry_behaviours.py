@@ -27,8 +27,8 @@ def _short_waits(monkeypatch):
 
 
 @contextmanager
-def opened(server, *, push=False, notes=None, **options):
-    reference = parse_reference(f"{server.host}/m:1")
+def opened(server, *, push=False, notes=None, repository="m", **options):
+    reference = parse_reference(f"{server.host}/{repository}:1")
     assert isinstance(reference, RegistryReference)
     note = None if notes is None else notes.append
     made = ConnectionOptions(**{"attempts": 2, "stall_seconds": 5.0, **options})
@@ -371,6 +371,26 @@ def test_a_mount_is_worth_one_try(answer):
         store.push_blob(BLOB, lambda: io.BytesIO(CONTENT), mount_from="elsewhere")
         assert server.blobs[str(BLOB.digest)] == CONTENT
         assert len([one for one in server.requests if "mount" in one.query]) == 1
+
+
+@pytest.mark.parametrize("place", ["/v2/{repository}/blobs/{digest}", "/blobs/{encoded}", "/elsewhere", None])
+@pytest.mark.parametrize("repository", ["m", "team/uploads"])
+def test_a_blob_that_a_registry_mounted_is_not_sent_whatever_place_it_states(place, repository):
+    with filled() as server, opened(server, push=True, repository=repository) as store:
+        names = {"repository": repository, "digest": BLOB.digest, "encoded": str(BLOB.digest).replace(":", "%3A")}
+        headers = {} if place is None else {"Location": place.format(**names)}
+        server.before = lambda request: Response(201, headers) if "mount" in request.query else None
+        assert not store.push_blob(BLOB, lambda: io.BytesIO(CONTENT), mount_from="m")
+        assert not server.seen("PUT")
+
+
+@pytest.mark.parametrize("place", ["/elsewhere", None])
+def test_a_mount_that_a_registry_only_claims_is_no_mount(place):
+    with SimulatedRegistry() as server, opened(server, push=True) as store:
+        headers = {} if place is None else {"Location": place}
+        server.before = lambda request: Response(201, headers) if "mount" in request.query else None
+        assert store.push_blob(BLOB, lambda: io.BytesIO(CONTENT), mount_from="team/disk")
+        assert server.blobs[str(BLOB.digest)] == CONTENT
 
 
 def test_what_is_not_there_needs_no_readable_credentials(tmp_path):

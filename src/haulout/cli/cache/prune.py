@@ -38,7 +38,7 @@ def command(session: Session, everything: bool, partials: bool, dry_run: bool) -
     from haulout import cache_prune  # noqa: PLC0415 - keeps the help quick
 
     done = cache_prune(everything=everything, partials=partials, dry_run=dry_run)
-    session.result("cache prune", done.to_dict(), lines(done), brief="\n".join(str(each.path) for each in done.removed))
+    session.result("cache prune", done.to_dict(), lines(done), brief=[str(each.path) for each in done.removed])
 
 
 def lines(done: CachePruneResult) -> Iterator[str]:

@@ -155,7 +155,7 @@ def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> N
     default=None,
     help="The same options as keys of 'buildah build --cw'.",
 )
-@options.registry
+@options.uploads
 @options.common
 @click.pass_obj
 def command(session: Session, /, source: str, dest: Reference, keys: dict[str, Any] | None, **given: Any) -> int:

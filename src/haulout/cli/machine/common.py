@@ -53,7 +53,7 @@ class SideParam(NameParam):
 
 
 class MountParam(StringParam):
-    """``SOURCE[:TARGET[:ro]]``."""
+    """``SOURCE[:TARGET[:ro]]``; None: ``none``."""
 
     name = "mount"
 
@@ -63,12 +63,14 @@ class MountParam(StringParam):
 
         from haulout.machine import Mount  # noqa: PLC0415
 
+        if value == "none":
+            return None
         source, colon, rest = str(value).partition(":")
         return Mount.parse(f"{Path(source).absolute()}{colon}{rest}" if source else str(value))
 
 
 class ForwardParam(StringParam):
-    """``HOST:GUEST[/udp]``."""
+    """``HOST:GUEST[/udp]``; None: ``none``."""
 
     name = "ports"
 
@@ -76,7 +78,7 @@ class ForwardParam(StringParam):
         """Parse it."""
         from haulout.machine import Forward  # noqa: PLC0415
 
-        return Forward.parse(str(value))
+        return None if value == "none" else Forward.parse(str(value))
 
 
 class AmountParam(NumberParam):
@@ -92,6 +94,11 @@ class AmountParam(NumberParam):
             amount = int(found[1]) * 1024.0 ** ("MGT".index(found[2].upper()) - "MGT".index(self._unit))
             value = int(amount) if amount.is_integer() else value
         return super().convert(value, param, ctx)
+
+
+def _named(_context: click.Context, _option: click.Parameter, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Return what an option names, which may be nothing; None: it is not given."""
+    return tuple(each for each in values if each is not None) if values else None
 
 
 def name(function: Function) -> Function:
@@ -114,8 +121,9 @@ def resources(function: Function) -> Function:
                 "--mount",
                 "mounts",
                 type=MountParam(),
-                metavar="SOURCE[:TARGET[:ro]]",
+                metavar="SOURCE[:TARGET[:ro]]|none",
                 multiple=True,
+                callback=_named,
                 help="Mount a directory of this host in the machine; may be given several times.",
             ),
             click.option(
@@ -123,8 +131,9 @@ def resources(function: Function) -> Function:
                 "--publish",
                 "forwards",
                 type=ForwardParam(),
-                metavar="HOST:GUEST[/udp]",
+                metavar="HOST:GUEST[/udp]|none",
                 multiple=True,
+                callback=_named,
                 help="Forward a port of this host's loopback address; may be given several times.",
             ),
             click.option(

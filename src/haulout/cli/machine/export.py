@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 @passphrases.option
 @click.option("--image", is_flag=True, help="Include the disk of the system, too, so that no other registry is needed.")
 @options.connections
-@options.registry
 @options.uploads
 @options.common
 @click.pass_obj

@@ -36,6 +36,4 @@ def command(session: Session) -> None:
         for each in found
     ]
     document = {"machines": [each.to_dict() for each in found]}
-    session.result(
-        "machine list", document, lines or ("there is no machine",), brief="\n".join(each.name for each in found)
-    )
+    session.result("machine list", document, lines or ("there is no machine",), brief=[each.name for each in found])

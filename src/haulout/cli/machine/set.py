@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     cls=Verb,
     examples=(
         Example("haulout machine set web --memory 4096", "give a machine 4 GiB of memory from its next start on"),
+        Example("haulout machine set web --publish none", "forward no port any more"),
     ),
 )
 @common.name
@@ -32,15 +33,15 @@ def command(
     cpus: int | None,
     memory: int | None,
     disk: int | None,
-    mounts: tuple[Mount, ...],
-    forwards: tuple[Forward, ...],
+    mounts: tuple[Mount, ...] | None,
+    forwards: tuple[Forward, ...] | None,
     ca: tuple[str, ...],
     proxy: str | None,
 ) -> None:
     """Change a machine, from its next start on; ports at once.
 
-    What is not named stays as it is. The data disk can only grow. Mounts, ports and CA
-    certificates that are given replace all that the machine had; --ca none removes them.
+    What is not named stays as it is. The data disk can only grow. Mounts, ports and CA certificates that are given
+    replace all that the machine had: --mount none, --publish none and --ca none remove them.
     """
     from haulout.machines import machine_set  # noqa: PLC0415 - loads what runs machines
 
@@ -50,8 +51,8 @@ def command(
             cpus=cpus,
             memory=memory,
             disk=disk,
-            mounts=mounts or None,
-            forwards=forwards or None,
+            mounts=mounts,
+            forwards=forwards,
             ca=ca or None,
             proxy=proxy,
             progress=progress,

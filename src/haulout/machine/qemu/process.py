@@ -315,5 +315,5 @@ def _taken(text: str) -> ConflictError | None:
         return None
     return ConflictError(
         f"port {found[2]} ({found[1]}) of this host is taken, or needs root",
-        hint="end what listens there, or choose other ports: haulout machine set NAME --publish …",
+        hint="end what listens there, or choose other ports, or none: haulout machine set NAME --publish …",
     )

@@ -133,5 +133,5 @@ def check(mount: Mount, name: str) -> None:
     if not os.path.isdir(mount.source):  # noqa: PTH112 - as it stands in the machine file
         raise StorageError(
             mount.source, "is a mount of the machine, but not a directory on this host",
-            hint=f"make it, or name all mounts the machine is to have: haulout machine set {name} --mount …",
+            hint=f"make it, or name the mounts the machine is to have, or none: haulout machine set {name} --mount …",
         )  # fmt: skip

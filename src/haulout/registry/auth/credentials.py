@@ -95,7 +95,7 @@ def _from_files(
         file = read_auth_file(path, is_legacy=is_legacy)
         if file is None:
             continue
-        helper = file.cred_helpers.get(host)
+        helper = find_helper(file.cred_helpers, host)
         if helper:
             found = helpers.get(helper, server_key(host), environment)
             if found is not None:
@@ -158,15 +158,21 @@ def server_key(host: str) -> str:
     return DOCKER_HUB_KEY if host in DOCKER_HUB_HOSTS else host
 
 
+def find_helper(helpers_by_host: Mapping[str, str], host: str) -> str | None:
+    """Find the helper for a host, however its key is written."""
+    names = DOCKER_HUB_HOSTS if host in DOCKER_HUB_HOSTS else {host}
+    found = (helper for key, helper in helpers_by_host.items() if _host_of(key) in names and helper)
+    return helpers_by_host.get(host) or next(found, None)
+
+
 def find_entry(auths: Mapping[str, Any], host: str, repository: str) -> Mapping[str, Any] | None:
     """Find the entry with the longest path that covers ``host/repository``."""
     names = ["docker.io", *DOCKER_HUB_HOSTS] if host in DOCKER_HUB_HOSTS else [host]
     path = repository
     while path:
-        for name in names:
-            entry = auths.get(f"{name}/{path}")
-            if isinstance(entry, dict):
-                return entry
+        for key in [f"{name}/{path}{end}" for name in names for end in ("", "/")]:
+            if isinstance(auths.get(key), dict):
+                return auths[key]  # type: ignore[no-any-return]
         path = path.rpartition("/")[0]
     for key in [*names, server_key(host)]:
         if isinstance(auths.get(key), dict):

@@ -31,6 +31,8 @@ def read(tmp_path, document, host="r.test:5000", repository="a/b"):
         "r.test:5000",
         "r.test:5000/a",
         "r.test:5000/a/b",
+        "r.test:5000/a/",
+        "r.test:5000/a/b/",
         "r.test:5000/",
         "r.test:5000/v1/",
         "r.test:5000/v2",
@@ -57,6 +59,67 @@ def test_the_longest_path_counts_however_the_host_is_written(tmp_path):
     other = base64.b64encode(b"other:pass").decode()
     auths = {"https://r.test:5000/v1/": {"auth": other}, "r.test:5000/a": {"auth": AUTH}}
     assert read(tmp_path, {"auths": auths}) == FOUND
+
+
+@pytest.mark.parametrize(
+    ("entry", "found"),
+    [
+        ({"username": "user", "password": "pass"}, FOUND),
+        ({"username": "user", "password": "pass", "auth": ""}, FOUND),
+        ({"username": "other", "password": "other", "auth": AUTH}, FOUND),
+        ({"auth": base64.b64encode(b"user:pass\0\0").decode()}, FOUND),
+        ({"auth": base64.b64encode(b"user:").decode()}, Credentials("user", "")),
+        ({"username": "user", "password": ""}, Credentials("user", "")),
+        ({"identitytoken": "t"}, Credentials("", identity_token="t")),
+        ({"auth": base64.b64encode(b"user:").decode(), "identitytoken": "t"}, Credentials("user", "", "t")),
+        ({"auth": AUTH, "email": "a@b.test", "serveraddress": "r.test:5000"}, FOUND),
+    ],
+)
+def test_an_entry_may_be_written_in_many_ways(tmp_path, entry, found):
+    assert read(tmp_path, {"auths": {"r.test:5000": entry}}) == found
+
+
+def test_an_empty_password_is_sent():
+    assert basic(Credentials("user", "")) == "Basic " + base64.b64encode(b"user:").decode()
+
+
+HUB = ["docker.io", "index.docker.io", "https://index.docker.io/v1/"]
+
+
+@pytest.mark.parametrize("key", [*HUB, "registry-1.docker.io", "docker.io/library", "index.docker.io/library/debian"])
+@pytest.mark.parametrize("host", ["docker.io", "index.docker.io", "registry-1.docker.io"])
+def test_docker_hub_is_found_by_each_of_its_names_under_each(tmp_path, key, host):
+    assert read(tmp_path, {"auths": {key: {"auth": AUTH}}}, host, "library/debian") == FOUND
+
+
+@pytest.mark.parametrize(
+    ("key", "host", "server"),
+    [(key, "docker.io", HUB[-1]) for key in HUB]
+    + [(key, "r.test:5000", "r.test:5000") for key in ("r.test:5000", "https://r.test:5000", "r.test:5000/")],
+)
+def test_a_helper_is_found_under_each_name_of_its_host(tmp_path, monkeypatch, key, host, server):
+    asked = []
+
+    def get(name, server, _):
+        asked.append((name, server))
+        return FOUND
+
+    monkeypatch.setattr("haulout.registry.auth.helpers.get", get)
+    assert read(tmp_path, {"credHelpers": {"r.test": "other", key: "mine"}}, host, "library/debian") == FOUND
+    assert asked == [("mine", server)]
+
+
+@pytest.mark.parametrize(
+    ("variable", "place"),
+    [("DOCKER_CONFIG", "config.json"), ("XDG_CONFIG_HOME", "containers/auth.json")],
+)
+def test_a_variable_says_where_a_file_is(tmp_path, variable, place):
+    path = tmp_path / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"auths": {"r.test:5000": {"auth": AUTH}}}))
+    for more in ({}, {"REGISTRY_AUTH_FILE": ""}):
+        found = find_credentials("r.test:5000", "a", {variable: os.fspath(tmp_path), "HOME": "/nonexistent"} | more)
+        assert found == FOUND
 
 
 @pytest.mark.parametrize("text", ["dXNl\ncjpwYXNz", "dXNlcjpwYXNz\n", "dXNl\r\ncjpw\r\nYXNz\r\n"])
