@@ -46,7 +46,8 @@ def start(place, *more, name="web"):
 def stop(place, seconds="0", name="web"):
     done = place.haulout("machine", "stop", name, "--wait", seconds)
     assert done.code == 0, done.err
-    assert vm(place, name) == supervisor(place, name) == []
+    # They have let go of the machine, and are about to leave.
+    until(lambda: vm(place, name) == supervisor(place, name) == [], 30)
     return done
 
 
@@ -116,7 +117,7 @@ def test_a_port_that_is_taken(place):
         done = place.haulout("machine", "start", "web")
         assert (done.code, str(port) in done.err) == (13, True), done.err
         assert str(port) in listed(place)["web"]["ended"]
-        assert vm(place, "web") == supervisor(place, "web") == []
+        until(lambda: vm(place, "web") == supervisor(place, "web") == [], 30)
     document = json.loads((folder(place) / "machine.json").read_text())
     (folder(place) / "machine.json").write_text(json.dumps(document | {"forwards": []}))
 
@@ -125,7 +126,7 @@ def test_a_port_that_is_taken(place):
 def test_a_qemu_that_dies_at_once(place, tmp_path, script, says):
     done = place.haulout("machine", "start", "web", PATH=fake_qemu(place, tmp_path, script))
     assert (done.code, says in done.err) == (13, True), done.err
-    assert supervisor(place, "web") == []
+    until(lambda: supervisor(place, "web") == [], 30)
 
 
 def test_a_qemu_that_hangs_at_its_start_is_stopped_by_stop(place, tmp_path):
@@ -178,7 +179,7 @@ def test_an_image_that_does_not_come_up(place, name, code, text, says):
     assert (done.code, says in done.err) == (13, True), done.err
     assert ("console: Kernel panic" in done.err) == (name == "panics")
     assert listed(place)[name]["ended"] == says
-    assert vm(place, name) == supervisor(place, name) == []
+    until(lambda: vm(place, name) == supervisor(place, name) == [], 30)
     assert place.haulout("machine", "rm", name, "--data").code == 0
 
 

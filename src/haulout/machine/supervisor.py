@@ -7,17 +7,17 @@ takes that over.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import signal
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from haulout.errors import HauloutError
 from haulout.machine import proxy, trim, trust
+from haulout.machine.control_server import Story, answer
 from haulout.machine.events import EventKind, publish
 from haulout.machine.forward import BACKLOG, CHUNK, Forwarder, bind
 from haulout.machine.link import GuestFailed, Link
@@ -26,7 +26,7 @@ from haulout.machine.states import Phase, State, Status, why_ended
 from haulout.machine.store import boot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
 
     from haulout.machine.model import Machine
     from haulout.machine.provider import Ended, Provider, VirtualMachine
@@ -67,13 +67,10 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._stop_seconds = STOP_SECONDS
         self._again = False
-        self._boot_seconds = _BOOT_SECONDS
+        self.boot_seconds = _BOOT_SECONDS
         self._environment: Mapping[str, str] = os.environ
-        self._story: list[dict[str, Any]] = []
-        self._chapter = 0
-        """Where the story of this life begins."""
+        self.story = Story()
         self._came_up = False
-        self._told = asyncio.Condition()
         self._holders = 0
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -119,7 +116,9 @@ class Supervisor:
             self._servers.append(
                 await asyncio.start_unix_server(forwarder.serve, sock=listener, backlog=BACKLOG, limit=CHUNK)
             )
-        self._servers.append(await asyncio.start_unix_server(self._answer, sock=bind(self._place.socket("control"))))
+        self._servers.append(
+            await asyncio.start_unix_server(partial(answer, self), sock=bind(self._place.socket("control")))
+        )
 
     def _hang_up(self) -> None:
         while self._servers:
@@ -145,7 +144,8 @@ class Supervisor:
     async def _live(self) -> None:
         """Live one life of the virtual machine."""
         self._enter(Phase.BOOTING)
-        self._chapter, self._came_up = len(self._story), False
+        self.story.begin_chapter()
+        self._came_up = False
         last = self._place.last_event()
         if last is not None and last.kind != "ended" and not self._place.is_held("vm.lock"):
             # Whoever would have told was killed, too.
@@ -234,7 +234,7 @@ class Supervisor:
         """
         if not life.ssh_port:
             raise GuestFailed("QEMU does not answer")
-        seconds: float | None = self._boot_seconds
+        seconds: float | None = self.boot_seconds
         while not self._stop.is_set():
             self._enter(Phase.CONNECTING)
             self._link = link = Link(self._place, self._machine, life, additions)
@@ -250,7 +250,7 @@ class Supervisor:
                 self._publish(
                     EventKind.DEGRADED if missing else EventKind.STARTED, **({"missing": missing} if missing else {})
                 )
-                await self._tell({"done": True})
+                await self.story.tell({"done": True})
                 if trim.is_due(self._place.file("trimmed")):
                     self._spawn(trim.trim(link))
                 await link.lost()
@@ -262,9 +262,9 @@ class Supervisor:
         self._place.record("ended", reason)
         self._publish(EventKind.CRASHED if failed else EventKind.STOPPED, reason=reason)
         if failed:
-            await self._tell({"failed": reason, "console": self._place.console()})
+            await self.story.tell({"failed": reason, "console": self._place.console()})
         elif not self._again:
-            await self._tell({"done": True})
+            await self.story.tell({"done": True})
 
     def _publish(self, kind: EventKind, **data: Any) -> None:
         publish(self._place.history, self._place.name, self._machine.id, kind, **data)
@@ -274,12 +274,7 @@ class Supervisor:
 
     def _say(self, what: str) -> None:
         self._waiting_for = what
-        self._spawn(self._tell({"say": what}))
-
-    async def _tell(self, line: dict[str, Any]) -> None:
-        async with self._told:
-            self._story.append(line)
-            self._told.notify_all()
+        self._spawn(self.story.tell({"say": what}))
 
     def _lacks(self, name: str) -> bool:
         return name in self._missing()
@@ -288,7 +283,8 @@ class Supervisor:
         found = self._link.sockets if self._link is not None else set()
         return [each.name for each in self._machine.sockets if self._phase is Phase.READY and each.name not in found]
 
-    def _status(self) -> Status:
+    def status(self) -> Status:
+        """Return how the machine is."""
         missing = self._missing()
         starved = self._life is not None and self._life.starved
         waiting_for = _STARVED if starved else "" if self._phase is Phase.READY else self._waiting_for
@@ -302,62 +298,32 @@ class Supervisor:
             tuple(missing),
         )
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, ValueError, KeyError):
-            request = json.loads(await reader.readline())
-            match request["do"]:
-                case "status":
-                    writer.write(json.dumps(self._status().to_dict()).encode() + b"\n")
-                case "follow":
-                    self._boot_seconds = float(request.get("seconds") or self._boot_seconds)
-                    if self._ready.is_set():
-                        writer.write(b'{"done": true}\n')
-                    else:
-                        await self._stream(writer, self._chapter)
-                case "stop" | "restart" as what:
-                    begun = len(self._story)
-                    self._again = what == "restart"
-                    self._stop_seconds = float(request.get("seconds", STOP_SECONDS))
-                    self._environment = request.get("environment", self._environment)
-                    self._stop.set()
-                    await self._stream(writer, begun)
-                case "forward":
-                    writer.write(json.dumps(await self._forward()).encode() + b"\n")
-                case "hold":
-                    await self._hold(reader)
-            await writer.drain()
-        writer.close()
+    @property
+    def is_ready(self) -> bool:
+        """Whether the guest answers."""
+        return self._ready.is_set()
 
-    async def _forward(self) -> dict[str, object]:
-        """Lead the ports into the guest that the machine file names by now."""
-        try:
-            if self._life is not None:
-                await self._life.forward(self._place.load().forwards)
-        except HauloutError as error:
-            return {"failed": str(error)}
-        return {"done": True}
+    def stop(self, seconds: float | None, environment: Mapping[str, str] | None, *, again: bool) -> None:
+        """End this life of the machine; see :class:`haulout.machine.control_server.Supervised`."""
+        self._again = again
+        self._stop_seconds = STOP_SECONDS if seconds is None else seconds
+        self._environment = self._environment if environment is None else environment
+        self._stop.set()
 
-    async def _stream(self, writer: asyncio.StreamWriter, at: int) -> None:
-        """Send the story from a line on, until it says that something is done or failed."""
-        while True:
-            async with self._told:
-                while len(self._story) <= at:
-                    await self._told.wait()
-                lines, at = self._story[at:], len(self._story)
-            for line in lines:
-                writer.write(json.dumps(line).encode() + b"\n")
-            await writer.drain()
-            if any("say" not in line for line in lines):
-                return
+    async def forward(self) -> None:
+        """Lead the ports into the guest that the machine file names by now; see ``VirtualMachine``."""
+        if self._life is not None:
+            await self._life.forward(self._place.load().forwards)
 
-    async def _hold(self, reader: asyncio.StreamReader) -> None:
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep an ephemeral machine from ending; nothing of it is needed after the last one who does."""
         self._holders += 1
         try:
-            await reader.read()
+            yield
         finally:
             self._holders -= 1
             if self._machine.ephemeral and not self._holders:
-                # Nothing of it is needed any more.
                 self._stop_seconds = 0.0
                 self._stop.set()
 
