@@ -54,7 +54,7 @@ def opened(tmp_path, monkeypatch):
     async def log_in(seconds):
         life = SimpleNamespace(ssh_port=1, resets=0, reset=asyncio.Event(), panicked=False, has_network=has_network)
         made = link.Link(place, MACHINE, life, ("", ""))
-        said = []
+        said: list[object] = []
 
         async def prepared(say):
             said.extend(each.name for each in MACHINE.sockets if made.inner(each.name).exists())
