@@ -218,7 +218,7 @@ class ScratchObjects:
         if old == new:
             return
         before, after = self.entries(old), self.entries(new)
-        differ = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
+        differ = sorted({name for name, _ in before.items() ^ after.items()})
         below = (side.get(name) for name in differ for side in (before, after))
         ahead = {entry.oid for entry in below if entry is not None and entry.mode == TREE}
         if ahead:
