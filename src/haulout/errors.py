@@ -217,7 +217,7 @@ class DigestMismatch(ContentError):
         self.actual = actual
         super().__init__(
             f"{what} does not match its digest: expected {expected}, got {actual}",
-            hint="the registry or a proxy returned damaged or replaced data; try another mirror, or push again",
+            hint="it was damaged or replaced where it is kept or on its way; try another mirror, or push again",
         )
 
 

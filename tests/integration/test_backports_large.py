@@ -10,7 +10,8 @@ from tests.support.libraries import ANNA, BO, Lab
 from haulout.backports import pick, status
 from haulout.backports.git import Git
 from haulout.backports.model import Outcome
-from haulout.errors import ToolError
+from haulout.cli.backport.pick import lines as shown
+from haulout.errors import ConflictError, ToolError
 
 FILES = 120
 
@@ -148,3 +149,56 @@ def test_a_commit_that_cannot_be_signed(tmp_path):
     with pytest.raises(ToolError, match="cannot be signed"):
         pick(lab.path, "old", [fix])
     assert lab.git("worktree", "list").count("\n") == 0
+
+
+def test_a_hook_that_fails(tmp_path):
+    lab, fix = small(tmp_path)
+    hook = lab.path / ".git/hooks/post-checkout"
+    lab.write(".git/hooks/post-checkout", "#!/bin/sh\necho no room >&2\nexit 3\n")
+    hook.chmod(0o755)
+    with pytest.raises(ToolError, match="the hook post-checkout failed with exit code 3: no room") as caught:
+        pick(lab.path, "old", [fix])
+    assert caught.value.hint == f"mend it, or turn it off: chmod -x {hook}"
+    assert lab.git("worktree", "list").count("\n") == 0
+    hook.chmod(0o644)
+    assert pick(lab.path, "old", [fix]).outcome is Outcome.PICKED
+
+
+@pytest.mark.parametrize(("way", "other"), [("smudge", "clean"), ("clean", "smudge")])
+def test_a_required_filter_that_fails(tmp_path, way, other):
+    """On checkout the one, as the pick writes or compares what is there the other."""
+    lab, _ = small(tmp_path)
+    lab.switch("old")
+    lab.commit("Lock", {".gitattributes": "*.go filter=lock\n", "a.go": lines(0, {2: "own"})})
+    lab.switch("main")
+    fix = lab.commit("Guard more", {"a.go": lines(0, {9: "guard", 16: "more"})})
+    for name, value in ((way, "false"), (other, "cat"), ("required", "true")):
+        lab.git("config", f"filter.lock.{name}", value)
+    with pytest.raises(ToolError, match=f"the {way} filter lock failed on a.go") as caught:
+        pick(lab.path, "old", [fix])
+    assert caught.value.hint is not None
+    assert f"git config filter.lock.{way} names" in caught.value.hint
+    assert lab.git("worktree", "list").count("\n") == 0
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("attributes", ["* text=auto\n", "*.go text eol=crlf\n"])
+def test_pick_converts_no_line_ends(tmp_path, attributes, mixed):
+    """With merge.renormalize, git would write every line anew where status says that only line ends are in the way."""
+    lab, fix = small(tmp_path)
+    lab.git("config", "merge.renormalize", "true")
+    lab.switch("old")
+    ends = lines(0).replace("\n", "\r\n")
+    lab.commit("Convert", {"a.go": ends.replace("3\r\n", "3\n") if mixed else ends})
+    lab.commit("Attributes", {".gitattributes": attributes})
+    lab.git("switch", "-q", "-f", "main")
+    (cell,) = status(lab.path, [fix], branches=["old"]).columns[0].cells
+    assert cell.state.value == "missing, conflicts"
+    if "eol" in attributes:
+        # As it is checked out, git takes it for changed.
+        with pytest.raises(ConflictError, match=r"takes a\.go for changed once checked out") as caught:
+            pick(lab.path, "old", [fix])
+        assert "git add --renormalize ." in (caught.value.hint or "")
+    else:
+        said = list(shown(pick(lab.path, "old", [fix]), lab.path))
+        assert "only line ends (CR LF) differ: make them alike first, in a commit of its own" in said

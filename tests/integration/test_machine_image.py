@@ -24,12 +24,12 @@ REBUILT = os.environ.get("HAULOUT_TEST_MACHINE_REBUILT", "")
 pytestmark = [
     pytest.mark.tools,
     pytest.mark.slow,
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(not Path(IMAGE).is_file(), reason="takes minutes: make test-machines"),
 ]
 MACHINES = ("east", "west")
 ROOTLESS = {"podman": True, "podman-root": False}
-START_SECONDS = 600
+START_SECONDS = 900
 SECTOR = 512
 
 

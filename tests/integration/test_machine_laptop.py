@@ -19,7 +19,7 @@ IMAGE = os.environ.get("HAULOUT_TEST_MACHINE_IMAGE", "")
 pytestmark = [
     pytest.mark.tools,
     pytest.mark.slow,
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(3600),
     needs("podman", "docker-registry", "qemu-system-x86_64"),
     pytest.mark.skipif(not IMAGE, reason="takes minutes: make test-machines"),
 ]
@@ -65,7 +65,7 @@ def test_a_ca_and_a_proxy_of_the_host_reach_the_guest_and_leave_it(tmp_path):
         def run(command, code=0):
             done = subprocess.run(
                 ["bash", "-c", command], cwd=place.path, env=place.environment, capture_output=True, text=True,
-                timeout=800, check=False,
+                timeout=1000, check=False,
             )  # fmt: skip
             assert code is None or done.returncode == code, f"{command}\n{done.stdout}{done.stderr}"
             return done.stdout + done.stderr
@@ -78,7 +78,7 @@ def test_a_ca_and_a_proxy_of_the_host_reach_the_guest_and_leave_it(tmp_path):
 
         run(f"haulout push oci:m:1 {shlex.quote(str(Path(IMAGE).resolve()))} --arch x86_64 --type qemu")
         run(f"haulout machine init web oci:m:1 --cpus 2 --memory 1024 --disk 4 --ca {tls.ca}")
-        run("haulout machine start web --no-connect")
+        run("haulout machine start web --no-connect --wait 900")
         for said in pull(f"10.0.2.2:{registry.port}/none:1"):
             assert "manifest unknown" in said, "it was asked over TLS that the guest trusts"
         verify = f"openssl s_client -verify_return_error -connect 10.0.2.2:{registry.port} </dev/null"

@@ -18,7 +18,7 @@ IMAGE = os.environ.get("HAULOUT_TEST_MACHINE_IMAGE", "")
 pytestmark = [
     pytest.mark.tools,
     pytest.mark.slow,
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(not Path(IMAGE).is_file(), reason="takes minutes: make test-machines"),
 ]
 USERS = {"podman": "core", "podman-root": "root"}

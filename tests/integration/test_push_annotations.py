@@ -94,6 +94,11 @@ def test_further_tags_name_the_same(place, disk):
         ({"annotations": {"index:io.github.haulout.toc": "x"}}, "written by haulout"),
         ({"annotations": {"": "x"}}, "not the name"),
         ({"annotations": {" a": "x"}}, "not the name"),
+        ({"annotations": {"index:": "x"}}, "not the name"),
+        *(
+            ({"annotations": {f"{target}:a": "x"}}, "not where an annotation can go")
+            for target in ("index-descriptor", "manifest[linux/amd64]", "index,index-descriptor", "index, manifest")
+        ),
         ({"annotations": {"a\nb": "x"}}, "not the name"),
         ({"annotations": {"a": "\x1b[31m"}}, "control characters"),
         ({"annotations": {"a": "x" * 5000}}, "more than"),

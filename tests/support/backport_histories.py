@@ -63,7 +63,7 @@ class Made:
     story: dict[tuple[str, str], str]
 
 
-class _Import:
+class Import:
     """``git fast-import``, asked for the id of every commit."""
 
     def __init__(self, path: Path) -> None:
@@ -135,7 +135,7 @@ class Generator:
 
     def __init__(self, path: Path, seed: int, *, fixes: int, branches: int, files: int = 8, blocks: int = 14) -> None:
         self.rng = random.Random(seed)
-        self.git = _Import(path)
+        self.git = Import(path)
         self.path = path
         self.serial = 0
         content: Files = {

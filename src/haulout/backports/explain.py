@@ -65,7 +65,9 @@ def evidence(
             found.append(Evidence("content", f"the branch does not have {listed(absent)}"))
         found += [Evidence("attribute", _ruled(path, how)) for path, how in tried.ruled.items()]
         if tried.line_ends:
-            found.append(Evidence("content", "only line ends (CR LF) differ"))
+            found.append(
+                Evidence("line-ends", "only line ends (CR LF) differ: make them alike first, in a commit of its own")
+            )
     for oid in history.standing:
         found.append(_carrier(unit, oid))
     for undoing in history.undone:

@@ -59,6 +59,8 @@ _SETTINGS: Final = (
     "log.showSignature=false",
     "maintenance.auto=false",
     "merge.conflictStyle=merge",
+    # It would write all lines of a file anew where status says that only its line ends are in the way.
+    "merge.renormalize=false",
     "rerere.enabled=false",
 )
 """Settings of a user that would change what is printed, or write behind our back."""
@@ -269,8 +271,25 @@ _DAMAGED: Final = re.compile(
 )
 
 
+_FILTER: Final = re.compile(
+    r"^fatal: (?P<path>.*): (?P<way>smudge|clean) filter '?(?P<name>.*?)'? failed$", re.MULTILINE
+)
+
+
+def _filter_failed(found: re.Match[str]) -> ToolError:
+    name = f"filter.{found['name']}"
+    return ToolError(
+        TOOL,
+        f"the {found['way']} filter {found['name']} failed on {found['path']}",
+        hint=f"install what git config {name}.{found['way']} names; or do without: git config {name}.required false",
+    )
+
+
 def failure(verb: str, code: int, err: str, folder: Path) -> HauloutError:
     """Return the error for what a failed git printed. Pure."""
+    filtered = _FILTER.search(err)
+    if filtered is not None:
+        return _filter_failed(filtered)
     lines = [line.strip() for line in err.splitlines() if line.strip()]
     meant = next((line for line in lines if line.startswith(("fatal:", "error:", "BUG:"))), lines[-1] if lines else "")
     said = re.sub(r"^(?:fatal|error): ", "", meant)[:300]

@@ -51,7 +51,7 @@ class Evidence:
 
     signal: str
     """``content``, ``ancestor``, ``trailer``, ``note``, ``patch-id``, ``author-date``, ``subject``, ``record``,
-    ``revert``, ``attribute``, ``introduced-in`` or ``clone``."""
+    ``revert``, ``attribute``, ``line-ends``, ``introduced-in`` or ``clone``."""
     text: str
     commit: str | None = None
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _MEMORY: Final = "/dev/shm"  # noqa: S108 - the folder made in it has a name of its own, and is the user's alone
 _ENOUGH: Final = 256 << 20
 """Bytes; throw-away objects are of the size of what a fix changes."""
+_SMALL: Final = 4096
+"""Bytes of an object that is not compressed."""
 _AT_ONCE: Final = 256
 """Objects that are asked for before the first answer is read."""
 
@@ -216,7 +218,7 @@ class ScratchObjects:
         if old == new:
             return
         before, after = self.entries(old), self.entries(new)
-        differ = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
+        differ = sorted({name for name, _ in before.items() ^ after.items()})
         below = (side.get(name) for name in differ for side in (before, after))
         ahead = {entry.oid for entry in below if entry is not None and entry.mode == TREE}
         if ahead:
@@ -303,7 +305,7 @@ class ScratchObjects:
             path = folder / oid[2:]
             # Git, too, writes here, and what it wrote cannot be written.
             if not path.exists():
-                path.write_bytes(zlib.compress(raw, 1))
+                path.write_bytes(_deflated(raw))
             self._written |= {oid, oid[:2]}
         return oid
 
@@ -322,6 +324,19 @@ class ScratchObjects:
         # "<oid> <type> <size>", or "<name> missing" with a name that may hold anything.
         words = decode(line).split()
         return words if len(words) == 3 and words[2].isdigit() else ["", words[-1] if words else "missing"]
+
+
+def _deflated(raw: bytes) -> bytes:
+    """Return content as git reads it: in the zlib format, and what is small in one stored block.
+
+    To set up zlib costs more than all else that is done with a small object.
+    """
+    size = len(raw)
+    if size > _SMALL:
+        return zlib.compress(raw, 1)
+    # RFC 1950 and 1951: header, last block and stored, its length and that inverted, the bytes, their checksum.
+    length = size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little")
+    return b"\x78\x01\x01" + length + raw + zlib.adler32(raw).to_bytes(4, "big")
 
 
 def _batches(names: Iterable[str]) -> Iterator[list[str]]:

@@ -163,14 +163,16 @@ def pick_planned(
     if any(one.target == target and one.path != made.path for one in worktree.every(repository)):
         worktree.remove(repository, made.path)
         raise ConflictError(f"picks onto {_short(target)} were started at the same moment", hint="try again")
+    singly = all(fix.whole is not None for fix in plan.fixes)
+    options = (replace(asked, mainline=None) if singly else asked).options
     with (progress or NullProgress()).task("picking", len(plan.sources), unit="commits") as task:
         try:
-            present = _run(made, [*asked.options, *plan.sources], [])
+            present = _run(made, [*options, *plan.sources], [])
             task.advance(len(plan.sources))
         except BaseException:
             worktree.remove(repository, made.path)
             raise
-    recording = _Recording(path_of(asked.ledger), asked.record, tuple(wanted), plan.instead)
+    recording = _Recording(path_of(asked.ledger), asked.record, plan.fixes, plan.instead)
     done = _end(repository, made, [*plan.present, *present], recording)
     return replace(done, judged=judged)
 
@@ -262,6 +264,13 @@ def _not_picked(made: Worktree, err: str) -> Exception:
         return UsageError("no committer is set", hint='git config user.name "…" && git config user.email "…"')
     if "untracked working tree files would be overwritten" in said:
         return ToolError("git", "untracked files would be overwritten", hint=f"see {made.path}")
+    if "would be overwritten by merge" in said:
+        # Git lists them, one a line, each after a tab.
+        files = [line.strip() for line in said.split("\n") if line.startswith("\t")]
+        return ConflictError(
+            f"git takes {', '.join(files[:4])} for changed once checked out: .gitattributes asks for other content",
+            hint="first commit what it asks for, such as line ends, on the branch: git add --renormalize .",
+        )
     if "failed to sign" in said:
         return ToolError(
             "git", "the commit cannot be signed", hint="see user.signingKey; or do not: commit.gpgSign false"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.backports.fix import of_commit
 from haulout.backports.ledger import load_ledger
-from haulout.backports.model import Fix, State
+from haulout.backports.model import Evidence, Fix, State
 from haulout.backports.naming import library_name
 from haulout.backports.repository import Branch, Repository, open_repository
 from haulout.backports.support import Support
@@ -45,6 +45,8 @@ class Plan:
     """The judgement on each fix."""
     instead: Mapping[str, str] = field(default_factory=dict)
     """Backports that are picked in the place of commits, and these commits."""
+    fixes: tuple[Fix, ...] = ()
+    """What is picked: of a merge that conflicts as one, the commits that it brought."""
 
     @property
     def missing(self) -> bool:
@@ -63,7 +65,9 @@ def planned(branch: Branch, fixes: Sequence[Fix], cells: Sequence[Cell], wishes:
         chosen = cell.pick if cell.pick and not (wishes.exact or wishes.force) else left
         sources += chosen
         instead |= {one: of for one, of in zip(chosen, left, strict=True) if one != of}
-    return Plan(branch, tuple(dict.fromkeys(sources)), tuple(dict.fromkeys(present)), tuple(cells), instead)
+    return Plan(
+        branch, tuple(dict.fromkeys(sources)), tuple(dict.fromkeys(present)), tuple(cells), instead, tuple(fixes)
+    )
 
 
 def without(cell: Cell, there: Mapping[str, Cell]) -> Cell:
@@ -82,17 +86,36 @@ def without(cell: Cell, there: Mapping[str, Cell]) -> Cell:
 
 
 def _of_merges(
-    survey: Survey, repository: Repository, column: Column, branches: Sequence[Branch], support: Support
-) -> Column:
-    """Judge merges also as ``status`` does, by the commits that they brought: what is there so is not picked again."""
+    survey: Survey,
+    repository: Repository,
+    column: Column,
+    branches: Sequence[Branch],
+    support: Support,
+    *,
+    singly: bool,
+) -> list[tuple[Fix, Cell]]:
+    """Judge merges also as ``status`` does, by the commits that they brought, on each branch.
+
+    What is there so is not picked again; where one merge conflicts and these commits apply, they are picked.
+    """
     there: dict[str, dict[str, Cell]] = {branch.ref: {} for branch in branches}
+    instead: dict[str, tuple[Fix, Cell]] = {}
     for commit in column.fix.commits:
         split = of_commit(repository, commit.oid, commit, survey.mainline)
         if split.whole is not None:
             for cell in survey.column(split, branches, support).cells:
                 if cell.state in {State.PRESENT, State.NOT_AFFECTED}:
                     there[cell.branch.ref][commit.oid] = cell
-    return replace(column, cells=tuple(without(cell, there[cell.branch.ref]) for cell in column.cells))
+                elif singly and cell.pick and len(column.fix.commits) == 1:
+                    text = f"the merge {commit.oid[:10]} conflicts as one, the commits that it brought apply"
+                    why = (Evidence("content", text, commit.oid), *cell.evidence)
+                    instead[cell.branch.ref] = replace(split, name=column.fix.name), replace(cell, evidence=why)
+    return [
+        instead[cell.branch.ref]
+        if cell.branch.ref in instead and cell.left and not cell.pick
+        else (column.fix, without(cell, there[cell.branch.ref]))
+        for cell in column.cells
+    ]
 
 
 def judge(
@@ -119,9 +142,12 @@ def judge(
         survey = Survey(here, objects, every, main, mainline or 1)
         support = Support(entries, name, supported)
         columns = [survey.column(fix, branches, support) for fix in fixes]
+        rows = [[(column.fix, cell) for cell in column.cells] for column in columns]
         if mainline is not None:
-            columns = [_of_merges(survey, here, column, branches, support) for column in columns]
+            # Where git is told another parent than the first, it takes no commits that have only one.
+            singly = not (wishes.exact or wishes.force) and (mainline == 1 or len(fixes) == 1)
+            rows = [_of_merges(survey, here, column, branches, support, singly=singly) for column in columns]
     return [
-        planned(branch, fixes, [column.cells[number] for column in columns], wishes)
-        for number, branch in enumerate(branches)
+        planned(branch, [fix for fix, _ in some], [cell for _, cell in some], wishes)
+        for branch, *some in zip(branches, *rows, strict=True)
     ]

@@ -192,8 +192,18 @@ class Survey:
             clean = True if cell.pick else None if not done.known else done.stopped is None
             part = any(one.part or one.state is State.PRESENT for one in parts)
             state = settled(cell.state, clean=clean, changed=bool(cell.pick), part=part)
-            why = attempted(state, cell, done, fix.commits)
+            why = attempted(state, cell, done, fix.commits) + self._as_one(fix, state, trees[ref])
             cells[ref] = replace(cell, state=state, evidence=why, left=() if state is State.PRESENT else cell.left)
+
+    def _as_one(self, fix: Fix, state: State, tree: str | None) -> tuple[Evidence, ...]:
+        """Say that a merge applies as one where its commits do not."""
+        if fix.whole is None or state not in {State.CONFLICTS, State.PARTLY}:
+            return ()
+        patch = patch_of(self.objects, fix.whole.oid, mainline=self.mainline)
+        if patch is None or tree is None or not self.simulator.run([(tree, [patch])])[0].clean:
+            return ()
+        text = f"the merge {patch.commits[0][:10]} applies as one: pick it with --mainline {self.mainline}"
+        return (Evidence("content", text, patch.commits[0]),)
 
     def _others(
         self, fix: Fix, known: Gathered, left: tuple[str, ...], parts: Sequence[Judgement]

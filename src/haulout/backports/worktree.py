@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from haulout.backports.git import Git, decode
+from haulout.backports.git import Done, Git, decode, failure
 from haulout.backports.suggestions import resume_command
-from haulout.errors import ConflictError, HauloutError
+from haulout.errors import ConflictError, HauloutError, ToolError
 from haulout.local import lasting_folder
 
 if TYPE_CHECKING:
@@ -103,11 +103,27 @@ def add(repository: Repository, branch: str, target: str, start: str, sources: S
     path = lasting_folder(f"haulout-pick-{name}-")
     try:
         reason = _REASON.format(branch=branch, target=target, start=start, sources=" ".join(kept))
-        repository.git.run("worktree", "add", "--quiet", "--detach", "--lock", "--reason", reason, str(path), start)
+        how = ("--quiet", "--detach", "--lock", "--reason", reason, str(path), start)
+        _check_hook(repository, repository.git.run("worktree", "add", *how, ok=range(128)))
     except BaseException:
         remove(repository, path)
         raise
     return Worktree(path, branch, target, start, kept, Git(path, repository.git.variables))
+
+
+def _check_hook(repository: Repository, done: Done) -> None:
+    """Refuse a worktree whose hook failed: git then ends with its exit code, where its own for failures is 128."""
+    if done.code == 0:
+        return
+    hook = repository.git.text("rev-parse", "--path-format=absolute", "--git-path", "hooks/post-checkout")
+    if not os.access(hook, os.X_OK):
+        raise failure("worktree", done.code, done.err, repository.path)
+    said = done.err.strip().rpartition("\n")[2][:200] or "it said nothing"
+    raise ToolError(
+        "git",
+        f"the hook post-checkout failed with exit code {done.code}: {said}",
+        hint=f"mend it, or turn it off: chmod -x {shlex.quote(hook)}",
+    )
 
 
 def find(repository: Repository, target: str) -> Worktree | None:

@@ -96,8 +96,9 @@ def command(
 def lines(result: CopyResult) -> Iterator[str]:
     """Write a copy for people."""
     done = "would copy" if result.dry_run else "copied"
-    attached = f", {result.attached + len(result.signature_tags)} of them attached" if result.attached else ""
-    yield f"{done} {count(result.manifests, 'manifest')}{attached}, to {result.destination}"
+    attached = result.attached + len(result.signature_tags)
+    among = f", {attached} of them attached," if attached else ""
+    yield f"{done} {count(result.manifests, 'manifest')}{among} to {result.destination}"
     sent = "to send" if result.dry_run else "sent"
     yield (
         f"  {sent}: {result.missing.count} of {count(result.blobs.count, 'blob')}, {size(result.missing.size)} of "

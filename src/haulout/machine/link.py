@@ -1,4 +1,8 @@
-"""The way into a guest that runs: one ssh for each of its users, which holds the sockets' inner ends."""
+"""The way into a guest that runs: root's ssh, which holds the inner ends of all sockets.
+
+Where a guest does not let root in, each user has one. Processor time of a guest that boots is dear, above all without
+acceleration: nothing is sent before it has a network, and the first connection that is greeted is the one that stays.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +13,35 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.local import begin, replace_file, storage_errors
 from haulout.machine import guest, ssh
+from haulout.machine.seed import USER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from haulout.machine.model import Machine
+    from haulout.machine.model import Machine, Socket
     from haulout.machine.provider import VirtualMachine
     from haulout.machine.store import Place
 
-_GREETING_SECONDS: Final = (1.0, 15.0)
-"""The first and the longest wait for a greeting. What is sent to a guest before it has a driver for its network card is
-lost, and sent again too late; but a guest that is slow needs its time."""
-_GREETING_SHARE: Final = 0.15
-"""How much of the time since the start a connection waits: slow guests boot slowly, too."""
-_GREETINGS: Final = 1
-"""Connections that wait at once. Each is a process in the guest, also one that was given up: QEMU goes on with it."""
-_SECOND_USER_SECONDS: Final = 20.0
+_ROOT: Final = "root"
+_NETWORK_SECONDS: Final = 15.0
+"""After which a guest is asked that has not set up its network card, as far as can be seen."""
+_LOGIN_SECONDS: Final = (2, 15)
+"""The first and the longest wait for a greeting. What reaches a guest before it has its address is lost, and sent again
+too late; but a guest that is slow needs its time, and QEMU goes on to connect those that were given up."""
+_LOGIN_SHARE: Final = 0.15
+"""How much of the time since the start that is: slow guests boot slowly, too."""
+_PAUSE_SHARE: Final = 0.04
+_PAUSE_SECONDS: Final = (0.1, 1.0)
+"""Between logins that were refused; again a share of the time since the start, and its bounds."""
+_ROOT_SECONDS: Final = 20.0
+"""That root may come later than another user."""
 _SOCKET_SECONDS: Final = 60.0
 _SCRIPT_SECONDS: Final = 120.0
 _APART_SECONDS: Final = 120.0
 """For certificates: a guest without acceleration, on a busy host, is slow, and its sockets are not to wait for that."""
 _MOST_RESETS: Final = 5
+_POLL: Final = 0.05
 CLOCK_SECONDS: Final = 5.0
 """Between looks at the guest's clock. Timers stand still while the host sleeps: it is wrong for that long at most."""
 _CLOCK_WRONG: Final = 1.0
@@ -74,9 +85,10 @@ class Link:
         say("waiting for the guest to boot")
         try:
             async with asyncio.timeout(seconds):
-                await self._banner()
+                began = time.monotonic()
+                await self._network()
                 say("waiting for ssh")
-                await self._log_in()
+                await self._log_in(began)
         except TimeoutError:
             raise GuestFailed(f"ssh did not answer within {seconds or 0:.0f} seconds") from None
         say("waiting for the sockets")
@@ -88,70 +100,61 @@ class Link:
         if self._life.resets - self._resets > _MOST_RESETS:
             raise GuestFailed("the guest reboots again and again")
 
-    async def _banner(self) -> None:
-        """Wait until a server greets: QEMU accepts connections long before the guest does."""
-        tries: set[asyncio.Task[bool]] = set()
-        began = time.monotonic()
-        first, longest = _GREETING_SECONDS
-        try:
-            while True:
-                self._check()
-                now = time.monotonic()
-                patience = min(first + _GREETING_SHARE * (now - began), longest)
-                tries.add(asyncio.create_task(_greeted(self._life.ssh_port, patience)))
-                while (left := now + patience / _GREETINGS - time.monotonic()) > 0:
-                    # A connection that is refused leaves nothing to wait for but the time.
-                    pause = asyncio.create_task(asyncio.sleep(left, result=False))
-                    done, tries = await asyncio.wait({*tries, pause}, return_when=asyncio.FIRST_COMPLETED)
-                    tries.discard(pause)
-                    pause.cancel()
-                    if any(each.result() for each in done):
-                        return
-        finally:
-            for each in tries:
-                each.cancel()
-            await asyncio.gather(*tries, return_exceptions=True)
+    async def _network(self) -> None:
+        """Wait until the guest has a network card: QEMU accepts connections long before."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_NETWORK_SECONDS):
+                while not await self._life.has_network():
+                    self._check()
+                    await asyncio.sleep(_POLL)
 
-    async def _log_in(self) -> None:
-        """Connect all users; the first may take its time, since a guest makes its users at its first boot."""
-        users = list(dict.fromkeys(["root", *(each.user for each in self._machine.sockets)]))
-        deadline = float("inf")
-        while missing := [user for user in users if user not in self._masters]:
+    async def _log_in(self, began: float) -> None:
+        """Log in as root, or else as the users of the sockets: a guest makes its users at its first boot."""
+        sockets, deadline = self._machine.sockets, float("inf")
+        while _ROOT not in self._masters and time.monotonic() < deadline:
             self._check()
-            await asyncio.gather(*(self._master(user) for user in missing))
-            if self._masters and deadline == float("inf"):
-                deadline = time.monotonic() + _SECOND_USER_SECONDS
-            if time.monotonic() > deadline:
-                return
-            if len(self._masters) < len(users):
-                await asyncio.sleep(1.0)
+            waited = time.monotonic() - began
+            seconds = round(_within(_LOGIN_SHARE * waited, _LOGIN_SECONDS))
+            if await self._master(_ROOT, [each for each in sockets if each.user not in self._masters], seconds):
+                # It is there, and does not know root.
+                for user in {each.user for each in sockets} - {_ROOT, *self._masters}:
+                    await self._master(user, [each for each in sockets if each.user == user], seconds)
+                if self._masters and deadline == float("inf"):
+                    deadline = time.monotonic() + _ROOT_SECONDS
+            if _ROOT not in self._masters:
+                await asyncio.sleep(_within(_PAUSE_SHARE * waited, _PAUSE_SECONDS))
 
-    async def _master(self, user: str) -> None:
+    async def _master(self, user: str, sockets: Sequence[Socket], seconds: float) -> bool:
+        """Connect a user, and these sockets; return whether the guest denies him that."""
         control = self._place.runtime / f"ssh-{user}"
-        forwards = [each for each in self._machine.sockets if each.user == user]
-        wanted = [control, *(self.inner(each.name) for each in forwards)]
+        wanted = [control, *(self.inner(each.name) for each in sockets)]
         for path in wanted:
             path.unlink(missing_ok=True)
-        options = ["-N", "-M", "-o", "ExitOnForwardFailure=yes"]
-        for each in forwards:
+        options = ["-N", "-M", "-o", "ExitOnForwardFailure=yes", "-o", f"ConnectTimeout={seconds:.0f}"]
+        for each in sockets:
             options += ["-L", f"{self.inner(each.name)}:{each.guest}"]
-        with self._place.file("ssh.log").open("ab") as output:
+        log = self._place.file("ssh.log")
+        with log.open("ab") as output:
+            before = output.tell()
             process = await begin(ssh.client(self._place, user, *options), output=output, hint=ssh.HINT)
         try:
             while process.returncode is None:
                 if all(path.exists() for path in wanted):
                     self._masters[user] = process
-                    return
-                await asyncio.sleep(0.05)
+                    return False
+                await asyncio.sleep(_POLL)
         finally:
             if user not in self._masters:
                 await _end(process)
+        with log.open("rb") as said:
+            said.seek(before)
+            return b"Permission denied (" in said.read()
 
     @property
     def _root(self) -> list[str]:
         """The beginning of a command line that runs a shell as root."""
-        if "root" in self._masters:
-            return [*ssh.client(self._place, "root"), "sh"]
+        if _ROOT in self._masters:
+            return [*ssh.client(self._place, _ROOT), "sh"]
         return [*ssh.client(self._place, next(iter(self._masters))), "sudo -n sh"]
 
     async def run(self, script: str, seconds: float = _SCRIPT_SECONDS) -> list[str]:
@@ -171,7 +174,7 @@ class Link:
             await _end(process)
 
     async def _prepare(self, say: Callable[[str], None]) -> None:
-        names = {each.name for each in self._machine.sockets if each.user in self._masters}
+        names = {each.name for each in self._machine.sockets if {each.user, _ROOT} & {*self._masters}}
         trusting, additions = self._additions
         said = ["told"]
         if self._machine.ca:
@@ -196,16 +199,21 @@ class Link:
         self.sockets = names & found
 
     async def lost(self) -> None:
-        """Wait until a connection ends, or the guest reboots; keeps its clock right meanwhile."""
+        """Wait until a connection ends, or the guest reboots; keeps its clock right meanwhile, and eases shells."""
         waits = [asyncio.create_task(each.wait()) for each in self._masters.values()]
         reset = asyncio.create_task(self._life.reset.wait())
-        time_keeping = asyncio.create_task(self._keep_time())
+        aside = [asyncio.create_task(self._keep_time()), asyncio.create_task(self._ease_shells())]
         try:
             await asyncio.wait([*waits, reset], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for each in (*waits, reset, time_keeping):
+            for each in (*waits, reset, *aside):
                 each.cancel()
-            await asyncio.gather(*waits, reset, time_keeping, return_exceptions=True)
+            await asyncio.gather(*waits, reset, *aside, return_exceptions=True)
+
+    async def _ease_shells(self) -> None:
+        """Log the user in whose shells ``machine ssh`` opens: they share the connection, and need not log in, each."""
+        if USER not in self._masters:
+            await self._master(USER, [], _LOGIN_SECONDS[1])
 
     async def _keep_time(self) -> None:
         """Ask the guest for its time, and set its clock where that is wrong, as after the host's sleep.
@@ -238,16 +246,8 @@ class Link:
         self.sockets = set()
 
 
-async def _greeted(port: int, seconds: float) -> bool:
-    """Return whether an SSH server greets at a port of the loopback address (RFC 4253, section 4.2)."""
-    with suppress(OSError, TimeoutError):
-        async with asyncio.timeout(seconds):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
-                return (await reader.read(4)).startswith(b"SSH")
-            finally:
-                writer.close()
-    return False
+def _within(value: float, bounds: tuple[float, float]) -> float:
+    return min(max(value, bounds[0]), bounds[1])
 
 
 async def _wrong_by(clock: asyncio.subprocess.Process, order: str) -> float:

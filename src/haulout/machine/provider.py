@@ -43,6 +43,9 @@ class VirtualMachine(Protocol):
     async def ended(self) -> Ended:
         """Wait for its end, and return why."""
 
+    async def has_network(self) -> bool:
+        """Return whether the guest has set up its network card; False also where it does not answer."""
+
     async def forward(self, wanted: Sequence[Forward]) -> None:
         """Lead these ports of the host into the guest, and no others, from now on.
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 _TARGETS: Final = ("index", "manifest", "manifest-descriptor")
 _TARGET: Final = f"(?:{'|'.join(_TARGETS)})"
-_PREFIX: Final = re.compile(rf"({_TARGET}(?:,{_TARGET})*):(.+)", re.DOTALL)
+_PREFIX: Final = re.compile(rf"({_TARGET}(?:,{_TARGET})*):(.*)", re.DOTALL)
+_OTHER_TARGET: Final = re.compile(r"(?:index|manifest)[^:.]*:")
+"""Docker has more of them: one platform's manifest, the index's own entry in a layout."""
 _RESERVED: Final = {keys.DISKTYPE, keys.REF_NAME, keys.REFERENCE_DIGEST, keys.REFERENCE_TYPE}
 _OURS: Final = "io.github.haulout."
 _LONGEST: Final = 4096
@@ -46,6 +48,11 @@ class AskedAnnotations:
         found["index"] |= index or {}
         for text, value in asked.items():
             prefix = _PREFIX.fullmatch(text)
+            if not prefix and (other := _OTHER_TARGET.match(text)):
+                raise UsageError(
+                    f"{other[0]!r} is not where an annotation can go",
+                    hint="write index:KEY, manifest:KEY or manifest-descriptor:KEY, several with commas",
+                )
             key = prefix[2] if prefix else text
             _check(key, value)
             for target in prefix[1].split(",") if prefix else ("index", "manifest"):

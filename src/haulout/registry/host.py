@@ -7,7 +7,7 @@ from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from haulout.errors import DeniedError, HauloutError
+from haulout.errors import DeniedError, HauloutError, RegistryError
 from haulout.http import (
     FOREIGN,
     REDIRECTS,
@@ -175,7 +175,10 @@ class RepositoryHost:
 
         Raises:
             DeniedError: it leads elsewhere.
+            RegistryError: there is none.
         """
+        if not reply.headers.get("location"):
+            raise RegistryError(f"{what}: {self.name} does not say where to send the upload")
         url = location(reply)
         here, there = self.origin, Origin.of(url)
         if there == here:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from haulout.errors import (
@@ -125,21 +125,20 @@ class _Upload:
 
     def _mount(self, mount_from: str) -> Reply | None:
         """Return how the upload begins; None where the blob was mounted."""
-        try:
+        is_here = mount_from == self._access.repository
+        # A mount only saves: what is wrong with the other repository does not prevent sending.
+        with suppress(DeniedError, NotFoundError, RegistryError, UnreachableError):
             reply = self._start(mount_from)
             place = reply.headers.get("location", "")
-            # Some registries begin every upload with 201, and not all say where a mounted blob is.
-            if reply.status == 201 and "/blobs/uploads/" not in place and self._is_at(place):
-                return None
-            if place:
+            # Some registries begin every upload with 201.
+            if reply.status != 201 or "/blobs/uploads/" in place:
                 return reply
-        except (DeniedError, NotFoundError, RegistryError, UnreachableError):
-            # A mount only saves: what is wrong with the other repository does not prevent sending.
-            self._access.host.memory.refuses_mounts |= mount_from == self._access.repository
+            # Not all say where a mounted blob is; and one may say so of all blobs that come from the same repository.
+            is_stated = not is_here and place.endswith(f"/blobs/{self._blob.digest}")
+            if is_stated or blobs.exists(self._access, self._blob):
+                return None
+        self._access.host.memory.refuses_mounts |= is_here
         return self._start(None)
-
-    def _is_at(self, place: str) -> bool:
-        return place.endswith(f"/blobs/{self._blob.digest}") or blobs.exists(self._access, self._blob)
 
     def _start(self, mount_from: str | None) -> Reply:
         query = "" if mount_from is None else f"?mount={self._blob.digest}&from={mount_from}"

@@ -131,6 +131,7 @@ def sync(
                 tags = [tag for tag in store.tags() if rule.takes(tag)]
                 if not tags:
                     progress.note(f"no tag of {source.name} is to be copied: none matches, or there is none")
+                    continue
                 with places.copy_target(destination, dry_run=dry_run) as target:
                     run = _Run(store, target, options, dry_run=dry_run, keep_going=keep_going, progress=progress)
                     found += run.tags(tags, source.name, destination.name)
@@ -149,6 +150,8 @@ class _Run:
     dry_run: bool
     keep_going: bool
     progress: Progress
+    counted: set[Digest] = field(default_factory=set)
+    """Blobs of tags before: a dry run does not find them."""
 
     def tags(self, tags: Iterable[str], source: str, destination: str) -> Iterator[SyncedTag]:
         for tag in tags:
@@ -170,7 +173,11 @@ class _Run:
                 yield SyncedTag(here, there, "failed", failure=error)
                 continue
             status: Literal["copied", "unchanged"] = "unchanged" if done.is_unchanged else "copied"
-            yield SyncedTag(here, there, status, done.root.digest, BlobTotal(len(done.sent), done.sent_bytes))
+            sent = [blob for blob in done.sent if blob.digest not in self.counted]
+            self.counted.update(blob.digest for blob in sent)
+            yield SyncedTag(
+                here, there, status, done.root.digest, BlobTotal(len(sent), sum(blob.size for blob in sent))
+            )
 
 
 def read_sync_file(path: str | os.PathLike[str]) -> tuple[SyncRule, ...]:

@@ -85,6 +85,14 @@ def test_the_disk_is_found_as_tools_name_it(tmp_path, name, form):
 
 
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_file_with_a_long_name_is_hidden_as_any_other(tmp_path, form):
+    long = "n" * 180
+    lower = archive((f"disk/{long}.raw", BASE), ("i/" + "p/" * 80 + "n.raw", NEW), form=form)
+    upper = archive((f"disk/.wh.{long}.raw", b""), ("disk/d.raw", "../i/" + "p/" * 80 + "n.raw", SYM), form=form)
+    assert pulled(tmp_path, lower, upper) == NEW
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_long_names(tmp_path, form):
     name = "disk/" + "n" * 180 + "-é.raw"
     assert pulled(tmp_path, archive(("p/" * 80 + "q", b"z"), (name, NEW), form=form)) == NEW
@@ -124,6 +132,52 @@ VISIBLE = {
     "under nine layers": [*(archive((f"usr/{n}", b"x" * n)) for n in range(9)), archive(("disk/n.raw", NEW))],
     "below nine layers": [archive(("disk/n.raw", NEW)), *(archive((f"usr/{n}", b"x" * n)) for n in range(9))],
     "among the same empty layer": [archive(), archive(("disk/n.raw", NEW)), archive()],
+    "whiteout with another spelling": [OLD, archive(("./disk/.wh.d.raw", b""), ("/disk/n.raw", NEW))],
+    "absolute whiteout": [OLD, archive(("/disk/.wh.d.raw", b""), ("./disk/n.raw", NEW))],
+    "opaque with another spelling": [OLD, archive(("./disk/.wh..wh..opq", b""), ("disk/n.raw", NEW))],
+    "whiteout through a link": [
+        OLD,
+        archive(("store", "disk", SYM), ("disk/n.raw", NEW)),
+        archive(("store/.wh.d.raw", b"")),
+    ],
+    "whiteout that is a hard link": [
+        OLD,
+        archive(("disk/n.raw", NEW), ("disk/.wh.d.raw", "disk/n.raw", LINK)),
+    ],
+    "folder is a link, deleted": [
+        archive(("images/d.raw", BASE), ("disk", "images", SYM)),
+        archive((".wh.disk", b"")),
+        archive(("disk/n.raw", NEW)),
+    ],
+    "folder is a link, whited out below": [
+        archive(("images/d.raw", BASE), ("images/n.raw", NEW), ("disk", "images", SYM)),
+        archive(("images/.wh.d.raw", b"")),
+    ],
+    "folder is an absolute link": [archive(("images/n.raw", NEW), ("disk", "/images", SYM))],
+    "folder is a link of links": [archive(("c/n.raw", NEW), ("b", "c", SYM), ("disk", "./b/../b", SYM))],
+    "link becomes a folder": [
+        archive(("images/d.raw", BASE), ("disk", "images", SYM)),
+        archive(("disk", "", DIR), ("disk/n.raw", NEW)),
+    ],
+    "link and folder in one layer": [archive(("disk", "images", SYM), ("images/n.raw", NEW))],
+    "replaced by a link to its own content": [OLD, archive(("disk/n.raw", NEW), ("disk/d.raw", "disk/n.raw", LINK))],
+    "name of the disk replaced, other name kept": [
+        archive(("store/n.raw", NEW), ("disk/d.raw", "store/n.raw", LINK)),
+        archive(("store/n.raw", BASE)),
+    ],
+    "other name deleted": [
+        archive(("store/n.raw", NEW), ("disk/d.raw", "store/n.raw", LINK)),
+        archive(("store/.wh.n.raw", b"")),
+    ],
+    "twice, in two spellings": [archive(("disk/n.raw", BASE), ("./disk/n.raw", NEW))],
+    "a file, then the link that replaces it": [
+        archive(("i/n.raw", NEW), ("disk/d.raw", BASE), ("disk/d.raw", "../i/n.raw", SYM))
+    ],
+    "a link, then the file that replaces it": [
+        archive(("i/b.raw", BASE), ("disk/d.raw", "../i/b.raw", SYM), ("disk/d.raw", NEW))
+    ],
+    "deleted, and back two layers later": [OLD, archive(("disk/.wh.d.raw", b"")), archive(("disk/d.raw", NEW))],
+    "books of aufs": [archive((".wh..wh.plnk/1", BASE), ("disk/n.raw", NEW), ("disk/.wh..wh.aufs", b""))],
     "without an end mark": [archive(("disk/n.raw", NEW))[: 512 + len(NEW)]],
     "after an empty blob": [b"", archive(("disk/n.raw", NEW))],
 }
@@ -149,6 +203,19 @@ def test_resolve_and_inspect_find_what_pull_finds(tmp_path, layers):
 
 
 HIDDEN = {
+    "deleted in another spelling": [OLD, archive(("./disk/.wh.d.raw", b""))],
+    "what the link leads to is deleted": [
+        archive(("images/d.raw", NEW), ("disk", "images", SYM)),
+        archive((".wh.images", b"")),
+    ],
+    "what the folder's link leads to is hidden": [
+        archive(("images/d.raw", NEW), ("disk", "images", SYM)),
+        archive(("images/.wh..wh..opq", b"")),
+    ],
+    "the folder becomes a link elsewhere": [OLD, archive(("empty/x", b""), ("disk", "empty", SYM))],
+    "the folder is a link out of the image": [archive(("disk", "../../../nowhere", SYM))],
+    "the folder is a link to itself": [archive(("disk", "disk", SYM))],
+    "the folder is a file": [archive(("disk", NEW))],
     "deleted": [OLD, archive(("disk/.wh.d.raw", b""))],
     "opaque": [OLD, archive(("disk/.wh..wh..opq", b""))],
     "folder deleted": [OLD, archive((".wh.disk", b""))],

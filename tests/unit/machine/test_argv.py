@@ -160,6 +160,7 @@ def test_ports_change_while_it_runs(tmp_path):
 
     async def change(place):
         life = await Qemu(tmp_path / "notes").adopt("web", place)
+        assert not await life.has_network()
         with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as freed:
             busy, port = taken.getsockname()[1], freed.getsockname()[1]
             freed.close()

@@ -373,6 +373,13 @@ def test_a_mount_is_worth_one_try(answer):
         assert len([one for one in server.requests if "mount" in one.query]) == 1
 
 
+def test_an_upload_without_a_place_is_called_one():
+    with SimulatedRegistry() as server, opened(server, push=True) as store:
+        server.before = lambda request: Response(202) if request.method == "POST" else None
+        with pytest.raises(RegistryError, match="does not say where to send the upload"):
+            store.push_blob(BLOB, lambda: io.BytesIO(CONTENT))
+
+
 @pytest.mark.parametrize("place", ["/v2/{repository}/blobs/{digest}", "/blobs/{encoded}", "/elsewhere", None])
 @pytest.mark.parametrize("repository", ["m", "team/uploads"])
 def test_a_blob_that_a_registry_mounted_is_not_sent_whatever_place_it_states(place, repository):
@@ -384,12 +391,15 @@ def test_a_blob_that_a_registry_mounted_is_not_sent_whatever_place_it_states(pla
         assert not server.seen("PUT")
 
 
-@pytest.mark.parametrize("place", ["/elsewhere", None])
-def test_a_mount_that_a_registry_only_claims_is_no_mount(place):
+@pytest.mark.parametrize(
+    ("mount_from", "place"),
+    [("team/disk", "/elsewhere"), ("team/disk", None), ("m", "/elsewhere"), ("m", f"/v2/m/blobs/{BLOB.digest}")],
+)
+def test_a_mount_that_a_registry_only_claims_is_no_mount(mount_from, place):
     with SimulatedRegistry() as server, opened(server, push=True) as store:
         headers = {} if place is None else {"Location": place}
         server.before = lambda request: Response(201, headers) if "mount" in request.query else None
-        assert store.push_blob(BLOB, lambda: io.BytesIO(CONTENT), mount_from="team/disk")
+        assert store.push_blob(BLOB, lambda: io.BytesIO(CONTENT), mount_from=mount_from)
         assert server.blobs[str(BLOB.digest)] == CONTENT
 
 

@@ -35,9 +35,12 @@ def held(place):
 
 def test_only_tags_that_match_go_and_the_second_time_only_what_changed(layout):
     rule = SyncRule("oci:a", "oci:b", include=("5.*",), exclude=("*-rc*",))
-    assert statuses(sync(rule, dry_run=True)) == {"5.0": "copied", "5.1": "copied"}
+    planned = sync(rule, dry_run=True)
+    assert statuses(planned) == {"5.0": "copied", "5.1": "copied"}
     assert not (layout / "b").exists()
-    assert statuses(sync(rule)) == {"5.0": "copied", "5.1": "copied"}
+    done = sync(rule)
+    assert statuses(done) == {"5.0": "copied", "5.1": "copied"}
+    assert [each.missing for each in planned.tags] == [each.missing for each in done.tags], "each blob counts once"
     assert held("oci:b") == ["5.0", "5.1"]
     assert inventory("oci:b:5.0").pinned.digest == inventory("oci:a:5.0").pinned.digest
     assert statuses(sync(rule)) == {"5.0": "unchanged", "5.1": "unchanged"}
@@ -46,6 +49,12 @@ def test_only_tags_that_match_go_and_the_second_time_only_what_changed(layout):
     assert statuses(sync(rule)) == {"5.0": "copied", "5.1": "unchanged"}
     assert any(each.artifact_type == "application/spdx+json" for each in discover("oci:b:5.0").attached)
     assert statuses(sync(rule)) == {"5.0": "unchanged", "5.1": "unchanged"}
+
+
+def test_where_nothing_is_to_be_copied_nothing_is_made(layout):
+    for place in ("oci:b", "oci-archive:b.tar"):
+        assert sync(SyncRule("oci:a", place, include=("9.*",))).tags == ()
+    assert {each.name for each in layout.iterdir()} == {"a", "d.raw"}
 
 
 def test_helper_tags_are_not_copied_but_what_they_say_is(layout):

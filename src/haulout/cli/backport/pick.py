@@ -245,6 +245,7 @@ def _stopped(done: PickResult, stop: Stop, lib: Path) -> Iterator[str]:
     for commit in stop.instead:
         yield f"a backport of it applies: {commit.oid[:12]} {commit.subject}"
         yield f"  abort, then: {resume_command(lib, done.branch, commit.oid[:12])}"
+    yield from dict.fromkeys(why.text for one in done.judged for why in one.evidence if why.signal == "line-ends")
     yield f"resolve it in {stop.worktree}"
     for path in stop.absent:
         name = shlex.quote(path)

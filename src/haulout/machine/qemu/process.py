@@ -134,6 +134,13 @@ class _Life:
                 for peer in await asyncio.to_thread(Peer.writing, place.file(f"virtiofsd{found[1]}.log")):
                     self.watch(_peer_lost(peer, what))
 
+    async def has_network(self) -> bool:
+        """Return whether the guest's driver has set filters for what the card receives: Linux does when it is up."""
+        with suppress(ToolError):
+            found = await self._qmp.execute("query-rx-filter") if self._qmp is not None else []
+            return any(each["multicast-table"] for each in found)
+        return False
+
     async def forward(self, wanted: Sequence[Forward]) -> None:
         """Lead other ports into the guest; see :class:`haulout.machine.provider.VirtualMachine`."""
         found = {each for each in _forwards(await self._monitor("info usernet")) if each.host != self.ssh_port}
