@@ -78,6 +78,8 @@ def status(place: Place) -> Status | None:
                 int(one["port"]),
                 tuple(one["sockets"]),
                 tuple(one["missing"]),
+                # One that was started by an older haulout does not say.
+                tuple(one.get("lost", ())),
             )
     return None
 

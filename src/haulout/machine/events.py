@@ -38,7 +38,7 @@ class EventKind(StrEnum):
     STARTED = "started"
     """It answers, with all its sockets; also after its guest rebooted by itself."""
     DEGRADED = "degraded"
-    """It answers, but lacks a socket."""
+    """It answers, but lacks a socket, or lost a mount."""
     STOPPED = "stopped"
     CRASHED = "crashed"
     """It ended without having been asked to, or did not become ready."""

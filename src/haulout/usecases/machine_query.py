@@ -56,6 +56,8 @@ class MachineStatus(Document):
     sockets: tuple[SocketStatus, ...]
     machine: Machine | None
     """Its file; None where that is broken."""
+    lost: tuple[str, ...] = ()
+    """What it had when it started, as a mount, and has no more; a restart brings it back."""
     autostart: bool = False
     """Whether it starts when its user logs in."""
 
@@ -114,6 +116,7 @@ def status_of(place: Place) -> MachineStatus:
         ssh_config=place.ssh_config if place.ssh_config.exists() else None,
         sockets=() if machine is None else _sockets(machine, place, answering),
         machine=machine,
+        lost=said.lost if said is not None else (),
         autostart=start_file(place.name).enabled,
     )
 
