@@ -18,12 +18,10 @@ from haulout.machine import (
     client,
     command_line,
     follow,
-    force_off,
     register,
     start_supervisor,
     status,
 )
-from haulout.machine.qemu import Qemu
 from haulout.progress import NullProgress
 from haulout.usecases.machine_query import MachineStatus, machine_inspect, status_of
 
@@ -143,6 +141,9 @@ def machine_stop(name: str, *, seconds: float = STOP_SECONDS, progress: Progress
             raise NotReady(name, "its supervisor ended", [])  # noqa: TRY301 - before it had taken the machine over
     except NotReady:
         # There is no supervisor, or it hangs.
+        from haulout.machine import force_off  # noqa: PLC0415 - loads all of QEMU, which a start waits for
+        from haulout.machine.qemu import Qemu  # noqa: PLC0415
+
         force_off(place, Qemu(machines.cache / "accelerator.json"), seconds)
     _wait_for_supervisor(place)
     last = place.last_event()

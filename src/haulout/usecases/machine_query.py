@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.documents import Document
 from haulout.errors import HauloutError
-from haulout.machine import Machines, State, boot, connection, derive, disks, start_file, status, why_ended
+from haulout.machine import Machines, State, boot, connection, derive, start_file, status, why_ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,6 +134,8 @@ def machine_df() -> list[MachineDisks]:
     Raises:
         StorageError: the folder of machines cannot be read.
     """
+    from haulout.machine import disks  # noqa: PLC0415 - loads what reads disks, which list does not need
+
     return [MachineDisks(place.name, disks(place, status_of(place).machine)) for place in Machines.here().all()]
 
 
