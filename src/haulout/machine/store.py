@@ -162,10 +162,9 @@ class Place:
         Raises:
             StorageError: it cannot be made, belongs to another user, or its name is too long for sockets.
         """
-        longest = max(
-            *(len(f"/ssh-{user}") + _SSH_SUFFIX for user in ("root", *(each.user for each in machine.sockets))),
-            *(len(f"/to-{each.name}.sock") for each in machine.sockets),
-        )
+        users = ("root", *(each.user for each in machine.sockets))
+        names = [len(f"/to-{each.name}.sock") for each in machine.sockets]
+        longest = max(*names, *(len(f"/ssh-{user}") + _SSH_SUFFIX for user in users), 0)
         if len(os.fsencode(self.runtime)) + longest > LONGEST_SOCKET:
             raise StorageError(
                 str(self.runtime), f"is too long for sockets, which have at most {LONGEST_SOCKET} bytes",

@@ -90,6 +90,12 @@ def test_a_socket_path_that_is_too_long_is_refused(tmp_path):
     assert not place.runtime.exists()
 
 
+def test_a_machine_may_have_no_sockets(machines):
+    place = machines.place("web")
+    place.prepare_runtime(replace(MACHINE, sockets=()))
+    assert place.runtime.is_dir()
+
+
 def test_the_longest_name_fits_where_sockets_usually_are(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "mkdir", lambda *_args, **_more: None)
     monkeypatch.setattr(Path, "chmod", lambda *_args: None)
