@@ -68,7 +68,11 @@ class Place:
 
     def exists(self) -> bool:
         """Return whether there is a machine: data that was kept is none."""
-        return self.file("machine.json").exists()
+        try:
+            return self.file("machine.json").exists()
+        except PermissionError:
+            # Another user's, such as root's: not to be used, and not free.
+            return True
 
     def load(self) -> Machine:
         """Read the machine file.
@@ -79,7 +83,7 @@ class Place:
             StorageError: it cannot be read.
         """
         path = self.file("machine.json")
-        if not path.exists():
+        if not self.exists():
             kept = self.file("data.raw").exists()
             raise NotFoundError(
                 f"there is no machine {self.name}" + (", but its data was kept" if kept else ""),
@@ -256,7 +260,8 @@ class Machines:
 
 def _runtime() -> Path:
     named = os.environ.get("XDG_RUNTIME_DIR")
-    if named:
+    # A relative path is not valid (XDG Base Directory Specification); a supervisor has another current directory.
+    if named and Path(named).is_absolute():
         return Path(named)
     usual = Path(f"/run/user/{os.geteuid()}")
     # Without a session there is none. A folder below the home directory is no other user's.

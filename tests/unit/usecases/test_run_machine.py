@@ -59,9 +59,9 @@ def test_a_run_uses_no_machine_that_is_another(web, monkeypatch):
     assert run_machine(same, name="web", cpus=has.cpus, memory=has.memory) == 7
     with pytest.raises(ConflictError, match="made from"):
         run_machine("other.example.com/machines:5.0", name="web")
-    for other in ({"cpus": has.cpus + 1}, {"memory": has.memory + 1}):
+    for cpus, memory in ((has.cpus + 1, None), (None, has.memory + 1)):
         with pytest.raises(ConflictError, match="CPUs and"):
-            run_machine(same, name="web", **other)
+            run_machine(same, name="web", cpus=cpus, memory=memory)
 
 
 def test_a_copy_has_another_name_and_is_not_thrown_away(web, machines):
