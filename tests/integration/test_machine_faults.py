@@ -13,7 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from tests.support.machines import listed, machines, rootless, supervisor, until, vm
+from demo.disks import START, pack_initrd, run
+from tests.support.machines import listed, machines, rootless, supervisor, tiny_image, until, vm
+from tests.support.sandbox import ROOT
 
 pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(180)]
 OPTIONS = ("--cpus", "1", "--memory", "256", "--disk", "1")
@@ -70,9 +72,13 @@ def boot_sector(place, name, code, text=b""):
     disk = bytearray(1 << 20)
     disk[: len(sector)], disk[256 : 256 + len(text)], disk[510:512] = sector, text, b"\x55\xaa"
     (place.path / f"{name}.raw").write_bytes(disk)
+    publish(place, name, "64")
+
+
+def publish(place, name, memory):
     done = place.shell(
         f"haulout push oci:{name}:1 {name}.raw --arch x86_64 --force && "
-        f"haulout machine init {name} oci:{name}:1 --cpus 1 --memory 64 --disk 1 --accelerator tcg"
+        f"haulout machine init {name} oci:{name}:1 --cpus 1 --memory {memory} --disk 1 --accelerator tcg"
     )
     assert done.code == 0, done.err
 
@@ -181,6 +187,50 @@ def test_an_image_that_does_not_come_up(place, name, code, text, says):
     assert listed(place)[name]["ended"] == says
     until(lambda: vm(place, name) == supervisor(place, name) == [], 30)
     assert place.haulout("machine", "rm", name, "--data").code == 0
+
+
+def without_sshd(place, name, work):
+    """Publish the tiny image with another initrd behind its own, whose init starts no sshd, and says that it is up."""
+    root, raw, inside = work / "root", place.path / f"{name}.raw", ["-i", f"{place.path / name}.raw@@{START}"]
+    (root / "etc").mkdir(parents=True)
+    kept = [line for line in (ROOT / "images/tiny.inittab").read_text().splitlines() if "sshd" not in line]
+    (root / "etc/inittab").write_text("\n".join([*kept, "::once:/bin/echo the guest is up", ""]))
+    pack_initrd(root, work / "more")
+    run("qemu-img", "convert", "-O", "raw", tiny_image(), raw)
+    changed = run("mtype", *inside, "::syslinux.cfg").replace("INITRD initrd", "INITRD initrd,more")
+    (work / "syslinux.cfg").write_text(changed)
+    run("mcopy", "-o", *inside, work / "more", work / "syslinux.cfg", "::")
+    publish(place, name, "256")
+
+
+def test_an_image_without_sshd(place, tmp_path):
+    without_sshd(place, "silent", tmp_path)
+    # A host that is busy gets more time, until the guest was up before it was given up.
+    for seconds in (6, 20, 45):
+        done = place.haulout("machine", "start", "silent", "--wait", str(seconds))
+        reason = f"ssh did not answer within {seconds} seconds"
+        assert (done.code, reason in done.err, listed(place)["silent"]["ended"]) == (13, True, reason), done.err
+        until(lambda: vm(place, "silent") == supervisor(place, "silent") == [], 30)
+        if "the guest is up" in place.haulout("machine", "logs", "silent").out:
+            break
+    else:
+        pytest.fail("the guest did not come up")
+    assert place.haulout("machine", "rm", "silent", "--data").code == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_qemu_that_crashes(place, number):
+    boot_sector(place, "crashes", b"")
+    with begun(place, "start", "crashes") as starting:
+        until(lambda: listed(place)["crashes"]["ssh_port"], 60)
+        os.kill(vm(place, "crashes")[0], number)
+        _, err = starting.communicate(timeout=60)
+    reason = f"QEMU was killed by signal {int(number)} ({number.name})"
+    assert (starting.returncode, reason in err) == (13, True), err
+    found = listed(place)["crashes"]
+    assert (found["state"], found["ended"]) == ("stopped", reason)
+    assert reason in place.haulout("machine", "list").out
+    assert place.haulout("machine", "rm", "crashes", "--data").code == 0
 
 
 def test_two_commands_at_once(place):

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
-from tests.support.machines import machines, until
+from tests.support.machines import listed, machines, processes, supervisor, until, vm
 
 pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def kill(pids):
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.skipif(not Path("/usr/lib/qemu/virtiofsd").exists(), reason="not installed: virtiofsd")
@@ -41,6 +49,22 @@ def test_mounts_are_what_was_asked_for_and_stay_it(tmp_path):
         before = root(f"cat {boot}; reboot").out
         mounted = "cut -d' ' -f1,3 /proc/mounts | grep virtiofs"
         until(lambda: root(f"[ $(cat {boot}) != {before.strip()} ] && {mounted}").out.count("virtiofs") == 2, 150)
+
+        # A mount whose server dies hangs in the guest: that is told, also by a supervisor that did not start it.
+        until(lambda: listed(place)["web"]["state"] == "running", 60)
+        kill(processes(rf"virtiofsd .*source={kept}"))
+        until(lambda: listed(place)["web"]["state"] == "degraded", 60)
+        told = f"the mount of {kept} hangs: virtiofsd was killed by signal 9 (SIGKILL)"
+        assert (listed(place)["web"]["lost"], vm(place, "web") != []) == ([told], True)
+        assert told in place.haulout("machine", "list").out
+        last = place.haulout("machine", "events", "web", "--json").out.splitlines()[-1]
+        assert (json.loads(last)["kind"], json.loads(last)["data"]) == ("degraded", {"lost": [told]})
+        kill(supervisor(place, "web"))
+        until(lambda: listed(place)["web"]["state"] == "unattended", 60)
+        assert place.haulout("machine", "start", "web", "--no-connect").code == 0
+        until(lambda: listed(place)["web"]["lost"] == ["mount 2 hangs: virtiofsd ended"], 60)
+        kill(processes(rf"virtiofsd .*source={str(odd).replace(',', '.*')}"))
+        until(lambda: len(listed(place)["web"]["lost"]) == 2, 60)
 
         assert place.haulout("machine", "stop", "web", "--wait", "0").code == 0
         (odd / "f").unlink()

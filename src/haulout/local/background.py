@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import shlex
@@ -19,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Final
 from haulout.errors import ToolError
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Sequence
 
 _LOG: Final = logging.getLogger(__name__)
@@ -48,6 +48,8 @@ async def begin(
     Raises:
         ToolError: it is not installed, or cannot be started.
     """
+    import asyncio  # noqa: PLC0415 - takes long to load, and the other half of this module does without
+
     _LOG.debug("starting %s", shlex.join(argv))
     name = os.path.basename(argv[0])  # noqa: PTH119 - a name, not a path to open
     try:
@@ -133,6 +135,8 @@ class Peer:
 
     async def ended(self) -> None:
         """Wait for its end."""
+        import asyncio  # noqa: PLC0415 - as above
+
         if self.fd is not None:
             over = asyncio.Event()
             asyncio.get_running_loop().add_reader(self.fd, over.set)

@@ -6,7 +6,6 @@ The file itself is the setting: there is no other note of it that could differ.
 from __future__ import annotations
 
 import os
-import plistlib
 import shutil
 import sys
 from dataclasses import dataclass
@@ -131,6 +130,8 @@ def _quoted(word: str) -> str:
 
 def agent(name: str, haulout: Sequence[str], environment: Mapping[str, str]) -> bytes:
     """Return launchd's property list (launchd.plist(5)). Pure."""
+    import plistlib  # noqa: PLC0415 - loads a parser of XML, which list, inspect and start do not need
+
     return plistlib.dumps(
         {
             "Label": f"io.github.haulout.{name}",

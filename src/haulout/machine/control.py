@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import ConflictError, NotReady, ToolError
-from haulout.local import printable, storage_errors
+from haulout.local import detach, printable, storage_errors
 from haulout.machine.states import Phase, Status
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def status(place: Place) -> Status | None:
                 int(one["port"]),
                 tuple(one["sockets"]),
                 tuple(one["missing"]),
+                # One that was started by an older haulout does not say.
+                tuple(one.get("lost", ())),
             )
     return None
 
@@ -89,8 +91,6 @@ def start_supervisor(place: Place) -> None:
         ConflictError: there is one already.
         ToolError: it cannot be started.
     """
-    from haulout.local import detach  # noqa: PLC0415 - loads asyncio, which list and inspect do not need
-
     ours, theirs = os.pipe()
     try:
         with storage_errors(place.folder, doing="cannot be written"):

@@ -37,6 +37,8 @@ class VirtualMachine(Protocol):
     panicked: bool
     starved: bool
     """Whether it is paused until the host has room for what it writes."""
+    losses: asyncio.Queue[str]
+    """What it had when it started, as a mount, and has no more; also where all of it ends."""
 
     async def ended(self) -> Ended:
         """Wait for its end, and return why."""

@@ -16,7 +16,7 @@ class State(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     DEGRADED = "degraded"
-    """It runs, but one of its sockets does not answer."""
+    """It runs, but one of its sockets does not answer, or it lost a mount."""
     STOPPING = "stopping"
     UNATTENDED = "unattended"
     """It runs, but its supervisor has died: no socket answers. ``start`` takes it over."""
@@ -48,6 +48,8 @@ class Status(Document):
     """Names of the sockets that lead into the guest."""
     missing: tuple[str, ...] = ()
     """Names of those that the guest does not have."""
+    lost: tuple[str, ...] = ()
+    """What it had when it started, as a mount, and has no more: one line for each."""
 
 
 def derive(*, supervised: bool, running: bool, status: Status | None) -> State:
@@ -63,7 +65,7 @@ def derive(*, supervised: bool, running: bool, status: Status | None) -> State:
     if status is None:
         return State.STARTING
     if status.phase is Phase.READY:
-        return State.DEGRADED if status.missing else State.RUNNING
+        return State.DEGRADED if status.missing or status.lost else State.RUNNING
     return State.STOPPING if status.phase is Phase.STOPPING else State.STARTING
 
 

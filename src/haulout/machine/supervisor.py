@@ -42,6 +42,8 @@ _STARVED: Final = "paused: the file system of its disks is full"
 _LOOK_SECONDS: Final = 2.0
 _DRAIN_SECONDS: Final = 3.0
 """That requests under way have before a guest is shut down."""
+_LOSS_SECONDS: Final = 2.0
+"""That a machine has to end which loses what served it: then there is nothing to tell."""
 _HOLD_SECONDS: Final = 60.0
 """After which an ephemeral machine ends that nobody holds."""
 
@@ -71,6 +73,7 @@ class Supervisor:
         self._environment: Mapping[str, str] = os.environ
         self.story = Story()
         self._came_up = False
+        self._lost: list[str] = []
         self._holders = 0
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -146,6 +149,7 @@ class Supervisor:
         self._enter(Phase.BOOTING)
         self.story.begin_chapter()
         self._came_up = False
+        self._lost = []
         last = self._place.last_event()
         if last is not None and last.kind != "ended" and not self._place.is_held("vm.lock"):
             # Whoever would have told was killed, too.
@@ -197,6 +201,7 @@ class Supervisor:
         ending = asyncio.ensure_future(life.ended())
         linking = asyncio.create_task(self._keep_linked(life, additions))
         asked = asyncio.create_task(self._stop.wait())
+        heeding = asyncio.create_task(self._heed_losses(life, ending))
         try:
             await asyncio.wait({ending, linking, asked}, return_when=asyncio.FIRST_COMPLETED)
             if ending.done():
@@ -221,10 +226,25 @@ class Supervisor:
             return f"stopped: {ended.reason}", False
         finally:
             self._ready.clear()
-            for task in (linking, asked):
+            for task in (linking, asked, heeding):
                 task.cancel()
-            await asyncio.gather(linking, asked, return_exceptions=True)
+            await asyncio.gather(linking, asked, heeding, return_exceptions=True)
             self._life = None
+
+    async def _heed_losses(self, life: VirtualMachine, ending: asyncio.Future[Ended]) -> None:
+        """Tell what the machine loses while it runs."""
+        while True:
+            lost = await life.losses.get()
+            if (await asyncio.wait({ending}, timeout=_LOSS_SECONDS))[0] or self._stop.is_set():
+                return
+            if lost not in self._lost:
+                self._lost.append(lost)
+                self._tell_whether_whole()
+
+    def _tell_whether_whole(self) -> None:
+        missing = self._missing()
+        data = {"missing": missing or None, "lost": self._lost or None}
+        self._publish(EventKind.DEGRADED if missing or self._lost else EventKind.STARTED, **data)
 
     async def _keep_linked(self, life: VirtualMachine, additions: tuple[str, str]) -> None:
         """Connect, and connect again whenever the connection is lost.
@@ -246,10 +266,7 @@ class Supervisor:
                 self._ready.set()
                 self._came_up = True
                 self._place.record("ready")
-                missing = self._missing()
-                self._publish(
-                    EventKind.DEGRADED if missing else EventKind.STARTED, **({"missing": missing} if missing else {})
-                )
+                self._tell_whether_whole()
                 await self.story.tell({"done": True})
                 if trim.is_due(self._place.file("trimmed")):
                     self._spawn(trim.trim(link))
@@ -296,6 +313,7 @@ class Supervisor:
             self._life.ssh_port if self._life else 0,
             tuple(each.name for each in self._machine.sockets if each.name not in missing),
             tuple(missing),
+            tuple(self._lost),
         )
 
     @property

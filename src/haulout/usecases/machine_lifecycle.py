@@ -18,12 +18,10 @@ from haulout.machine import (
     client,
     command_line,
     follow,
-    force_off,
     register,
     start_supervisor,
     status,
 )
-from haulout.machine.qemu import Qemu
 from haulout.progress import NullProgress
 from haulout.usecases.machine_query import MachineStatus, machine_inspect, status_of
 
@@ -143,6 +141,9 @@ def machine_stop(name: str, *, seconds: float = STOP_SECONDS, progress: Progress
             raise NotReady(name, "its supervisor ended", [])  # noqa: TRY301 - before it had taken the machine over
     except NotReady:
         # There is no supervisor, or it hangs.
+        from haulout.machine import force_off  # noqa: PLC0415 - loads all of QEMU, which a start waits for
+        from haulout.machine.qemu import Qemu  # noqa: PLC0415
+
         force_off(place, Qemu(machines.cache / "accelerator.json"), seconds)
     _wait_for_supervisor(place)
     last = place.last_event()
@@ -160,6 +161,9 @@ def machine_restart(name: str, *, seconds: float = STOP_SECONDS, progress: Progr
     place = Machines.here().place(name)
     place.load()
     if not place.is_held("run.lock"):
+        if place.is_held("vm.lock"):
+            # Its supervisor was killed: a start alone would take it over as it is.
+            machine_stop(name, seconds=seconds, progress=progress)
         return machine_start(name, progress=progress)
     # The proxies are those of now, not those of its first start.
     proxies = {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
@@ -189,6 +193,8 @@ def machine_cp(source: str, target: str, *, user: str = "core") -> int:
         NotFoundError: there is no such machine.
         ToolError: scp is not installed.
     """
+    if not (source and target):
+        raise UsageError("a path is empty", hint="the current directory is .")
     sides = [_machine_of(source), _machine_of(target)]
     names = [each for each in sides if each is not None]
     if len(names) != 1:

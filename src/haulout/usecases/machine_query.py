@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.documents import Document
 from haulout.errors import HauloutError
-from haulout.machine import Machines, State, boot, connection, derive, disks, start_file, status, why_ended
+from haulout.machine import Machines, State, boot, connection, derive, start_file, status, why_ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +56,8 @@ class MachineStatus(Document):
     sockets: tuple[SocketStatus, ...]
     machine: Machine | None
     """Its file; None where that is broken."""
+    lost: tuple[str, ...] = ()
+    """What it had when it started, as a mount, and has no more; a restart brings it back."""
     autostart: bool = False
     """Whether it starts when its user logs in."""
 
@@ -111,9 +113,10 @@ def status_of(place: Place) -> MachineStatus:
         accelerator=said.accelerator or None if said else None,
         ssh_port=said.port or None if said else None,
         folder=place.folder,
-        ssh_config=place.ssh_config if place.ssh_config.exists() else None,
+        ssh_config=place.ssh_config if os.access(place.ssh_config, os.R_OK) else None,
         sockets=() if machine is None else _sockets(machine, place, answering),
         machine=machine,
+        lost=said.lost if said is not None else (),
         autostart=start_file(place.name).enabled,
     )
 
@@ -131,6 +134,8 @@ def machine_df() -> list[MachineDisks]:
     Raises:
         StorageError: the folder of machines cannot be read.
     """
+    from haulout.machine import disks  # noqa: PLC0415 - loads what reads disks, which list does not need
+
     return [MachineDisks(place.name, disks(place, status_of(place).machine)) for place in Machines.here().all()]
 
 

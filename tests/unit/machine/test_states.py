@@ -19,6 +19,7 @@ from haulout.machine.states import CUT_SHORT, REBOOTED, UNSEEN, Phase
         (True, True, Status(Phase.CONNECTING, 1), State.STARTING),
         (True, True, Status(Phase.READY, 1), State.RUNNING),
         (True, True, Status(Phase.READY, 1, missing=("podman",)), State.DEGRADED),
+        (True, True, Status(Phase.READY, 1, lost=("the mount of /src hangs",)), State.DEGRADED),
         (True, True, Status(Phase.STOPPING, 1), State.STOPPING),
     ],
 )

@@ -174,6 +174,8 @@ def lines(status: MachineStatus) -> Iterator[str]:
         yield f"  ended: {status.ended}"
     if status.waiting_for:
         yield f"  {status.waiting_for}"
+    for lost in status.lost:
+        yield f"  {lost}; restart it: haulout machine restart {status.name}"
     for each in status.sockets:
         if each.answers:
             yield f"  {each.connection}: unix://{each.path}"
@@ -196,5 +198,5 @@ def remark(status: MachineStatus) -> str:
         return status.problem or status.ended or status.waiting_for or ""
     missing = [each.name for each in status.sockets if not each.answers]
     if status.state == "degraded":
-        return f"it has no {', '.join(missing)}"
+        return "; ".join([*status.lost, *([f"it has no {', '.join(missing)}"] if missing else [])])
     return status.machine.image.reference if status.machine is not None else ""

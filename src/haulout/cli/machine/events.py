@@ -58,8 +58,8 @@ class SinceParam(StringParam):
 def command(session: Session, names: tuple[str, ...], since: datetime | None, follow: bool) -> None:
     """Show what happened to machines.
 
-    Machines are created, cloned, set, starting, started (or degraded: a socket is missing), stopped, crashed and
-    removed. With --follow, machines that are made later are shown, too.
+    Machines are created, cloned, set, starting, started (or degraded: a socket is missing, or a mount is lost),
+    stopped, crashed and removed. With --follow, machines that are made later are shown, too.
     """
     from haulout.machines import machine_events  # noqa: PLC0415 - loads what runs machines
 

@@ -23,10 +23,10 @@ from haulout.machine.qemu.qmp import Qmp
 from haulout.machine.store import tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
 
-    from haulout.machine.model import Machine
+    from haulout.machine.model import Machine, Mount
     from haulout.machine.store import Place
 
 _SSH: Final = 22
@@ -61,7 +61,9 @@ class _Life:
         self._log = log
         self._qmp: Qmp | None = None
         self._reason = ""
+        self.losses: asyncio.Queue[str] = asyncio.Queue()
         self.helpers: list[asyncio.subprocess.Process] = []
+        self._watches: list[asyncio.Task[None]] = []
 
     async def connect(self, path: Path) -> None:
         self._qmp = await Qmp.connect(path, self._happened)
@@ -98,15 +100,39 @@ class _Life:
             await asyncio.sleep(0)
             await self._qmp.close()
         self._peer.close()
+        for watch in self._watches:
+            watch.cancel()
         for helper in self.helpers:
             with suppress(ProcessLookupError):
                 helper.terminate()
-        if code < 0 and self._reason != "host-signal":
-            return Ended(f"QEMU was killed by signal {-code} ({signal.Signals(-code).name})")
-        if code > 0:
-            return Ended(f"QEMU failed with exit code {code}: {_said(self._log)}")
+        if code > 0 or (code < 0 and self._reason != "host-signal"):
+            return Ended(f"QEMU {_fate(code, self._log)}")
         reason = _REASONS.get(self._reason, self._reason or "QEMU was killed, or crashed")
         return Ended(reason, by_guest=self._reason == "guest-shutdown")
+
+    def watch(self, fate: Coroutine[Any, Any, str]) -> None:
+        """Watch a program that serves this life: ``fate`` waits for its end, and returns what is lost then."""
+
+        async def lose() -> None:
+            self.losses.put_nowait(await fate)
+
+        self._watches.append(asyncio.create_task(lose()))
+
+    async def watch_mounts(self, place: Place) -> None:
+        """Watch the programs that serve the mounts, which another process has started.
+
+        Raises:
+            ToolError: QEMU does not answer.
+        """
+        for each in await self._qmp.execute("query-chardev") if self._qmp is not None else []:
+            if found := re.fullmatch(r"fs(\d+)", each["label"]):
+                what = f"mount {int(found[1]) + 1} hangs"
+                if each["filename"].startswith("disconnected:"):
+                    self.losses.put_nowait(f"{what}: virtiofsd ended")
+                    continue
+                # By what it writes: whoever connected to its socket would take it away from QEMU.
+                for peer in await asyncio.to_thread(Peer.writing, place.file(f"virtiofsd{found[1]}.log")):
+                    self.watch(_peer_lost(peer, what))
 
     async def has_network(self) -> bool:
         """Return whether the guest's driver has set filters for what the card receives: Linux does when it is up."""
@@ -180,6 +206,8 @@ class Qemu:
             begun.append(process)
             life = _Life(chosen.value, await _peer(process, files.qmp, log), process, log)
             life.helpers = begun[:-1]
+            for number, (helper, mount) in enumerate(zip(life.helpers, machine.mounts, strict=True)):
+                life.watch(_helper_lost(helper, mount, place.file(f"virtiofsd{number}.log")))
             try:
                 await life.connect(files.qmp)
             except ToolError:
@@ -212,6 +240,7 @@ class Qemu:
             await life.connect(place.socket("qmp"))
             # It may have been paused, too.
             await life._tell("cont")  # noqa: SLF001 - of this module
+            await life.watch_mounts(place)
         except ToolError:
             # It hangs: there is no other way with it than to end it, which the caller does.
             life.ssh_port = 0
@@ -302,6 +331,25 @@ def _check(process: asyncio.subprocess.Process, log: Path) -> None:
     if process.returncode is not None:
         said = _said(log)
         raise _taken(said) or ToolError("QEMU", f"ended at once, with exit code {process.returncode}: {said}")
+
+
+async def _helper_lost(helper: asyncio.subprocess.Process, mount: Mount, log: Path) -> str:
+    return f"the mount of {mount.source} hangs: virtiofsd {_fate(await helper.wait(), log)}"
+
+
+async def _peer_lost(peer: Peer, what: str) -> str:
+    try:
+        await peer.ended()
+    finally:
+        peer.close()
+    return f"{what}: virtiofsd ended"
+
+
+def _fate(code: int, log: Path) -> str:
+    """Say how a process ended."""
+    if code < 0:
+        return f"was killed by signal {-code} ({signal.Signals(-code).name})"
+    return f"failed with exit code {code}: {_said(log)}"
 
 
 def _said(log: Path) -> str:
