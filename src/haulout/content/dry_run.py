@@ -76,8 +76,8 @@ class DryRunStore(RememberingStore):
         """Refuse, as a place that does not delete."""
         self._deletes_nothing(str(digest))
 
-    def _deletes_nothing(self, what: str) -> None:
-        raise DeletionRefused(what, "a dry run")
+    def _deletes_nothing(self, tag: str) -> None:
+        raise DeletionRefused(tag, "a dry run")
 
     def _measured(self) -> AbstractContextManager[_Measure]:
         return contextlib.nullcontext(_Measure(self))
