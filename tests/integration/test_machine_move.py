@@ -31,8 +31,10 @@ from haulout.errors import (
     UsageError,
     WrongPassphrase,
 )
-from haulout.machine import Machines, sealing
+from haulout.machine import Export, Machines, sealing
 from haulout.oci import Descriptor, Digest
+from haulout.places import Places
+from haulout.usecases.arguments import reference_of
 
 SOURCE = Path(__file__).parents[2] / "src"
 SECRET = b"correct horse"
@@ -121,6 +123,32 @@ def test_a_second_export_sends_what_changed(web):
     assert extents(data("older")) != want
 
 
+@pytest.mark.parametrize("passphrase", [None, SECRET], ids=["plain", "encrypted"])
+def test_an_export_over_a_damaged_one_is_whole(web, passphrase):
+    machines.machine_export("web", "oci:backup:web", passphrase=passphrase)
+    with LayoutStore("backup") as store:
+        first, *_, last = parsed(store, parsed(store, "web").manifests[1].digest).layers
+    (Path("backup/blobs/sha256") / first.digest.hex).unlink()
+    os.truncate(Path("backup/blobs/sha256") / last.digest.hex, 3)
+    assert machines.machine_export("web", "oci:backup:web", passphrase=passphrase).sent_chunks == 2
+    machines.machine_import("oci:backup:web", "copy", passphrase=passphrase)
+    assert extents(data("copy")) == extents(web)
+
+
+@needs("docker-registry")
+def test_a_registry_that_lost_a_chunk_says_so(web, tmp_path):
+    with docker_registry(tmp_path) as server:
+        target = f"{server.url.partition('//')[2]}/backup:web"
+        machines.machine_export("web", target)
+        with Places() as places:
+            export = Export.read(places.open(reference_of(target)), places.root(reference_of(target)), target)
+            lost = export.chunks(places.open(reference_of(target)), next(export.segments()))[0]
+        for path in list(tmp_path.rglob(f"*{lost.digest.hex}*")):
+            shutil.rmtree(path)
+        with pytest.raises(haulout.HauloutError):
+            machines.machine_export("web", target)
+
+
 @needs("docker-registry")
 @pytest.mark.parametrize("passphrase", [None, SECRET], ids=["plain", "encrypted"])
 def test_a_registry_holds_exports_without_the_machine_s_layout(web, tmp_path, passphrase):
@@ -133,8 +161,8 @@ def test_a_registry_holds_exports_without_the_machine_s_layout(web, tmp_path, pa
         put(web, 9 * MIB, b"little")
         second = machines.machine_export("web", target, passphrase=passphrase)
         assert second.sent_chunks == 1
-        # The chunk, its segment, the head and its manifest, and the index.
-        assert server.count("PUT") - puts <= 6
+        # The chunk, the three segments, the head and its manifest, the disk's manifest, and the index.
+        assert server.count("PUT") - puts <= 8
         assert second.traffic.sent < 1.2 * MIB
         put(web, 9 * MIB, bytes(6))
         shutil.rmtree("machines")
@@ -322,6 +350,7 @@ def test_what_the_other_host_had_is_left_out_with_a_word(web, tmp_path):
     made = machines.machine_import("oci:backup:web", "copy", progress=progress)
     assert [each.target for each in made.machine.mounts] == ["/src"]
     assert made.machine.ca == ()
+    assert f"{tmp_path}/src of this host can be changed by machine copy" in progress.notes
     assert sum("is not here" in note for note in progress.notes) == 2
 
 

@@ -130,7 +130,9 @@ def _whole(piece: bytes) -> bytes:
 
 def _parsed(piece: bytes) -> Iterator[MachineEvent]:
     for line in piece.splitlines():
-        with suppress(ValueError, KeyError, TypeError):
+        with suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
             found = json.loads(line)
-            at = datetime.fromisoformat(found["time"])
+            at = datetime.fromisoformat(found["time"]).astimezone(UTC)
+            if not 1970 <= at.year < 9999:  # Others do not exist in every zone.
+                continue
             yield MachineEvent(at, str(found["machine"]), found["id"], EventKind(found["kind"]), dict(found["data"]))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from haulout.content import BlobReader, CopyTarget, ManifestReader, StoredManifest
-    from haulout.local import Wrong
+    from haulout.local import Table, Wrong
     from haulout.machine.model import Machine
     from haulout.progress import Progress
 
@@ -88,10 +88,17 @@ class Head:
             parse(table.text("machine", longest=_LARGEST_HEAD).encode(), wrong, table.text("name")),
             table.number("size", None, _LARGEST_DISK),
             table.number("content", None, _LARGEST_DISK),
-            tuple(Digest.parse(each) for each in table.texts("segments")),
+            tuple(_digest(each, table) for each in table.texts("segments")),
         )
         table.end()
         return head
+
+
+def _digest(text: str, table: Table) -> Digest:
+    try:
+        return Digest.parse(text)
+    except UsageError as error:
+        raise table.wrong("segments", error.message) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +191,7 @@ class Writer:
     Args:
         target: where it goes.
         sealing: encrypts it.
-        known: chunks and segments that the export before it has there.
+        known: chunks that the export before it has there.
         jobs: chunks under way at a time.
         progress: receives one task.
     """
@@ -265,9 +272,8 @@ class Writer:
     def _manifest(self, manifest: Manifest) -> Descriptor:
         kind = manifest.artifact_type
         data = manifest.to_bytes()
-        if (digest := Digest.of(data)) not in self._known:
-            self._target.push_manifest(data, manifest.media_type)
-        return Descriptor(manifest.media_type, digest, len(data), artifact_type=kind)
+        self._target.push_manifest(data, manifest.media_type)
+        return Descriptor(manifest.media_type, Digest.of(data), len(data), artifact_type=kind)
 
 
 def _numbers(fd: int, size: int) -> list[int]:
@@ -295,7 +301,7 @@ def restore(
         StorageError: the file system refuses.
     """
     os.ftruncate(fd, head.size)
-    last = -1
+    last, count = -1, 0
     with progress.task(f"data of {head.machine.name}", head.content) as task, working(jobs) as each:
 
         def fetch(item: tuple[int, Descriptor]) -> None:
@@ -315,6 +321,9 @@ def restore(
                     raise ContentError(f"{export.what} is damaged: chunk {number} is out of order, or behind the end")
                 last = number
             each(fetch, numbered)
+            count += len(numbered)
+    if min(count * CHUNK, head.size) != head.content:
+        raise ContentError(f"{export.what} is damaged: it has {count} chunks, for {head.content} bytes of data")
 
 
 def _number(blob: Descriptor) -> int:

@@ -33,6 +33,8 @@ LEAST_MEMORY: Final = 64
 MOST_MEMORY: Final = 1 << 20
 MOST_DATA: Final = 1 << 14
 _LONGEST_PATH: Final = 4096
+_OURS: Final = frozenset({"agent", "control", "qmp"})
+"""Names of sockets between a supervisor, its commands and QEMU."""
 _PINNED: Final = re.compile(r".+@(sha256:[0-9a-f]{64})")
 
 
@@ -286,7 +288,7 @@ def parse(text: bytes, wrong: Wrong, name: str) -> Machine:
             )
             for one in table.tables("forwards")
         ),
-        sockets=tuple(_socket(one) for one in table.tables("sockets")),
+        sockets=_sockets(table),
         # The first machine files had one, or "".
         ca=table.texts("ca", longest=_LONGEST_PATH) if table.take("ca") else (),
         proxy=table.text("proxy", "host", longest=_LONGEST_PATH),
@@ -321,8 +323,16 @@ def _kind(table: Table) -> DiskKind:
     return table.choice("format", DiskKind.QCOW2)
 
 
+def _sockets(table: Table) -> tuple[Socket, ...]:
+    found = tuple(_socket(one) for one in table.tables("sockets"))
+    names = [each.name for each in found]
+    if len(set(names)) < len(names) or _OURS.intersection(names):
+        raise table.wrong("sockets", f"has a name twice, or one of {', '.join(sorted(_OURS))}")
+    return found
+
+
 def _socket(table: Table) -> Socket:
-    name = _matching(table, "name", re.compile(r"[a-z][a-z-]{0,15}"), "lowercase letters and hyphens")
+    name = _matching(table, "name", re.compile(r"(?!to-)[a-z][a-z-]{0,15}"), "lowercase letters and hyphens")
     user = _matching(table, "user", re.compile(r"[a-z_][a-z0-9_-]{0,31}"), "a user name")
     return _ended(table, Socket(name, _path(table, "guest"), user))  # type: ignore[no-any-return]  # as it came
 

@@ -78,8 +78,8 @@ def _quoted(path: Path, *, keep_percent: bool = False) -> str:
 
 
 def client(place: Place, user: str = USER, *options: str) -> list[str]:
-    """Return the beginning of a command line that runs something in the guest."""
-    return ["ssh", "-F", str(place.ssh_config), "-l", user, *options, place.name]
+    """Return the beginning of a command line that runs something in the guest, whatever the next word begins with."""
+    return ["ssh", "-F", str(place.ssh_config), "-l", user, *options, "--", place.name]
 
 
 def command_line(words: tuple[str, ...]) -> list[str]:

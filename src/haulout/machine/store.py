@@ -68,7 +68,11 @@ class Place:
 
     def exists(self) -> bool:
         """Return whether there is a machine: data that was kept is none."""
-        return self.file("machine.json").exists()
+        try:
+            return self.file("machine.json").exists()
+        except PermissionError:
+            # Another user's, such as root's: not to be used, and not free.
+            return True
 
     def load(self) -> Machine:
         """Read the machine file.
@@ -79,7 +83,7 @@ class Place:
             StorageError: it cannot be read.
         """
         path = self.file("machine.json")
-        if not path.exists():
+        if not self.exists():
             kept = self.file("data.raw").exists()
             raise NotFoundError(
                 f"there is no machine {self.name}" + (", but its data was kept" if kept else ""),
@@ -162,10 +166,9 @@ class Place:
         Raises:
             StorageError: it cannot be made, belongs to another user, or its name is too long for sockets.
         """
-        longest = max(
-            *(len(f"/ssh-{user}") + _SSH_SUFFIX for user in ("root", *(each.user for each in machine.sockets))),
-            *(len(f"/to-{each.name}.sock") for each in machine.sockets),
-        )
+        users = ("root", *(each.user for each in machine.sockets))
+        names = [len(f"/to-{each.name}.sock") for each in machine.sockets]
+        longest = max(*names, *(len(f"/ssh-{user}") + _SSH_SUFFIX for user in users), 0)
         if len(os.fsencode(self.runtime)) + longest > LONGEST_SOCKET:
             raise StorageError(
                 str(self.runtime), f"is too long for sockets, which have at most {LONGEST_SOCKET} bytes",
@@ -257,7 +260,8 @@ class Machines:
 
 def _runtime() -> Path:
     named = os.environ.get("XDG_RUNTIME_DIR")
-    if named:
+    # A relative path is not valid (XDG Base Directory Specification); a supervisor has another current directory.
+    if named and Path(named).is_absolute():
         return Path(named)
     usual = Path(f"/run/user/{os.geteuid()}")
     # Without a session there is none. A folder below the home directory is no other user's.

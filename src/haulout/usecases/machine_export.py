@@ -12,7 +12,7 @@ from haulout.documents import Document
 from haulout.errors import ConflictError, NotFoundError, UsageError
 from haulout.local import open_regular
 from haulout.machine import Export, Machines, Sealing, Writer, disks
-from haulout.oci import ArchiveReference, RegistryReference
+from haulout.oci import RegistryReference
 from haulout.places import Places
 from haulout.progress import NullProgress, Traffic
 from haulout.usecases.arguments import reference_of
@@ -142,12 +142,11 @@ def _before(
     sealing = before.open(passphrase)
     if (other := before.document(store, sealing).machine).id != machine.id:
         raise ConflictError(f"{reference} is an export of another machine, {other.name}", hint="name another tag")
-    if isinstance(reference, ArchiveReference):
-        # It is written anew.
+    if not isinstance(reference, RegistryReference):
+        # An archive is written anew; a layout tells at no cost what it has, also of an export that is damaged.
         return sealing, frozenset()
-    segments = tuple(before.segments())
-    chunks = (blob.digest for each in segments for blob in before.chunks(store, each))
-    return sealing, frozenset((*segments, *chunks))
+    # Segments are sent again: that is when a registry tells that it has lost a chunk.
+    return sealing, frozenset(blob.digest for each in before.segments() for blob in before.chunks(store, each))
 
 
 def _takes(machine: Machine, image: bool) -> bool:  # noqa: FBT001 - what the user said

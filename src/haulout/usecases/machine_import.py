@@ -158,6 +158,11 @@ def _adapted(machine: Machine, name: str, machines: Machines, progress: Progress
     lost = [mount for mount in machine.mounts if not Path(mount.source).is_dir()]
     for mount in lost:
         progress.note(f"{mount.source} is not here: it is not mounted; see haulout machine set --mount")
+    for mount in machine.mounts:
+        if mount not in lost:
+            # An export may be somebody else's.
+            access = "can be read" if mount.read_only else "can be changed"
+            progress.note(f"{mount.source} of this host {access} by machine {name}")
     authorities = [each for each in machine.ca if each == "host" or Path(each).exists()]
     for gone in set(machine.ca) - set(authorities):
         progress.note(f"{gone} is not here: its certificates are not trusted; see haulout machine set --ca")
@@ -168,4 +173,6 @@ def _adapted(machine: Machine, name: str, machines: Machines, progress: Progress
         accelerator=Accelerator.AUTO,
         mounts=tuple(mount for mount in machine.mounts if mount not in lost),
         ca=tuple(authorities),
+        # A backup of a machine that was to be thrown away is not.
+        ephemeral=False,
     )

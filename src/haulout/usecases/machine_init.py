@@ -242,6 +242,8 @@ def machine_clone(name: str, new_name: str) -> MadeMachine:
     """
     machines = Machines.here()
     source, target = machines.place(name), machines.place(new_name)
+    if name == new_name:
+        raise UsageError("a copy of a machine needs another name")
     with source.lock():
         machine = source.load()
         if source.is_held("run.lock") or source.is_held("vm.lock"):
@@ -262,6 +264,7 @@ def machine_clone(name: str, new_name: str) -> MadeMachine:
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
                 # The host's port is the first one's.
                 forwards=(),
+                ephemeral=False,
             )
             with appearing_machine(target, made):
                 clone_files(source, target)

@@ -161,6 +161,9 @@ def machine_restart(name: str, *, seconds: float = STOP_SECONDS, progress: Progr
     place = Machines.here().place(name)
     place.load()
     if not place.is_held("run.lock"):
+        if place.is_held("vm.lock"):
+            # Its supervisor was killed: a start alone would take it over as it is.
+            machine_stop(name, seconds=seconds, progress=progress)
         return machine_start(name, progress=progress)
     # The proxies are those of now, not those of its first start.
     proxies = {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
@@ -190,6 +193,8 @@ def machine_cp(source: str, target: str, *, user: str = "core") -> int:
         NotFoundError: there is no such machine.
         ToolError: scp is not installed.
     """
+    if not (source and target):
+        raise UsageError("a path is empty", hint="the current directory is .")
     sides = [_machine_of(source), _machine_of(target)]
     names = [each for each in sides if each is not None]
     if len(names) != 1:

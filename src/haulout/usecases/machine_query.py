@@ -113,7 +113,7 @@ def status_of(place: Place) -> MachineStatus:
         accelerator=said.accelerator or None if said else None,
         ssh_port=said.port or None if said else None,
         folder=place.folder,
-        ssh_config=place.ssh_config if place.ssh_config.exists() else None,
+        ssh_config=place.ssh_config if os.access(place.ssh_config, os.R_OK) else None,
         sockets=() if machine is None else _sockets(machine, place, answering),
         machine=machine,
         lost=said.lost if said is not None else (),

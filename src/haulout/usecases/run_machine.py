@@ -19,7 +19,7 @@ from haulout.usecases.machine_rm import machine_rm
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from haulout.machine import Place
+    from haulout.machine import Machine, Place
     from haulout.oci import Reference
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
@@ -74,6 +74,8 @@ def run_machine(  # noqa: PLR0913 - each is one word of the request
         )
     elif ephemeral:
         raise ConflictError(f"there is a machine {name}", hint="choose another --name")
+    else:
+        _require_same(place.load(), str(reference), cpus, memory)
     with ExitStack() as stack:
         if ephemeral:
             stack.callback(_remove, name)
@@ -81,6 +83,20 @@ def run_machine(  # noqa: PLR0913 - each is one word of the request
         if ephemeral:
             stack.enter_context(_held(place))
         return machine_ssh(name, command, user=user)
+
+
+def _require_same(machine: Machine, reference: str, cpus: int | None, memory: int | None) -> None:
+    """Require that a machine that is there already is the one that is asked for."""
+    if machine.image.reference != reference:
+        raise ConflictError(
+            f"there is a machine {machine.name}, made from {machine.image.reference}", hint="choose another --name"
+        )
+    has = machine.resources
+    if (cpus or has.cpus, memory or has.memory) != (has.cpus, has.memory):
+        raise ConflictError(
+            f"there is a machine {machine.name}, with {has.cpus} CPUs and {has.memory} MiB of memory",
+            hint=f"choose another --name; or haulout machine set {machine.name}",
+        )
 
 
 def sweep_abandoned() -> None:
@@ -97,7 +113,9 @@ def _name_for(reference: str, *, ephemeral: bool) -> str:
     words = (
         re.sub(r"[^a-z0-9]+", "-", reference.partition("@")[0].rpartition("/")[2].lower()).strip("-")[:20].strip("-")
     )
-    return f"{words or 'run'}-{os.getpid()}" if ephemeral else words or "run"
+    if ephemeral:
+        return f"{words or 'run'}-{os.getpid()}"
+    return words if len(words) > 1 else f"run-{words}".rstrip("-")
 
 
 @contextmanager

@@ -49,7 +49,15 @@ def test_the_published_schema_is_that_of_an_event(history):
 
 
 @pytest.mark.parametrize(
-    "torn", [b'{"time": "2026-', b"\0\0\0", b'{"time": 1}\n', b"[]\n", b"\xff\n", b'{"kind": "x"}\n']
+    "torn",
+    [
+        *(b'{"time": "2026-', b"\0\0\0", b'{"time": 1}\n', b"[]\n", b"\xff\n", b'{"kind": "x"}\n'),
+        b"[" * 100_000 + b"\n",
+        *(
+            b'{"time": "%s", "machine": "web", "id": null, "kind": "set", "data": {}}\n' % time
+            for time in (b"0001-01-01T00:00:00+14:00", b"9999-12-31T23:59:59Z")
+        ),
+    ],
 )
 def test_a_torn_line_takes_no_other_with_it(history, torn):
     publish(history, "web", None, EventKind.STARTING, n=0)
@@ -57,6 +65,15 @@ def test_a_torn_line_takes_no_other_with_it(history, torn):
         file.write(torn)
     publish(history, "web", None, EventKind.STARTED, n=1)
     assert numbers(read_events(history)) == [0, 1]
+
+
+def test_a_time_without_a_zone_can_be_compared(history, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(history.parents[1]))
+    path = Machines.here().history
+    path.parent.mkdir(parents=True)
+    path.write_text('{"time": "2026-01-31T08:00:00", "machine": "web", "id": null, "kind": "set", "data": {}}\n')
+    assert len(list(machine_events(since=datetime(2026, 1, 1, tzinfo=UTC)))) == 1
+    assert not list(machine_events(since=datetime(2026, 3, 1, tzinfo=UTC)))
 
 
 def test_a_line_that_is_torn_at_the_end_waits_for_its_rest(history):

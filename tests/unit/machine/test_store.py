@@ -59,6 +59,19 @@ def test_a_broken_file_breaks_that_machine_and_no_other(machines, place, text):
     assert (found["other"].state, found["other"].problem) == (State.STOPPED, None)
 
 
+def test_another_user_s_folder_breaks_that_machine_and_no_other(machines, place, monkeypatch):
+    exists = Path.exists
+
+    def refused(path):
+        if path.parent.name == "theirs":
+            raise PermissionError(13, "Permission denied", str(path))
+        return exists(path)
+
+    machines.place("theirs").folder.mkdir()
+    monkeypatch.setattr(Path, "exists", refused)
+    assert [status_of(each).state for each in machines.all()] == ["broken", "stopped"]
+
+
 def test_a_lock_dies_with_its_holder(place):
     assert not place.is_held("run.lock")
     code = (
@@ -88,6 +101,19 @@ def test_a_socket_path_that_is_too_long_is_refused(tmp_path):
     with pytest.raises(StorageError, match="too long for sockets"):
         place.prepare_runtime(MACHINE)
     assert not place.runtime.exists()
+
+
+def test_a_relative_runtime_folder_is_passed_over(monkeypatch):
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    usual = Machines.here().runtime
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "run")
+    assert Machines.here().runtime == usual
+
+
+def test_a_machine_may_have_no_sockets(machines):
+    place = machines.place("web")
+    place.prepare_runtime(replace(MACHINE, sockets=()))
+    assert place.runtime.is_dir()
 
 
 def test_the_longest_name_fits_where_sockets_usually_are(tmp_path, monkeypatch):
