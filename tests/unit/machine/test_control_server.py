@@ -72,7 +72,7 @@ def test_the_answers():
         fake = Fake()
         assert (await ask(fake, b'{"do": "status"}'))[0]["lost"] == ["the mount of /src hangs"]
         assert await ask(fake, b'{"do": "forward"}') == [{"failed": "port 80 is taken"}]
-        story = [{"say": "booting"}, {"failed": "no ssh", "console": []}]
+        story: list[dict[str, object]] = [{"say": "booting"}, {"failed": "no ssh", "console": []}]
         for line in story:
             await fake.story.tell(line)
         assert await ask(fake, b'{"do": "follow", "seconds": 5}') == story
