@@ -88,7 +88,7 @@ class Supervised(Protocol):
 
 async def answer(supervised: Supervised, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer one client; what it asks wrongly has no answer."""
-    with suppress(OSError, ValueError, KeyError):
+    with suppress(OSError, ValueError, KeyError, TypeError):
         request = json.loads(await reader.readline())
         match request["do"]:
             case "status":
