@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import errno
 import io
 import json
@@ -390,9 +391,26 @@ def test_a_hangup_is_ignored_under_nohup(place: Sandbox):
 
 
 def test_exit_5_wrong_password(tmp_path, place: Sandbox):
+    (tmp_path / "none.json").write_text("{}")
     with docker_registry(tmp_path, auth=("builder", "right")) as server:
         done = place.haulout("resolve", f"{server.host}/machines:5.0", REGISTRY_AUTH_FILE=str(tmp_path / "none.json"))
     assert (done.code, len(done.err.splitlines()) <= 2) == (5, True), done.err
+
+
+def test_credentials_come_from_a_variable_and_show_nowhere(tmp_path, place: Sandbox):
+    auth = base64.b64encode(b"builder:right").decode()
+    with docker_registry(tmp_path, auth=("builder", "right")) as server:
+        inline = json.dumps({"auths": {server.host: {"auth": auth}}})
+        asked = ("tags", f"{server.host}/machines", "--debug-http")
+        done = place.haulout(*asked, REGISTRY_AUTH_FILE="", DOCKER_AUTH_CONFIG=inline)
+        # The repository is not there: who asks was let in.
+        assert (done.code, "401" in done.err) == (4, True), done.err
+        broken = place.haulout(*asked, REGISTRY_AUTH_FILE="", DOCKER_AUTH_CONFIG=inline[:-1])
+        assert (broken.code, "the variable DOCKER_AUTH_CONFIG is not JSON" in broken.err) == (2, True), broken.err
+        missing = place.haulout(*asked, REGISTRY_AUTH_FILE="/nowhere/auth.json", DOCKER_AUTH_CONFIG=inline)
+        assert missing.code == 2
+        assert "there is no file /nowhere/auth.json, which REGISTRY_AUTH_FILE names" in missing.err
+        assert not any(auth in text or "right" in text for text in (done.err, broken.err, missing.err))
 
 
 def test_exit_6_nobody_listens(place: Sandbox):

@@ -29,6 +29,7 @@ _ENVIRONMENT: Final = (
     ("HAULOUT_VERB_OPTION", "Default of any option of one verb, such as HAULOUT_PULL_ARCH; it goes before the former."),
     ("HAULOUT_LEDGER", "Ledger of haulout backport, unless --ledger names one."),
     ("REGISTRY_AUTH_FILE, DOCKER_CONFIG", "Where credentials are stored: the file, or docker's folder."),
+    ("DOCKER_AUTH_CONFIG", "Credentials themselves, as the JSON of docker's config.json."),
     ("NO_COLOR, TERM", "Whether and how progress bars are drawn."),
 )
 

@@ -7,6 +7,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from haulout.content.remember import Remembered, RememberingStore
+from haulout.errors import DeletionRefused
 from haulout.oci import Descriptor, Digest, parse_any
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class DryRunStore(RememberingStore):
         self.ingest = self._measured
         self.exclusive = lambda: contextlib.nullcontext(True)
         self.can_delete = lambda: False
+        self.delete_tag = self._deletes_nothing
 
     def manifest(self, selector: str | Digest) -> StoredManifest:
         """Read a manifest, those that would have been written first."""
@@ -69,6 +71,13 @@ class DryRunStore(RememberingStore):
         if tag is not None:
             self._tagged[tag] = described.digest
         return described
+
+    def delete_manifest(self, digest: Digest, *, refers: bool = True) -> None:  # noqa: ARG002 - nothing is deleted
+        """Refuse, as a place that does not delete."""
+        self._deletes_nothing(str(digest))
+
+    def _deletes_nothing(self, tag: str) -> None:
+        raise DeletionRefused(tag, "a dry run")
 
     def _measured(self) -> AbstractContextManager[_Measure]:
         return contextlib.nullcontext(_Measure(self))

@@ -27,6 +27,14 @@ _MAX_WINDOW: Final = 128 * 1024 * 1024
 _XZ_MEMORY: Final = 160 * 1024 * 1024
 """Memory for xz; its own highest preset needs 65 MiB."""
 
+_SMALLER: Final[dict[str | None, str]] = {
+    "zst": "its window is larger than 128 MiB; ask its publisher for --long=27 at most, "
+    "or fetch the file and unpack it with: zstd -d --long=31",
+    "xz": "it needs more than 160 MiB; ask its publisher for a preset of xz (-9 at most), "
+    "or fetch the file and unpack it with: xz -d",
+}
+"""Ways out where a stream wants more memory than is granted."""
+
 
 class Source(Protocol):
     """Bytes in order, as many as asked for, fewer only at the end."""
@@ -72,7 +80,8 @@ def expand(source: Source, compression: str | None) -> Iterator[bytes]:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise
         detail = str(exc) or type(exc).__name__
-        raise InvalidFrame(f"the blob does not decompress as {compression}: {detail}") from exc
+        hint = _SMALLER.get(compression) if "memory" in detail.lower() else None
+        raise InvalidFrame(f"the blob does not decompress as {compression}: {detail}", hint=hint) from exc
 
 
 def _plain(source: Source) -> Iterator[bytes]:

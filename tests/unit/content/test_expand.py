@@ -9,6 +9,7 @@ import lzma
 import os
 import subprocess
 import sys
+import zlib
 
 import pytest
 import zstandard
@@ -91,12 +92,32 @@ def test_skippable_frames_are_skipped_wherever_they_are():
         assert plain(skippable + packed + skippable + packed + skippable, "zst", step) == b"content" * 2
 
 
-def test_a_window_that_needs_too_much_memory_is_refused():
-    parameters = zstandard.ZstdCompressionParameters(window_log=28, compression_level=1)
+@pytest.mark.parametrize("log", [28, 31])
+def test_a_window_that_needs_too_much_memory_is_refused_with_a_way_out(log):
+    parameters = zstandard.ZstdCompressionParameters(window_log=log, compression_level=1, hash_log=6, chain_log=6)
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-    packed = b"".join(compressor.compress(b"\x01" * MIB) for _ in range(2)) + compressor.flush()
-    with pytest.raises(InvalidFrame):
-        plain(packed, "zst")
+    with pytest.raises(InvalidFrame) as refused:
+        plain(compressor.compress(b"\x01" * MIB) + compressor.flush(), "zst")
+    assert "--long=31" in str(refused.value.hint)
+
+
+def test_an_xz_dictionary_that_needs_too_much_memory_is_refused_with_a_way_out():
+    small = {"mode": lzma.MODE_FAST, "mf": lzma.MF_HC3, "nice_len": 3, "depth": 1}
+    packed = bytearray(lzma.compress(b"x", filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20, **small}]))
+    # The size of the dictionary is one byte of the block header (xz file format, section 5.3.1): 35 is 768 MiB.
+    at = packed.index(b"\x21\x01") + 2
+    packed[at] = 35
+    header = packed[12 : 12 + 4 * packed[12]]
+    packed[12 + len(header) : 16 + len(header)] = zlib.crc32(header).to_bytes(4, "little")
+    with pytest.raises(InvalidFrame, match="Memory usage limit") as refused:
+        plain(bytes(packed), "xz")
+    assert "xz -d" in str(refused.value.hint)
+
+
+def test_damage_is_not_a_matter_of_memory():
+    with pytest.raises(InvalidFrame) as damaged:
+        plain(PACK["zst"](b"content")[:-2], "zst")
+    assert damaged.value.hint is None
 
 
 @pytest.mark.tools

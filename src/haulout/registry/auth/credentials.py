@@ -1,7 +1,8 @@
 """Finds credentials where podman, skopeo and docker keep them (containers-auth.json(5)).
 
-Order of files: ``$REGISTRY_AUTH_FILE`` alone where it is set; else
-``$XDG_RUNTIME_DIR/containers/auth.json``, ``$XDG_CONFIG_HOME/containers/auth.json``,
+Order: ``$REGISTRY_AUTH_FILE`` alone where it is set; else
+``$XDG_RUNTIME_DIR/containers/auth.json``, ``$XDG_CONFIG_HOME/containers/auth.json``, the variable
+``DOCKER_AUTH_CONFIG``, which holds the JSON of a file of docker's (GitLab CI, docker),
 ``$DOCKER_CONFIG/config.json`` or ``~/.docker/config.json``, ``~/.dockercfg``.
 In each, a helper for the host comes first, then the entry with the longest matching path.
 """
@@ -22,9 +23,10 @@ from haulout.registry.options import Credentials
 from haulout.registry.quirks import DOCKER_HUB_HOSTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 MAX_FILE: Final = 4 * 1024 * 1024
+_DOCKER_FILE: Final = "config.json"
 _API_PATHS: Final = frozenset({"", "v1", "v2"})
 DOCKER_HUB_KEY: Final = "https://index.docker.io/v1/"
 """Under which every tool keeps the credentials of docker.io."""
@@ -34,7 +36,8 @@ DOCKER_HUB_KEY: Final = "https://index.docker.io/v1/"
 class AuthFile:
     """One auth.json, config.json or .dockercfg; secrets are not shown."""
 
-    path: Path
+    name: str
+    """For messages."""
     auths: Mapping[str, Any] = field(default_factory=dict, repr=False)
     cred_helpers: Mapping[str, str] = field(default_factory=dict)
     creds_store: str = ""
@@ -52,7 +55,7 @@ def auth_paths(environment: Mapping[str, str]) -> tuple[tuple[Path, bool], ...]:
     config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
     docker = Path(environment.get("DOCKER_CONFIG") or home / ".docker")
     found = [(Path(runtime) / "containers/auth.json", False)] if runtime else []
-    found += [(config / "containers/auth.json", False), (docker / "config.json", False), (home / ".dockercfg", True)]
+    found += [(config / "containers/auth.json", False), (docker / _DOCKER_FILE, False), (home / ".dockercfg", True)]
     return tuple(found)
 
 
@@ -75,7 +78,7 @@ def find_credentials(
         note: called where a helper for all hosts fails, since the repository may be public.
 
     Raises:
-        UsageError: a file is there but is not understood; names it.
+        UsageError: a file is there but is not understood, or the one that the environment names is not there.
         ToolError: a helper configured for this very host fails.
     """
     for helper in more_helpers or ("containers-auth.json",):
@@ -91,24 +94,37 @@ def find_credentials(
 def _from_files(
     host: str, repository: str, environment: Mapping[str, str], note: Callable[[str], None]
 ) -> Credentials | None:
-    for path, is_legacy in auth_paths(environment):
-        file = read_auth_file(path, is_legacy=is_legacy)
-        if file is None:
-            continue
+    for file in _sources(environment):
         helper = find_helper(file.cred_helpers, host)
         if helper:
             found = helpers.get(helper, server_key(host), environment)
             if found is not None:
                 return found
         entry = find_entry(file.auths, host, repository)
-        if file.creds_store and (entry is None or not entry_credentials(entry, path)):
+        if file.creds_store and (entry is None or not entry_credentials(entry, file.name)):
             found = helpers.get_or_note(file.creds_store, server_key(host), environment, note)
             if found is not None:
                 return found
-        found = None if entry is None else entry_credentials(entry, path)
+        found = None if entry is None else entry_credentials(entry, file.name)
         if found is not None:
             return found
     return None
+
+
+def _sources(environment: Mapping[str, str]) -> Iterator[AuthFile]:
+    named, inline = environment.get("REGISTRY_AUTH_FILE"), environment.get("DOCKER_AUTH_CONFIG")
+    for path, is_legacy in auth_paths(environment):
+        if inline and not named and path.name == _DOCKER_FILE:
+            yield _parsed(inline.encode(errors="surrogateescape"), "the variable DOCKER_AUTH_CONFIG")
+        file = read_auth_file(path, is_legacy=is_legacy)
+        if file is not None:
+            yield file
+        elif named:
+            # As podman does: to go on without credentials only brings an error that hides the cause.
+            raise UsageError(
+                f"there is no file {path}, which REGISTRY_AUTH_FILE names",
+                hint="correct or unset the variable, or create the file: haulout login HOST",
+            )
 
 
 def read_auth_file(path: Path, *, is_legacy: bool = False) -> AuthFile | None:
@@ -124,13 +140,17 @@ def read_auth_file(path: Path, *, is_legacy: bool = False) -> AuthFile | None:
         return None
     except OSError as exc:
         raise UsageError(f"the credentials file {path} cannot be read: {exc.strerror}") from exc
+    return _parsed(text, f"the credentials file {path}", is_legacy=is_legacy)
+
+
+def _parsed(text: bytes, name: str, *, is_legacy: bool = False) -> AuthFile:
     if not text.strip():
-        return AuthFile(path)
+        return AuthFile(name)
     try:
         document = json.loads(text if len(text) <= MAX_FILE else b"")
     except (ValueError, RecursionError) as exc:
         # The parser's own message may quote what is in the file.
-        raise UsageError(f"the credentials file {path} is not JSON", hint="correct it, or log in again") from exc
+        raise UsageError(f"{name} is not JSON", hint="correct it, or log in: haulout login HOST") from exc
     # A member that is null is one that is not there, as Go reads it.
     found = document if not is_legacy else {"auths": document}
     members = _without_null(found) if isinstance(found, dict) else {"auths": None}
@@ -145,8 +165,8 @@ def read_auth_file(path: Path, *, is_legacy: bool = False) -> AuthFile | None:
         or not all(isinstance(value, str) for value in cred_helpers.values())
         or not isinstance(store, str)
     ):
-        raise UsageError(f"the credentials file {path} is not in the form of containers-auth.json(5)")
-    return AuthFile(path, auths, cred_helpers, store, document)
+        raise UsageError(f"{name} is not in the form of containers-auth.json(5)")
+    return AuthFile(name, auths, cred_helpers, store, document)
 
 
 def _without_null(table: dict[str, Any]) -> dict[str, Any]:
@@ -183,7 +203,7 @@ def find_entry(auths: Mapping[str, Any], host: str, repository: str) -> Mapping[
     return None
 
 
-def entry_credentials(entry: Mapping[str, Any], path: Path) -> Credentials | None:
+def entry_credentials(entry: Mapping[str, Any], name: str) -> Credentials | None:
     """Decode an entry; None for an empty one, which only means that a helper knows more.
 
     Raises:
@@ -192,7 +212,7 @@ def entry_credentials(entry: Mapping[str, Any], path: Path) -> Credentials | Non
     token = entry.get("identitytoken") or ""
     encoded = entry.get("auth") or ""
     if not isinstance(token, str) or not isinstance(encoded, str):
-        raise UsageError(f"the credentials file {path} has an entry that is not text")
+        raise UsageError(f"{name} has an entry that is not text")
     username = password = ""
     if encoded:
         try:
@@ -201,9 +221,9 @@ def entry_credentials(entry: Mapping[str, Any], path: Path) -> Credentials | Non
             plain = base64.b64decode(encoded.replace("\n", "").replace("\r", ""), validate=True)
             username, colon, password = plain.decode(errors="surrogateescape").partition(":")
         except (binascii.Error, ValueError) as exc:
-            raise UsageError(f"the credentials file {path} has an entry that is not base64 of user:password") from exc
+            raise UsageError(f"{name} has an entry that is not base64 of user:password") from exc
         if not colon:
-            raise UsageError(f"the credentials file {path} has an entry that is not base64 of user:password")
+            raise UsageError(f"{name} has an entry that is not base64 of user:password")
     elif isinstance(entry.get("username"), str) and isinstance(entry.get("password"), str):
         username, password = entry["username"], entry["password"]
     if not username and not token:

@@ -51,6 +51,31 @@ def test_a_file_named_outright_is_the_only_one(tmp_path, home):
     assert find_credentials("host.example", "a", home | {"REGISTRY_AUTH_FILE": str(tmp_path / "mine.json")}) is None
 
 
+def test_a_file_named_outright_that_is_not_there_is_an_error(home):
+    with pytest.raises(UsageError, match="/nowhere, which REGISTRY_AUTH_FILE names"):
+        find_credentials("host.example", "a", home | {"REGISTRY_AUTH_FILE": "/nowhere"})
+
+
+def test_the_variable_comes_after_podmans_files_and_before_dockers(tmp_path, home):
+    inline = home | {"DOCKER_AUTH_CONFIG": json.dumps({"auths": {"host.example": _auth("variable", "secret")}})}
+    _write(
+        tmp_path / ".docker/config.json", {"auths": {h: _auth("docker", "x") for h in ("host.example", "b.example")}}
+    )
+    assert find_credentials("host.example", "a", inline) == Credentials("variable", "secret")
+    assert find_credentials("b.example", "a", inline) == Credentials("docker", "x")
+    _write(tmp_path / ".config/containers/auth.json", {"auths": {"host.example": _auth("login", "x")}})
+    assert find_credentials("host.example", "a", inline) == Credentials("login", "x")
+    _write(tmp_path / "config.json", {})
+    assert find_credentials("host.example", "a", inline | {"REGISTRY_AUTH_FILE": str(tmp_path / "config.json")}) is None
+
+
+@pytest.mark.parametrize("text", ["secret", '{"auths": "secret"}', '{"auths": {"host.example": {"auth": "secret"}}}'])
+def test_a_variable_that_is_not_understood_is_named_and_not_shown(home, text):
+    with pytest.raises(UsageError, match="the variable DOCKER_AUTH_CONFIG") as refused:
+        find_credentials("host.example", "a", home | {"DOCKER_AUTH_CONFIG": text})
+    assert "secret" not in f"{refused.value} {refused.value.hint}"
+
+
 def test_the_old_docker_file_is_read_last(tmp_path, home):
     _write(tmp_path / ".dockercfg", {"https://host.example/v1/": _auth("old", "secret")})
 
