@@ -120,8 +120,10 @@ def test_a_port_that_is_taken(place):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert place.haulout("machine", "set", "web", "--publish", f"{port}:80").code == 0
+        (folder(place) / "console.log").write_text("of the life before\n")
         done = place.haulout("machine", "start", "web")
         assert (done.code, str(port) in done.err) == (13, True), done.err
+        assert "the life before" not in done.err
         assert str(port) in listed(place)["web"]["ended"]
         until(lambda: vm(place, "web") == supervisor(place, "web") == [], 30)
     document = json.loads((folder(place) / "machine.json").read_text())

@@ -402,7 +402,7 @@ def test_a_killed_export_leaves_the_last_one(web, name, number):
 @pytest.mark.parametrize(
     ("module", "name", "number"),
     [
-        ("haulout.usecases.machine_init", "pull", 1),
+        ("haulout.usecases.pull", "pull", 1),
         ("haulout.machine.exports", "write_sparse", 3),
         ("haulout.machine.files", "replace_file", 1),
         ("haulout.usecases.machine_import", "make_key", 1),

@@ -8,7 +8,7 @@ import shutil
 import socket
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,9 +106,13 @@ def vm(place, name):
 
 
 def supervisor(place, name):
-    runtime = place.environment["XDG_RUNTIME_DIR"].encode()
-    mine = (pid for pid in processes(rf"haulout\.machine {name} $"))
-    return [pid for pid in mine if runtime in Path(f"/proc/{pid}/environ").read_bytes()]
+    runtime, found = place.environment["XDG_RUNTIME_DIR"].encode(), []
+    for pid in processes(rf"haulout\.machine {name} $"):
+        # It may end in between.
+        with suppress(OSError):
+            if runtime in Path(f"/proc/{pid}/environ").read_bytes():
+                found.append(pid)
+    return found
 
 
 def until(ready, seconds=10.0):

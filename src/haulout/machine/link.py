@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 _ROOT: Final = "root"
 _NETWORK_SECONDS: Final = 15.0
 """After which a guest is asked that has not set up its network card, as far as can be seen."""
-_LOGIN_SECONDS: Final = (2, 15)
-"""The first and the longest wait for a greeting. What reaches a guest before it has its address is lost, and sent again
-too late; but a guest that is slow needs its time, and QEMU goes on to connect those that were given up."""
+_LOGIN_SECONDS: Final = (2, 30)
+"""The first and the longest wait for a greeting, doubled each time. What reaches a guest before it has its address is
+lost, and sent again too late; but a slow guest needs its time, and QEMU goes on to connect what was given up."""
 _LOGIN_SHARE: Final = 0.15
-"""How much of the time since the start that is: slow guests boot slowly, too."""
+"""How much of the time since the start the first is, at least: slow guests boot slowly, too."""
 _PAUSE_SHARE: Final = 0.04
 _PAUSE_SECONDS: Final = (0.1, 1.0)
 """Between logins that were refused; again a share of the time since the start, and its bounds."""
@@ -110,11 +110,11 @@ class Link:
 
     async def _log_in(self, began: float) -> None:
         """Log in as root, or else as the users of the sockets: a guest makes its users at its first boot."""
-        sockets, deadline = self._machine.sockets, float("inf")
+        sockets, deadline, more = self._machine.sockets, float("inf"), 1
         while _ROOT not in self._masters and time.monotonic() < deadline:
             self._check()
             waited = time.monotonic() - began
-            seconds = round(_within(_LOGIN_SHARE * waited, _LOGIN_SECONDS))
+            seconds = round(min(more * max(_LOGIN_SHARE * waited, _LOGIN_SECONDS[0]), _LOGIN_SECONDS[1]))
             if await self._master(_ROOT, [each for each in sockets if each.user not in self._masters], seconds):
                 # It is there, and does not know root.
                 for user in {each.user for each in sockets} - {_ROOT, *self._masters}:
@@ -122,7 +122,8 @@ class Link:
                 if self._masters and deadline == float("inf"):
                     deadline = time.monotonic() + _ROOT_SECONDS
             if _ROOT not in self._masters:
-                await asyncio.sleep(_within(_PAUSE_SHARE * waited, _PAUSE_SECONDS))
+                more *= 2 if time.monotonic() - began - waited > seconds - _POLL else 1
+                await asyncio.sleep(min(max(_PAUSE_SHARE * waited, _PAUSE_SECONDS[0]), _PAUSE_SECONDS[1]))
 
     async def _master(self, user: str, sockets: Sequence[Socket], seconds: float) -> bool:
         """Connect a user, and these sockets; return whether the guest denies him that."""
@@ -244,10 +245,6 @@ class Link:
             await _end(process)
         self._masters.clear()
         self.sockets = set()
-
-
-def _within(value: float, bounds: tuple[float, float]) -> float:
-    return min(max(value, bounds[0]), bounds[1])
 
 
 async def _wrong_by(clock: asyncio.subprocess.Process, order: str) -> float:

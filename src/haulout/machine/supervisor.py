@@ -156,13 +156,15 @@ class Supervisor:
             self._publish(EventKind.CRASHED, reason=why_ended(last, State.STOPPED, boot()))
         self._place.record("started")
         self._publish(EventKind.STARTING)
+        begun = None
         try:
             begun = await self._unless_stopped(self._begin(shutting_down=last is not None and last.kind == "stopping"))
             ended = await self._attend(*begun)
         except asyncio.CancelledError:
             await self._finish("stopped: it had not begun", failed=False)
         except (HauloutError, GuestFailed, OSError) as error:
-            await self._finish(str(error), failed=True)
+            # Before it began, its console is that of the life before.
+            await self._finish(str(error), failed=True, console=begun is not None)
         else:
             await self._finish(*ended)
 
@@ -275,11 +277,11 @@ class Supervisor:
                 self._ready.clear()
                 await link.close()
 
-    async def _finish(self, reason: str, failed: bool) -> None:  # noqa: FBT001 - a pair that is passed on
+    async def _finish(self, reason: str, failed: bool, *, console: bool = True) -> None:  # noqa: FBT001 - a pair that is passed on
         self._place.record("ended", reason)
         self._publish(EventKind.CRASHED if failed else EventKind.STOPPED, reason=reason)
         if failed:
-            await self.story.tell({"failed": reason, "console": self._place.console()})
+            await self.story.tell({"failed": reason, "console": self._place.console() if console else []})
         elif not self._again:
             await self.story.tell({"done": True})
 

@@ -34,7 +34,6 @@ from haulout.machine import (
 )
 from haulout.progress import NullProgress
 from haulout.usecases.arguments import reference_of
-from haulout.usecases.pull import pull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -210,6 +209,8 @@ def _images(machines: Machines) -> Iterator[Path]:
 
 def _fetch(images: Path, reference: Reference, connections: ConnectionOptions | None, progress: Progress) -> Image:
     """Have the base image in ``images``, under its digest."""
+    from haulout.usecases.pull import pull  # noqa: PLC0415 - loads what speaks HTTP, which clone and set do not need
+
     found = _pinned(reference, connections, progress)
     target = images / found[1].replace(":", "-")
     result: PullResult = pull(found[0], output=target, connections=connections, progress=progress)

@@ -94,7 +94,7 @@ def _require_same(machine: Machine, reference: str, cpus: int | None, memory: in
     has = machine.resources
     if (cpus or has.cpus, memory or has.memory) != (has.cpus, has.memory):
         raise ConflictError(
-            f"there is a machine {machine.name}, with {has.cpus} CPUs and {has.memory} MiB of memory",
+            f"there is a machine {machine.name}, with --cpus {has.cpus} and --memory {has.memory}",
             hint=f"choose another --name; or haulout machine set {machine.name}",
         )
 

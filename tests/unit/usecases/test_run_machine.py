@@ -60,7 +60,7 @@ def test_a_run_uses_no_machine_that_is_another(web, monkeypatch):
     with pytest.raises(ConflictError, match="made from"):
         run_machine("other.example.com/machines:5.0", name="web")
     for cpus, memory in ((has.cpus + 1, None), (None, has.memory + 1)):
-        with pytest.raises(ConflictError, match="CPUs and"):
+        with pytest.raises(ConflictError, match="with --cpus"):
             run_machine(same, name="web", cpus=cpus, memory=memory)
 
 

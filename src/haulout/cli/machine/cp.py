@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 def command(session: Session, source: str, target: str, user: str) -> int:
     """Copy a file or a directory into a machine or out of it.
 
-    One of SOURCE and TARGET is NAME:PATH, a path in a machine.
+    One of SOURCE and TARGET is NAME:PATH, a path in a machine. As with scp, a SOURCE there may be a pattern, such as
+    'web:/tmp/*.log'.
     """
     from haulout.machines import machine_cp  # noqa: PLC0415 - loads what runs machines
 
