@@ -246,7 +246,7 @@ def _ironic(lab: Lab) -> str:
     """The entry that the page says, and the disk in it."""
     target = lab.place("ironic")
     target.mkdir()
-    argv = [ironic(), "-c", _IRONIC, f"oci://{lab.source}:{NEW}", target]
+    argv = [ironic(), "-c", _IRONIC, f"oci://{lab.source}:{NEW}", str(target)]
     done = subprocess.run(
         argv, env=os.environ | lab.environment, check=True, capture_output=True, text=True, timeout=SECONDS
     )

@@ -161,7 +161,7 @@ def ironic() -> str:
                 with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
                     made = Path(scratch) / "ironic"
                     venv.create(made, with_pip=True)
-                    install = [made / "bin/python", "-m", "pip", "install", "--quiet", "ironic"]
+                    install = [str(made / "bin/python"), "-m", "pip", "install", "--quiet", "ironic"]
                     subprocess.run(install, check=True, capture_output=True, timeout=PIP_SECONDS)
                     shutil.rmtree(home, ignore_errors=True)
                     made.rename(home)
