@@ -143,10 +143,10 @@ class DeniedError(HauloutError):
 
 
 class WrongPassphrase(DeniedError):
-    """A passphrase that does not open the encrypted disk."""
+    """A passphrase that does not open what is encrypted with another."""
 
-    def __init__(self) -> None:
-        super().__init__("this passphrase does not open the encrypted disk")
+    def __init__(self, what: str = "encrypted disk") -> None:
+        super().__init__(f"this passphrase does not open the {what}")
 
 
 class UnreachableError(HauloutError):

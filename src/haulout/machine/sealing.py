@@ -67,7 +67,7 @@ class Sealing:
         require("cryptography")
         made = cls._derive(passphrase, bytes.fromhex(found[1]))
         if not hmac.compare_digest(made.check, bytes.fromhex(found[2])):
-            raise WrongPassphrase
+            raise WrongPassphrase("encrypted export")
         return made
 
     @property

@@ -16,7 +16,7 @@ def test_chunks_bound_to_their_places():
     for place, blob in ((8, sealed), (7, sealed[:-1]), (7, b""), (7, bytes([sealed[0] ^ 1]) + sealed[1:])):
         with pytest.raises(ContentError, match="chunk was changed"):
             sealing.unseal(place, blob, "chunk")
-    with pytest.raises(WrongPassphrase):
+    with pytest.raises(WrongPassphrase, match="encrypted export"):
         Sealing.open(sealing.text, b"wrong")
     with pytest.raises(ContentError):
         Sealing.begin(SECRET).unseal(7, sealed, "chunk 7")
