@@ -23,6 +23,7 @@ from haulout import (
     RegistryReference,
     parse_reference,
 )
+from haulout.cli.main import main
 from haulout.content import LayoutStore, collect
 from haulout.errors import ConflictError, DeletionRefused, NotFoundError, UsageError
 from haulout.oci import is_helper_tag
@@ -157,6 +158,7 @@ def test_a_layout_gives_its_room_back_at_once(tmp_path, disks):
     place, fresh = f"oci:{tmp_path}/a", f"oci:{tmp_path}/b"
     publish(place, disks)
     before = blobs_of(tmp_path / "a")
+    assert not haulout.prune(place, keep=2, dry_run=True).refused
     done = haulout.prune(place, keep=2)
     assert done.freed == before - blobs_of(tmp_path / "a")
     assert done.freed == done.removal.frees
@@ -176,8 +178,26 @@ def test_a_registry_without_deletes_says_so_and_nothing_changes(tmp_path, disks)
             with pytest.raises(DeletionRefused, match="does not delete") as caught:
                 act()
             assert "REGISTRY_STORAGE_DELETE_ENABLED=true" in str(caught.value.hint)
+        rehearsed = [haulout.prune(place, keep=1, dry_run=True), haulout.delete(f"{place}:1.1", dry_run=True)]
+        assert [(done.versions[0].name, done.refused) for done in rehearsed] == [("1.1", True)] * 2
+        assert not haulout.prune(place, keep=2, dry_run=True).refused  # nothing is to go: the real one ends well
         assert used(server.root) == before
-        assert haulout.prune(place, keep=1, dry_run=True).versions[0].name == "1.1"
+
+
+def test_a_dry_run_says_whether_what_is_attached_can_go(tmp_path, disks, capsys):
+    notes = tmp_path / "notes.md"
+    notes.write_text("notes")
+    for deletes in (True, False):
+        with docker_registry(tmp_path, deletes=deletes) as server:
+            version = f"{server.host}/machines:1.1"
+            publish(f"{server.host}/machines", disks, ["1.1"])
+            attached = str(haulout.attach(version, notes, artifact_type="text/markdown").manifest)
+            before = used(server.root)
+            assert haulout.detach(version, attached, dry_run=True).refused is not deletes
+            assert main(["detach", version, attached, "--dry-run"]) == main(["delete", version, "--dry-run"]) == 0
+            assert capsys.readouterr().out.count("refused: the registry does not delete") == (0 if deletes else 2)
+            assert used(server.root) == before
+            assert main(["detach", version, attached]) == (0 if deletes else 7)
 
 
 def test_other_tags_of_the_same_manifest_stay(place, disks, tmp_path):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tarfile
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tests.peers.lab import ARCHITECTURES, NEW, OLD, Lab, Row, said
 from tests.support.disks import sha256
+from tests.support.peers import SECONDS, ironic
 
 import haulout
 from haulout.oci import Digest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NO_IMAGE = 'no image found in image index for architecture "amd64"'
 VERSIONS = "the versions; where there is no referrers API, fallback tags"
@@ -223,6 +222,50 @@ def _haulout_copied(lab: Lab) -> str:
     return "work"
 
 
+_IRONIC = """
+import json, sys
+from ironic.conf import CONF
+CONF([], project="ironic", default_config_files=[])
+CONF.set_override("permit_fallback_to_http_transport", True, "oci")
+from ironic.common.image_service import OciImageService
+reference, folder = sys.argv[1:]
+for source in ("local", "http"):
+    for architecture in ("x86_64", "aarch64"):
+        service = OciImageService()
+        service.set_image_auth(reference, None)
+        found = service.identify_specific_image(reference, source, architecture)
+        found["file"] = f"{folder}/{source}-{architecture}"
+        with open(found["file"], "wb") as file:
+            service.download(found["oci_image_manifest_url"], file)
+        print(json.dumps(found))
+"""
+"""What a conductor does before a deployment: the class and the arguments are those of its own code."""
+
+
+def _ironic(lab: Lab) -> str:
+    """The entry that the page says, and the disk in it."""
+    target = lab.place("ironic")
+    target.mkdir()
+    argv = [ironic(), "-c", _IRONIC, f"oci://{lab.source}:{NEW}", str(target)]
+    done = subprocess.run(
+        argv, env=os.environ | lab.environment, check=True, capture_output=True, text=True, timeout=SECONDS
+    )
+    wanted = [(kind, architecture) for kind in ("qemu", "applehv") for architecture in ARCHITECTURES]
+    for (kind, architecture), line in zip(wanted, done.stdout.splitlines(), strict=True):
+        found = json.loads(line)
+        assert found["oci_image_manifest_url"] == f"oci://{lab.entry(architecture, kind)}"
+        assert found["image_compression_type"] == "zstd"
+        file = Path(found["file"])
+        if kind == "applehv":
+            assert (found["image_disk_format"], _is_the_disk(lab, file)) == ("raw", "the disk")
+            continue
+        assert found["image_disk_format"] == "qcow2"
+        disk = lab.place("qcow2")
+        subprocess.run(["zstd", "-qd", file, "-o", disk], check=True, capture_output=True)
+        subprocess.run(["qemu-img", "compare", "-q", "-f", "qcow2", "-F", "raw", disk, lab.new], check=True)
+    return "qcow2 for `local`, raw for `http`, of the processor: the disk"
+
+
 ROWS = [
     Row("reads", "podman", "`podman machine init --image docker://REF`", _machine, "makes the machine"),
     Row("reads", "podman", "the same, after a second version and for two architectures", _machine_newer, "makes the machine"),
@@ -246,6 +289,7 @@ ROWS = [
     Row("reads", "crane", "`crane validate --remote`, one entry", _crane_validate, "exit 1, `gzip: invalid header`"),
     Row("reads", "crane", "`crane export`, of a tag pushed with `--container-disk`", _container_disk, "the disk, in `/disk`"),
     Row("reads", "umoci", "`umoci ls`", _umoci, "lists the versions"),
+    Row("reads", "ironic", "Ironic's image service (`image_source=oci://REF`)", _ironic, "qcow2 for `local`, raw for `http`, of the processor: the disk"),
     Row("reads", "cosign", "`cosign sign --recursive`, `cosign verify`", _cosign, "works; updates and deltas go on"),
     Row("reads", "cosign", "`cosign verify`, after `oras copy -r` and after `haulout copy`", _cosign_copied, "works"),
     Row("reads", "all", "`podman machine init`, `oras discover`, after `haulout copy` through an archive", _haulout_copied, "work"),

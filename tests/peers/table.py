@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tests.peers import copies, reads, writes
 from tests.peers.lab import Row, lab
-from tests.support.peers import TOOLS, UnavailableError, fetch
+from tests.support.peers import TOOLS, UnavailableError, fetch, ironic_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ _HEADS = {
 
 def render(outcomes: Mapping[str, str], versions: Mapping[str, str]) -> str:
     """The part of the document that the run makes: of each tool its version, of each command what happened."""
-    named = ", ".join(f"{tool} {versions[tool]}" for tool in TOOLS if tool in versions)
+    named = ", ".join(f"{tool} {versions[tool]}" for tool in (*TOOLS, "ironic") if tool in versions)
     lines = [BEGIN, "", f"Run with these versions: {named}."]
     for section, (title, *head) in _HEADS.items():
         lines += ["", f"### {title}", "", f"| {' | '.join(head)} |", "|---|---|"]
@@ -55,7 +55,9 @@ def main() -> None:
         for row in ROWS:
             outcomes[row.command] = row.does(made)
     text = DOCUMENT.read_text()
-    DOCUMENT.write_text(text.replace(written(text)[0], render(outcomes, _upstream(tools.versions))))
+    DOCUMENT.write_text(
+        text.replace(written(text)[0], render(outcomes, _upstream(tools.versions) | {"ironic": ironic_version()}))
+    )
     wrong = [f"{row.command}: {outcomes[row.command]}; expected: {row.outcome}" for row in ROWS if outcomes[row.command] != row.outcome]  # fmt: skip
     sys.exit("\n".join(wrong) if wrong else 0)
 

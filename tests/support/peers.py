@@ -1,4 +1,4 @@
-"""The newest tools of our peers, from Debian sid, run here without installing them.
+"""The newest tools of our peers, from Debian sid, run here without installing them, and Ironic from PyPI.
 
 Packages come from the mirror that this machine's apt is configured with, into a cache beside the user's other caches. They are
 unpacked, and run through sid's own loader, since this machine's C library may be older than theirs. As a program, fetch
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import venv
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ QEMU = (
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "haulout-peers"
 SECONDS = 60.0
 DOWNLOAD_SECONDS = 120.0
+PIP_SECONDS = 500.0
 RETRY_SECONDS = 3600.0
 """How long a mirror that failed is left alone."""
 
@@ -144,6 +146,35 @@ def fetch(packages: tuple[str, ...] = TOOLS + HELPERS, *, anew: bool = False) ->
             raise UnavailableError(str(error)) from error
         failed.unlink(missing_ok=True)
         return Peers(root)
+
+
+@cache
+def ironic() -> str:
+    """The Python of an environment with Ironic, made if it is not here yet; skips the test where it cannot be had."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    home, failed = CACHE / "ironic", CACHE / "ironic-failed"
+    with _only_one():
+        if not (home / "bin/python").exists():
+            if failed.exists() and time.time() - failed.stat().st_mtime < RETRY_SECONDS:
+                pytest.skip(failed.read_text())
+            try:
+                with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+                    made = Path(scratch) / "ironic"
+                    venv.create(made, with_pip=True)
+                    install = [str(made / "bin/python"), "-m", "pip", "install", "--quiet", "ironic"]
+                    subprocess.run(install, check=True, capture_output=True, timeout=PIP_SECONDS)
+                    shutil.rmtree(home, ignore_errors=True)
+                    made.rename(home)
+            except (OSError, subprocess.SubprocessError) as error:
+                failed.write_text(f"Ironic cannot be had from PyPI here: {error}")
+                pytest.skip(failed.read_text())
+    return str(home / "bin/python")
+
+
+def ironic_version() -> str:
+    """The version of Ironic that :func:`ironic` has."""
+    ask = "from importlib.metadata import version; print(version('ironic'))"
+    return subprocess.run([ironic(), "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from haulout.cli import options
+from haulout.cli import options, prune
 from haulout.cli.params import ReferenceParam
 from haulout.cli.tree import Example, Verb
 
@@ -44,4 +44,5 @@ def command(session: Session, reference: Reference, digest: str, dry_run: bool) 
     with session.progress() as progress:
         done = detach(reference, digest, dry_run=dry_run, connections=session.connections(), progress=progress)
     what = "would detach" if dry_run else "detached"
-    session.result("detach", done.to_dict(), (f"{what} {each}" for each in done.detached), brief="")
+    lines = [f"{what} {each}" for each in done.detached]
+    session.result("detach", done.to_dict(), [*lines, prune.REFUSED] if done.refused else lines, brief="")

@@ -93,6 +93,12 @@ def command(
     session.result("prune", done.to_dict(), lines(done), brief=[each.name for each in done.versions])
 
 
+REFUSED = (
+    "refused: the registry does not delete, or not with these credentials; without --dry-run, the exit code is 7 and "
+    "nothing goes"
+)
+
+
 def lines(done: RemovalResult) -> Iterator[str]:
     """Write a removal for people."""
     removal = done.removal
@@ -114,3 +120,5 @@ def lines(done: RemovalResult) -> Iterator[str]:
     elif removal.manifests:
         when = "" if done.repository.startswith("oci:") else " when the registry collects its garbage"
         yield f"frees: {size(removal.frees)}{when}"
+    if done.refused:
+        yield REFUSED

@@ -22,13 +22,15 @@ from haulout.usecases.discover import choose, discovered
 class DetachResult(Document):
     """What was detached."""
 
-    json_members: ClassVar = ("reference", "pinned", "detached", "dry_run")
+    json_members: ClassVar = ("reference", "pinned", "detached", "dry_run", "refused")
 
     reference: Reference
     pinned: Reference
     detached: tuple[Digest, ...]
     """The manifest, after what was attached to it."""
     dry_run: bool
+    refused: bool = False
+    """Of a dry run: whether the registry would not delete, as in :class:`~haulout.RemovalResult`."""
 
 
 def detach(
@@ -60,4 +62,5 @@ def detach(
         gone = [each.digest for each in reversed(tuple(choose(found, None, str(digest)).walk()))]
         for each in () if dry_run else gone:
             store.delete_manifest(each)
-        return DetachResult(reference, found.pinned, tuple(gone), dry_run)
+        refused = dry_run and not store.can_delete()
+        return DetachResult(reference, found.pinned, tuple(gone), dry_run, refused)

@@ -31,7 +31,7 @@ class RemovalResult(Document):
     json_members: ClassVar = (
         *("repository", "dry_run", "versions=removal.versions", "kept=removal.kept", "helper_tags=removal.helper_tags"),
         *("manifests=removal.manifests", "before=removal.before", "after=removal.after", "frees=removal.frees"),
-        *("freed", "unknown_age"),
+        *("freed", "unknown_age", "refused"),
     )
 
     repository: str
@@ -41,6 +41,9 @@ class RemovalResult(Document):
     """Bytes that the layout gave back; None for a registry, which gives them back when it collects its garbage."""
     unknown_age: tuple[str, ...] = ()
     """Versions that were kept since nothing states when they were made."""
+    refused: bool = False
+    """Of a dry run: whether the registry would not delete, so that the same without ``dry_run`` raises
+    DeletionRefused. It is asked by deleting a digest that nothing has, which changes nothing."""
 
     @property
     def versions(self) -> tuple[Going, ...]:
@@ -92,7 +95,8 @@ def prune(
             doomed, unknown = choose_versions(graph, keep=keep, older_than=older_than, now=now)
         removal = plan_removal(graph, doomed, roots=roots, untagged=untagged, now=now)
         freed = _carried_out(store, place, graph, removal, progress, untagged=untagged, dry_run=dry_run)
-    return RemovalResult(place.name, dry_run, removal, freed, tuple(unknown))
+        refused = dry_run and _is_refused(store, removal)
+    return RemovalResult(place.name, dry_run, removal, freed, tuple(unknown), refused)
 
 
 def delete(
@@ -140,7 +144,8 @@ def delete(
                 raise UsageError(_consequences(graph, target), hint="add --force, or look first with --dry-run")
         removal = plan_removal(graph, tags, digests=digests, roots=roots, now=datetime.now(UTC))
         freed = _carried_out(store, target, graph, removal, progress, untagged=False, dry_run=dry_run)
-    return RemovalResult(target.name, dry_run, removal, freed)
+        refused = dry_run and _is_refused(store, removal)
+    return RemovalResult(target.name, dry_run, removal, freed, refused=refused)
 
 
 def _consequences(graph: Graph, target: Reference) -> str:
@@ -154,6 +159,10 @@ def _consequences(graph: Graph, target: Reference) -> str:
     also = f", and with it the tags {', '.join(tags[:8])}" if tags else ""
     broken = f"; {', '.join(listing[:8])} would lose an entry" if listing else ""
     return f"deleting {target} deletes the manifest itself{also}{broken}"
+
+
+def _is_refused(store: Store, removal: Removal) -> bool:
+    return not (removal.is_empty or store.can_delete())
 
 
 def _carried_out(
