@@ -29,9 +29,9 @@ _XZ_MEMORY: Final = 160 * 1024 * 1024
 
 _SMALLER: Final[dict[str | None, str]] = {
     "zst": "its window is larger than 128 MiB; ask its publisher for --long=27 at most, "
-    "or fetch the file and unpack it with: zstd -d --long=31",
+    "or unpack the file with: zstd -d --long=31",
     "xz": "it needs more than 160 MiB; ask its publisher for a preset of xz (-9 at most), "
-    "or fetch the file and unpack it with: xz -d",
+    "or unpack the file with: xz -d",
 }
 """Ways out where a stream wants more memory than is granted."""
 

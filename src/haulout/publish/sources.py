@@ -92,7 +92,7 @@ def _expand(path: Path, place: Path, target: BinaryIO, compression: str, progres
         except ContentError as exc:
             rule = "damaged" if isinstance(exc, InvalidFrame) else "bomb"
             reason = str(exc).replace("the blob", "it")
-            raise UnsafeDiskError(str(path), rule, reason, hint="is the file complete?") from exc
+            raise UnsafeDiskError(str(path), rule, reason, hint=exc.hint or "is the file complete?") from exc
     target.truncate(writer.size)
 
 

@@ -156,6 +156,15 @@ def test_what_does_not_expand_is_refused(tmp_path, raw, how):
     assert "does not decompress" in str(refused(tmp_path, PACKED[how](noise("a", 3 * MIB))[: -MIB // 2]))
 
 
+@pytest.mark.parametrize(("log", "way_out"), [(28, "zstd -d --long=31"), (20, "is the file complete?")])
+def test_what_does_not_decompress_names_the_way_out(tmp_path, log, way_out):
+    parameters = zstandard.ZstdCompressionParameters(window_log=log, compression_level=1, hash_log=6, chain_log=6)
+    compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    error = refused(tmp_path, compressor.compress(b"\x01" * MIB) + compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
+    assert error.rule == "damaged"
+    assert way_out in str(error.hint)
+
+
 @pytest.mark.parametrize("how", ["xz", "zst"])
 def test_a_bomb_is_stopped(tmp_path, how):
     data = b"\1" * (128 * MIB)
