@@ -59,8 +59,9 @@ def test_a_ca_and_a_proxy_of_the_host_reach_the_guest_and_leave_it(tmp_path):
             HTTP_PROXY=f"http://me:{SECRET}@127.0.0.1:{port}", HTTPS_PROXY=f"http://me:{SECRET}@localhost:{port}"
         )
 
-        # podman, other than haulout, wants the file to exist.
+        # podman wants the files that are named to exist.
         place.environment.pop("REGISTRY_AUTH_FILE", None)
+        place.environment.pop("DOCKER_CONFIG")
 
         def run(command, code=0):
             done = subprocess.run(
