@@ -339,8 +339,11 @@ def small_disk(path, size):
 
 
 def test_a_host_without_room_and_a_home_that_is_read_only(place, tmp_path):
+    # The machine of the tests before this one may run, under the same name.
+    runtime = Path(place.environment["XDG_RUNTIME_DIR"], "b")
+    runtime.mkdir(mode=0o700)
     with small_disk(tmp_path / "home", 120) as home:
-        there = _with(place, XDG_DATA_HOME=str(home))
+        there = _with(place, XDG_DATA_HOME=str(home), XDG_RUNTIME_DIR=str(runtime))
         fill = home / "fill"
 
         def full():

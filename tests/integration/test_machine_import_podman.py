@@ -27,6 +27,7 @@ while [ $# -gt 0 ]; do
     -o|-i|-F) shift 2 ;;
     -p) where=theirs; shift 2 ;;
     -l) user=$2; shift 2 ;;
+    --) shift ;;
     *@127.0.0.1) user=${1%%@*}; shift; break ;;
     *) shift; break ;;
   esac

@@ -106,7 +106,7 @@ def vm(place, name):
 
 
 def supervisor(place, name):
-    runtime, found = place.environment["XDG_RUNTIME_DIR"].encode(), []
+    runtime, found = f"XDG_RUNTIME_DIR={place.environment['XDG_RUNTIME_DIR']}\0".encode(), []
     for pid in processes(rf"haulout\.machine {name} $"):
         # It may end in between.
         with suppress(OSError):
