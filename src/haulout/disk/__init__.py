@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from haulout.disk.convert import convert, uncompress
     from haulout.disk.foreign import EXPANDED
     from haulout.disk.formats import convertible_formats
-    from haulout.disk.image import Source
+    from haulout.disk.image import Image, Source
     from haulout.disk.info import Danger, DiskInfo, FileSystem, Partition
-    from haulout.disk.inspection import inspect, require_safe
+    from haulout.disk.inspection import inspect, inspect_image, require_safe
     from haulout.disk.overlay import create_overlay, has_efi_partition
     from haulout.disk.sparse import BLOCK, Extent, data_extents, is_zero, punch_hole, size_of
     from haulout.disk.types import DISK_EXTENSIONS, DiskFormat, DiskType
@@ -31,6 +31,7 @@ __all__ = [
     "DiskInfo",
     "DiskType",
     "Extent",
+    "Image",
     "FileSystem",
     "Partition",
     "Source",
@@ -44,6 +45,7 @@ __all__ = [
     "expand_vhd",
     "has_efi_partition",
     "inspect",
+    "inspect_image",
     "is_zero",
     "punch_hole",
     "require_safe",
@@ -59,9 +61,9 @@ open_face(
         "convert": ("convert", "uncompress"),
         "foreign": ("EXPANDED",),
         "formats": ("convertible_formats",),
-        "image": ("Source",),
+        "image": ("Image", "Source"),
         "info": ("Danger", "DiskInfo", "FileSystem", "Partition"),
-        "inspection": ("inspect", "require_safe"),
+        "inspection": ("inspect", "inspect_image", "require_safe"),
         "overlay": ("create_overlay", "has_efi_partition"),
         "sparse": ("BLOCK", "Extent", "data_extents", "is_zero", "punch_hole", "size_of"),
         "types": ("DISK_EXTENSIONS", "DiskFormat", "DiskType"),

@@ -31,6 +31,13 @@ if TYPE_CHECKING:
         Socket,
         valid_name,
     )
+    from haulout.machine.partial import (
+        PartialBase,
+        bytes_here,
+        note_of_partial,
+        partial_base,
+        write_partial,
+    )
     from haulout.machine.podman import PODMAN_PROVIDERS, VOLUME, PodmanMachine, parse_podman
     from haulout.machine.proxy import proxy_for_guest, proxy_setting
     from haulout.machine.registration import connection, forget, register
@@ -63,6 +70,7 @@ __all__ = [
     "MachineEvent",
     "Machines",
     "Mount",
+    "PartialBase",
     "Place",
     "PodmanMachine",
     "Protocol",
@@ -74,6 +82,7 @@ __all__ = [
     "Writer",
     "appearing_machine",
     "boot",
+    "bytes_here",
     "check_base",
     "clear",
     "client",
@@ -87,7 +96,9 @@ __all__ = [
     "forget",
     "forward_ports",
     "make_key",
+    "note_of_partial",
     "parse_podman",
+    "partial_base",
     "proxy_for_guest",
     "proxy_setting",
     "publish",
@@ -103,6 +114,7 @@ __all__ = [
     "status",
     "valid_name",
     "why_ended",
+    "write_partial",
 ]
 
 open_face(
@@ -134,6 +146,7 @@ open_face(
             "Socket",
             "valid_name",
         ),
+        "partial": ("PartialBase", "bytes_here", "note_of_partial", "partial_base", "write_partial"),
         "podman": (
             "PODMAN_PROVIDERS",
             "VOLUME",
