@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from haulout.disk.convert import convert, uncompress
     from haulout.disk.foreign import EXPANDED
     from haulout.disk.formats import convertible_formats
+    from haulout.disk.formats.qcow2 import start_of_disk
     from haulout.disk.image import Image, Source
     from haulout.disk.info import Danger, DiskInfo, FileSystem, Partition
     from haulout.disk.inspection import inspect, inspect_image, require_safe
@@ -31,8 +32,8 @@ __all__ = [
     "DiskInfo",
     "DiskType",
     "Extent",
-    "Image",
     "FileSystem",
+    "Image",
     "Partition",
     "Source",
     "SparseWriter",
@@ -50,6 +51,7 @@ __all__ = [
     "punch_hole",
     "require_safe",
     "size_of",
+    "start_of_disk",
     "uncompress",
     "write_all",
     "write_sparse",
@@ -61,6 +63,7 @@ open_face(
         "convert": ("convert", "uncompress"),
         "foreign": ("EXPANDED",),
         "formats": ("convertible_formats",),
+        "formats.qcow2": ("start_of_disk",),
         "image": ("Image", "Source"),
         "info": ("Danger", "DiskInfo", "FileSystem", "Partition"),
         "inspection": ("inspect", "inspect_image", "require_safe"),

@@ -29,7 +29,7 @@ _JOIN_SECONDS: Final = 1.0
 _SKIP: Final = 1 << 20
 
 
-def apply(  # noqa: PLR0913 - each is one word of the request
+def apply(
     toc: Toc,
     plan: Sequence[Slice],
     blobs: BlobReader,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from haulout import oci
 from haulout.content import read_blob
+from haulout.disk import DiskFormat, has_efi_partition, inspect_image, require_safe, start_of_disk
 from haulout.disk import Image as DiskImage
-from haulout.disk import inspect_image, require_safe
 from haulout.errors import ContentError, HauloutError, UnreachableError, UsageError
 from haulout.fetch import announced_format, open_partial
 from haulout.lazy.fetching import Fetcher
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from haulout.resolve import ResolvedDisk
 
 _PATIENCE: Final = 30.0
+_TABLE_BYTES: Final = 18 << 10
+"""Of the guest's disk: its partition table."""
 _MOST_TRACES: Final = 8
 _LARGEST: Final = 1 << 46
 
@@ -86,10 +88,14 @@ def begin(
         said: list[str] = []
         fetcher = Fetcher(image, store, found.layer, said.append, patience=_PATIENCE)
         stack.callback(fetcher.close)
-        info = require_safe(inspect_image(_Fetching(image, fetcher, str(base), said)), kind, _LARGEST)
-    if str(info.format) not in set(DiskKind):
-        raise UsageError(f"{found.reference} has a disk of format {info.format}, which no machine boots")
-    efi = info.partitions is not None and any(each.kind == "EFI system" for each in info.partitions)
+        opened = _Fetching(image, fetcher, str(base), said)
+        info = require_safe(inspect_image(opened), kind, _LARGEST)
+        if str(info.format) not in set(DiskKind):
+            raise UsageError(f"{found.reference} has a disk of format {info.format}, which no machine boots")
+        is_qcow2 = info.format is DiskFormat.QCOW2
+        for offset, length in start_of_disk(opened, _TABLE_BYTES) if is_qcow2 else [(0, _TABLE_BYTES)]:
+            opened.read(offset, length)
+        efi = has_efi_partition(partial.path, info.format)
     known = _known(found, toc, connections, info.virtual_size, efi=efi)
     trace = find_trace(store, found, toc, progress)
     with storage_errors(base.parent, doing="cannot be written"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -12,7 +13,7 @@ from haulout.disk import data_extents
 from haulout.documents import Document
 from haulout.errors import HauloutError
 from haulout.local import BESIDE, clone_range, locked, replace_file, scratch_folder, storage_errors, sync_folder
-from haulout.machine.base import note_of
+from haulout.machine.partial import base_name, bytes_here, is_kept, partial_base
 from haulout.machine.seed import SEED_FILES
 
 if TYPE_CHECKING:
@@ -46,7 +47,11 @@ def disks(place: Place, machine: Machine | None) -> Disks:
     data, size = place.file(DATA), 0
     with suppress(OSError):
         size = data.stat().st_size
-    base = allocated(place.base(machine)) if machine is not None else 0
+    base = 0
+    if machine is not None:
+        path = place.base(machine)
+        partial = partial_base(path)
+        base = allocated(path) if partial is None else bytes_here(path, partial)
     return Disks(allocated(place.file(_SYSTEM[0])), allocated(data), size, base)
 
 
@@ -111,14 +116,19 @@ def copy_sparse(source: Path, target: Path) -> None:
 def remove_unused_bases(machines: Machines) -> list[Path]:
     """Remove the base images that no machine needs, and return them; none while one is being fetched.
 
-    A machine file that cannot be read may need any: then all are kept.
+    A machine file that cannot be read may need any: then all are kept. So is, for some days, what was fetched while a
+    machine ran from it: the next throw-away machine begins with it.
     """
     folder = machines.data / "images"
     try:
         with locked(folder, seconds=0, busy="a base image is being fetched"):
             needed = {place.base(place.load()) for place in machines.all()}
-            needed |= {note_of(base) for base in needed}
-            unused = [path for path in sorted(folder.iterdir()) if path not in needed and not path.is_dir()]
+            kept = {base.name for base in needed}
+            unused = [
+                path
+                for path in sorted(folder.iterdir())
+                if not (path.is_dir() or base_name(path) in kept or is_kept(path, time.time()))
+            ]
             for path in unused:
                 path.unlink()
             return unused

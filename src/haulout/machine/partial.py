@@ -95,11 +95,15 @@ def bytes_here(base: Path, known: PartialBase) -> int:
     return min(found, known.data_bytes)
 
 
-def belongs_to_partial(path: Path, now: float) -> bool:
-    """Return whether a file in the folder of bases is one of a base that was begun or used not long ago."""
-    name = path.name.lstrip(".").partition(".")[0]
+def base_name(path: Path) -> str:
+    """Return the name of the base image that a file in the folder of bases belongs to."""
+    return path.name.lstrip(".").partition(".")[0]
+
+
+def is_kept(path: Path, now: float) -> bool:
+    """Return whether a file belongs to a base that a machine ran from, not long ago, while it was fetched."""
     try:
-        return now - note_of_partial(path.with_name(name)).stat().st_mtime < KEPT_SECONDS
+        return now - note_of_partial(path.with_name(base_name(path))).stat().st_mtime < KEPT_SECONDS
     except OSError:
         return False
 
@@ -153,7 +157,7 @@ class Served:
         """Have it served; raises as :func:`serve`."""
         self._peer = await serve(self._base, self._socket, self._log, settled=self._settled)
 
-    async def keep(self) -> str:
+    async def keep(self) -> None:
         """Start it again whenever it ends, until this is cancelled."""
         while True:
             try:

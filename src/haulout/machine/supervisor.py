@@ -267,6 +267,7 @@ class Supervisor:
                 self._enter(Phase.READY)
                 self._ready.set()
                 self._came_up = True
+                life.booted()
                 self._place.record("ready")
                 self._tell_whether_whole()
                 await self.story.tell({"done": True})

@@ -11,6 +11,7 @@ from haulout.local import replace_file, storage_errors
 from haulout.machine import seed
 from haulout.machine.base import check_base
 from haulout.machine.model import Firmware
+from haulout.machine.partial import partial_base
 from haulout.machine.qemu import argv, firmware, virtiofsd
 
 if TYPE_CHECKING:
@@ -30,13 +31,15 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
         ToolError: qemu-img or firmware is missing.
     """
     base = place.base(machine)
-    check_base(base, machine.image.pinned)
+    partial = partial_base(base)
+    if partial is None:
+        check_base(base, machine.image.pinned)
     for mount in machine.mounts:
         virtiofsd.check(mount, machine.name)
     kind = DiskFormat(machine.image.format.value)
     system, data = place.file("system.qcow2"), place.file("data.raw")
     if not system.exists():
-        create_overlay(base, kind, system)
+        create_overlay(base, kind, system, None if partial is None else partial.virtual_size)
     with storage_errors(place.folder, doing="cannot be written"):
         with data.open("ab") as disk:
             disk.truncate(max(machine.resources.disk * _GIB, data.stat().st_size))
@@ -58,6 +61,7 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
             place.socket(each).unlink(missing_ok=True)
         return argv.Files(
             base=base,
+            base_socket=None if partial is None else place.base_socket(machine),
             system=system,
             data=data,
             seed=folder,
@@ -66,7 +70,7 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
             qmp=place.socket("qmp"),
             agent=place.socket("agent"),
             mounts=mounts,
-            firmware=_firmware(machine, place, architecture, base, kind),
+            firmware=_firmware(machine, place, architecture, kind),
         )
 
 
@@ -76,11 +80,14 @@ def _added(path: Path) -> bytes | None:
     return None
 
 
-def _firmware(machine: Machine, place: Place, architecture: str, base: Path, kind: DiskFormat) -> firmware.Uefi | None:
+def _firmware(machine: Machine, place: Place, architecture: str, kind: DiskFormat) -> firmware.Uefi | None:
     if machine.firmware is Firmware.BIOS and architecture == "x86_64":
         return None
-    if machine.firmware is Firmware.AUTO and architecture == "x86_64" and not has_efi_partition(base, kind):
-        return None
+    if machine.firmware is Firmware.AUTO and architecture == "x86_64":
+        base = place.base(machine)
+        partial = partial_base(base)
+        if not (has_efi_partition(base, kind) if partial is None else partial.efi):
+            return None
     found = firmware.find(architecture, firmware.folders(argv.program(architecture)))
     variables = place.file("firmware.vars")
     if not variables.exists():

@@ -14,6 +14,7 @@ from haulout.errors import ConflictError, ToolError
 from haulout.local import Peer, begin, printable, storage_errors
 from haulout.machine import seed
 from haulout.machine.model import Forward, Protocol
+from haulout.machine.partial import Served, partial_base
 from haulout.machine.provider import Ended
 from haulout.machine.qemu import accel, argv, virtiofsd
 from haulout.machine.qemu.files import prepare
@@ -61,6 +62,7 @@ class _Life:
         self.losses: asyncio.Queue[str] = asyncio.Queue()
         self.helpers: list[asyncio.subprocess.Process] = []
         self._watches: list[asyncio.Task[None]] = []
+        self._base: Served | None = None
 
     async def connect(self, path: Path) -> None:
         self._qmp = await Qmp.connect(path, self._happened)
@@ -114,6 +116,17 @@ class _Life:
             self.losses.put_nowait(await fate)
 
         self._watches.append(asyncio.create_task(lose()))
+
+    def serve(self, base: Served | None) -> None:
+        """Keep its base served, where it is not whole yet."""
+        self._base = base
+        if base is not None:
+            self._watches.append(asyncio.create_task(base.keep()))
+
+    def booted(self) -> None:
+        """Let begin what may wait until the guest has booted."""
+        if self._base is not None:
+            self._base.settle()
 
     async def watch_mounts(self, place: Place) -> None:
         """Watch the programs that serve the mounts, which another process has started.
@@ -189,6 +202,7 @@ class Qemu:
         say("choosing how to run the guest")
         chosen = await asyncio.to_thread(accel.choose, program, machine.accelerator, self._architecture, self._notes)
         files = await asyncio.to_thread(prepare, machine, place, self._architecture)
+        served = await self._served(machine, place)
         say(f"starting QEMU ({chosen})")
         told = seed.credentials(machine, place.file("key.pub").read_text("ascii").strip())
         line = argv.command(machine, files, chosen, self._architecture, told)
@@ -203,6 +217,7 @@ class Qemu:
             begun.append(process)
             life = _Life(chosen.value, await _peer(process, files.qmp, log), process, log)
             life.helpers = begun[:-1]
+            life.serve(served)
             for number, (helper, mount) in enumerate(zip(life.helpers, machine.mounts, strict=True)):
                 life.watch(_helper_lost(helper, mount, place.file(f"virtiofsd{number}.log")))
             try:
@@ -221,6 +236,16 @@ class Qemu:
             raise
         return life
 
+    @staticmethod
+    async def _served(machine: Machine, place: Place) -> Served | None:
+        """Have the base served, where it is not whole yet."""
+        base = place.base(machine)
+        if await asyncio.to_thread(partial_base, base) is None:
+            return None
+        served = Served(base, place.base_socket(machine), place.file("disk-server.log"))
+        await served.begin()
+        return served
+
     async def adopt(self, name: str, place: Place) -> _Life:
         """Take over one that runs; see :class:`haulout.machine.provider.Provider`."""
         deadline = time.monotonic() + _ADOPT_SECONDS
@@ -233,6 +258,7 @@ class Qemu:
                 )  # fmt: skip
             await asyncio.sleep(_POLL)
         life = _Life("", peer, None, place.file("qemu.log"))
+        life.serve(await self._served(place.load(), place))
         try:
             await life.connect(place.socket("qmp"))
             # It may have been paused, too.
