@@ -15,10 +15,10 @@ from haulout.disk import DiskFormat, create_overlay, has_efi_partition
 from haulout.errors import ConflictError, ToolError
 from haulout.local import Peer, begin, printable, replace_file, storage_errors
 from haulout.machine import seed
-from haulout.machine.base import check_base
 from haulout.machine.model import Firmware, Forward, Protocol
 from haulout.machine.provider import Ended
 from haulout.machine.qemu import accel, argv, firmware, virtiofsd
+from haulout.machine.qemu.checks import check
 from haulout.machine.qemu.qmp import Qmp
 from haulout.machine.store import tail
 
@@ -224,6 +224,10 @@ class Qemu:
             raise
         return life
 
+    def check(self, machine: Machine, place: Place) -> None:
+        """Check what a start needs; see :func:`haulout.machine.qemu.checks.check`."""
+        check(machine, place, self._architecture)
+
     async def adopt(self, name: str, place: Place) -> _Life:
         """Take over one that runs; see :class:`haulout.machine.provider.Provider`."""
         deadline = time.monotonic() + _ADOPT_SECONDS
@@ -251,13 +255,11 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
     """Make a machine's files ready: what is there is kept.
 
     Raises:
-        StorageError: the base is gone or was changed, or something cannot be written.
-        ToolError: qemu-img or firmware is missing.
+        StorageError: something cannot be written.
+        HauloutError: as :func:`check`; or qemu-img is missing.
     """
     base = place.base(machine)
-    check_base(base, machine.image.pinned)
-    for mount in machine.mounts:
-        virtiofsd.check(mount, machine.name)
+    check(machine, place, architecture)
     kind = DiskFormat(machine.image.format.value)
     system, data = place.file("system.qcow2"), place.file("data.raw")
     if not system.exists():
