@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.support.machines import machines, vm
 
-pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def greets(port):
