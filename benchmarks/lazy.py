@@ -189,7 +189,8 @@ def server(lab: Lab) -> Iterator[bool]:
                     memory = max(memory, high_water(pid))
     median = {
         name: {unit: statistics.median(each[unit] for each in runs) for unit in runs[0]}
-        for name, runs in found.items() if runs
+        for name, runs in found.items()
+        if runs
     }
     for unit, value in median["ours"].items():
         others = "; ".join(f"{name} {value[unit]:.1f}" for name, value in median.items() if name != "ours")

@@ -12,8 +12,6 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +24,8 @@ from haulout.progress import NullProgress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from haulout.lazy.server import Export
+
 _FIRST_SECONDS: Final = 60.0
 _IDLE_SECONDS: Final = 10.0
 
@@ -37,18 +37,24 @@ class _Notes(NullProgress):
         os.write(2, f"{message}\n".encode("utf-8", "replace"))
 
 
-@dataclass
-class _Recorded:
-    """A whole file, of which is written down what is read."""
+class _Whole:
+    """A whole file; what is read of it may be written down.
 
-    fd: int
-    size: int
-    uses: int
-    recorder: Recorder
+    Args:
+        path: of the file.
+        uses: of the record.
+    """
+
+    def __init__(self, path: Path, uses: Path | None = None) -> None:
+        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.size = os.fstat(self.fd).st_size
+        self._recorder = Recorder(self.size)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+        self._uses = None if uses is None else os.open(uses, flags, 0o600)
 
     def require(self, offset: int, length: int, done: Callable[[bool], None]) -> bool:  # noqa: ARG002 - as exports do
-        if new := self.recorder.use(offset, length):
-            os.write(self.uses, new)
+        if self._uses is not None and (new := self._recorder.use(offset, length)):
+            os.write(self._uses, new)
         return True
 
 
@@ -63,7 +69,8 @@ def main(argv: list[str]) -> int:
         settled.set()
     try:
         if argv[0] == "--record":
-            _record(*map(Path, argv[1:4]))
+            uses, disk, path = map(Path, argv[1:4])
+            _run(_Whole(disk, uses), path)
         else:
             _serve(Path(argv[0]), Path(argv[1]), notes, settled)
     except (HauloutError, OSError) as error:
@@ -72,13 +79,14 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _record(uses: Path, disk: Path, path: Path) -> None:
-    written = os.open(uses, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    fd = os.open(disk, os.O_RDONLY | os.O_CLOEXEC)
-    size = os.fstat(fd).st_size
-    with _listening(path) as listener:
-        export = _Recorded(fd, size, written, Recorder(size))
-        Server(listener, export).run(first=_FIRST_SECONDS, idle=_IDLE_SECONDS)
+def _run(export: Export, path: Path, tick: Callable[[], None] = lambda: None) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        path.unlink(missing_ok=True)
+        listener.bind(os.fspath(path))
+        listener.listen(16)
+        Server(listener, export).run(first=_FIRST_SECONDS, idle=_IDLE_SECONDS, tick=tick)
+        # The next one binds a socket of its own.
+        path.unlink(missing_ok=True)
 
 
 def _serve(base: Path, path: Path, notes: _Notes, settled: threading.Event) -> None:
@@ -86,23 +94,14 @@ def _serve(base: Path, path: Path, notes: _Notes, settled: threading.Event) -> N
     if not hold(lock):
         # Another machine has just started it.
         return
-    from haulout.lazy.serving import Serving  # noqa: PLC0415 - what speaks HTTP; a recording does without
+    if base.exists():
+        # It has become whole, and QEMU knows it by this name until its next start.
+        _run(_Whole(base), path)
+        return
+    from haulout.lazy.serving import Serving  # noqa: PLC0415 - what speaks HTTP; a whole file does without
 
-    with ExitStack() as stack:
-        export = stack.enter_context(Serving.open(base, notes))
-        listener = stack.enter_context(_listening(path))
-        server = Server(listener, export)
-        server.run(first=_FIRST_SECONDS, idle=_IDLE_SECONDS, tick=lambda: export.tick(settled=settled.is_set()))
-        # The next one binds a socket of its own.
-        path.unlink(missing_ok=True)
-
-
-def _listening(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX)
-    path.unlink(missing_ok=True)
-    listener.bind(os.fspath(path))
-    listener.listen(16)
-    return listener
+    with Serving.open(base, notes) as export:
+        _run(export, path, lambda: export.tick(settled=settled.is_set()))
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class Serving:
         """
         known = partial_base(base)
         if known is None:
-            raise NotFoundError(f"nothing was begun of {base}, or it is whole")
+            raise NotFoundError(f"nothing was begun of {base}")
         toc = _toc(base, known)
         blob, reference = blob_of(known), parse_reference(known.reference)
         connections = connections_of(known)

@@ -17,7 +17,7 @@ from haulout.machine.model import Forward, Protocol
 from haulout.machine.partial import Served, partial_base
 from haulout.machine.provider import Ended
 from haulout.machine.qemu import accel, argv, virtiofsd
-from haulout.machine.qemu.files import prepare
+from haulout.machine.qemu.files import check, prepare
 from haulout.machine.qemu.qmp import Qmp
 from haulout.machine.store import tail
 
@@ -123,6 +123,11 @@ class _Life:
         if base is not None:
             self._watches.append(asyncio.create_task(base.keep()))
 
+    async def has_served_base(self) -> bool:
+        """Return whether its base is served, and not a file."""
+        nodes = await self._qmp.execute("query-named-block-nodes", flat=True) if self._qmp is not None else []
+        return any(each["node-name"] == "base-file" and each["drv"] == "nbd" for each in nodes)
+
     def booted(self) -> None:
         """Let begin what may wait until the guest has booted."""
         if self._base is not None:
@@ -201,8 +206,8 @@ class Qemu:
         program = argv.program(self._architecture)
         say("choosing how to run the guest")
         chosen = await asyncio.to_thread(accel.choose, program, machine.accelerator, self._architecture, self._notes)
-        files = await asyncio.to_thread(prepare, machine, place, self._architecture)
-        served = await self._served(machine, place)
+        preparing = asyncio.to_thread(prepare, machine, place, self._architecture)
+        files, served = await asyncio.gather(preparing, self._served(machine, place))
         say(f"starting QEMU ({chosen})")
         told = seed.credentials(machine, place.file("key.pub").read_text("ascii").strip())
         line = argv.command(machine, files, chosen, self._architecture, told)
@@ -239,12 +244,15 @@ class Qemu:
     @staticmethod
     async def _served(machine: Machine, place: Place) -> Served | None:
         """Have the base served, where it is not whole yet."""
-        base = place.base(machine)
-        if await asyncio.to_thread(partial_base, base) is None:
+        if partial_base(place.base(machine)) is None:
             return None
-        served = Served(base, place.base_socket(machine), place.file("disk-server.log"))
+        served = _served(machine, place)
         await served.begin()
         return served
+
+    def check(self, machine: Machine, place: Place) -> None:
+        """Check what a start needs; see :func:`haulout.machine.qemu.files.check`."""
+        check(machine, place, self._architecture)
 
     async def adopt(self, name: str, place: Place) -> _Life:
         """Take over one that runs; see :class:`haulout.machine.provider.Provider`."""
@@ -258,9 +266,10 @@ class Qemu:
                 )  # fmt: skip
             await asyncio.sleep(_POLL)
         life = _Life("", peer, None, place.file("qemu.log"))
-        life.serve(await self._served(place.load(), place))
         try:
             await life.connect(place.socket("qmp"))
+            if await life.has_served_base():
+                life.serve(_served(place.load(), place))
             # It may have been paused, too.
             await life._tell("cont")  # noqa: SLF001 - of this module
             await life.watch_mounts(place)
@@ -268,6 +277,10 @@ class Qemu:
             # It hangs: there is no other way with it than to end it, which the caller does.
             life.ssh_port = 0
         return life
+
+
+def _served(machine: Machine, place: Place) -> Served:
+    return Served(place.base(machine), place.base_socket(machine), place.file("disk-server.log"))
 
 
 async def _peer(process: asyncio.subprocess.Process, path: Path, log: Path) -> Peer:
