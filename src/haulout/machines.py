@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         machine_list,
         machine_logs,
     )
+    from haulout.usecases.machine_record import RecordedBoot, machine_record
     from haulout.usecases.machine_rm import RemovedMachine, machine_rm
     from haulout.usecases.run_machine import run_machine
 
@@ -81,6 +82,7 @@ __all__ = [
     "Mount",
     "Policy",
     "Protocol",
+    "RecordedBoot",
     "RemovedMachine",
     "Resources",
     "Severity",
@@ -103,6 +105,7 @@ __all__ = [
     "machine_inspect",
     "machine_list",
     "machine_logs",
+    "machine_record",
     "machine_restart",
     "machine_rm",
     "machine_set",
@@ -175,6 +178,7 @@ open_face(
             "machine_list",
             "machine_logs",
         ),
+        "usecases.machine_record": ("RecordedBoot", "machine_record"),
         "usecases.machine_rm": (
             "RemovedMachine",
             "machine_rm",

@@ -41,3 +41,17 @@ def test_a_machine_starts_before_its_disk_is_here(tmp_path):
         print(begun.err)
         assert rootless(place, "new") == [True, False]
         until(lambda: [each for each in images(place).glob("sha256-*") if "." not in each.name], 120)
+
+
+@needs("docker-registry")
+def test_a_recorded_boot_is_used(tmp_path):
+    with machines(tmp_path, registry=True) as place:
+        published(place)
+        assert place.shell(f"haulout machine init web {REF} {SHAPE}").code == 0
+        done = place.haulout("machine", "record", "web", "--push", "--json")
+        assert done.code == 0, done.err
+        print(time.monotonic(), done.out, done.err, flush=True)
+        assert place.haulout("machine", "rm", "web", "--data").code == 0
+        done = place.shell(f"haulout run --ephemeral --lazy {REF} -- uname -r")
+        print(time.monotonic(), done.out, done.err, flush=True)
+        assert done.code == 0

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         valid_name,
     )
     from haulout.machine.partial import (
+        USES,
         PartialBase,
         bytes_here,
         note_of_partial,
@@ -65,6 +66,7 @@ __all__ = [
     "SCHEMA",
     "SEED_FILES",
     "TRIM",
+    "USES",
     "VOLUME",
     "Accelerator",
     "DiskKind",
@@ -161,7 +163,7 @@ open_face(
             "Socket",
             "valid_name",
         ),
-        "partial": ("PartialBase", "bytes_here", "note_of_partial", "partial_base", "write_partial"),
+        "partial": ("USES", "PartialBase", "bytes_here", "note_of_partial", "partial_base", "write_partial"),
         "podman": (
             "PODMAN_PROVIDERS",
             "VOLUME",

@@ -25,6 +25,11 @@ from haulout.machine.store import tail
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from haulout.machine.model import Machine
+    from haulout.machine.store import Place
+
+USES: Final = "disk-uses"
+"""File of a machine that writes down there which blocks of its base are read; while it is there."""
 _LONGEST: Final = 1 << 16
 _START_SECONDS: Final = 30.0
 _POLL: Final = 0.02
@@ -108,54 +113,58 @@ def is_kept(path: Path, now: float) -> bool:
         return False
 
 
-async def serve(base: Path, socket: Path, log: Path, *, settled: bool) -> Peer:
-    """Have a process that serves a base, and return it: one for all machines of this user.
+def served_at(place: Place, machine: Machine) -> Path | None:
+    """Return the socket at which a start of a machine finds its base served; None where that is a file to open.
 
-    Args:
-        base: the path it has when it is whole.
-        socket: where it listens.
-        log: what it says.
-        settled: whether the machine has booted already, so that the rest may be fetched.
-
-    Raises:
-        ToolError: it cannot be started.
-        StorageError: its files cannot be written.
+    One server serves a base to all machines of this user. Only a machine that records what it reads has its own.
     """
-    with storage_errors(socket.parent, doing="cannot be made"):
-        socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    argv = [sys.executable, "-P", "-m", "haulout.lazy", os.fspath(base), os.fspath(socket)]
-    deadline = time.monotonic() + _START_SECONDS
-    process: asyncio.subprocess.Process | None = None
-    while (peer := await asyncio.to_thread(Peer.of, socket)) is None:
-        if process is None or process.returncode is not None:
-            if process is not None and time.monotonic() > deadline:
-                said = [line for line in tail(log, 4096).splitlines() if line.strip()]
-                raise ToolError("the server of the disk", printable(said[-1]) if said else "ended at once")
-            with storage_errors(log, doing="cannot be written"), log.open("ab") as output:
-                process = await begin([*argv, *(["--settled"] if settled else [])], output=output)
-        await asyncio.sleep(_POLL if process.returncode is None else _AGAIN_SECONDS)
-    return peer
+    if place.file(USES).exists():
+        return place.socket("base")
+    return None if partial_base(place.base(machine)) is None else _shared_socket(place, machine)
+
+
+def _shared_socket(place: Place, machine: Machine) -> Path:
+    return place.runtime.parent / ".images" / f"{machine.image.digest[-12:]}.sock"
 
 
 class Served:
     """A base that is served to one machine, for as long as that runs; a server that was killed is started again.
 
     Args:
-        base: as for :func:`serve`.
-        socket: as for :func:`serve`.
-        log: as for :func:`serve`.
+        place: of the machine.
+        machine: whose base it is.
     """
 
-    def __init__(self, base: Path, socket: Path, log: Path) -> None:
-        self._base = base
-        self._socket = socket
-        self._log = log
+    def __init__(self, place: Place, machine: Machine) -> None:
+        self._socket = served_at(place, machine) or _shared_socket(place, machine)
+        self._log = place.file("disk-server.log")
+        uses = place.file(USES)
+        recording = ["--record", os.fspath(uses)] if uses.exists() else []
+        what = [*recording, os.fspath(place.base(machine)), os.fspath(self._socket)]
+        self._argv = [sys.executable, "-P", "-m", "haulout.lazy", *what]
         self._settled = False
         self._peer: Peer | None = None
 
     async def begin(self) -> None:
-        """Have it served; raises as :func:`serve`."""
-        self._peer = await serve(self._base, self._socket, self._log, settled=self._settled)
+        """Have it served.
+
+        Raises:
+            ToolError: its server cannot be started.
+            StorageError: files cannot be written.
+        """
+        with storage_errors(self._socket.parent, doing="cannot be made"):
+            self._socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        deadline = time.monotonic() + _START_SECONDS
+        process: asyncio.subprocess.Process | None = None
+        while (peer := await asyncio.to_thread(Peer.of, self._socket)) is None:
+            if process is None or process.returncode is not None:
+                if process is not None and time.monotonic() > deadline:
+                    said = [line for line in tail(self._log, 4096).splitlines() if line.strip()]
+                    raise ToolError("the server of the disk", printable(said[-1]) if said else "ended at once")
+                with storage_errors(self._log, doing="cannot be written"), self._log.open("ab") as output:
+                    process = await begin([*self._argv, *["--settled"] * self._settled], output=output)
+            await asyncio.sleep(_POLL if process.returncode is None else _AGAIN_SECONDS)
+        self._peer = peer
 
     async def keep(self) -> None:
         """Start it again whenever it ends, until this is cancelled."""

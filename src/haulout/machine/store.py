@@ -56,10 +56,6 @@ class Place:
         """Return the base image of the machine's system, which other machines share."""
         return self.images / machine.image.digest.replace(":", "-")
 
-    def base_socket(self, machine: Machine) -> Path:
-        """Return where the base image is served while it is not whole: to all machines of this user that share it."""
-        return self.runtime.parent / ".images" / f"{machine.image.digest[-12:]}.sock"
-
     @property
     def history(self) -> Path:
         """The history of all machines of this user."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from haulout.machine.model import Forward, Machine
     from haulout.machine.qemu.firmware import Uefi
 
-RECONNECT_SECONDS: Final = 600
+_RECONNECT_SECONDS: Final = 600
 """That reads wait for a server of the base that was killed."""
 _OPEN_SECONDS: Final = 20
 _SYSTEM: Final = {"x86_64": "qemu-system-x86_64", "aarch64": "qemu-system-aarch64"}
@@ -124,7 +124,7 @@ def _disks(machine: Machine, files: Files) -> list[str]:
     base = "qcow2" if machine.image.format is DiskKind.QCOW2 else "raw"
     return [
         # The base is named here, not where the overlay remembers it: folders may have moved since.
-        *("-blockdev", f"node-name=base-file,read-only=on,{_base(files)}"),
+        *("-blockdev", _base(files)),
         *("-blockdev", f"driver={base},node-name=base,read-only=on,file=base-file"),
         *("-blockdev", f"driver=file,node-name=system-file,discard=unmap,filename={_quoted(files.system)}"),
         *("-blockdev", "driver=qcow2,node-name=system,discard=unmap,file=system-file,backing=base"),
@@ -138,11 +138,12 @@ def _disks(machine: Machine, files: Files) -> list[str]:
 
 
 def _base(files: Files) -> str:
+    node = "node-name=base-file,read-only=on"
     if files.base_socket is None:
-        return f"driver=file,filename={_quoted(files.base)}"
+        return f"driver=file,{node},filename={_quoted(files.base)}"
     served = f"server.type=unix,server.path={_quoted(files.base_socket)}"
     # Reads wait, and are asked again, while there is no server; then they fail.
-    return f"driver=nbd,{served},reconnect-delay={RECONNECT_SECONDS},open-timeout={_OPEN_SECONDS}"
+    return f"driver=nbd,{node},{served},reconnect-delay={_RECONNECT_SECONDS},open-timeout={_OPEN_SECONDS}"
 
 
 def rule(forward: Forward) -> str:

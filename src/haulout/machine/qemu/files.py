@@ -11,7 +11,7 @@ from haulout.local import replace_file, storage_errors
 from haulout.machine import seed
 from haulout.machine.base import check_base
 from haulout.machine.model import Firmware
-from haulout.machine.partial import partial_base
+from haulout.machine.partial import partial_base, served_at
 from haulout.machine.preflight import check_settings
 from haulout.machine.qemu import accel, argv, firmware, virtiofsd
 
@@ -76,7 +76,7 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
             place.socket(each).unlink(missing_ok=True)
         return argv.Files(
             base=base,
-            base_socket=None if partial is None else place.base_socket(machine),
+            base_socket=served_at(place, machine),
             system=system,
             data=data,
             seed=folder,

@@ -14,7 +14,7 @@ from haulout.errors import ConflictError, ToolError
 from haulout.local import Peer, begin, printable, storage_errors
 from haulout.machine import seed
 from haulout.machine.model import Forward, Protocol
-from haulout.machine.partial import Served, partial_base
+from haulout.machine.partial import Served, served_at
 from haulout.machine.provider import Ended
 from haulout.machine.qemu import accel, argv, virtiofsd
 from haulout.machine.qemu.files import check, prepare
@@ -244,9 +244,9 @@ class Qemu:
     @staticmethod
     async def _served(machine: Machine, place: Place) -> Served | None:
         """Have the base served, where it is not whole yet."""
-        if partial_base(place.base(machine)) is None:
+        if served_at(place, machine) is None:
             return None
-        served = _served(machine, place)
+        served = Served(place, machine)
         await served.begin()
         return served
 
@@ -269,7 +269,7 @@ class Qemu:
         try:
             await life.connect(place.socket("qmp"))
             if await life.has_served_base():
-                life.serve(_served(place.load(), place))
+                life.serve(Served(place, place.load()))
             # It may have been paused, too.
             await life._tell("cont")  # noqa: SLF001 - of this module
             await life.watch_mounts(place)
@@ -277,10 +277,6 @@ class Qemu:
             # It hangs: there is no other way with it than to end it, which the caller does.
             life.ssh_port = 0
         return life
-
-
-def _served(machine: Machine, place: Place) -> Served:
-    return Served(place.base(machine), place.base_socket(machine), place.file("disk-server.log"))
 
 
 async def _peer(process: asyncio.subprocess.Process, path: Path, log: Path) -> Peer:
