@@ -25,7 +25,7 @@ from haulout.cli.tree import haulout as tree
 
 VIRTIOFSD = Path("/usr/lib/qemu/virtiofsd")
 ROOT_CONTEXT = click.Context(tree)
-pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def examples(name):

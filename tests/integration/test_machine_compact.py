@@ -62,7 +62,7 @@ def test_zeros_become_holes_whatever_is_on_the_disk(disk):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_machine_gives_back_what_was_deleted_in_it(tmp_path):
     with sandboxed(tmp_path) as place:
         made = place.haulout(

@@ -17,7 +17,7 @@ from demo.disks import START, pack_initrd, run
 from tests.support.machines import listed, machines, rootless, supervisor, tiny_image, until, vm
 from tests.support.sandbox import ROOT
 
-pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(900)]
 OPTIONS = ("--cpus", "1", "--memory", "256", "--disk", "1")
 STORE = ".local/share/containers"
 

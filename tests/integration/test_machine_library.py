@@ -14,7 +14,7 @@ from tests.support.documents import blocks
 from tests.support.machines import listed, machines, supervisor, until, vm
 from tests.support.sandbox import ROOT
 
-pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(900)]
 (PROGRAM,) = [block.text for block in blocks(ROOT / "docs/library.md") if "machine_list" in block.text]
 
 

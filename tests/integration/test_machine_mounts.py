@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.machines import listed, machines, processes, supervisor, until, vm
 
-pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def kill(pids):

@@ -423,7 +423,7 @@ def test_a_killed_import_leaves_no_machine_that_is_half(web, module, name, numbe
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_machine_that_ran_is_moved_with_what_it_wrote(tmp_path):
     with sandboxed(tmp_path) as place:
 

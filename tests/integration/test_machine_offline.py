@@ -13,7 +13,7 @@ from tests.support.servers import needs
 pytestmark = [
     pytest.mark.tools,
     pytest.mark.slow,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     needs("unshare", "ip"),
     pytest.mark.skipif(os.geteuid() != 0, reason="makes a network namespace, as root"),
 ]

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 from tests.support.machines import machines
 
-pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def greets(port):

@@ -21,7 +21,7 @@ SLEEP_SECONDS = float(os.environ.get("HAULOUT_TEST_SLEEP_SECONDS", "3"))
 AWAKE_SECONDS = 15
 CLOCK_SECONDS = 2
 MIB = 1 << 20
-pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(300 + 4 * SLEEP_SECONDS)]
+pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(900 + 4 * SLEEP_SECONDS)]
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,8 @@ def test_many_clients_at_once(place):
 def test_a_shell_has_more_sessions_than_one_connection_of_ssh(place):
     commands = ["haulout machine ssh web -- sh -c 'sleep 1; echo done'"] * 12
     done = place.shell(f"{' & '.join(commands)} & wait")
-    assert done.out.splitlines() == ["done"] * 12
+    # Two of them are refused on the first connection, which ssh says, and make their own.
+    assert done.out.splitlines() == ["done"] * 12, done.err
 
 
 def test_after_sleep_the_clock_is_right_and_sockets_answer(place):

@@ -8,7 +8,7 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.local.atomic import PRIVATE, appearing, inherit, mode_for, replace_file, replacing, sync_folder, umask
-    from haulout.local.background import Peer, begin, detach
+    from haulout.local.background import Peer, begin, detach, terminate
     from haulout.local.files import descriptor_name, open_regular, read_head, read_small, reopen
     from haulout.local.home import home_of
     from haulout.local.locks import hold, hold_record, locked
@@ -115,6 +115,7 @@ __all__ = [
     "sweep",
     "sync_folder",
     "temporary_place",
+    "terminate",
     "umask",
     "wait",
     "wait_until",
@@ -124,7 +125,7 @@ __all__ = [
 open_face(
     __name__,
     {
-        "background": ("Peer", "begin", "detach"),
+        "background": ("Peer", "begin", "detach", "terminate"),
         "atomic": ("PRIVATE", "appearing", "inherit", "mode_for", "replace_file", "replacing", "sync_folder", "umask"),
         "files": ("descriptor_name", "open_regular", "read_head", "read_small", "reopen"),
         "home": ("home_of",),

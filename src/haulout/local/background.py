@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 _UCRED: Final = struct.Struct("3i")
 _LOCAL_PEERPID: Final = 2
+_END_SECONDS: Final = 5.0
+_POLL: Final = 0.01
 
 
 async def begin(
@@ -65,6 +68,25 @@ async def begin(
         raise ToolError(name, "is not installed", hint=hint) from exc
     except OSError as exc:
         raise ToolError(name, f"cannot be started: {exc.strerror or exc}", hint=hint) from exc
+
+
+async def terminate(process: asyncio.subprocess.Process, seconds: float = _END_SECONDS) -> None:
+    """End a program that :func:`begin` started: by SIGTERM, and by SIGKILL after so many seconds.
+
+    ``Process.wait`` also waits until the pipes are closed, and another process may hold those: ssh hands them to the
+    one that has the connection.
+    """
+    import asyncio  # noqa: PLC0415 - as above
+
+    for act in (process.terminate, process.kill):
+        deadline = time.monotonic() + seconds
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                act()
+        while process.returncode is None and time.monotonic() < deadline:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(_POLL)
+    # Its ends of the pipes stay open otherwise, as long as the others do; there is no public way.
+    process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def detach(argv: Sequence[str], *, stdout: int, stderr: int) -> None:

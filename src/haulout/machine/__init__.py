@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from haulout.machine.states import Event, State, Status, derive, why_ended
     from haulout.machine.store import Machines, Place, boot
     from haulout.machine.trust import read_authorities
+    from haulout.machine.update_settings import Policy, Severity, Update
 
 __all__ = [
     "HINT",
@@ -65,12 +66,15 @@ __all__ = [
     "Mount",
     "Place",
     "PodmanMachine",
+    "Policy",
     "Protocol",
     "Resources",
     "Sealing",
+    "Severity",
     "Socket",
     "State",
     "Status",
+    "Update",
     "Writer",
     "appearing_machine",
     "boot",
@@ -149,5 +153,6 @@ open_face(
         "states": ("Event", "State", "Status", "derive", "why_ended"),
         "store": ("Machines", "Place", "boot"),
         "trust": ("read_authorities",),
+        "update_settings": ("Policy", "Severity", "Update"),
     },
 )

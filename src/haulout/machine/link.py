@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from haulout.local import begin, replace_file, storage_errors
+from haulout.local import begin, replace_file, storage_errors, terminate
 from haulout.machine import guest, ssh
 from haulout.machine.seed import USER
 
@@ -146,7 +146,7 @@ class Link:
                 await asyncio.sleep(_POLL)
         finally:
             if user not in self._masters:
-                await _end(process)
+                await terminate(process)
         with log.open("rb") as said:
             said.seek(before)
             return b"Permission denied (" in said.read()
@@ -172,7 +172,7 @@ class Link:
         except TimeoutError:
             return []
         finally:
-            await _end(process)
+            await terminate(process)
 
     async def _prepare(self, say: Callable[[str], None]) -> None:
         names = {each.name for each in self._machine.sockets if {each.user, _ROOT} & {*self._masters}}
@@ -237,12 +237,12 @@ class Link:
         except (OSError, ValueError):
             return
         finally:
-            await _end(process)
+            await terminate(process)
 
     async def close(self) -> None:
         """Hang up."""
         for process in self._masters.values():
-            await _end(process)
+            await terminate(process)
         self._masters.clear()
         self.sockets = set()
 
@@ -258,10 +258,3 @@ async def _wrong_by(clock: asyncio.subprocess.Process, order: str) -> float:
     clock.stdin.write(f"{order}\n".encode())
     answer = int(await clock.stdout.readline())
     return abs(time.time() - answer - 0.5)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()

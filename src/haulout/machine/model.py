@@ -16,13 +16,20 @@ from typing import TYPE_CHECKING, Any, Final
 from haulout.documents import Document
 from haulout.errors import UsageError
 from haulout.local import Table, parse_json
+from haulout.machine.update_settings import Update, parse_update
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from haulout.local import Wrong
 
-MIGRATIONS: Final[tuple[Callable[[dict[str, Any]], dict[str, Any]], ...]] = ()
+
+def _with_updates(document: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 says how a machine is updated; before, nothing was."""
+    return document | {"schema": 2, "update": {}}
+
+
+MIGRATIONS: Final[tuple[Callable[[dict[str, Any]], dict[str, Any]], ...]] = (_with_updates,)
 """The first makes a document of version 2 from one of version 1, and so on; pure, and never changed once released."""
 SCHEMA: Final = 1 + len(MIGRATIONS)
 """Version of the machine file that this version writes, and the newest it reads."""
@@ -175,12 +182,13 @@ class Machine(Document):
     """``host``: as its environment says when the machine starts; ``none``; or a URL without a password."""
     ephemeral: bool = False
     """Whether it is removed, with its data, when the command that made it ends."""
+    update: Update = field(default_factory=Update)
     schema: int = SCHEMA
     provider: str = "qemu"
 
     json_members = (
         *("schema", "name", "id", "created", "provider", "accelerator", "firmware", "image", "resources"),
-        *("mounts", "forwards", "sockets", "ca", "proxy", "ephemeral"),
+        *("mounts", "forwards", "sockets", "ca", "proxy", "ephemeral", "update"),
     )
 
     def to_json(self) -> str:
@@ -293,6 +301,7 @@ def parse(text: bytes, wrong: Wrong, name: str) -> Machine:
         ca=table.texts("ca", longest=_LONGEST_PATH) if table.take("ca") else (),
         proxy=table.text("proxy", "host", longest=_LONGEST_PATH),
         ephemeral=table.flag("ephemeral", default=False),
+        update=parse_update(table.table("update")),
     )
     resources.end()
     table.end()

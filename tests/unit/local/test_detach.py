@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from haulout.local import detach
+from haulout.local import begin, detach, terminate
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -31,3 +32,33 @@ def test_nothing_is_said_when_the_caller_ends_first():
         [sys.executable, "-W", "error", "-c", code], stderr=subprocess.PIPE, timeout=20, check=True, text=True
     )
     assert done.stderr == ""
+
+
+def test_a_program_is_ended_while_another_holds_its_pipe():
+    holder = "import subprocess, sys; subprocess.Popen(['sleep', '20'], start_new_session=True); print(flush=True)"
+
+    async def ended():
+        process = await begin([sys.executable, "-c", f"{holder}; sys.stdin.read()"], stdin=-1, stdout=-1)
+        assert process.stdout is not None
+        await process.stdout.readline()
+        began = time.monotonic()
+        await terminate(process)
+        return process.returncode, time.monotonic() - began
+
+    code, seconds = asyncio.run(ended())
+    assert code == -15
+    # The other one goes on for 20.
+    assert seconds < 15
+
+
+def test_a_program_that_ignores_a_signal_is_killed():
+    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(20)"
+
+    async def ended():
+        process = await begin([sys.executable, "-c", stubborn], stdout=-1)
+        assert process.stdout is not None
+        await process.stdout.readline()
+        await terminate(process, 0.1)
+        return process.returncode
+
+    assert asyncio.run(ended()) == -9

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.machine.test_model import MACHINE, read
 
 from haulout.errors import InvalidFile
-from haulout.machine import SCHEMA, Forward, Machines, model, store
+from haulout.machine import SCHEMA, Forward, Machines, Update, model, store
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -22,6 +22,7 @@ def test_a_file_of_each_version_is_read(version):
     for member in ("id", "created", "image", "resources", "accelerator", "firmware", "mounts", "sockets"):
         assert getattr(machine, member) == getattr(MACHINE, member)
     assert (machine.forwards, machine.ca) == ((Forward(8080, 80),), ("host",))
+    assert machine.update == (MACHINE.update if version > 1 else Update())
 
 
 def test_a_file_without_what_may_be_left_out_has_the_defaults():
@@ -47,6 +48,16 @@ def of_tomorrow(monkeypatch):
     for module in (model, store):
         monkeypatch.setattr(module, "SCHEMA", SCHEMA + 1)
     monkeypatch.setattr(model.Machine, "to_json", write)
+
+
+def test_a_file_of_the_first_version_is_kept_when_it_is_written(tmp_path):
+    place = Machines(tmp_path, tmp_path, tmp_path).place("web")
+    place.folder.mkdir(parents=True)
+    text = (GOLDEN / "machine-v1.json").read_bytes()
+    place.file("machine.json").write_bytes(text)
+    place.save(place.load())
+    assert place.file("machine.json.v1").read_bytes() == text
+    assert json.loads(place.file("machine.json").read_bytes())["schema"] == 2
 
 
 def older():

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from haulout.errors import HauloutError, InvalidFile, UsageError
 from haulout.local import wrong_file
 from haulout.machine import Accelerator, DiskKind, Firmware, Forward, Image, Machine, Mount, Resources, valid_name
+from haulout.machine.model import SCHEMA as VERSION
 from haulout.machine.model import Protocol, parse
+from haulout.machine.update_settings import Policy, Severity, Update
 
 PATH = Path("machine.json")
 MACHINE = Machine(
@@ -28,6 +30,7 @@ MACHINE = Machine(
     forwards=(Forward(8080, 80), Forward(5353, 53, Protocol.UDP)),
     ca=("host",),
     proxy="http://proxy.example:3128",
+    update=Update(Policy.STAGE, "23:00-05:30", Severity.HIGH, pin=True, hooks=("/usr/bin/true",), health_seconds=60),
 )
 SCHEMA = Path(__file__).resolve().parents[3] / "docs/machine.schema.json"
 
@@ -65,7 +68,7 @@ def test_the_file_holds_no_path_of_ours_and_no_state():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"schema": 2}, "newer haulout"),
+        ({"schema": VERSION + 1}, "newer haulout"),
         ({"schema": 0}, "schema"),
         ({"schema": None}, "schema"),
         ({"name": "other"}, "folder is 'web'"),
@@ -86,6 +89,13 @@ def test_the_file_holds_no_path_of_ours_and_no_state():
         ({"sockets": [{"name": "x", "guest": "/a", "user": "core"}] * 2}, "sockets: has a name twice"),
         ({"accelerator": "warp"}, "accelerator"),
         ({"cpu": 4}, "cpu"),
+        ({"update": {"policy": "sometimes"}}, "update.policy"),
+        ({"update": {"window": "24:00-05:00"}}, "update.window"),
+        ({"update": {"window": "1-2"}}, "update.window"),
+        ({"update": {"min_severity": 5}}, "update.min_severity"),
+        ({"update": {"hooks": ["true"]}}, "update.hooks"),
+        ({"update": {"health_seconds": 0}}, "update.health_seconds"),
+        ({"update": {"when": 1}}, "update.when"),
     ],
 )
 def test_a_wrong_value_is_named(change, says):

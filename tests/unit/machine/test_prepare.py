@@ -13,7 +13,7 @@ from tests.unit.machine.test_seed import KEY, THEIRS
 
 from haulout.errors import StorageError
 from haulout.machine import DiskKind, Firmware, Image, Mount, Place, Resources
-from haulout.machine.qemu.process import prepare
+from haulout.machine.qemu.files import prepare
 
 pytestmark = [pytest.mark.tools]
 MINE = replace(

@@ -1,0 +1,88 @@
+"""A machine's files, made ready for QEMU: its disks, what its first boot is told, its console and firmware."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from haulout.disk import DiskFormat, create_overlay, has_efi_partition
+from haulout.local import replace_file, storage_errors
+from haulout.machine import seed
+from haulout.machine.base import check_base
+from haulout.machine.model import Firmware
+from haulout.machine.qemu import argv, firmware, virtiofsd
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from haulout.machine.model import Machine
+    from haulout.machine.store import Place
+
+_GIB: Final = 1 << 30
+
+
+def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
+    """Make a machine's files ready: what is there is kept.
+
+    Raises:
+        StorageError: the base is gone or was changed, or something cannot be written.
+        ToolError: qemu-img or firmware is missing.
+    """
+    base = place.base(machine)
+    check_base(base, machine.image.pinned)
+    for mount in machine.mounts:
+        virtiofsd.check(mount, machine.name)
+    kind = DiskFormat(machine.image.format.value)
+    system, data = place.file("system.qcow2"), place.file("data.raw")
+    if not system.exists():
+        create_overlay(base, kind, system)
+    with storage_errors(place.folder, doing="cannot be written"):
+        with data.open("ab") as disk:
+            disk.truncate(max(machine.resources.disk * _GIB, data.stat().st_size))
+        data.chmod(0o600)
+        folder = place.file("seed")
+        folder.mkdir(exist_ok=True, mode=0o700)
+        key = place.file("key.pub").read_text("ascii").strip()
+        added = {name: _added(place.file(name)) for name in (seed.CLOUD_INIT, seed.IGNITION)}
+        replace_file(folder / "user-data", seed.user_data(key, added[seed.CLOUD_INIT]).encode(), durable=False)
+        replace_file(folder / "meta-data", seed.meta_data(machine).encode(), durable=False)
+        ignition = place.file("ignition.json")
+        told = seed.ignition(machine, key, added[seed.IGNITION])
+        replace_file(ignition, told.encode(), mode=0o600, durable=False)
+        console = place.file("console.log")
+        with suppress(FileNotFoundError):
+            console.replace(place.file("console.log.1"))
+        mounts = tuple(place.socket(f"fs{number}") for number in range(len(machine.mounts)))
+        for each in ("qmp", "agent"):
+            place.socket(each).unlink(missing_ok=True)
+        return argv.Files(
+            base=base,
+            system=system,
+            data=data,
+            seed=folder,
+            ignition=ignition,
+            console=console,
+            qmp=place.socket("qmp"),
+            agent=place.socket("agent"),
+            mounts=mounts,
+            firmware=_firmware(machine, place, architecture, base, kind),
+        )
+
+
+def _added(path: Path) -> bytes | None:
+    with suppress(FileNotFoundError):
+        return path.read_bytes()
+    return None
+
+
+def _firmware(machine: Machine, place: Place, architecture: str, base: Path, kind: DiskFormat) -> firmware.Uefi | None:
+    if machine.firmware is Firmware.BIOS and architecture == "x86_64":
+        return None
+    if machine.firmware is Firmware.AUTO and architecture == "x86_64" and not has_efi_partition(base, kind):
+        return None
+    found = firmware.find(architecture, firmware.folders(argv.program(architecture)))
+    variables = place.file("firmware.vars")
+    if not variables.exists():
+        replace_file(variables, found.variables.read_bytes(), mode=0o600)
+    return replace(found, variables=variables)
