@@ -30,10 +30,10 @@ _NO = 1
     cls=Verb,
     examples=(
         Example(
-            "haulout update-disk disk.qcow2 oci:machines:5.0 -o new.qcow2", "make the next version of a disk beside it"
+            "haulout update-disk disk.raw oci:machines:5.1 -o new.raw", "make the next version of a disk beside it"
         ),
         Example(
-            "haulout update-disk disk.qcow2 oci:machines:5.0 -o next.qcow2 --dry-run",
+            "haulout update-disk disk.raw oci:machines:5.1 -o newer.raw --dry-run",
             "show what would be fetched, and the room it takes",
         ),
     ),

@@ -121,7 +121,7 @@ def test_nothing_is_done_where_the_old_disk_is_that_version(registry, vm, versio
     # Once written to, only its owner knows.
     with pulled.path.open("r+b") as file:
         file.write(b"\xfb")
-    for said in (str(pulled.pinned), str(pulled.manifest), str(pulled.disk.digest)):
+    for said in (str(pulled.pinned), str(pulled.manifest), str(done.old.made_from)):
         assert update(registry, pulled.path, current=said).status == "unchanged"
     assert not (vm.parent / "new.raw").exists()
     assert update(registry, pulled.path).status == "staged"
@@ -237,7 +237,7 @@ def test_bad_input_is_one_clear_line(registry, vm, tmp_path):
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(NotFoundError):
         update(registry, tmp_path / "missing")
-    with pytest.raises(UnsafeDiskError, match="named pipe"):
+    with pytest.raises(UnsafeDiskError, match="is a pipe"):
         update(registry, tmp_path / "fifo", vm.parent / "new.raw")
     with pytest.raises(UsageError, match="not a digest"):
         update(registry, vm, current="5.0")
