@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from haulout.machine.control import follow, forward_ports, start_supervisor, status
     from haulout.machine.events import EventKind, MachineEvent, publish, read_events
     from haulout.machine.exports import Export, Head, Writer, restore
-    from haulout.machine.files import Disks, appearing_machine, clear, clone_files, disks, remove, remove_unused_bases
+    from haulout.machine.files import (
+        Disks,
+        appearing_machine,
+        clone_files,
+        disks,
+        new_machine,
+        remove,
+        remove_unused_bases,
+    )
     from haulout.machine.guest import TRIM
     from haulout.machine.model import (
         SCHEMA,
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
         valid_name,
     )
     from haulout.machine.podman import PODMAN_PROVIDERS, VOLUME, PodmanMachine, parse_podman
+    from haulout.machine.preflight import check_ports, check_settings
     from haulout.machine.proxy import proxy_for_guest, proxy_setting
     from haulout.machine.registration import connection, forget, register
     from haulout.machine.rescue import force_off
@@ -79,7 +88,8 @@ __all__ = [
     "appearing_machine",
     "boot",
     "check_base",
-    "clear",
+    "check_ports",
+    "check_settings",
     "client",
     "clone_files",
     "command_line",
@@ -91,6 +101,7 @@ __all__ = [
     "forget",
     "forward_ports",
     "make_key",
+    "new_machine",
     "parse_podman",
     "proxy_for_guest",
     "proxy_setting",
@@ -122,7 +133,7 @@ open_face(
             "Writer",
             "restore",
         ),
-        "files": ("Disks", "appearing_machine", "clear", "clone_files", "disks", "remove", "remove_unused_bases"),
+        "files": ("Disks", "appearing_machine", "clone_files", "disks", "new_machine", "remove", "remove_unused_bases"),
         "guest": ("TRIM",),
         "model": (
             "SCHEMA",
@@ -144,6 +155,7 @@ open_face(
             "PodmanMachine",
             "parse_podman",
         ),
+        "preflight": ("check_ports", "check_settings"),
         "proxy": ("proxy_for_guest", "proxy_setting"),
         "registration": ("connection", "forget", "register"),
         "rescue": ("force_off",),
