@@ -50,7 +50,7 @@ async def copy_data(qmp: Qmp, target: Path, moment: AbstractAsyncContextManager[
             if job["status"] == "ready":
                 # Without force: the copy is complete then (QEMU, docs/interop/live-block-operations).
                 await qmp.execute("block-job-cancel", device=_NAME, force=False)
-            while (job := await _job(qmp))["status"] != "concluded":
+            while (job := await _job(qmp))["status"] != "concluded":  # noqa: ASYNC110 - QEMU tells by events, which nobody here reads
                 await asyncio.sleep(_POLL / 4)
         if "error" in job:
             raise ToolError("QEMU", f"cannot copy the data disk: {job['error']}")
