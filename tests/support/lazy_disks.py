@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from tests.support.base_tables import packed_disk
@@ -119,10 +119,8 @@ def serving(path: Path, export) -> Iterator[str]:
                 raise ConnectionAbortedError
 
         def run() -> None:
-            try:
+            with suppress(ConnectionAbortedError):
                 Server(listener, export).run(first=60, idle=60, tick=tick)
-            except ConnectionAbortedError:
-                pass
 
         thread = threading.Thread(target=run)
         thread.start()

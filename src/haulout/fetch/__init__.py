@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from haulout.fetch.disk import announced_format, pull_disk
     from haulout.fetch.finding import OfferedDelta
     from haulout.fetch.housekeeping import CacheFile, CacheFolderReport, CacheReport, cache_report, clean_cache
-    from haulout.fetch.pulled import PulledFile, pulled_files
+    from haulout.fetch.pulled import PulledFile, origin_of, pulled_files
     from haulout.fetch.results import Fetched, Moved, PullOptions, PullResult, SeedUse
     from haulout.fetch.target import open_partial
 
@@ -37,6 +37,7 @@ __all__ = [
     "look_into",
     "offered",
     "open_partial",
+    "origin_of",
     "pull_disk",
     "pull_to_device",
     "pulled_files",
@@ -53,7 +54,7 @@ open_face(
         "disk": ("announced_format", "pull_disk"),
         "finding": ("OfferedDelta",),
         "housekeeping": ("CacheFile", "CacheFolderReport", "CacheReport", "cache_report", "clean_cache"),
-        "pulled": ("PulledFile", "pulled_files"),
+        "pulled": ("PulledFile", "origin_of", "pulled_files"),
         "results": ("Fetched", "Moved", "PullOptions", "PullResult", "SeedUse"),
         "target": ("open_partial",),
     },

@@ -48,7 +48,7 @@ def test_go_tells_size_flags_and_block_sizes():
 )
 def test_what_is_not_offered_is_refused_and_the_client_may_go_on(option, data, kind):
     found = protocol.negotiate(option, data, 1000, no_zeroes=True)
-    assert not (found.transmission or found.over)
+    assert (found.transmission, found.over) == (False, False)
     assert [each[1] for each in replies(found.reply)] == [kind]
 
 
