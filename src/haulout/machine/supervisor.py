@@ -360,6 +360,8 @@ class Supervisor:
                 self._stop.set()
 
     async def _end_unless_held(self) -> None:
+        # Until then, whoever made it waits for it, and its boot has bounds of its own.
+        await self._ready.wait()
         await asyncio.sleep(_HOLD_SECONDS)
         if not self._holders:
             self._stop.set()
