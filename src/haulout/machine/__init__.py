@@ -12,7 +12,7 @@ from haulout._face import open_face
 if TYPE_CHECKING:
     from haulout.machine.autostart import start_file, starts_at_boot
     from haulout.machine.base import check_base
-    from haulout.machine.control import follow, forward_ports, start_supervisor, status
+    from haulout.machine.control import copy_data, follow, forward_ports, start_supervisor, status
     from haulout.machine.events import EventKind, MachineEvent, publish, read_events
     from haulout.machine.exports import Export, Head, Writer, restore
     from haulout.machine.files import (
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         new_machine,
         remove,
         remove_unused_bases,
+        require_room,
     )
     from haulout.machine.guest import TRIM
     from haulout.machine.model import (
@@ -94,6 +95,7 @@ __all__ = [
     "clone_files",
     "command_line",
     "connection",
+    "copy_data",
     "derive",
     "disks",
     "follow",
@@ -111,6 +113,7 @@ __all__ = [
     "register",
     "remove",
     "remove_unused_bases",
+    "require_room",
     "restore",
     "start_file",
     "start_supervisor",
@@ -125,7 +128,7 @@ open_face(
     {
         "autostart": ("start_file", "starts_at_boot"),
         "base": ("check_base",),
-        "control": ("follow", "forward_ports", "start_supervisor", "status"),
+        "control": ("copy_data", "follow", "forward_ports", "start_supervisor", "status"),
         "events": ("EventKind", "MachineEvent", "publish", "read_events"),
         "exports": (
             "Export",
@@ -133,7 +136,16 @@ open_face(
             "Writer",
             "restore",
         ),
-        "files": ("Disks", "appearing_machine", "clone_files", "disks", "new_machine", "remove", "remove_unused_bases"),
+        "files": (
+            "Disks",
+            "appearing_machine",
+            "clone_files",
+            "disks",
+            "new_machine",
+            "remove",
+            "remove_unused_bases",
+            "require_room",
+        ),
         "guest": ("TRIM",),
         "model": (
             "SCHEMA",

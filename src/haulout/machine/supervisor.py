@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from haulout.errors import HauloutError
-from haulout.machine import proxy, trim, trust
+from haulout.errors import ConflictError, HauloutError
+from haulout.machine import agent, proxy, trim, trust
 from haulout.machine.control_server import Story, answer
 from haulout.machine.events import EventKind, publish
 from haulout.machine.forward import BACKLOG, CHUNK, Forwarder, bind
@@ -26,7 +26,8 @@ from haulout.machine.states import Phase, State, Status, why_ended
 from haulout.machine.store import boot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
+    from pathlib import Path
 
     from haulout.machine.model import Machine
     from haulout.machine.provider import Ended, Provider, VirtualMachine
@@ -185,6 +186,8 @@ class Supervisor:
         if self._place.is_held("vm.lock"):
             self._say("taking over the virtual machine that runs")
             self._life = await self._provider.adopt(self._place.name, self._place)
+            # Its file systems may have been at rest when the one before was killed.
+            self._spawn(agent.thaw(self._place.socket("agent")))
         if self._life is not None and shutting_down:
             # Its guest was told to, and may answer for a while.
             self._say("waiting for it to shut down")
@@ -335,6 +338,13 @@ class Supervisor:
         """Lead the ports into the guest that the machine file names by now; see ``VirtualMachine``."""
         if self._life is not None:
             await self._life.forward(self._place.load().forwards)
+
+    def copy_data(self, target: Path) -> AsyncGenerator[int, None]:
+        """Copy the data disk; see ``VirtualMachine``."""
+        if self._life is None or self._link is None or not self.is_ready:
+            raise ConflictError(f"machine {self._place.name} is not ready")
+        sync = partial(self._link.run, "sync")
+        return self._life.copy_data(target, agent.at_rest(self._place.socket("agent"), sync))
 
     @contextmanager
     def held(self) -> Iterator[None]:
