@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.machine.api import answers, containers
     from haulout.machine.autostart import start_file, starts_at_boot
     from haulout.machine.base import check_base
     from haulout.machine.control import follow, forward_ports, start_supervisor, status
+    from haulout.machine.data_disk import keep_current, unite_kept
     from haulout.machine.events import EventKind, MachineEvent, publish, read_events
     from haulout.machine.exports import Export, Head, Writer, restore
     from haulout.machine.files import Disks, appearing_machine, clear, clone_files, disks, remove, remove_unused_bases
     from haulout.machine.guest import TRIM
+    from haulout.machine.idleness import use_of
+    from haulout.machine.journal import BadImage, Container, Journal, Step, begin_journal
     from haulout.machine.model import (
         SCHEMA,
         Accelerator,
@@ -40,8 +44,10 @@ if TYPE_CHECKING:
     from haulout.machine.ssh import HINT, client, command_line, make_key
     from haulout.machine.states import Event, State, Status, derive, why_ended
     from haulout.machine.store import Machines, Place, boot
+    from haulout.machine.switch import check_way_back, read_journal, roll_back, settle, take_over, unite, write_journal
     from haulout.machine.trust import read_authorities
-    from haulout.machine.update_settings import Policy, Severity, Update
+    from haulout.machine.update_settings import Policy, Severity, Update, is_window, within
+    from haulout.machine.updating import Switch
 
 __all__ = [
     "HINT",
@@ -51,6 +57,8 @@ __all__ = [
     "TRIM",
     "VOLUME",
     "Accelerator",
+    "BadImage",
+    "Container",
     "DiskKind",
     "Disks",
     "Event",
@@ -60,6 +68,7 @@ __all__ = [
     "Forward",
     "Head",
     "Image",
+    "Journal",
     "Machine",
     "MachineEvent",
     "Machines",
@@ -74,22 +83,30 @@ __all__ = [
     "Socket",
     "State",
     "Status",
+    "Step",
+    "Switch",
     "Update",
     "Writer",
+    "answers",
     "appearing_machine",
+    "begin_journal",
     "boot",
     "check_base",
+    "check_way_back",
     "clear",
     "client",
     "clone_files",
     "command_line",
     "connection",
+    "containers",
     "derive",
     "disks",
     "follow",
     "force_off",
     "forget",
     "forward_ports",
+    "is_window",
+    "keep_current",
     "make_key",
     "parse_podman",
     "proxy_for_guest",
@@ -97,21 +114,36 @@ __all__ = [
     "publish",
     "read_authorities",
     "read_events",
+    "read_journal",
     "register",
     "remove",
     "remove_unused_bases",
     "restore",
+    "roll_back",
+    "settle",
     "start_file",
     "start_supervisor",
     "starts_at_boot",
     "status",
+    "take_over",
+    "unite",
+    "unite_kept",
+    "use_of",
     "valid_name",
     "why_ended",
+    "within",
+    "write_journal",
 ]
 
 open_face(
     __name__,
     {
+        "api": ("containers", "answers"),
+        "data_disk": ("keep_current", "unite_kept"),
+        "journal": ("begin_journal", "Journal", "Step", "BadImage", "Container"),
+        "switch": ("check_way_back", "read_journal", "roll_back", "settle", "take_over", "unite", "write_journal"),
+        "updating": ("Switch",),
+        "idleness": ("use_of",),
         "autostart": ("start_file", "starts_at_boot"),
         "base": ("check_base",),
         "control": ("follow", "forward_ports", "start_supervisor", "status"),
@@ -153,6 +185,6 @@ open_face(
         "states": ("Event", "State", "Status", "derive", "why_ended"),
         "store": ("Machines", "Place", "boot"),
         "trust": ("read_authorities",),
-        "update_settings": ("Policy", "Severity", "Update"),
+        "update_settings": ("is_window", "within", "Policy", "Severity", "Update"),
     },
 )
