@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     from haulout.usecases.delta import delta
     from haulout.usecases.detach import DetachResult, detach
     from haulout.usecases.discover import Discovery, discover
+    from haulout.usecases.disk_hook import HookFailed
     from haulout.usecases.fetch_attached import FetchResult, fetch_attached
     from haulout.usecases.find import FindResult, find
     from haulout.usecases.inspect_workload import inspect_workload
@@ -101,6 +102,7 @@ if TYPE_CHECKING:
     from haulout.usecases.push import DiskSource, push
     from haulout.usecases.sync import SyncedTag, SyncResult, SyncRule, read_sync_file, sync
     from haulout.usecases.tags import TagList, TagResult, WrittenTag, tag, tags
+    from haulout.usecases.update_disk import OldDisk, UpdateDiskResult, update_disk
     from haulout.usecases.verify_evidence import EvidenceResult, verify_evidence
     from haulout.workload import (
         Binding,
@@ -168,6 +170,7 @@ __all__ = [
     "GivenMeasurement",
     "Going",
     "HauloutError",
+    "HookFailed",
     "HttpOptions",
     "ImageEntry",
     "ImageTooSmall",
@@ -201,6 +204,7 @@ __all__ = [
     "NotLuks",
     "NotReady",
     "NullProgress",
+    "OldDisk",
     "OuterImage",
     "Partition",
     "Platform",
@@ -245,6 +249,7 @@ __all__ = [
     "UnlockedDisk",
     "UnreachableError",
     "UnsafeDiskError",
+    "UpdateDiskResult",
     "UsageError",
     "Verdict",
     "VerityMismatch",
@@ -277,6 +282,7 @@ __all__ = [
     "sync",
     "tag",
     "tags",
+    "update_disk",
     "verify_evidence",
 ]
 
@@ -354,6 +360,8 @@ open_face(
         "usecases.lookup": ("inventory", "resolve"),
         "usecases.pull": ("pull",),
         "usecases.push": ("DiskSource", "push"),
+        "usecases.disk_hook": ("HookFailed",),
+        "usecases.update_disk": ("OldDisk", "UpdateDiskResult", "update_disk"),
         "usecases.verify_evidence": ("EvidenceResult", "verify_evidence"),
         "workload": (
             "Binding",

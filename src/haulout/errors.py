@@ -390,10 +390,9 @@ class NotReady(HauloutError):
 
     exit_code = 13
 
-    def __init__(self, name: str, reason: str, console: Sequence[str] = ()) -> None:
+    def __init__(self, name: str, reason: str, console: Sequence[str] = (), *, hint: str | None = None) -> None:
         self.name = name
         self.reason = reason
         self.console = tuple(console)
-        super().__init__(
-            f"machine {name} did not start: {reason}", hint=f"haulout machine logs {name} shows its console"
-        )
+        shown = f"haulout machine logs {name} shows its console"
+        super().__init__(f"machine {name} did not start: {reason}", hint=hint or shown)

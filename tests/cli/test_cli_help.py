@@ -64,6 +64,7 @@ def test_every_example_of_the_help_runs_as_it_stands(place):
         "inspect",
         "delta",
         "pull",
+        "update-disk",
         "tags",
         "tag",
         "find",

@@ -74,6 +74,7 @@ def test_the_verbs_are_locked():
         "sync",
         "tag",
         "tags",
+        "update_disk",
         "verify_evidence",
     ]
 

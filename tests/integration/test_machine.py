@@ -165,3 +165,4 @@ def test_an_image_that_never_boots_is_stopped_and_says_so(tmp_path):
         missing = place.haulout("machine", "start", "web", PATH=str(tmp_path / "bin"))
         assert missing.code != 0
         assert "qemu-system-x86_64: is not installed" in missing.err
+        assert "apt install qemu-system-x86" in missing.err

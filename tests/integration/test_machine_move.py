@@ -136,17 +136,26 @@ def test_an_export_over_a_damaged_one_is_whole(web, passphrase):
 
 
 @needs("docker-registry")
-def test_a_registry_that_lost_a_chunk_says_so(web, tmp_path):
+@pytest.mark.parametrize("passphrase", [None, SECRET], ids=["plain", "encrypted"])
+@pytest.mark.parametrize(("what", "sent"), [("chunk", 1), ("segment", 0), ("head", 0)])
+def test_what_a_registry_lost_is_sent_again(web, tmp_path, passphrase, what, sent):
     with docker_registry(tmp_path) as server:
         target = f"{server.url.partition('//')[2]}/backup:web"
-        machines.machine_export("web", target)
+        machines.machine_export("web", target, passphrase=passphrase)
         with Places() as places:
-            export = Export.read(places.open(reference_of(target)), places.root(reference_of(target)), target)
-            lost = export.chunks(places.open(reference_of(target)), next(export.segments()))[0]
-        for path in list(tmp_path.rglob(f"*{lost.digest.hex}*")):
+            store = places.open(reference_of(target))
+            export = Export.read(store, places.root(reference_of(target)), target)
+            segment = next(export.segments())
+            lost = {
+                "chunk": export.chunks(store, segment)[0].digest,
+                "segment": segment,
+                "head": export.head.layers[0].digest,
+            }[what]
+        for path in list(tmp_path.rglob(f"*{lost.hex}*")):
             shutil.rmtree(path)
-        with pytest.raises(haulout.HauloutError):
-            machines.machine_export("web", target)
+        assert machines.machine_export("web", target, passphrase=passphrase).sent_chunks == sent
+        machines.machine_import(target, "copy", passphrase=passphrase)
+        assert extents(data("copy")) == extents(web)
 
 
 @needs("docker-registry")
@@ -298,7 +307,7 @@ def test_a_damaged_chunk_makes_no_machine(web, damage, what):
         machines.machine_import("oci:backup:web", "copy")
     assert not data("copy").exists()
     assert [each.name for each in machines.machine_list()] == ["web"]
-    assert [path.name for path in data("copy").parent.iterdir()] == ["lock"]
+    assert not data("copy").parent.exists(), "nothing is left of it"
 
 
 def test_what_is_refused_is_refused_before_anything_is_written(web, monkeypatch):
@@ -343,8 +352,10 @@ def test_what_the_other_host_had_is_left_out_with_a_word(web, tmp_path):
     (tmp_path / "src").mkdir()
     mounts = [machines.Mount.parse(f"{tmp_path}/{name}:/{name}") for name in ("src", "gone")]
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    (tmp_path / "gone").mkdir()
     machines.machine_set("web", mounts=mounts, ca=str(tmp_path / "ca.pem"))
     machines.machine_export("web", "oci:backup:web")
+    (tmp_path / "gone").rmdir()
     (tmp_path / "ca.pem").unlink()
     progress = RecordingProgress()
     made = machines.machine_import("oci:backup:web", "copy", progress=progress)
@@ -397,6 +408,38 @@ def test_a_killed_export_leaves_the_last_one(web, name, number):
     machines.machine_export("web", "oci:backup:web")
     machines.machine_import("oci:backup:web", "newer")
     assert extents(data("newer")) == extents(web)
+
+
+def test_what_fails_to_become_a_machine_leaves_nothing(web, tmp_path):
+    copy = data("copy").parent
+    missing = machines.Mount(str(tmp_path / "gone"), "/a")
+    twice = [machines.Forward(8080, 80), machines.Forward(8080, 81)]
+    for refused in (
+        lambda: machines.machine_init("copy", "oci:machines:6.0"),
+        lambda: machines.machine_init("copy", "oci:machines:5.0", mounts=[missing]),
+        lambda: machines.machine_init("copy", "oci:machines:5.0", forwards=twice),
+        lambda: machines.machine_import("oci:machines:5.0", "copy"),
+        lambda: machines.machine_set("web", mounts=[missing]),
+        lambda: machines.machine_set("web", forwards=twice),
+    ):
+        with pytest.raises(haulout.HauloutError):
+            refused()
+        assert not copy.exists()
+    assert Machines.here().place("web").load().forwards == ()
+    copy.mkdir()
+    data("copy").write_bytes(b"kept")
+    with pytest.raises(NotFoundError):
+        machines.machine_init("copy", "oci:machines:6.0")
+    assert data("copy").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("name", ["make_key", "check_base", "publish"])
+def test_a_name_whose_init_was_killed_is_free(web, name):
+    assert killed("haulout.usecases.machine_init", name, 1, "machine_init", "copy", "oci:machines:5.0")
+    made = [each.name for each in machines.machine_list()]
+    assert made == (["copy", "web"] if name == "publish" else ["web"])
+    if name != "publish":
+        machines.machine_init("copy", "oci:machines:5.0")
 
 
 @pytest.mark.parametrize(

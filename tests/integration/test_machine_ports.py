@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
-from tests.support.machines import machines
+from tests.support.machines import machines, vm
 
 pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -45,6 +47,34 @@ def test_ports_change_at_once_and_one_that_is_taken_is_named(tmp_path):
         assert greets(second)
         found = place.haulout("machine", "inspect", "web", "--json").json["machine"]["forwards"]
         assert [each["host"] for each in found] == [second, second]
+        check_restart(place, tmp_path, taken)
+
+
+def check_restart(place, tmp_path, taken):
+    """A machine that could not start again is left running, and the reason told."""
+    running = vm(place, "web")
+    folder = Path(place.environment["XDG_DATA_HOME"], "haulout")
+    file = folder / "machines/web/machine.json"
+    whole, document = file.read_text(), json.loads(file.read_text())
+
+    def refused(says, environment=None, **changes):
+        file.write_text(json.dumps({**document, **changes}))
+        done = place.haulout("machine", "restart", "web", **(environment or {}))
+        file.write_text(whole)
+        assert (done.code != 0, vm(place, "web") == running, says in done.err) == (True, True, True), done.err
+
+    gone = {"source": f"{tmp_path}/gone", "target": "/a", "read_only": False}
+    refused("gone: is a mount of the machine", mounts=[gone])
+    refused("two mounts have the target /a", mounts=[{**gone, "source": str(tmp_path)}] * 2)
+    refused(f"port {taken} (tcp) of this host is taken", forwards=[{"host": taken, "guest": 22, "protocol": "tcp"}])
+    refused("named twice", forwards=[{"host": 9999, "guest": each, "protocol": "tcp"} for each in (22, 23)])
+    refused("no-ca.pem", ca=[f"{tmp_path}/no-ca.pem"])
+    refused("newer haulout", schema=99)
+    refused("apt install qemu-system-x86", {"PATH": str(tmp_path / "bin")})
+    (image,) = (folder / "images").glob("sha256-*[0-9a-f]")
+    image.rename(folder / "away")
+    refused("the base image of the machine is gone")
+    (folder / "away").rename(image)
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="needs root, and ip of iproute2")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 VERBS: Final = {
     "push": "haulout.cli.push",
     "pull": "haulout.cli.pull",
+    "update-disk": "haulout.cli.update_disk",
     "resolve": "haulout.cli.resolve",
     "inspect": "haulout.cli.inspect",
     "delta": "haulout.cli.delta",

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.disk import _confine
 from haulout.errors import StorageError, ToolError
-from haulout.local import PIPE, STDOUT, chunks, last_line, started, wait
+from haulout.local import PIPE, STDOUT, chunks, install_hint, last_line, started, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 TOOL: Final = "qemu-img"
-_MISSING_HINT: Final = "install it: the Debian package is qemu-utils (Fedora: qemu-img)"
 
 ADDRESS_SPACE: Final = 2 << 30
 """Bytes of address space. A conversion by qemu-img 7.2 was seen to need between 600 MiB and 1 GiB, mostly the stacks of
@@ -54,7 +53,7 @@ def find() -> str:
     """
     path = shutil.which(TOOL)
     if path is None:
-        raise ToolError(TOOL, "not found", hint=_MISSING_HINT)
+        raise ToolError(TOOL, "is not installed", hint=install_hint("qemu-utils"))
     return str(Path(path).absolute())
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from haulout.fetch.disk import pull_disk
     from haulout.fetch.finding import OfferedDelta
     from haulout.fetch.housekeeping import CacheFile, CacheFolderReport, CacheReport, cache_report, clean_cache
-    from haulout.fetch.pulled import PulledFile, pulled_files
+    from haulout.fetch.pulled import PulledFile, origin_of, pulled_files
     from haulout.fetch.results import Fetched, Moved, PullOptions, PullResult, SeedUse
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "load_index",
     "look_into",
     "offered",
+    "origin_of",
     "pull_disk",
     "pull_to_device",
     "pulled_files",
@@ -50,7 +51,7 @@ open_face(
         "disk": ("pull_disk",),
         "finding": ("OfferedDelta",),
         "housekeeping": ("CacheFile", "CacheFolderReport", "CacheReport", "cache_report", "clean_cache"),
-        "pulled": ("PulledFile", "pulled_files"),
+        "pulled": ("PulledFile", "origin_of", "pulled_files"),
         "results": ("Fetched", "Moved", "PullOptions", "PullResult", "SeedUse"),
     },
 )

@@ -45,6 +45,17 @@ def pulled_files() -> Iterator[PulledFile]:
             yield PulledFile(path, None, _manifest(note), _checked(note), None)
 
 
+def origin_of(path: Path) -> Digest | None:
+    """Return the digest, of the plain disk or else the manifest, that a file was pulled as, if it is as it was then.
+
+    None for any other file, and where the cache does not know.
+    """
+    untouched, toc = SeedNotes().untouched(path)
+    if not untouched:
+        return None
+    return toc.disk.digest if toc is not None else _manifest(Records().note(path))
+
+
 def _manifest(note: Mapping[str, object]) -> Digest | None:
     try:
         return Digest.parse(str(note.get("manifest")))

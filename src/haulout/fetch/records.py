@@ -56,7 +56,7 @@ class Records:
             form: in which format.
             checked: it must have been made from a disk that was hashed as a whole, and was this one; None: any.
         """
-        record = self._folder.note(_name(target)) or {}
+        record = self.note(target)
         if record.get("manifest") != str(manifest) or record.get("form") != form:
             return False
         if checked is not None and record.get("checked") != str(checked):
@@ -66,6 +66,10 @@ class Records:
                 return bool(record.get("fingerprint") == fingerprint(fd))
         except (OSError, HauloutError):
             return False
+
+    def note(self, target: Path) -> dict[str, Any]:
+        """Return what is noted of the file at ``target``; nothing: empty."""
+        return self._folder.note(_name(target)) or {}
 
     def notes(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Yield what each record is about, and what it says."""

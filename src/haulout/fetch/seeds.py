@@ -68,7 +68,7 @@ class SeedNotes:
                 data = toc.encode()
                 note["toc"] = Digest.of(data).hex
                 self._folder.put(f"{note['toc']}.toc", data)
-            self._folder.put_note(f"{Digest.of(os.fsencode(where)).hex}.json", note)
+            self._folder.put_note(_note_name(path), note)
             self._prune()
 
     def recall(self, name: str) -> Iterator[tuple[Path, Toc | None]]:
@@ -83,6 +83,16 @@ class SeedNotes:
                     continue
                 unchanged = note.get("state") == _state(found)
                 yield path, self._toc(note.get("toc")) if unchanged else None
+
+    def untouched(self, path: Path) -> tuple[bool, Toc | None]:
+        """Return whether a file has the bytes that its pull left, by inode, size and time of writing, and its table."""
+        with suppress(OSError):
+            note = self._folder.note(_note_name(path)) or {}
+            stated = note.get("state")
+            # A new owner or mode, as libvirt gives to disks it uses, changes the last time alone.
+            if isinstance(stated, list) and stated[:3] == _state(path.stat())[:3]:
+                return True, self._toc(note.get("toc"))
+        return False, None
 
     def pulled(self) -> Iterator[tuple[Path, str, Toc | None, bool]]:
         """Yield the files that are still there: where each came from, its table then, and whether it is as it was."""
@@ -176,6 +186,10 @@ def _open(path: Path, *, is_named: bool) -> int | None:
         if is_named:
             raise
     return None
+
+
+def _note_name(path: Path) -> str:
+    return f"{Digest.of(os.fsencode(path.absolute())).hex}.json"
 
 
 def _state(found: os.stat_result) -> list[int]:

@@ -8,6 +8,7 @@ import select
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -82,6 +83,11 @@ def run(
         except subprocess.TimeoutExpired:
             raise ToolError(os.path.basename(argv[0]), f"did not end within {seconds:.0f} seconds") from None  # noqa: PTH119
         return Finished(tuple(argv), process.returncode, out, err)
+
+
+def install_hint(debian: str, brew: str = "qemu") -> str:
+    """Say how to get a program: its package in Debian, or in Homebrew on macOS."""
+    return f"install it: brew install {brew}" if sys.platform == "darwin" else f"install it: apt install {debian}"
 
 
 @contextmanager

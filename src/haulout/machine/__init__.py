@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from haulout.machine.data_disk import keep_current, unite_kept
     from haulout.machine.events import EventKind, MachineEvent, publish, read_events
     from haulout.machine.exports import Export, Head, Writer, restore
-    from haulout.machine.files import Disks, appearing_machine, clear, clone_files, disks, remove, remove_unused_bases
+    from haulout.machine.files import (
+        Disks,
+        appearing_machine,
+        clone_files,
+        disks,
+        new_machine,
+        remove,
+        remove_unused_bases,
+    )
     from haulout.machine.guest import TRIM
     from haulout.machine.idleness import use_of
     from haulout.machine.journal import BadImage, Container, Journal, Step, begin_journal
@@ -36,6 +44,7 @@ if TYPE_CHECKING:
         valid_name,
     )
     from haulout.machine.podman import PODMAN_PROVIDERS, VOLUME, PodmanMachine, parse_podman
+    from haulout.machine.preflight import check_ports, check_settings
     from haulout.machine.proxy import proxy_for_guest, proxy_setting
     from haulout.machine.registration import connection, forget, register
     from haulout.machine.rescue import force_off
@@ -92,8 +101,13 @@ __all__ = [
     "begin_journal",
     "boot",
     "check_base",
+<<<<<<< HEAD
     "check_way_back",
     "clear",
+=======
+    "check_ports",
+    "check_settings",
+>>>>>>> main
     "client",
     "clone_files",
     "command_line",
@@ -108,6 +122,7 @@ __all__ = [
     "is_window",
     "keep_current",
     "make_key",
+    "new_machine",
     "parse_podman",
     "proxy_for_guest",
     "proxy_setting",
@@ -154,7 +169,7 @@ open_face(
             "Writer",
             "restore",
         ),
-        "files": ("Disks", "appearing_machine", "clear", "clone_files", "disks", "remove", "remove_unused_bases"),
+        "files": ("Disks", "appearing_machine", "clone_files", "disks", "new_machine", "remove", "remove_unused_bases"),
         "guest": ("TRIM",),
         "model": (
             "SCHEMA",
@@ -176,6 +191,7 @@ open_face(
             "PodmanMachine",
             "parse_podman",
         ),
+        "preflight": ("check_ports", "check_settings"),
         "proxy": ("proxy_for_guest", "proxy_setting"),
         "registration": ("connection", "forget", "register"),
         "rescue": ("force_off",),

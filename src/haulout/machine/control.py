@@ -151,9 +151,8 @@ def follow(
                 if "say" in one:
                     say(str(one["say"]))
                 if "failed" in one:
-                    raise NotReady(
-                        place.name, printable(str(one["failed"])), [printable(line) for line in one["console"]]
-                    )
+                    console = [printable(line) for line in one["console"]]
+                    raise NotReady(place.name, printable(str(one["failed"])), console, hint=one.get("hint"))
                 if "done" in one:
                     return
     except (OSError, ValueError) as error:

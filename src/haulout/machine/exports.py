@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import zstandard
 
 from haulout.content import read_blob
 from haulout.disk import data_extents, is_zero, size_of, write_sparse
-from haulout.errors import ContentError, DeniedError, UsageError
+from haulout.errors import ContentError, DeniedError, HauloutError, UsageError
 from haulout.local import parse_json
 from haulout.machine.model import parse
 from haulout.machine.sealing import Sealing
@@ -237,13 +237,25 @@ class Writer:
                 layers = tuple(layer for layer in each(send, group) if layer is not None)
                 if layers:
                     chunks, content = chunks + len(layers), content + len(layers) * CHUNK
-                    segments.append(self._manifest(empty_config_manifest(layers, artifact_type=mediatype.MACHINE_DATA)))
+                    segments.append(self._segment(layers, fd or 0, each))
         head = Head(machine, size, min(content, size), tuple(one.digest for one in segments))
         entries = (self._head(head), *segments, *([disk] if disk is not None else []))
         root = self._target.push_manifest(
             Index(entries, artifact_type=mediatype.MACHINE_ARTIFACT).to_bytes(), mediatype.OCI_INDEX, tag
         )
         return Written(head, chunks, len(self._sent), sum(self._sent), root)
+
+    def _segment(self, layers: tuple[Descriptor, ...], fd: int, each: Callable[..., Any]) -> Descriptor:
+        """Write the manifest of a segment; where that fails, what the destination was said to have may be lost."""
+        manifest = empty_config_manifest(layers, artifact_type=mediatype.MACHINE_DATA)
+        try:
+            return self._manifest(manifest)
+        except HauloutError:
+            if not self._known:
+                raise
+        self._known = frozenset()
+        each(lambda layer: self._chunk(fd, _number(layer)), layers)
+        return self._manifest(manifest)
 
     def _chunk(self, fd: int, number: int) -> Descriptor | None:
         plain = os.pread(fd, CHUNK, number * CHUNK)

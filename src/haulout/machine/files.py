@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.disk import data_extents
 from haulout.documents import Document
-from haulout.errors import HauloutError
+from haulout.errors import ConflictError, HauloutError
 from haulout.local import BESIDE, clone_range, locked, replace_file, scratch_folder, storage_errors, sync_folder
 from haulout.machine.base import note_of
 from haulout.machine.data_disk import DATA, parts
@@ -79,6 +79,37 @@ def clone_files(source: Place, target: Place, image: Image) -> None:
             with storage_errors(copy, doing="cannot be written"):
                 copy.parent.mkdir(exist_ok=True, mode=0o700)
                 copy_sparse(path, copy)
+
+
+@contextmanager
+def new_machine(place: Place, *, keep_data: bool = False) -> Iterator[None]:
+    """Hold a name that is free; where no machine is made in the block, nothing is left of the attempt.
+
+    Args:
+        place: where the machine will be. What a command that was killed has left there is removed.
+        keep_data: whether the data that was kept of a machine of that name may be there, which stays.
+
+    Raises:
+        ConflictError: there is a machine of this name, or data that was kept of one.
+        StorageError: the folder cannot be written.
+    """
+    with place.lock(new=True):
+        if place.exists():
+            hint = f"haulout machine rm {place.name} removes it, but its data; or choose another name"
+            raise ConflictError(f"there is a machine {place.name}", hint=hint)
+        clear(place)
+        if not keep_data and place.file(DATA).exists():
+            raise ConflictError(
+                f"there is data that was kept of a machine {place.name}",
+                hint=f"haulout machine rm {place.name} --data removes it; or choose another name",
+            )
+        try:
+            yield
+        except BaseException:
+            if not place.exists():
+                with suppress(HauloutError):
+                    remove(place, data=False)
+            raise
 
 
 @contextmanager

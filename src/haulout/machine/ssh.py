@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from haulout.errors import ToolError
-from haulout.local import BESIDE, replace_file, run, scratch_folder, storage_errors
+from haulout.local import BESIDE, install_hint, replace_file, run, scratch_folder, storage_errors
 from haulout.machine.seed import USER
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 KNOWN: Final = "known_hosts"
 LEARNED: Final = "known_hosts.new"
-HINT: Final = "install it: the Debian package is openssh-client"
+HINT: Final = install_hint("openssh-client", "openssh")
 _KEYGEN_SECONDS: Final = 30.0
 
 

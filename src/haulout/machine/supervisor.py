@@ -165,7 +165,7 @@ class Supervisor:
             await self._finish("stopped: it had not begun", failed=False)
         except (HauloutError, GuestFailed, OSError) as error:
             # Before it began, its console is that of the life before.
-            await self._finish(str(error), failed=True, console=begun is not None)
+            await self._finish(str(error), failed=True, console=begun is not None, hint=getattr(error, "hint", None))
         else:
             await self._finish(*ended)
 
@@ -292,13 +292,14 @@ class Supervisor:
                 self._ready.clear()
                 await link.close()
 
-    async def _finish(self, reason: str, failed: bool, *, console: bool = True) -> None:  # noqa: FBT001 - a pair that is passed on
+    async def _finish(self, reason: str, failed: bool, *, console: bool = True, hint: str | None = None) -> None:  # noqa: FBT001 - a pair that is passed on
         self._place.record("ended", reason)
         if self._updates.trial is not None:
             failed, console = await self._undo(reason, failed), False
         self._publish(EventKind.CRASHED if failed else EventKind.STOPPED, reason=reason)
         if failed:
-            await self.story.tell({"failed": reason, "console": self._place.console() if console else []})
+            said = self._place.console() if console else []
+            await self.story.tell({"failed": reason, "console": said, "hint": hint})
         elif not self._again:
             await self.story.tell({"done": True})
 

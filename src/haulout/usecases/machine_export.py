@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -140,13 +140,18 @@ def _before(
     if before.sealed is None and passphrase is not None:
         raise ConflictError(f"{reference} is not encrypted", hint="export to another tag, and delete this one")
     sealing = before.open(passphrase)
-    if (other := before.document(store, sealing).machine).id != machine.id:
-        raise ConflictError(f"{reference} is an export of another machine, {other.name}", hint="name another tag")
+    with suppress(NotFoundError):  # Lost there: nobody can restore that export.
+        if (other := before.document(store, sealing).machine).id != machine.id:
+            raise ConflictError(f"{reference} is an export of another machine, {other.name}", hint="name another tag")
     if not isinstance(reference, RegistryReference):
         # An archive is written anew; a layout tells at no cost what it has, also of an export that is damaged.
         return sealing, frozenset()
     # Segments are sent again: that is when a registry tells that it has lost a chunk.
-    return sealing, frozenset(blob.digest for each in before.segments() for blob in before.chunks(store, each))
+    known: set[Digest] = set()
+    for each in before.segments():
+        with suppress(NotFoundError):
+            known |= {blob.digest for blob in before.chunks(store, each)}
+    return sealing, frozenset(known)
 
 
 def _takes(machine: Machine, image: bool) -> bool:  # noqa: FBT001 - what the user said

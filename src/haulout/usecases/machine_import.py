@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from haulout.documents import Document
-from haulout.errors import ConflictError, HauloutError, StorageError
+from haulout.errors import HauloutError, StorageError
 from haulout.local import BESIDE, scratch_folder, storage_errors, sweep, sync_folder
-from haulout.machine import Accelerator, Export, Machine, Machines, appearing_machine, clear, make_key, restore
+from haulout.machine import Accelerator, Export, Machine, Machines, appearing_machine, make_key, new_machine, restore
 from haulout.oci import Digest, RegistryReference
 from haulout.places import Places
 from haulout.progress import NullProgress, Traffic
@@ -85,11 +85,8 @@ def machine_import(
         head = export.document(store, sealing)
         old = head.machine.image
         place = machines.place(name or head.machine.name)
-        with place.lock(new=True):
-            if not place.exists():
-                # What another import that was killed has left.
-                clear(place)
-            _require_free(place, head)
+        with new_machine(place):
+            _require_room(place, head)
             with storage_errors(place.folder, doing="cannot be written"), scratch_folder(place.folder, BESIDE) as fresh:
                 fill = partial(restore, store, export, head, sealing, jobs=jobs or DEFAULT_JOBS, progress=progress)
                 disk = reference.at(Digest.parse(old.digest))
@@ -108,13 +105,8 @@ def machine_import(
         )
 
 
-def _require_free(place: Place, head: Head) -> None:
-    """Require that the name is free, and that there is room, before anything is fetched."""
-    if place.exists() or place.file("data.raw").exists():
-        raise ConflictError(
-            f"there is a machine {place.name}, or data that was kept of one",
-            hint="name another: haulout machine import SRC NAME",
-        )
+def _require_room(place: Place, head: Head) -> None:
+    """Require that there is room, before anything is fetched."""
     for folder in place.folder.parent.iterdir():
         # What imports that were killed have left.
         sweep(folder, BESIDE)

@@ -24,10 +24,12 @@ from haulout.machine import (
     Resources,
     appearing_machine,
     check_base,
-    clear,
+    check_ports,
+    check_settings,
     clone_files,
     forward_ports,
     make_key,
+    new_machine,
     proxy_setting,
     publish,
     read_authorities,
@@ -106,6 +108,7 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
     Raises:
         ConflictError: there is a machine of this name.
         UsageError: the name or a value is not valid, or the disk is of a format that no machine boots.
+        StorageError: a mount is not there.
         InvalidFile: a file of certificates has none, or a damaged one.
         HauloutError: as :func:`haulout.pull`.
     """
@@ -117,13 +120,7 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
         for (file, check), path in zip(SEED_FILES.items(), (cloud_init, ignition), strict=True)
         if path is not None
     }
-    with place.lock(new=True):
-        if place.exists():
-            raise ConflictError(
-                f"there is a machine {name}", hint=f"haulout machine rm {name} removes it, but its data"
-            )
-        # What a removal or a copy that was killed has left there is of another system.
-        clear(place)
+    with new_machine(place, keep_data=True):
         usual = Resources()
         unite_kept(place)
         data = place.file("data.raw")
@@ -145,6 +142,9 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
             proxy=proxy_setting(proxy),
             ephemeral=ephemeral,
         )
+        check_settings(machine)
+        for remark in check_ports(machine, machine.forwards, machines):
+            progress.note(remark)
         _keep_added(place, added)
         machine = make(machines, place, machine, reference_of(reference), connections, progress)
     if kept:
@@ -268,15 +268,7 @@ def machine_clone(name: str, new_name: str) -> MadeMachine:
         machine = source.load()
         if source.is_held("run.lock") or source.is_held("vm.lock"):
             raise ConflictError(f"machine {name} is running", hint=f"haulout machine stop {name}")
-        with target.lock(new=True):
-            if target.exists():
-                raise ConflictError(f"there is a machine {new_name}")
-            clear(target)
-            if target.file("data.raw").exists():
-                raise ConflictError(
-                    f"there is data that was kept of a machine {new_name}",
-                    hint=f"haulout machine rm {new_name} --data removes it",
-                )
+        with new_machine(target):
             made = replace(
                 machine,
                 name=new_name,
@@ -308,13 +300,16 @@ def machine_set(  # noqa: PLR0913 - each is one word of the request
 
     Raises:
         NotFoundError: there is no such machine.
-        UsageError: the data disk would shrink, or the proxy is not valid.
+        UsageError: the data disk would shrink, the proxy is not valid, two mounts have one target, or a port of this
+            host is given twice, or needs root.
+        StorageError: a mount is not there.
         InvalidFile: a file of certificates has none, or a damaged one.
         ConflictError: another command changes it, or a port is taken; then nothing was changed.
     """
-    place = Machines.here().place(name)
+    machines, progress = Machines.here(), progress or NullProgress()
+    place = machines.place(name)
     given: dict[str, object] = {"cpus": cpus, "memory": memory, "disk": disk}
-    given["ca"] = None if ca is None else _authorities(ca, progress or NullProgress())
+    given["ca"] = None if ca is None else _authorities(ca, progress)
     given["proxy"] = None if proxy is None else proxy_setting(proxy)
     given["mounts"] = None if mounts is None else tuple(mounts)
     given["forwards"] = None if forwards is None else tuple(forwards)
@@ -322,8 +317,13 @@ def machine_set(  # noqa: PLR0913 - each is one word of the request
     with place.lock():
         before = place.load()
         machine = before.changed(**changes)
-        place.save(machine)
         running = place.is_held("run.lock")
+        # What is not named may be wrong for now, as a disk that is not plugged in.
+        check_settings(replace(machine, mounts=machine.mounts if mounts is not None else ()))
+        if forwards is not None and not running:
+            for remark in check_ports(machine, machine.forwards, machines):
+                progress.note(remark)
+        place.save(machine)
         if running and machine.forwards != before.forwards:
             try:
                 forward_ports(place)

@@ -21,6 +21,8 @@ from haulout.machine import (
     client,
     command_line,
     follow,
+    forward_ports,
+    read_authorities,
     register,
     start_supervisor,
     status,
@@ -161,10 +163,19 @@ def machine_restart(name: str, *, seconds: float = STOP_SECONDS, progress: Progr
     Raises:
         NotReady: it does not become ready.
         NotFoundError: there is no such machine.
+        HauloutError: it could not start again, as where a mount is gone or a port taken; then it was not stopped.
     """
     progress = progress or NullProgress()
-    place = Machines.here().place(name)
-    place.load()
+    machines = Machines.here()
+    place = machines.place(name)
+    machine = place.load()
+    if place.is_held("run.lock") or place.is_held("vm.lock"):
+        # One that could not start again is left running.
+        from haulout.machine.qemu import Qemu  # noqa: PLC0415 - loads all of QEMU, which a start waits for
+
+        read_authorities(machine.ca)
+        Qemu(machines.cache / "accelerator.json").check(machine, place)
+        forward_ports(place)
     if not place.is_held("run.lock"):
         if place.is_held("vm.lock"):
             # Its supervisor was killed: a start alone would take it over as it is.

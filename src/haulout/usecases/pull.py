@@ -19,10 +19,11 @@ from haulout.usecases.arguments import architecture_of, format_of, path_of, path
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from haulout.content import Store
     from haulout.disk import DiskFormat, DiskType
-    from haulout.fetch import PullResult
+    from haulout.fetch import Fetched, PullOptions, PullResult
     from haulout.oci import Reference
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
@@ -96,12 +97,12 @@ def pull(  # noqa: PLR0913 - each is one word of the request
             from haulout.resolve import DiskQuery  # noqa: PLC0415 - not needed to ask
 
             query = DiskQuery(architecture, kind, title)
-            found = _for_device(places, reference, query) if device else places.resolve(reference, query)
+            # Prefer what a device can hold as it is.
+            found = resolve_preferring(places, reference, query, _RAW) if device else places.resolve(reference, query)
             target = _target(found, None if output is None else path_of(output), wanted)
         finally:
             # In any case: a process must not end in the middle of it.
             loading.wait()
-        store = places.open(reference)
         options = fetch.PullOptions(
             as_format=wanted,
             check_disk=check_disk,
@@ -113,33 +114,79 @@ def pull(  # noqa: PLR0913 - each is one word of the request
         options = replace(options, jobs=jobs) if jobs else options
         # Between resolving and fetching is the place to approve of what was found: nothing was fetched of it yet.
         run = fetch.pull_to_device if device else loading.result()
-        fetched = run(store, found, target.resolve() if device else target, options, progress)
-        return fetch.PullResult(
-            reference=reference,
-            pinned=found.pinned,
-            architecture=found.architecture,
-            disk_type=found.disk_type,
-            shape="container-disk" if found.container_disk else str(found.shape),
-            manifest=found.digest,
-            blob=oci.SizedDigest(fetched.layer.digest, fetched.layer.size),
-            disk=fetched.disk,
-            path=target,
-            format=fetched.format,
-            moved=fetched.moved,
-            status=fetched.status,
-            verified=fetched.verified,
-            traffic=store.traffic,
-            seconds=time.monotonic() - begun,
+        return fetch_found(
+            places,
+            reference,
+            found,
+            target,
+            options,
+            progress,
+            run=run,
+            to=target.resolve() if device else target,
+            begun=begun,
         )
 
 
-def _for_device(places: Places, reference: Reference, query: DiskQuery) -> ResolvedDisk:
-    """Prefer what a device can hold as it is."""
+def fetch_found(  # noqa: PLR0913 - each is one word of the request
+    places: Places,
+    reference: Reference,
+    found: ResolvedDisk,
+    target: Path,
+    options: PullOptions,
+    progress: Progress,
+    *,
+    run: Callable[[Store, ResolvedDisk, Path, PullOptions, Progress], Fetched] | None = None,
+    to: Path | None = None,
+    begun: float,
+) -> PullResult:
+    """Fetch a disk that was found; what is new appears at ``target`` in one step.
+
+    Args:
+        places: where it was found.
+        reference: as it was asked for.
+        found: the disk.
+        target: as the result names it.
+        options: how.
+        progress: receives tasks and notes.
+        run: writes it; None: to a file.
+        to: where it is written; None: ``target``.
+        begun: when the work began, on the monotonic clock.
+
+    Raises:
+        HauloutError: the target is as it was.
+    """
+    store = places.open(reference)
+    fetched = (run or fetch.pull_disk)(store, found, to or target, options, progress)
+    return fetch.PullResult(
+        reference=reference,
+        pinned=found.pinned,
+        architecture=found.architecture,
+        disk_type=found.disk_type,
+        shape="container-disk" if found.container_disk else str(found.shape),
+        manifest=found.digest,
+        blob=oci.SizedDigest(fetched.layer.digest, fetched.layer.size),
+        disk=fetched.disk,
+        path=target,
+        format=fetched.format,
+        moved=fetched.moved,
+        status=fetched.status,
+        verified=fetched.verified,
+        traffic=store.traffic,
+        seconds=time.monotonic() - begun,
+    )
+
+
+def resolve_preferring(places: Places, reference: Reference, query: DiskQuery, disk_type: str) -> ResolvedDisk:
+    """Find the disk of one type where there is one, else the usual one; a type that was asked for stays.
+
+    Raises:
+        HauloutError: as :meth:`haulout.places.Places.resolve`.
+    """
     if query.disk_type is None:
         with suppress(NoMatchingDisk):
-            raw = places.resolve(reference, replace(query, disk_type=_RAW))
-            if raw.disk_type == _RAW:
-                return raw
+            preferred = places.resolve(reference, replace(query, disk_type=disk_type))
+            if preferred.disk_type == disk_type:
+                return preferred
     return places.resolve(reference, query)
 
 

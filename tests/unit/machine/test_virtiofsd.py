@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from haulout.errors import StorageError, ToolError
+from haulout.errors import ToolError
 from haulout.machine import Mount
 from haulout.machine.qemu import virtiofsd
 
@@ -49,12 +49,6 @@ def test_none_is_said_in_one_line(tmp_path, monkeypatch):
     with pytest.raises(ToolError, match="virtiofsd: is not installed") as caught:
         virtiofsd.find()
     assert "virtiofsd" in str(caught.value.hint)
-
-
-def test_a_folder_that_vanished_is_said(tmp_path):
-    with pytest.raises(StorageError, match="a mount of the machine") as caught:
-        virtiofsd.check(Mount(str(tmp_path / "gone"), "/a"), "web")
-    assert "machine set web --mount" in str(caught.value.hint)
 
 
 def test_the_next_sandbox_is_tried_and_the_last_failure_told(tmp_path, monkeypatch):

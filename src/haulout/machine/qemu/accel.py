@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from haulout.errors import ToolError
-from haulout.local import private_folder, replace_file, run
+from haulout.local import install_hint, private_folder, replace_file, run
 from haulout.machine.model import Accelerator
 
 SECONDS: Final = 10.0
@@ -47,7 +47,18 @@ _PACKAGES: Final = {"x86_64": "qemu-system-x86", "aarch64": "qemu-system-arm"}
 
 def hint(architecture: str) -> str:
     """Return the way out for a user who has no QEMU."""
-    return f"install it: the Debian package is {_PACKAGES[architecture]}, in Homebrew it is qemu"
+    return install_hint(_PACKAGES[architecture])
+
+
+def find(program: str, architecture: str) -> str:
+    """Return the path of QEMU.
+
+    Raises:
+        ToolError: it is not installed.
+    """
+    if (path := shutil.which(program)) is None:
+        raise ToolError(program, "is not installed", hint=hint(architecture))
+    return path
 
 
 def candidates(platform: str) -> tuple[Accelerator, ...]:
@@ -63,8 +74,7 @@ def probe(program: str, accelerator: Accelerator, architecture: str = "x86_64", 
         ToolError: QEMU is not installed.
         StorageError: there is no place for a temporary file.
     """
-    if shutil.which(program) is None:
-        raise ToolError(program, "is not installed", hint=hint(architecture))
+    find(program, architecture)
     cpu = "max" if accelerator is Accelerator.TCG else "host"
     argv = [
         *(program, "-accel", accelerator.value, "-cpu", cpu, "-m", "32", "-nodefaults", "-no-user-config"),

@@ -11,7 +11,8 @@ from haulout.local import replace_file, storage_errors
 from haulout.machine import data_disk, seed
 from haulout.machine.base import check_base
 from haulout.machine.model import Firmware
-from haulout.machine.qemu import argv, firmware, virtiofsd
+from haulout.machine.preflight import check_settings
+from haulout.machine.qemu import accel, argv, firmware, virtiofsd
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,17 +21,30 @@ if TYPE_CHECKING:
     from haulout.machine.store import Place
 
 
+def check(machine: Machine, place: Place, architecture: str) -> None:
+    """Check what a start needs, as far as that can be seen before it: mounts, ports, programs and the base image.
+
+    Raises:
+        StorageError: the base is gone or was changed, or a mount is not there.
+        UsageError: mounts or ports are named twice.
+        ToolError: QEMU or virtiofsd is missing.
+    """
+    check_settings(machine)
+    accel.find(argv.program(architecture), architecture)
+    if machine.mounts:
+        virtiofsd.find()
+    check_base(place.base(machine), machine.image.pinned)
+
+
 def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
     """Make a machine's files ready: what is there is kept.
 
     Raises:
-        StorageError: the base is gone or was changed, or something cannot be written.
-        ToolError: qemu-img or firmware is missing.
+        StorageError: something cannot be written.
+        HauloutError: as :func:`check`; or qemu-img or firmware is missing.
     """
+    check(machine, place, architecture)
     base = place.base(machine)
-    check_base(base, machine.image.pinned)
-    for mount in machine.mounts:
-        virtiofsd.check(mount, machine.name)
     kind = DiskFormat(machine.image.format.value)
     system = place.system(machine.image)
     with storage_errors(place.folder, doing="cannot be written"):

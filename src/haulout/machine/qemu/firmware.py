@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from haulout.errors import ToolError
+from haulout.local import install_hint
 
 _BOARD: Final = {"x86_64": "pc-q35-9.0", "aarch64": "virt-9.0"}
 """What a descriptor's pattern of machine types has to match."""
@@ -63,7 +64,7 @@ def find(architecture: str, places: tuple[Path, ...]) -> Uefi:
                 return found
     raise ToolError(
         "UEFI firmware", "is not installed, and this disk boots by it",
-        hint="install it: the Debian package is ovmf (for aarch64: qemu-efi-aarch64)",
+        hint=install_hint("ovmf" if architecture == "x86_64" else "qemu-efi-aarch64"),
     )  # fmt: skip
 
 

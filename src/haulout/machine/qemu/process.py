@@ -16,7 +16,7 @@ from haulout.machine import seed
 from haulout.machine.model import Forward, Protocol
 from haulout.machine.provider import Ended
 from haulout.machine.qemu import accel, argv, virtiofsd
-from haulout.machine.qemu.files import prepare
+from haulout.machine.qemu.files import check, prepare
 from haulout.machine.qemu.qmp import Qmp
 from haulout.machine.store import tail
 
@@ -226,6 +226,10 @@ class Qemu:
                 await each.wait()
             raise
         return life
+
+    def check(self, machine: Machine, place: Place) -> None:
+        """Check what a start needs; see :func:`haulout.machine.qemu.files.check`."""
+        check(machine, place, self._architecture)
 
     async def adopt(self, name: str, place: Place) -> _Life:
         """Take over one that runs; see :class:`haulout.machine.provider.Provider`."""

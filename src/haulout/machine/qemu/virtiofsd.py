@@ -15,8 +15,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from haulout.errors import StorageError, ToolError
-from haulout.local import begin, printable, run, storage_errors
+from haulout.errors import ToolError
+from haulout.local import begin, install_hint, printable, run, storage_errors
 from haulout.machine.forward import bind
 from haulout.machine.seed import USER_ID
 from haulout.machine.store import tail
@@ -46,7 +46,7 @@ def find() -> str:
     if found is None:
         raise ToolError(
             "virtiofsd", "is not installed, and the machine has mounts",
-            hint="the Debian package is virtiofsd; in Debian 12 it is qemu-system-common"
+            hint=install_hint("virtiofsd (in Debian 12: qemu-system-common)")
             if sys.platform == "linux" else "there is none for this system: remove the mounts",
         )  # fmt: skip
     return found
@@ -122,16 +122,3 @@ async def share(mount: Mount, path: Path, log: Path) -> asyncio.subprocess.Proce
                 process.kill()
     said = printable(" ".join(tail(log, 400).split())) or "it said nothing"
     raise ToolError("virtiofsd", f"cannot share {mount.source}: {said}")
-
-
-def check(mount: Mount, name: str) -> None:
-    """Check that there is something to mount.
-
-    Raises:
-        StorageError: there is not.
-    """
-    if not os.path.isdir(mount.source):  # noqa: PTH112 - as it stands in the machine file
-        raise StorageError(
-            mount.source, "is a mount of the machine, but not a directory on this host",
-            hint=f"make it, or name the mounts the machine is to have, or none: haulout machine set {name} --mount …",
-        )  # fmt: skip
