@@ -101,13 +101,9 @@ __all__ = [
     "begin_journal",
     "boot",
     "check_base",
-<<<<<<< HEAD
-    "check_way_back",
-    "clear",
-=======
     "check_ports",
     "check_settings",
->>>>>>> main
+    "check_way_back",
     "client",
     "clone_files",
     "command_line",
