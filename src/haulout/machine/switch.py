@@ -187,7 +187,7 @@ def undo(place: Place, machine: Machine, journal: Journal, reason: str, *, bad: 
     """
     data_disk.give_up(place, journal.new)
     made = write_journal(place, journal.undone(printable(reason), bad=bad))
-    prune(place, machine.image, journal.old, *([] if journal.previous is None else [journal.previous]))
+    prune(place, journal.old, *([] if journal.previous is None else [journal.previous]))
     _tell(place, machine, EventKind.UNDONE, journal, reason=made.reason)
     return made
 
