@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from haulout.machine.api import answers, containers
     from haulout.machine.autostart import start_file, starts_at_boot
     from haulout.machine.base import check_base
-    from haulout.machine.control import follow, forward_ports, start_supervisor, status
+    from haulout.machine.control import copy_data, follow, forward_ports, start_supervisor, status
     from haulout.machine.data_disk import keep_current, unite_kept
     from haulout.machine.events import EventKind, MachineEvent, publish, read_events
     from haulout.machine.exports import Export, Head, Writer, restore
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         new_machine,
         remove,
         remove_unused_bases,
+        require_room,
     )
     from haulout.machine.guest import TRIM
     from haulout.machine.idleness import use_of
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from haulout.machine.ssh import HINT, client, command_line, make_key
     from haulout.machine.states import Event, State, Status, derive, why_ended
     from haulout.machine.store import Machines, Place, boot
-    from haulout.machine.switch import check_way_back, read_journal, roll_back, settle, take_over, unite, write_journal
+    from haulout.machine.switch import check_way_back, read_journal, rest, roll_back, settle, take_over, write_journal
     from haulout.machine.trust import read_authorities
     from haulout.machine.update_settings import Policy, Severity, Update, is_window, within
     from haulout.machine.updating import Switch
@@ -109,6 +110,7 @@ __all__ = [
     "command_line",
     "connection",
     "containers",
+    "copy_data",
     "derive",
     "disks",
     "follow",
@@ -129,6 +131,8 @@ __all__ = [
     "register",
     "remove",
     "remove_unused_bases",
+    "require_room",
+    "rest",
     "restore",
     "roll_back",
     "settle",
@@ -137,7 +141,6 @@ __all__ = [
     "starts_at_boot",
     "status",
     "take_over",
-    "unite",
     "unite_kept",
     "use_of",
     "valid_name",
@@ -152,12 +155,12 @@ open_face(
         "api": ("containers", "answers"),
         "data_disk": ("keep_current", "unite_kept"),
         "journal": ("begin_journal", "Journal", "Step", "BadImage", "Container"),
-        "switch": ("check_way_back", "read_journal", "roll_back", "settle", "take_over", "unite", "write_journal"),
+        "switch": ("check_way_back", "read_journal", "rest", "roll_back", "settle", "take_over", "write_journal"),
         "updating": ("Switch",),
         "idleness": ("use_of",),
         "autostart": ("start_file", "starts_at_boot"),
         "base": ("check_base",),
-        "control": ("follow", "forward_ports", "start_supervisor", "status"),
+        "control": ("copy_data", "follow", "forward_ports", "start_supervisor", "status"),
         "events": ("EventKind", "MachineEvent", "publish", "read_events"),
         "exports": (
             "Export",
@@ -165,7 +168,16 @@ open_face(
             "Writer",
             "restore",
         ),
-        "files": ("Disks", "appearing_machine", "clone_files", "disks", "new_machine", "remove", "remove_unused_bases"),
+        "files": (
+            "Disks",
+            "appearing_machine",
+            "clone_files",
+            "disks",
+            "new_machine",
+            "remove",
+            "remove_unused_bases",
+            "require_room",
+        ),
         "guest": ("TRIM",),
         "model": (
             "SCHEMA",

@@ -102,6 +102,16 @@ def settle(
     return machine, None
 
 
+def rest(place: Place, say: Callable[[str], None]) -> None:
+    """Let the data of a machine that does not run be one file, and end what was cut short; its lock is held.
+
+    Raises:
+        HauloutError: files cannot be written.
+    """
+    machine, _ = settle(place, say, start=False)
+    unite(place, machine.image, say)
+
+
 def note(place: Place, machine: Machine, journal: Journal | None, action: Action) -> Journal | None:
     """Write down what the files show of an update that was cut short; return the journal.
 
