@@ -17,12 +17,15 @@ from haulout._face import open_face
 if TYPE_CHECKING:
     from haulout.machine import (
         Accelerator,
+        BadImage,
+        Container,
         DiskKind,
         Disks,
         EventKind,
         Firmware,
         Forward,
         Image,
+        Journal,
         Machine,
         MachineEvent,
         Mount,
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
         Severity,
         Socket,
         State,
+        Step,
         Update,
     )
     from haulout.usecases.machine_autostart import Autostart, machine_autostart
@@ -60,12 +64,15 @@ if TYPE_CHECKING:
     )
     from haulout.usecases.machine_record import RecordedBoot, machine_record
     from haulout.usecases.machine_rm import RemovedMachine, machine_rm
+    from haulout.usecases.machine_update import UpdatedMachine, machine_rollback, machine_update
     from haulout.usecases.run_machine import run_machine
 
 __all__ = [
     "Accelerator",
     "Autostart",
+    "BadImage",
     "CompactedMachine",
+    "Container",
     "DiskKind",
     "Disks",
     "EventKind",
@@ -74,6 +81,7 @@ __all__ = [
     "Forward",
     "Image",
     "ImportedMachine",
+    "Journal",
     "Machine",
     "MachineDisks",
     "MachineEvent",
@@ -89,9 +97,11 @@ __all__ = [
     "Socket",
     "SocketStatus",
     "State",
+    "Step",
     "StoppedMachine",
     "TakenMachine",
     "Update",
+    "UpdatedMachine",
     "machine_autostart",
     "machine_clone",
     "machine_compact",
@@ -108,10 +118,12 @@ __all__ = [
     "machine_record",
     "machine_restart",
     "machine_rm",
+    "machine_rollback",
     "machine_set",
     "machine_ssh",
     "machine_start",
     "machine_stop",
+    "machine_update",
     "run_machine",
 ]
 
@@ -120,12 +132,15 @@ open_face(
     {
         "machine": (
             "Accelerator",
+            "BadImage",
+            "Container",
             "DiskKind",
             "Disks",
             "EventKind",
             "Firmware",
             "Forward",
             "Image",
+            "Journal",
             "Machine",
             "MachineEvent",
             "Mount",
@@ -135,6 +150,7 @@ open_face(
             "Severity",
             "Socket",
             "State",
+            "Step",
             "Update",
         ),
         "usecases.machine_autostart": ("Autostart", "machine_autostart"),
@@ -183,6 +199,7 @@ open_face(
             "RemovedMachine",
             "machine_rm",
         ),
+        "usecases.machine_update": ("UpdatedMachine", "machine_rollback", "machine_update"),
         "usecases.run_machine": ("run_machine",),
     },
     root="haulout",

@@ -19,6 +19,7 @@ from haulout.machine import (
     connection,
     derive,
     partial_base,
+    read_journal,
     start_file,
     status,
     why_ended,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from haulout.machine import Disks, Machine, Place, Status
+    from haulout.machine import Disks, Journal, Machine, Place, Status
 
 _POLL: Final = 0.2
 _CHUNK: Final = 1 << 16
@@ -73,6 +74,10 @@ class MachineStatus(Document):
     """Whether it starts when its user logs in."""
     disk_missing: int = 0
     """Bytes of its disk that are not here yet, about: a lazy start fetches what it reads, then the rest."""
+    update: Journal | None = None
+    """The journal of its updates; None: there was none, or it cannot be used."""
+    update_problem: str | None = None
+    """Why the journal of its updates cannot be used; the machine goes on as its file says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,11 @@ def status_of(place: Place) -> MachineStatus:
         machine = place.load()
     except HauloutError as error:
         problem = error.message
+    journal, unusable = None, None
+    try:
+        journal = read_journal(place)
+    except HauloutError as error:
+        unusable = error.message
     supervised, running = place.is_held("run.lock"), place.is_held("vm.lock")
     said: Status | None = status(place) if supervised else None
     state = derive(supervised=supervised, running=running, status=said)
@@ -132,6 +142,8 @@ def status_of(place: Place) -> MachineStatus:
         lost=said.lost if said is not None else (),
         autostart=start_file(place.name).enabled,
         disk_missing=0 if machine is None else _missing(place, machine),
+        update=journal,
+        update_problem=unusable,
     )
 
 
