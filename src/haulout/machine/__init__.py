@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         remove,
         remove_unused_bases,
     )
+    from haulout.machine.fixes import Fixed, FixList, FixSource, read_fixes
     from haulout.machine.guest import TRIM
     from haulout.machine.model import (
         SCHEMA,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         valid_name,
     )
     from haulout.machine.podman import PODMAN_PROVIDERS, VOLUME, PodmanMachine, parse_podman
+    from haulout.machine.policy import Action, Decision, Offer, decide, is_turn, turns, valid_window
     from haulout.machine.preflight import check_ports, check_settings
     from haulout.machine.proxy import proxy_for_guest, proxy_setting
     from haulout.machine.registration import connection, forget, register
@@ -60,12 +62,17 @@ __all__ = [
     "TRIM",
     "VOLUME",
     "Accelerator",
+    "Action",
+    "Decision",
     "DiskKind",
     "Disks",
     "Event",
     "EventKind",
     "Export",
     "Firmware",
+    "FixList",
+    "FixSource",
+    "Fixed",
     "Forward",
     "Head",
     "Image",
@@ -73,6 +80,7 @@ __all__ = [
     "MachineEvent",
     "Machines",
     "Mount",
+    "Offer",
     "Place",
     "PodmanMachine",
     "Policy",
@@ -94,12 +102,14 @@ __all__ = [
     "clone_files",
     "command_line",
     "connection",
+    "decide",
     "derive",
     "disks",
     "follow",
     "force_off",
     "forget",
     "forward_ports",
+    "is_turn",
     "make_key",
     "new_machine",
     "parse_podman",
@@ -108,6 +118,7 @@ __all__ = [
     "publish",
     "read_authorities",
     "read_events",
+    "read_fixes",
     "register",
     "remove",
     "remove_unused_bases",
@@ -116,7 +127,9 @@ __all__ = [
     "start_supervisor",
     "starts_at_boot",
     "status",
+    "turns",
     "valid_name",
+    "valid_window",
     "why_ended",
 ]
 
@@ -155,6 +168,8 @@ open_face(
             "PodmanMachine",
             "parse_podman",
         ),
+        "policy": ("Action", "Decision", "Offer", "decide", "is_turn", "turns", "valid_window"),
+        "fixes": ("Fixed", "FixList", "FixSource", "read_fixes"),
         "preflight": ("check_ports", "check_settings"),
         "proxy": ("proxy_for_guest", "proxy_setting"),
         "registration": ("connection", "forget", "register"),
