@@ -10,22 +10,29 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.machine.api import answers, containers
+    from haulout.machine.auto_note import AutoNote, read_note, write_note
+    from haulout.machine.auto_timer import AutoTimer, auto_timer
     from haulout.machine.autostart import start_file, starts_at_boot
     from haulout.machine.base import check_base
     from haulout.machine.control import follow, forward_ports, start_supervisor, status
+    from haulout.machine.data_disk import keep_current, unite_kept
     from haulout.machine.events import EventKind, MachineEvent, publish, read_events
     from haulout.machine.exports import Export, Head, Writer, restore
     from haulout.machine.files import (
         Disks,
         appearing_machine,
+        clear,
         clone_files,
         disks,
         new_machine,
         remove,
         remove_unused_bases,
     )
-    from haulout.machine.fixes import Fixed, FixList, FixSource, read_fixes
+    from haulout.machine.fixes import Fixed, FixedVersion, FixList, FixSource, read_fixes
     from haulout.machine.guest import TRIM
+    from haulout.machine.idleness import use_of
+    from haulout.machine.journal import BadImage, Container, Journal, Step, begin_journal
     from haulout.machine.model import (
         SCHEMA,
         Accelerator,
@@ -51,8 +58,11 @@ if TYPE_CHECKING:
     from haulout.machine.ssh import HINT, client, command_line, make_key
     from haulout.machine.states import Event, State, Status, derive, why_ended
     from haulout.machine.store import Machines, Place, boot
+    from haulout.machine.switch import check_way_back, read_journal, roll_back, settle, take_over, unite, write_journal
+    from haulout.machine.telling import tell_desktop, tell_guest
     from haulout.machine.trust import read_authorities
-    from haulout.machine.update_settings import Policy, Severity, Update
+    from haulout.machine.update_settings import Policy, Severity, Update, is_window, within
+    from haulout.machine.updating import Switch
 
 __all__ = [
     "HINT",
@@ -63,6 +73,10 @@ __all__ = [
     "VOLUME",
     "Accelerator",
     "Action",
+    "AutoNote",
+    "AutoTimer",
+    "BadImage",
+    "Container",
     "Decision",
     "DiskKind",
     "Disks",
@@ -73,9 +87,11 @@ __all__ = [
     "FixList",
     "FixSource",
     "Fixed",
+    "FixedVersion",
     "Forward",
     "Head",
     "Image",
+    "Journal",
     "Machine",
     "MachineEvent",
     "Machines",
@@ -91,17 +107,25 @@ __all__ = [
     "Socket",
     "State",
     "Status",
+    "Step",
+    "Switch",
     "Update",
     "Writer",
+    "answers",
     "appearing_machine",
+    "auto_timer",
+    "begin_journal",
     "boot",
     "check_base",
     "check_ports",
     "check_settings",
+    "check_way_back",
+    "clear",
     "client",
     "clone_files",
     "command_line",
     "connection",
+    "containers",
     "decide",
     "derive",
     "disks",
@@ -110,6 +134,8 @@ __all__ = [
     "forget",
     "forward_ports",
     "is_turn",
+    "is_window",
+    "keep_current",
     "make_key",
     "new_machine",
     "parse_podman",
@@ -119,23 +145,45 @@ __all__ = [
     "read_authorities",
     "read_events",
     "read_fixes",
+    "read_journal",
+    "read_note",
     "register",
     "remove",
     "remove_unused_bases",
     "restore",
+    "roll_back",
+    "settle",
     "start_file",
     "start_supervisor",
     "starts_at_boot",
     "status",
+    "take_over",
+    "tell_desktop",
+    "tell_guest",
     "turns",
+    "unite",
+    "unite_kept",
+    "use_of",
     "valid_name",
     "valid_window",
     "why_ended",
+    "within",
+    "write_journal",
+    "write_note",
 ]
 
 open_face(
     __name__,
     {
+        "auto_note": ("AutoNote", "read_note", "write_note"),
+        "auto_timer": ("AutoTimer", "auto_timer"),
+        "telling": ("tell_desktop", "tell_guest"),
+        "api": ("containers", "answers"),
+        "data_disk": ("keep_current", "unite_kept"),
+        "journal": ("begin_journal", "Journal", "Step", "BadImage", "Container"),
+        "switch": ("check_way_back", "read_journal", "roll_back", "settle", "take_over", "unite", "write_journal"),
+        "updating": ("Switch",),
+        "idleness": ("use_of",),
         "autostart": ("start_file", "starts_at_boot"),
         "base": ("check_base",),
         "control": ("follow", "forward_ports", "start_supervisor", "status"),
@@ -146,7 +194,16 @@ open_face(
             "Writer",
             "restore",
         ),
-        "files": ("Disks", "appearing_machine", "clone_files", "disks", "new_machine", "remove", "remove_unused_bases"),
+        "files": (
+            "Disks",
+            "appearing_machine",
+            "clear",
+            "clone_files",
+            "disks",
+            "new_machine",
+            "remove",
+            "remove_unused_bases",
+        ),
         "guest": ("TRIM",),
         "model": (
             "SCHEMA",
@@ -169,7 +226,7 @@ open_face(
             "parse_podman",
         ),
         "policy": ("Action", "Decision", "Offer", "decide", "is_turn", "turns", "valid_window"),
-        "fixes": ("Fixed", "FixList", "FixSource", "read_fixes"),
+        "fixes": ("Fixed", "FixedVersion", "FixList", "FixSource", "read_fixes"),
         "preflight": ("check_ports", "check_settings"),
         "proxy": ("proxy_for_guest", "proxy_setting"),
         "registration": ("connection", "forget", "register"),
@@ -180,6 +237,6 @@ open_face(
         "states": ("Event", "State", "Status", "derive", "why_ended"),
         "store": ("Machines", "Place", "boot"),
         "trust": ("read_authorities",),
-        "update_settings": ("Policy", "Severity", "Update"),
+        "update_settings": ("is_window", "within", "Policy", "Severity", "Update"),
     },
 )

@@ -51,7 +51,11 @@ class AutoTimer:
         user_units.require_reader("let your session run every quarter of an hour: haulout machine auto run")
         words = [*user_units.program(), "machine", "auto", "run", *arguments]
         environment = user_units.environment()
-        made = [agent(words, environment)] if self.wanted_by is None else [service(words, environment), timer(phase(_host(), os.geteuid()))]
+        made = (
+            [agent(words, environment)]
+            if self.wanted_by is None
+            else [service(words, environment), timer(phase(_host(), os.geteuid()))]
+        )
         changed = user_units.write(dict(zip(self.files, made, strict=True)), self.wanted_by)
         if self.wanted_by is not None:
             user_units.tell("restart" if changed else "start", self.files[-1].name)

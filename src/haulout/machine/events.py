@@ -43,6 +43,16 @@ class EventKind(StrEnum):
     CRASHED = "crashed"
     """It ended without having been asked to, or did not become ready."""
     REMOVED = "removed"
+    UPDATE_FOUND = "update-found"
+    """There is another version; its user was told."""
+    UPDATE_STAGED = "update-staged"
+    """It was fetched, and waits."""
+    UPDATED = "updated"
+    """Another system has proved itself, and is kept."""
+    UNDONE = "update-undone"
+    """It has not: the machine has the system and data that it had before."""
+    ROLLED_BACK = "rolled-back"
+    """The user went back to the system before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class FixSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class FixedVersion:
     """One version, and what it fixes that the one before has."""
 
     digests: frozenset[str]
@@ -55,7 +55,7 @@ class Version:
 class FixList:
     """A list of versions, the oldest first: an update fixes what each version up to the new one fixes."""
 
-    versions: Sequence[Version]
+    versions: Sequence[FixedVersion]
 
     def fixed(self, current: str, candidate: str) -> Fixed | None:
         """Return what lies between; also from a version that is not listed, which counts as older than all."""
@@ -95,10 +95,10 @@ def parse_fixes(text: bytes, wrong: Wrong) -> FixList:
     return FixList(versions)
 
 
-def _version(table: Table) -> Version:
+def _version(table: Table) -> FixedVersion:
     digests: Collection[str] = table.texts("digests", longest=_LONGEST_DIGEST)
     if not digests or not all(each.startswith("sha256:") for each in digests):
         raise table.wrong("digests", "expected digests of manifests, sha256:…")
-    found = Version(frozenset(digests), table.choice("severity", Severity.LOW), table.texts("fixes"))
+    found = FixedVersion(frozenset(digests), table.choice("severity", Severity.LOW), table.texts("fixes"))
     table.end()
     return found

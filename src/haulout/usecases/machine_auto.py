@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haulout.documents import Document
@@ -35,6 +34,7 @@ from haulout.usecases.machine_update_check import check_of
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
+    from pathlib import Path
 
     from haulout.machine import FixSource, Machine, Place
     from haulout.progress import Progress
@@ -84,9 +84,7 @@ class AutoStatus(Document):
     changed: bool = False
 
 
-def machine_auto(
-    *, enable: bool | None = None, fixes: str | os.PathLike[str] | None = None
-) -> AutoStatus:
+def machine_auto(*, enable: bool | None = None, fixes: str | os.PathLike[str] | None = None) -> AutoStatus:
     """Say whether machines are updated by themselves and what is due, or decide it; no registry is asked.
 
     Args:
