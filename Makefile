@@ -5,11 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-<<<<<<< HEAD
-.PHONY: demo test peers image test-machines test-kills test-updates container-test check fix lock docs bench fuzz packages clean
-=======
-.PHONY: demo test peers image test-machines test-kills test-libvirt container-test check fix lock docs bench fuzz packages clean
->>>>>>> main
+.PHONY: demo test peers image test-machines test-kills test-updates test-libvirt container-test check fix lock docs bench fuzz packages clean
 
 demo: $(VENV)/ready packages
 	@$(BIN)/python demo/demo.py
@@ -42,16 +38,14 @@ test-kills: KILLS ?= 200
 test-kills: $(VENV)/ready packages
 	@HAULOUT_TEST_KILLS=$(KILLS) $(BIN)/pytest -q -s tests/integration/test_machine_kills.py
 
-<<<<<<< HEAD
 # Machines updated to systems that lack something, a minute each.
 test-updates: $(VENV)/ready packages
 	@HAULOUT_TEST_UPDATES=1 $(BIN)/pytest -q tests/integration/test_machine_update.py
-=======
+
 # The hook of examples/update-disk with a libvirt daemon of its own, which is installed for it.
 test-libvirt: $(VENV)/ready packages
 	@tools/debian-packages requirements/debian-libvirt.txt
 	@HAULOUT_TEST_LIBVIRT=1 $(BIN)/pytest -q tests/integration/test_update_disk_examples.py
->>>>>>> main
 
 # Builds the container image from a bare Debian, and pushes and pulls in it; minutes, as root.
 container-test: $(VENV)/ready packages

@@ -12,7 +12,7 @@ from haulout._face import open_face
 if TYPE_CHECKING:
     from haulout.machine.api import answers, containers
     from haulout.machine.auto_note import AutoNote, read_note, write_note
-    from haulout.machine.auto_timer import AutoTimer, auto_timer
+    from haulout.machine.auto_timer import AutoTimer, update_timer
     from haulout.machine.autostart import start_file, starts_at_boot
     from haulout.machine.base import check_base
     from haulout.machine.control import follow, forward_ports, start_supervisor, status
@@ -113,7 +113,6 @@ __all__ = [
     "Writer",
     "answers",
     "appearing_machine",
-    "auto_timer",
     "begin_journal",
     "boot",
     "check_base",
@@ -163,6 +162,7 @@ __all__ = [
     "turns",
     "unite",
     "unite_kept",
+    "update_timer",
     "use_of",
     "valid_name",
     "valid_window",
@@ -176,7 +176,7 @@ open_face(
     __name__,
     {
         "auto_note": ("AutoNote", "read_note", "write_note"),
-        "auto_timer": ("AutoTimer", "auto_timer"),
+        "auto_timer": ("AutoTimer", "update_timer"),
         "telling": ("tell_desktop", "tell_guest"),
         "api": ("containers", "answers"),
         "data_disk": ("keep_current", "unite_kept"),

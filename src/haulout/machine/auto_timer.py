@@ -72,7 +72,7 @@ class AutoTimer:
         return user_units.remove((self.wanted_by, *self.files))
 
 
-def auto_timer() -> AutoTimer:
+def update_timer() -> AutoTimer:
     """Return that of this user, on this host."""
     folder = user_units.folder()
     if user_units.is_launchd():

@@ -14,7 +14,6 @@ from haulout.machine import (
     AutoNote,
     EventKind,
     Machines,
-    auto_timer,
     is_turn,
     publish,
     read_fixes,
@@ -23,6 +22,7 @@ from haulout.machine import (
     tell_desktop,
     tell_guest,
     turns,
+    update_timer,
     write_note,
 )
 from haulout.progress import NullProgress
@@ -97,7 +97,7 @@ def machine_auto(*, enable: bool | None = None, fixes: str | os.PathLike[str] | 
         StorageError: the timer cannot be written or removed.
         ToolError: this host has neither systemd nor launchd.
     """
-    timer = auto_timer()
+    timer = update_timer()
     source = None if fixes is None else read_fixes(path_of(fixes))
     words = [] if fixes is None else ["--fixes", str(path_of(fixes).absolute())]
     changed = False if enable is None else timer.enable(words) if enable else timer.disable()

@@ -23,10 +23,10 @@ from haulout.machine import (
     Switch,
     begin_journal,
     check_way_back,
-    clear,
     containers,
     is_window,
     make_key,
+    new_machine,
     read_journal,
     remove_unused_bases,
     roll_back,
@@ -262,10 +262,7 @@ def _stage(
 def _rehearse(machines: Machines, machine: Machine, image: Image, progress: Progress) -> str:
     """Start the new system beside the machine, without its data, ports and mounts; return why it did not, or ""."""
     other = machines.place(f"{machine.name[:20].rstrip('-')}-rehearsal")
-    with other.lock(new=True):
-        if other.exists():
-            raise ConflictError(f"there is a machine {other.name}", hint=f"haulout machine rm {other.name} --data")
-        clear(other, data=True)
+    with new_machine(other):
         make_key(other)
         other.save(
             replace(machine, name=other.name, id=str(uuid.uuid4()), image=image, ephemeral=True, mounts=(), forwards=())

@@ -10,7 +10,8 @@ import pytest
 from tests.support.servers import needs
 
 from haulout.errors import ToolError
-from haulout.machine import auto_timer, user_units
+from haulout.machine import user_units
+from haulout.machine.auto_timer import phase, service, timer, update_timer
 
 ODD = """/opt/it's "$HOME" %h \\x é/haulout"""
 
@@ -32,9 +33,9 @@ def test_systemd_takes_both_units(tmp_path):
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     for words in ([str(program)], [ODD]):
-        made = auto_timer.service([*words, "machine", "auto", "run"], {"PATH": "/a b:$HOME"})
+        made = service([*words, "machine", "auto", "run"], {"PATH": "/a b:$HOME"})
         (tmp_path / "haulout_auto.service").write_bytes(made)
-        (tmp_path / "haulout_auto.timer").write_bytes(auto_timer.timer(899))
+        (tmp_path / "haulout_auto.timer").write_bytes(timer(899))
         done = subprocess.run(
             ["systemd-analyze", "--user", "verify", str(tmp_path / "haulout_auto.timer")],
             env={"PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)},
@@ -45,7 +46,7 @@ def test_systemd_takes_both_units(tmp_path):
 
 @needs("systemd-analyze")
 def test_a_run_comes_every_quarter_of_an_hour():
-    (line,) = (line for line in auto_timer.timer(443).decode().splitlines() if line.startswith("OnCalendar="))
+    (line,) = (line for line in timer(443).decode().splitlines() if line.startswith("OnCalendar="))
     done = subprocess.run(
         ["systemd-analyze", "calendar", "--iterations=3", "--base-time=2026-01-31 08:00:00 UTC", line.partition("=")[2]],
         env={"PATH": "/usr/bin:/bin", "TZ": "UTC"}, capture_output=True, text=True, timeout=30, check=True,
@@ -54,14 +55,14 @@ def test_a_run_comes_every_quarter_of_an_hour():
 
 
 def test_each_user_and_host_has_a_phase_that_stays():
-    found = [auto_timer.phase(f"{number}\n".encode(), 1000) for number in range(3000)]
+    found = [phase(f"{number}\n".encode(), 1000) for number in range(3000)]
     assert {each // 60 for each in found} == set(range(15))
     assert max(found.count(each) for each in found) < 15, "not all at once"
-    assert auto_timer.phase(b"0\n", 1001) != found[0] == auto_timer.phase(b"0\n", 1000)
+    assert phase(b"0\n", 1001) != found[0] == phase(b"0\n", 1000)
 
 
 def test_it_is_enabled_once_and_disabled_once(home):
-    found = auto_timer.auto_timer()
+    found = update_timer()
     assert not found.enabled
     assert [found.enable(["--fixes", "/a b"]), found.enable(["--fixes", "/a b"])] == [True, False]
     folder = home / ".config/systemd/user"
@@ -69,7 +70,7 @@ def test_it_is_enabled_once_and_disabled_once(home):
     written = (folder / "haulout_auto.service").read_text()
     assert '"machine" "auto" "run" "--fixes" "/a b"' in written
     assert f'Environment="XDG_DATA_HOME={home}/da ta"' in written
-    assert auto_timer.auto_timer().enabled
+    assert update_timer().enabled
     assert found.enable([]), "other arguments change it"
     (folder / "haulout_auto.service").unlink()
     assert not found.enabled
@@ -80,13 +81,13 @@ def test_it_is_enabled_once_and_disabled_once(home):
 def test_where_nobody_would_read_a_timer_none_is_written(home, monkeypatch):
     monkeypatch.setenv("PATH", str(home))
     with pytest.raises(ToolError, match="systemctl"):
-        auto_timer.auto_timer().enable([])
+        update_timer().enable([])
     assert not (home / ".config").exists()
 
 
 def test_macos_has_an_agent(home, monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
-    found = auto_timer.auto_timer()
+    found = update_timer()
     assert found.enable([])
     made = plistlib.loads((home / "Library/LaunchAgents/io.github.haulout_auto.plist").read_bytes())
     assert made["ProgramArguments"][-3:] == ["machine", "auto", "run"]
