@@ -222,7 +222,9 @@ class _Run:
         return check_of(self._place, self._machine, candidate, self._source, _now(), at_once=self._at_once)
 
     def _apply(self, check: UpdateCheck) -> AutoMachine:
-        done = machine_update(self._place.name, connections=self._connections, progress=self._progress)
+        # What was decided on and is here, not what the reference may lead to by now.
+        decided = check.candidate.rpartition("@")[2]
+        done = machine_update(self._place.name, expect=decided, connections=self._connections, progress=self._progress)
         if done.status == "updated":
             tell_desktop(f"Machine {self._place.name}", "It was updated.")
             return replace(_shown(check), status="updated", why="it was updated", when=None)

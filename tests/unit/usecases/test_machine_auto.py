@@ -18,7 +18,7 @@ from haulout.errors import ConflictError, InvalidFile, NotFoundError
 from haulout.local import locked
 from haulout.machine import DiskKind, Image, Machine, Machines, Policy, Severity, Update, read_events
 from haulout.machine.auto_note import AutoNote, read_note, write_note
-from haulout.machines import machine_auto, machine_auto_run, machine_update_check, read_fixes
+from haulout.machines import machine_auto, machine_auto_run, machine_update, machine_update_check, read_fixes
 from haulout.usecases import machine_auto as module
 from haulout.usecases.lookup import resolve
 
@@ -211,3 +211,10 @@ def test_the_command(home, layout, told, capsys):
     make(layout, "other", 1).file("machine.json").write_text("{")
     assert main(["machine", "auto", "run"]) == 1
     assert not os.path.lexists(home / ".config/systemd/user/haulout_auto.timer")
+
+
+def test_only_the_version_that_was_decided_on_is_applied(home, layout, told):
+    place = make(layout, policy=Policy.APPLY)
+    with pytest.raises(ConflictError, match="another disk than a moment ago"):
+        machine_update("web", expect=str(resolve(f"{layout}:1").digest))
+    assert sorted(each.name for each in place.folder.iterdir() if each.suffix == ".json") == ["machine.json"]
