@@ -101,8 +101,7 @@ def machine_auto(*, enable: bool | None = None, fixes: str | os.PathLike[str] | 
     source = None if fixes is None else read_fixes(path_of(fixes))
     words = [] if fixes is None else ["--fixes", str(path_of(fixes).absolute())]
     changed = False if enable is None else timer.enable(words) if enable else timer.disable()
-    now = _now()
-    known = tuple(_outlook(place, source, now) for place in Machines.here().all())
+    known = tuple(_outlook(place, source) for place in Machines.here().all())
     return AutoStatus(timer.enabled, timer.enabled and starts_at_boot(), timer.files[-1], known, changed)
 
 
@@ -136,134 +135,109 @@ def machine_auto_run(
     source = _source(fixes, progress)
     with storage_errors(machines.data, doing="cannot be written"):
         machines.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = locked(machines.data / "auto.lock", seconds=0, busy="another run of machine auto goes on")
-        with lock:
-            done = [_tried(place, source, connections, progress, at_once=at_once) for place in places or machines.all()]
+        with locked(machines.data / "auto.lock", seconds=0, busy="another run of machine auto goes on"):
+            run = _Run(source, connections, progress, at_once)
+            done = [run.tried(place) for place in places or machines.all()]
     return AutoRun(tuple(done))
 
 
 def _source(fixes: str | os.PathLike[str] | None, progress: Progress) -> FixSource | None:
     """Read what updates fix. A file that is wrong must not keep machines from their updates: nobody says, then."""
-    if fixes is None:
-        return None
     try:
-        return read_fixes(path_of(fixes))
+        return None if fixes is None else read_fixes(path_of(fixes))
     except (InvalidFile, NotFoundError) as error:
         progress.note(f"nothing is known of what updates fix: {error}")
         return None
 
 
-def _tried(
-    place: Place,
-    source: FixSource | None,
-    connections: ConnectionOptions | None,
-    progress: Progress,
-    *,
-    at_once: bool,
-) -> AutoMachine:
-    try:
-        return _Run(place, source, connections, progress, at_once=at_once).run()
-    except UnreachableError as error:
-        # A laptop without a network is no fault; the next run tries again.
-        return AutoMachine(place.name, "waiting", str(error))
-    except HauloutError as error:
-        progress.note(f"{place.name}: {error}")
-        return AutoMachine(place.name, "failed", str(error))
-
-
+@dataclass(frozen=True, slots=True)
 class _Run:
-    """What is due for one machine."""
+    """What is due for machines."""
 
-    def __init__(
-        self,
-        place: Place,
-        source: FixSource | None,
-        connections: ConnectionOptions | None,
-        progress: Progress,
-        *,
-        at_once: bool,
-    ) -> None:
-        self._place = place
-        self._source = source
-        self._connections = connections
-        self._progress = progress
-        self._at_once = at_once
-        self._machine: Machine = place.load()
+    source: FixSource | None
+    connections: ConnectionOptions | None
+    progress: Progress
+    at_once: bool
 
-    def run(self) -> AutoMachine:
-        place, machine, now = self._place, self._machine, _now()
+    def tried(self, place: Place) -> AutoMachine:
+        try:
+            return self._run(place, place.load())
+        except UnreachableError as error:
+            # A laptop without a network is no fault; the next run tries again.
+            return AutoMachine(place.name, "waiting", str(error))
+        except HauloutError as error:
+            self.progress.note(f"{place.name}: {error}")
+            return AutoMachine(place.name, "failed", str(error))
+
+    def _run(self, place: Place, machine: Machine) -> AutoMachine:
         if machine.ephemeral:
             return AutoMachine(place.name, "current", "it is thrown away when its command ends")
         note = read_note(place)
         if note is None:
+            # A fleet that is enabled at once does not look at once.
             note = AutoNote(datetime.now(UTC))
             write_note(place, note)
-        if self._at_once or is_turn(machine.update, machine.id, now, _local(note.checked)):
-            candidate, _ = pinned(reference_of(machine.image.reference), self._connections, self._progress)
+        if self.at_once or is_turn(machine.update, machine.id, _now(), _local(note.checked)):
+            candidate, _ = pinned(reference_of(machine.image.reference), self.connections, self.progress)
             note = replace(note, checked=datetime.now(UTC), candidate=candidate)
             write_note(place, note)
         if not note.candidate:
-            return _outlook(place, self._source, now)
-        check = self._check(note.candidate)
-        if check.decision.action is Action.STAGE and check.decision.due:
-            machine_update(place.name, stage=True, connections=self._connections, progress=self._progress)
-            check = self._check(note.candidate)
-            if check.decision.action is Action.NOTIFY or not check.decision.due:
-                self._tell(note, check, EventKind.UPDATE_STAGED, "An update is staged")
-                return replace(_shown(check), status="staged")
+            return _outlook(place, self.source)
+        check = self._check(place, machine, note)
+        was_fetched = check.decision.action is Action.STAGE and check.decision.due
+        if was_fetched:
+            machine_update(place.name, stage=True, connections=self.connections, progress=self.progress)
+            check = self._check(place, machine, note)
         if check.decision.action is Action.APPLY and check.decision.due:
-            return self._apply(check)
-        if check.decision.action is Action.NOTIFY:
-            kind = EventKind.UPDATE_STAGED if check.status == "staged" else EventKind.UPDATE_FOUND
-            self._tell(note, check, kind, "An update is staged" if check.status == "staged" else "There is an update")
-        return _shown(check)
+            return self._apply(place, check)
+        if was_fetched or check.decision.action is Action.NOTIFY:
+            _tell(place, machine, note, check)
+        return replace(_shown(check), status="staged") if was_fetched and check.status == "staged" else _shown(check)
 
-    def _check(self, candidate: str) -> UpdateCheck:
-        return check_of(self._place, self._machine, candidate, self._source, _now(), at_once=self._at_once)
+    def _check(self, place: Place, machine: Machine, note: AutoNote) -> UpdateCheck:
+        return check_of(place, machine, note.candidate, self.source, at_once=self.at_once)
 
-    def _apply(self, check: UpdateCheck) -> AutoMachine:
+    def _apply(self, place: Place, check: UpdateCheck) -> AutoMachine:
         # What was decided on and is here, not what the reference may lead to by now.
         decided = check.candidate.rpartition("@")[2]
-        done = machine_update(self._place.name, expect=decided, connections=self._connections, progress=self._progress)
-        if done.status == "updated":
-            tell_desktop(f"Machine {self._place.name}", "It was updated.")
-            return replace(_shown(check), status="updated", why="it was updated", when=None)
-        reason = done.reason or done.status
-        tell_desktop(f"Machine {self._place.name}", f"An update was undone: {reason}")
-        return replace(_shown(check), status=done.status, why=reason, when=None)
-
-    def _tell(self, note: AutoNote, check: UpdateCheck, kind: EventKind, what: str) -> None:
-        """Tell the user once of each version, and once more when it is here."""
-        told = f"{kind} {check.candidate}"
-        if note.told == told:
-            return
-        fixed = f", {check.severity}: {', '.join(check.fixes)}" if check.severity and check.fixes else ""
-        text = f"{what}{fixed}. haulout machine update {self._place.name}"
-        publish(
-            self._place.history, self._place.name, self._machine.id, kind,
-            image=check.candidate, severity=check.severity, fixes=list(check.fixes) or None,
-        )  # fmt: skip
-        tell_desktop(f"Machine {self._place.name}", text)
-        if self._place.is_held("run.lock"):
-            tell_guest(self._place, f"haulout: {text}")
-        write_note(self._place, replace(note, told=told))
+        done = machine_update(place.name, expect=decided, connections=self.connections, progress=self.progress)
+        why = "it was updated" if done.status == "updated" else f"an update was undone: {done.reason}"
+        tell_desktop(f"Machine {place.name}", why)
+        return replace(_shown(check), status=done.status, why=why, when=None)
 
 
-def _outlook(place: Place, source: FixSource | None, now: datetime) -> AutoMachine:
+def _tell(place: Place, machine: Machine, note: AutoNote, check: UpdateCheck) -> None:
+    """Tell the user once of each version, and once more when it is here."""
+    is_here = check.status == "staged"
+    kind = EventKind.UPDATE_STAGED if is_here else EventKind.UPDATE_FOUND
+    told = f"{kind} {check.candidate}"
+    if note.told == told:
+        return
+    fixed = f", {check.severity}: {', '.join(check.fixes)}" if check.severity and check.fixes else ""
+    what = "An update is staged" if is_here else "There is an update"
+    text = f"{what}{fixed}. haulout machine update {place.name}"
+    known = {"severity": check.severity, "fixes": list(check.fixes) or None}
+    publish(place.history, place.name, machine.id, kind, image=check.candidate, **known)
+    tell_desktop(f"Machine {place.name}", text)
+    if place.is_held("run.lock"):
+        tell_guest(place, f"haulout: {text}")
+    write_note(place, replace(note, told=told))
+
+
+def _outlook(place: Place, source: FixSource | None) -> AutoMachine:
     """Say what is due for a machine, without asking a registry."""
     try:
-        machine = place.load()
-        note = read_note(place)
+        machine, note = place.load(), read_note(place)
+        looked = note is not None and note.candidate
         if note is not None and note.candidate:
-            shown = _shown(check_of(place, machine, note.candidate, source, now))
-            if shown.status != "current":
+            shown = _shown(check_of(place, machine, note.candidate, source))
+            if shown.candidate is not None:
                 return shown
     except HauloutError as error:
         return AutoMachine(place.name, "failed", str(error))
-    looked = "it runs the newest version" if note is not None and note.candidate else "it was not looked yet"
-    following = turns(machine.id, machine.update.window, now)[1]
-    status = "current" if note is not None and note.candidate else "waiting"
-    return AutoMachine(place.name, status, f"{looked}; its turn comes", following)
+    following = turns(machine.id, machine.update.window, _now())[1]
+    status, why = ("current", "it runs the newest version") if looked else ("waiting", "it was not looked yet")
+    return AutoMachine(place.name, status, f"{why}; its turn comes", following)
 
 
 def _shown(check: UpdateCheck) -> AutoMachine:

@@ -77,36 +77,20 @@ def machine_update_check(
     place = Machines.here().place(name)
     machine = place.load()
     candidate, _ = pinned(reference_of(to or machine.image.reference), connections, progress)
-    found = check_of(place, machine, candidate, fixes, datetime.now())  # noqa: DTZ005 - local, as windows are
+    found = check_of(place, machine, candidate, fixes)
     if not measure or found.status in {"current", "staged"}:
         return found
-    return measured(place, machine, found, connections, progress)
-
-
-def measured(
-    place: Place,
-    machine: Machine,
-    found: UpdateCheck,
-    connections: ConnectionOptions | None,
-    progress: Progress,
-) -> UpdateCheck:
-    """Find out how many bytes an update fetches; raises as :func:`haulout.pull`."""
     from haulout.usecases.pull import pull  # noqa: PLC0415 - loads what a check alone does not need
 
     base = place.base(machine)
-    planned = pull(
-        found.candidate,
-        output=place.images / found.candidate.rpartition("@")[2].replace(":", "-"),
-        seeds=[base] if base.exists() else [],
-        dry_run=True,
-        connections=connections,
-        progress=progress,
-    )
+    target = place.images / candidate.rpartition("@")[2].replace(":", "-")
+    seeds = [base] if base.exists() else []
+    planned = pull(candidate, output=target, seeds=seeds, dry_run=True, connections=connections, progress=progress)
     return replace(found, to_fetch=planned.moved.fetched)
 
 
 def check_of(
-    place: Place, machine: Machine, candidate: str, fixes: FixSource | None, now: datetime, *, at_once: bool = False
+    place: Place, machine: Machine, candidate: str, fixes: FixSource | None, *, at_once: bool = False
 ) -> UpdateCheck:
     """Compare what a machine runs with what there is, and ask its policy.
 
@@ -115,7 +99,6 @@ def check_of(
         machine: its file.
         candidate: what there is, by digest.
         fixes: knows what updates fix.
-        now: local time, naive.
         at_once: whether it is fetched without waiting for its turn.
 
     Raises:
@@ -133,6 +116,7 @@ def check_of(
         journal.bad_reason(digest) if journal is not None else None,
     )
     running = place.is_held("run.lock") or place.is_held("vm.lock")
+    now = datetime.now()  # noqa: DTZ005 - local, as windows are
     decision = decide(machine.update, machine.id, now, offer, use_of(place) if running else "", at_once=at_once)
     is_current = offer.current == offer.candidate
     status: Literal["current", "available", "staged", "undone"] = (
