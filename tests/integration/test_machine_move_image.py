@@ -56,10 +56,19 @@ def test_volumes_of_both_users_survive_export_and_import(tmp_path):
             machine("start", "web", "--wait", "900")
             for user in USERS.values():
                 in_guest(user, f"podman volume create kept; echo of {user} >{MOUNTPOINT}/file")
+            # A guest that passes over its power button, and is exported while it runs.
+            folder = "/etc/systemd/logind.conf.d"
+            ignore = f"mkdir {folder}; echo '[Login]\nHandlePowerKey=ignore' >{folder}/key.conf"
+            in_guest("root", f"{ignore}; systemctl restart systemd-logind")
+            machine("export", "web", "oci:running:web")
+            machine("import", "oci:running:web", "early")
+            early = tmp_path / "data/haulout/machines/early/data.raw"
+            assert "needs_recovery" not in run("dumpe2fs", "-h", early), "its file systems were at rest"
+            machine("rm", "early", "--data")
             in_guest("root", "head -c 32000000 /dev/urandom >/var/lib/data/part; sync; fstrim /var/lib/data")
             before = data.stat().st_blocks * 512
             in_guest("root", "cd /var/lib/data; for n in $(seq 64); do cat part; done >big; sync; rm big")
-            machine("stop", "web")
+            assert "the guest shut down" in machine("stop", "web"), "its agent was asked, too"
             after = data.stat().st_blocks * 512
             sys.stdout.write(
                 f"2 GB written and deleted: {before / MIB:.1f} MiB before, {after / MIB:.1f} after the stop\n"

@@ -9,15 +9,22 @@ from pathlib import Path
 
 import pytest
 from images import tiny
+from tests.integration.test_machine import examples
 from tests.support.machines import ask, listed, machines
+from tests.support.servers import needs
 
 pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(900)]
+thorough = pytest.mark.skipif(not os.environ.get("HAULOUT_TEST_UPDATES"), reason="make test-updates runs it: minutes")
 STORE = ".local/share/containers"
 BOOT = "cat /proc/sys/kernel/random/boot_id"
 
 
+def at(place, word):
+    return word.replace("registry.example.com", place.host) if place.host else word
+
+
 def ok(place, *words, code=0):
-    done = place.haulout("machine", *words)
+    done = place.haulout("machine", *(at(place, word) for word in words))
     assert done.code == code, f"{words}: exit code {done.code}: {done.out}{done.err}"
     return done
 
@@ -30,10 +37,10 @@ def journal(place, name="web"):
     return json.loads((folder(place, name) / "update.json").read_text())
 
 
-def publish(place, variant):
-    """Publish a variant of the image under the tag that the machine follows."""
+def publish(place, variant, reference="oci:machines:5.0"):
+    """Publish a variant of the image."""
     image = tiny.variant(tiny.cached(Path(tiny.HERE.parent / ".cache")), variant, place.path / f"{variant}.qcow2")
-    pushed = place.haulout("push", "oci:machines:5.0", str(image), "--arch", "x86_64", "--type", "qemu")
+    pushed = place.haulout("push", at(place, reference), str(image), "--arch", "x86_64", "--type", "qemu")
     assert pushed.code == 0, pushed.err
 
 
@@ -47,10 +54,14 @@ def run_container(place, name, user="core"):
 
 
 @contextmanager
-def web(tmp_path, *options):
+def web(tmp_path, *options, reference="oci:machines:5.0", registry=False):
     """Yield a place with a machine that runs: two containers, a file, and an update that is published by the test."""
-    with machines(tmp_path) as place:
-        ok(place, "init", "web", "oci:machines:5.0", "--cpus", "1", "--memory", "256", "--disk", "1", *options)
+    with machines(tmp_path, registry=registry) as place:
+        if registry:
+            pushed = place.shell("haulout login registry.example.com -u builder --password-stdin <token >/dev/null; "
+                                 f"haulout copy oci:machines:5.0 {reference}")  # fmt: skip
+            assert pushed.code == 0, pushed.err
+        ok(place, "init", "web", reference, "--cpus", "1", "--memory", "256", "--disk", "1", *options)
         ok(place, "start", "web", "--no-connect")
         assert running(place) == running(place, "podman-root") == []
         run_container(place, "db")
@@ -63,34 +74,59 @@ def variant(place):
     return ok(place, "ssh", "web", "--", "cat", "/run/variant", f"{STORE}/file").out.split()
 
 
+@needs("docker-registry")
 def test_an_update_is_kept_and_taken_back_with_and_without_its_data(tmp_path):
-    with web(tmp_path) as place:
-        assert ok(place, "update", "web", "--check", "--json").json["status"] == "current"
-        publish(place, "second")
-        assert ok(place, "update", "web", "--check", "--json").json["status"] == "available"
-        planned = ok(place, "update", "web", "--dry-run", "--json").json
+    """By the examples that the help of the two verbs shows."""
+    check, update, other = (words.split()[2:] for words in examples("update"))
+    back, back_with_data = (words.split()[2:] for words in examples("rollback"))
+    with web(tmp_path, reference="registry.example.com/machines:5.0", registry=True) as place:
+        assert ok(place, *check, "--json").json["status"] == "current"
+        publish(place, "second", "registry.example.com/machines:5.0")
+        publish(place, "loses", other[-1])
+        assert ok(place, *check, "--json").json["status"] == "available"
+        planned = ok(place, *update, "--dry-run", "--json").json
         assert (planned["status"], sorted(planned["stops"])) == ("planned", ["db", "proxy"])
-        done = ok(place, "update", "web", "--json").json
+        done = ok(place, *update, "--json").json
         assert done["status"] == "updated"
         assert 0 < done["fetched"] == planned["fetched"] < 1 << 20
         assert done["downtime"] > 0
         assert variant(place) == ["second", "kept"]
         assert (running(place), running(place, "podman-root")) == (["db"], ["proxy"])
         ok(place, "ssh", "web", "--", "sh", "-c", f"echo since >{STORE}/file && sync")
-        assert ok(place, "rollback", "web", "--json").json["status"] == "rolled-back"
+        undone = ok(place, *other, "--json", code=1).json
+        assert (undone["status"], undone["image"]) == ("undone", done["image"])
+        assert undone["reason"] == "containers that ran before do not run: db, proxy"
+        assert variant(place) == ["second", "since"]
+        assert (running(place), running(place, "podman-root")) == (["db"], ["proxy"])
+        assert "was undone on this machine before" in ok(place, *other, code=12).err
+        assert listed(place)["web"]["update"]["step"] == "undone"
+        assert ok(place, *back, "--json").json["status"] == "rolled-back"
         assert variant(place) == ["plain", "since"]
         assert (running(place), running(place, "podman-root")) == (["db"], ["proxy"])
-        assert "was undone on this machine before: rolled back" in ok(place, "update", "web", code=12).err
-        ok(place, "update", "web", "--force")
-        ok(place, "ssh", "web", "--", "sh", "-c", f"echo lost >{STORE}/file && sync")
-        ok(place, "rollback", "web", "--data")
-        assert variant(place) == ["plain", "since"]
-        assert "no system to go back to" in ok(place, "rollback", "web", code=12).err
+        assert "no system to go back to" in ok(place, *back_with_data, code=12).err
         ok(place, "stop", "web")
         assert sorted(path.name for path in folder(place).glob("data*")) == ["data.raw"]
 
 
-@pytest.mark.skipif(not os.environ.get("HAULOUT_TEST_UPDATES"), reason="make test-updates runs it: minutes")
+@thorough
+def test_the_data_goes_back_and_the_image_that_was_left_is_not_tried_again(tmp_path):
+    with web(tmp_path) as place:
+        publish(place, "migrates")
+        ok(place, "update", "web")
+        ok(place, "ssh", "web", "--", "sh", "-c", f"echo lost >{STORE}/file && sync")
+        assert "changed podman's data from podman 4.3 to podman 5.4" in ok(place, "rollback", "web", code=12).err
+        ok(place, "rollback", "web", "--data")
+        assert variant(place) == ["plain", "kept"]
+        assert (running(place), running(place, "podman-root")) == (["db"], ["proxy"])
+        assert "was undone on this machine before: rolled back" in ok(place, "update", "web", code=12).err
+        ok(place, "update", "web", "--force")
+        ok(place, "stop", "web")
+        ok(place, "rollback", "web", "--data")
+        ok(place, "start", "web", "--no-connect")
+        assert variant(place) == ["plain", "kept"]
+
+
+@thorough
 @pytest.mark.parametrize(
     ("name", "says"),
     [

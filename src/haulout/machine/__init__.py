@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from haulout.machine.auto_timer import AutoTimer, update_timer
     from haulout.machine.autostart import start_file, starts_at_boot
     from haulout.machine.base import check_base
-    from haulout.machine.control import follow, forward_ports, start_supervisor, status
+    from haulout.machine.control import copy_data, follow, forward_ports, start_supervisor, status
     from haulout.machine.data_disk import keep_current, unite_kept
     from haulout.machine.events import EventKind, MachineEvent, publish, read_events
     from haulout.machine.exports import Export, Head, Writer, restore
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         new_machine,
         remove,
         remove_unused_bases,
+        require_room,
     )
     from haulout.machine.fixes import Fixed, FixedVersion, FixList, FixSource, read_fixes
     from haulout.machine.guest import TRIM
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from haulout.machine.ssh import HINT, client, command_line, make_key
     from haulout.machine.states import Event, State, Status, derive, why_ended
     from haulout.machine.store import Machines, Place, boot
-    from haulout.machine.switch import check_way_back, read_journal, roll_back, settle, take_over, unite, write_journal
+    from haulout.machine.switch import check_way_back, read_journal, rest, roll_back, settle, take_over, write_journal
     from haulout.machine.telling import tell_desktop, tell_guest
     from haulout.machine.trust import read_authorities
     from haulout.machine.update_settings import Policy, Severity, Update, is_window, within
@@ -125,6 +126,7 @@ __all__ = [
     "command_line",
     "connection",
     "containers",
+    "copy_data",
     "decide",
     "derive",
     "disks",
@@ -149,6 +151,8 @@ __all__ = [
     "register",
     "remove",
     "remove_unused_bases",
+    "require_room",
+    "rest",
     "restore",
     "roll_back",
     "settle",
@@ -160,7 +164,6 @@ __all__ = [
     "tell_desktop",
     "tell_guest",
     "turns",
-    "unite",
     "unite_kept",
     "update_timer",
     "use_of",
@@ -181,12 +184,12 @@ open_face(
         "api": ("containers", "answers"),
         "data_disk": ("keep_current", "unite_kept"),
         "journal": ("begin_journal", "Journal", "Step", "BadImage", "Container"),
-        "switch": ("check_way_back", "read_journal", "roll_back", "settle", "take_over", "unite", "write_journal"),
+        "switch": ("check_way_back", "read_journal", "rest", "roll_back", "settle", "take_over", "write_journal"),
         "updating": ("Switch",),
         "idleness": ("use_of",),
         "autostart": ("start_file", "starts_at_boot"),
         "base": ("check_base",),
-        "control": ("follow", "forward_ports", "start_supervisor", "status"),
+        "control": ("copy_data", "follow", "forward_ports", "start_supervisor", "status"),
         "events": ("EventKind", "MachineEvent", "publish", "read_events"),
         "exports": (
             "Export",
@@ -197,12 +200,12 @@ open_face(
         "files": (
             "Disks",
             "appearing_machine",
-            "clear",
             "clone_files",
             "disks",
             "new_machine",
             "remove",
             "remove_unused_bases",
+            "require_room",
         ),
         "guest": ("TRIM",),
         "model": (

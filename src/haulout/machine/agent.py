@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import time
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import ToolError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
 PORT: Final = "org.qemu.guest_agent.0"
 SECONDS: Final = 5.0
 _REFUSAL_SECONDS: Final = 1.0
+_FREEZE_SECONDS: Final = 30.0
 _LONGEST: Final = 1 << 20
 _DELIMITER: Final = b"\xff"
 
@@ -96,28 +97,22 @@ async def shutdown(path: Path) -> None:
     await ask(path, "guest-shutdown", answers=False, mode="powerdown")
 
 
-async def freeze(path: Path, seconds: float = 30.0) -> int:
-    """Bring the guest's file systems to rest, until :func:`thaw`; return how many.
-
-    Raises:
-        ToolError: there is no agent, or it cannot.
-    """
-    return int(await ask(path, "guest-fsfreeze-freeze", seconds=seconds))
-
-
-async def thaw(path: Path, seconds: float = 30.0) -> int:
-    """Let the guest write again; return how many file systems were at rest.
-
-    Raises:
-        ToolError: there is no agent, or it cannot.
-    """
-    return int(await ask(path, "guest-fsfreeze-thaw", seconds=seconds))
+@asynccontextmanager
+async def at_rest(path: Path, sync: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Keep the guest's file systems at rest, where it has an agent that can; ``sync`` has it write what it holds."""
+    await sync()
+    if not await ping(path):
+        yield
+        return
+    try:
+        with suppress(ToolError):
+            await ask(path, "guest-fsfreeze-freeze", seconds=_FREEZE_SECONDS)
+        yield
+    finally:
+        await thaw(path)
 
 
-async def set_time(path: Path) -> None:
-    """Set the guest's clock to this host's.
-
-    Raises:
-        ToolError: there is no agent, or it cannot.
-    """
-    await ask(path, "guest-set-time", time=time.time_ns())
+async def thaw(path: Path) -> None:
+    """Let the guest write again; never fails."""
+    with suppress(ToolError):
+        await ask(path, "guest-fsfreeze-thaw", seconds=_FREEZE_SECONDS)

@@ -16,6 +16,7 @@ from haulout.machine.states import Phase, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from haulout.machine.store import Place
 
@@ -133,6 +134,31 @@ def forward_ports(place: Place) -> None:
         return
     if failed:
         raise ConflictError(printable(str(failed)))
+
+
+def copy_data(place: Place, target: Path, advance: Callable[[int], None]) -> None:
+    """Have a machine that runs copy its data disk, as it is in one moment, to an empty file of its size.
+
+    Args:
+        place: of the machine.
+        target: the file.
+        advance: told how many more bytes are done, at least twice a second; what it raises ends the copy.
+
+    Raises:
+        ToolError: that does not go, as where the machine is not ready.
+    """
+    done, reason = 0, "ended"
+    try:
+        with asked(place, {"do": "copy", "target": str(target)}, _LONGEST, lambda: advance(0)) as answers:
+            for one in answers:
+                if "done" in one:
+                    return
+                reason = str(one.get("failed", reason))
+                advance(one.get("copied", done) - done)
+                done = one.get("copied", done)
+    except (OSError, ValueError) as error:
+        reason = f"does not answer: {error}"
+    raise ToolError("the machine's supervisor", printable(reason))
 
 
 def follow(

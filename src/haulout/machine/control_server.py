@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
+from contextlib import aclosing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from haulout.errors import HauloutError
 from haulout.machine.updating import Switch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
     from contextlib import AbstractContextManager
 
     from haulout.machine.states import Status
@@ -93,6 +94,13 @@ class Supervised(Protocol):
             HauloutError: that does not go.
         """
 
+    def copy_data(self, target: Path) -> AsyncGenerator[int, None]:
+        """Copy the data disk to an empty file of its size, and yield how many bytes are done.
+
+        Raises:
+            HauloutError: that does not go.
+        """
+
     def held(self) -> AbstractContextManager[None]:
         """Keep an ephemeral machine from ending."""
 
@@ -124,6 +132,8 @@ async def answer(supervised: Supervised, reader: asyncio.StreamReader, writer: a
                 await supervised.story.stream(writer, begun)
             case "forward":
                 writer.write(_line(await _forward(supervised)))
+            case "copy":
+                await _copy(supervised, Path(request["target"]), writer)
             case "hold":
                 with supervised.held():
                     await reader.read()
@@ -137,6 +147,19 @@ async def _forward(supervised: Supervised) -> dict[str, object]:
     except HauloutError as error:
         return {"failed": str(error)}
     return {"done": True}
+
+
+async def _copy(supervised: Supervised, target: Path, writer: asyncio.StreamWriter) -> None:
+    try:
+        # Closed at once where the client hangs up.
+        async with aclosing(supervised.copy_data(target)) as steps:
+            async for done in steps:
+                writer.write(_line({"copied": done}))
+                await writer.drain()
+    except HauloutError as error:
+        writer.write(_line({"failed": str(error)}))
+    else:
+        writer.write(_line({"done": True}))
 
 
 def _line(document: dict[str, Any]) -> bytes:

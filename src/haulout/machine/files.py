@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.disk import data_extents
 from haulout.documents import Document
-from haulout.errors import ConflictError, HauloutError
+from haulout.errors import ConflictError, HauloutError, StorageError
 from haulout.local import BESIDE, clone_range, locked, replace_file, scratch_folder, storage_errors, sync_folder
 from haulout.machine.base import note_of
 from haulout.machine.data_disk import DATA, parts
@@ -58,6 +58,19 @@ def allocated(path: Path) -> int:
         return path.stat().st_blocks * 512
     except OSError:
         return 0
+
+
+def require_room(place: Place, needed: int) -> None:
+    """Require that so many bytes are free where a machine is.
+
+    Raises:
+        StorageError: they are not.
+    """
+    with storage_errors(place.folder):
+        room = os.statvfs(place.folder)
+    if (free := room.f_bavail * room.f_frsize) < needed:
+        reason = f"{needed} bytes are needed and {free} are free"
+        raise StorageError(str(place.folder), reason, hint="make room, or set XDG_DATA_HOME")
 
 
 def clone_files(source: Place, target: Place, image: Image) -> None:

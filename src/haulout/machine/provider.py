@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from haulout.machine.model import Forward, Machine
     from haulout.machine.store import Place
@@ -59,6 +61,13 @@ class VirtualMachine(Protocol):
         Raises:
             ConflictError: one is taken; then all are as they were.
             ToolError: it does not answer.
+        """
+
+    def copy_data(self, target: Path, moment: AbstractAsyncContextManager[object]) -> AsyncGenerator[int, None]:
+        """Copy the data disk as it is at the end of a moment, and yield how many bytes are done.
+
+        Raises:
+            ToolError: that does not go.
         """
 
     async def press_power_button(self) -> None:

@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from haulout.errors import HauloutError
-from haulout.machine import proxy, trim, trust
+from haulout.errors import ConflictError, HauloutError
+from haulout.machine import agent, proxy, trim, trust
 from haulout.machine.control_server import Story, answer
 from haulout.machine.events import EventKind, publish
 from haulout.machine.forward import BACKLOG, CHUNK, Forwarder, bind
@@ -27,7 +27,8 @@ from haulout.machine.store import boot
 from haulout.machine.updating import Switch, Updater
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
+    from pathlib import Path
 
     from haulout.machine.provider import Ended, Provider, VirtualMachine
     from haulout.machine.store import Place
@@ -182,6 +183,8 @@ class Supervisor:
         if self._place.is_held("vm.lock"):
             self._say("taking over the virtual machine that runs")
             self._life = await self._provider.adopt(self._place.name, self._place)
+            # Its file systems may have been at rest when the one before was killed.
+            self._spawn(agent.thaw(self._place.socket("agent")))
             trial = await asyncio.to_thread(self._updates.adopt, self._machine)
         if self._life is not None and (shutting_down or trial):
             # Its guest was told to, and may answer for a while; what a trial wrote is given up.
@@ -295,23 +298,15 @@ class Supervisor:
     async def _finish(self, reason: str, failed: bool, *, console: bool = True, hint: str | None = None) -> None:  # noqa: FBT001 - a pair that is passed on
         self._place.record("ended", reason)
         if self._updates.trial is not None:
-            failed, console = await self._undo(reason, failed), False
+            ran = await self._updates.undo(self._machine, reason)
+            self._again |= ran and failed and not self._stop.is_set()
+            failed = False
         self._publish(EventKind.CRASHED if failed else EventKind.STOPPED, reason=reason)
         if failed:
             said = self._place.console() if console else []
             await self.story.tell({"failed": reason, "console": said, "hint": hint})
         elif not self._again:
             await self.story.tell({"done": True})
-
-    async def _undo(self, reason: str, failed: bool) -> bool:  # noqa: FBT001 - a pair that is passed on
-        """Undo the trial that has ended; return whether that failed. What ran before runs again."""
-        try:
-            ran = await self._updates.undo(self._machine, reason)
-        except HauloutError as error:
-            await self.story.tell({"failed": str(error), "console": []})
-            return True
-        self._again |= ran and failed and not self._stop.is_set()
-        return False
 
     def _publish(self, kind: EventKind, **data: Any) -> None:
         publish(self._place.history, self._place.name, self._machine.id, kind, **data)
@@ -365,22 +360,24 @@ class Supervisor:
 
     def switch(self, what: Switch) -> None:
         """Go on to another system; see :class:`haulout.machine.control_server.Supervised`."""
-        self._spawn(self._begin_switch(what))
+        self._spawn(self._switch(what))
 
-    async def _begin_switch(self, what: Switch) -> None:
-        try:
-            if self._link is None or not self._ready.is_set():
-                raise GuestFailed("it does not answer")  # noqa: TRY301 - as when it stops answering
-            await self._updates.begin(what, self._link, self._machine)
-        except (HauloutError, GuestFailed, OSError) as error:
-            await self.story.tell({"failed": str(error), "console": []})
-        else:
+    async def _switch(self, what: Switch) -> None:
+        link = self._link if self._ready.is_set() else None
+        if await self._updates.begin(what, link, self._machine, self.story.tell):
             self.stop(None, None, again=True)
 
     async def forward(self) -> None:
         """Lead the ports into the guest that the machine file names by now; see ``VirtualMachine``."""
         if self._life is not None:
             await self._life.forward(self._place.load().forwards)
+
+    def copy_data(self, target: Path) -> AsyncGenerator[int, None]:
+        """Copy the data disk; see ``VirtualMachine``."""
+        if self._life is None or self._link is None or not self.is_ready:
+            raise ConflictError(f"machine {self._place.name} is not ready")
+        sync = partial(self._link.run, "sync")
+        return self._life.copy_data(target, agent.at_rest(self._place.socket("agent"), sync))
 
     @contextmanager
     def held(self) -> Iterator[None]:

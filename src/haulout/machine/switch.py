@@ -102,6 +102,16 @@ def settle(
     return machine, None
 
 
+def rest(place: Place, say: Callable[[str], None]) -> None:
+    """Let the data of a machine that does not run be one file, and end what was cut short; its lock is held.
+
+    Raises:
+        HauloutError: files cannot be written.
+    """
+    machine, _ = settle(place, say, start=False)
+    unite(place, machine.image, say)
+
+
 def note(place: Place, machine: Machine, journal: Journal | None, action: Action) -> Journal | None:
     """Write down what the files show of an update that was cut short; return the journal.
 
@@ -187,7 +197,7 @@ def undo(place: Place, machine: Machine, journal: Journal, reason: str, *, bad: 
     """
     data_disk.give_up(place, journal.new)
     made = write_journal(place, journal.undone(printable(reason), bad=bad))
-    prune(place, machine.image, journal.old, *([] if journal.previous is None else [journal.previous]))
+    prune(place, journal.old, *([] if journal.previous is None else [journal.previous]))
     _tell(place, machine, EventKind.UNDONE, journal, reason=made.reason)
     return made
 

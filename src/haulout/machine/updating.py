@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextlib import suppress
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import HauloutError
 from haulout.machine import gate, switch
@@ -14,12 +14,14 @@ from haulout.machine.journal import Action, Step, decide
 from haulout.machine.link import GuestFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from haulout.machine.journal import Container, Journal
     from haulout.machine.link import Link
     from haulout.machine.model import Machine
     from haulout.machine.store import Place
+
+    Tell = Callable[[dict[str, Any]], Awaitable[None]]
 
 _RESTORE_SECONDS: Final = 120.0
 
@@ -52,13 +54,18 @@ class Updater:
         self.blame = False
         """Whether it is the new image's fault when its trial ends now."""
 
-    async def begin(self, what: Switch, link: Link, machine: Machine) -> None:
-        """Note what runs, before the machine is stopped for the switch.
+    async def begin(self, what: Switch, link: Link | None, machine: Machine, tell: Tell) -> bool:
+        """Note what runs, before the machine is stopped for the switch; False: ``tell`` is told why it is not."""
+        try:
+            if link is None:
+                raise GuestFailed("it does not answer")  # noqa: TRY301 - as when it stops answering
+            await self._note(what, link, machine)
+        except (HauloutError, GuestFailed, OSError) as error:
+            await tell({"failed": str(error), "console": []})
+            return False
+        return True
 
-        Raises:
-            GuestFailed: that cannot be found out.
-            HauloutError: the journal cannot be used or written, or there is no way back.
-        """
+    async def _note(self, what: Switch, link: Link, machine: Machine) -> None:
         journal = switch.read_journal(self._place)
         if what is not Switch.UPDATE:
             switch.check_way_back(self._place, journal, data=what is Switch.ROLLBACK_DATA)
@@ -143,15 +150,17 @@ class Updater:
     async def undo(self, machine: Machine, reason: str) -> bool:
         """Undo the trial, whose system does not run any more; return whether the machine ran before it.
 
-        Raises:
-            StorageError: files cannot be written; the next start does it.
+        Where files cannot be written, the next start does it.
         """
         trial, self.trial = self.trial, None
         assert trial is not None
         self._say(f"going back to the system before: {reason}")
         with suppress(HauloutError):
             trial = switch.read_journal(self._place) or trial
-        await asyncio.to_thread(switch.undo, self._place, machine, trial, reason, bad=self.blame)
+        try:
+            await asyncio.to_thread(switch.undo, self._place, machine, trial, reason, bad=self.blame)
+        except HauloutError as error:
+            self._say(str(error))
         return self._quiet_since is not None
 
     async def restore(self, link: Link) -> None:

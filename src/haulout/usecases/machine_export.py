@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from haulout.content import CopyOptions, copy
 from haulout.documents import Document
 from haulout.errors import ConflictError, NotFoundError, UsageError
-from haulout.local import open_regular
-from haulout.machine import Export, Machines, Sealing, Writer, disks
+from haulout.local import BESIDE, open_regular, scratch_folder, storage_errors, sweep
+from haulout.machine import Export, Machines, Sealing, Writer, copy_data, disks, require_room, rest
 from haulout.oci import RegistryReference
 from haulout.places import Places
 from haulout.progress import NullProgress, Traffic
 from haulout.usecases.arguments import reference_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from haulout.content import CopyTarget
-    from haulout.machine import Machine
+    from haulout.machine import Machine, Place
     from haulout.oci import Descriptor, Digest, Reference
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
@@ -68,7 +72,9 @@ def machine_export(
     connections: ConnectionOptions | None = None,
     progress: Progress | None = None,
 ) -> ExportedMachine:
-    """Export a machine that does not run. Its system travels by reference, its data disk as chunks.
+    """Export a machine. Its system travels by reference, its data disk as chunks.
+
+    Of a machine that runs, a copy of the data disk is sent, as the disk is in one moment; there must be room for it.
 
     Where the destination has an earlier export of it, only chunks that changed are sent.
 
@@ -82,7 +88,8 @@ def machine_export(
         progress: receives the work.
 
     Raises:
-        ConflictError: the machine runs, or the destination has an export of another one.
+        ConflictError: the destination has an export of another machine, or another command changes this one.
+        StorageError: there is no room for a copy.
         NotFoundError: there is no such machine.
         WrongPassphrase: the earlier export is encrypted with another passphrase.
         HauloutError: see the tree in :mod:`haulout.errors`; an earlier export is as it was.
@@ -91,14 +98,20 @@ def machine_export(
     reference, progress = _target(reference_of(destination)), progress or NullProgress()
     place = Machines.here().place(name)
     with ExitStack() as stack:
-        stack.enter_context(place.lock())
-        machine = place.load()
-        if place.is_held("run.lock") or place.is_held("vm.lock"):
-            raise ConflictError(f"machine {name} is running", hint=f"haulout machine stop {name}")
-        data = place.file("data.raw")
-        fd = stack.enter_context(open_regular(data)) if data.exists() else None
-        places = stack.enter_context(Places(connections, progress))
+        places, lock = stack.enter_context(Places(connections, progress)), stack.enter_context(ExitStack())
+        lock.enter_context(place.lock())
+        machine, data = place.load(), place.file("data.raw")
+        running = place.is_held("run.lock")
+        if place.is_held("vm.lock") and not running:
+            raise ConflictError(f"machine {name} is unattended", hint=f"haulout machine start {name} takes it over")
         sealing, known = _before(places, reference, machine, passphrase)
+        if not running:
+            rest(place, progress.note)
+        opened = _copy(place, data, progress) if running else open_regular(data) if data.exists() else nullcontext()
+        fd = stack.enter_context(opened)
+        if running:
+            # The machine may be stopped, changed and removed while its copy is sent.
+            lock.close()
         with places.copy_target(reference) as target:
             disk = _disk(places, machine, target, progress, jobs or DEFAULT_JOBS) if _takes(machine, image) else None
             done = Writer(target, sealing, known, jobs or DEFAULT_JOBS, progress).write(
@@ -119,6 +132,23 @@ def machine_export(
             places.traffic,
             time.monotonic() - begun,
         )
+
+
+@contextmanager
+def _copy(place: Place, data: Path, progress: Progress) -> Iterator[int]:
+    """Yield a copy of the data disk of a machine that runs, which has no name any more."""
+    size, content = data.stat().st_size, disks(place, None).data
+    sweep(place.folder, BESIDE)
+    require_room(place, content)
+    with ExitStack() as stack:
+        with storage_errors(place.folder, doing="cannot be written"), scratch_folder(place.folder, BESIDE) as scratch:
+            target = scratch / "data"
+            target.touch(mode=0o600)
+            os.truncate(target, size)
+            with progress.task(f"copy of the data of {place.name}", size) as task:
+                copy_data(place, target, task.advance)
+            fd = stack.enter_context(open_regular(target))
+        yield fd
 
 
 def _target(reference: Reference) -> Reference:

@@ -12,9 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from haulout.documents import Document
-from haulout.errors import HauloutError, StorageError
+from haulout.errors import HauloutError
 from haulout.local import BESIDE, scratch_folder, storage_errors, sweep, sync_folder
-from haulout.machine import Accelerator, Export, Machine, Machines, appearing_machine, make_key, new_machine, restore
+from haulout.machine import (
+    Accelerator,
+    Export,
+    Machine,
+    Machines,
+    appearing_machine,
+    make_key,
+    new_machine,
+    require_room,
+    restore,
+)
 from haulout.oci import Digest, RegistryReference
 from haulout.places import Places
 from haulout.progress import NullProgress, Traffic
@@ -110,14 +120,7 @@ def _require_room(place: Place, head: Head) -> None:
     for folder in place.folder.parent.iterdir():
         # What imports that were killed have left.
         sweep(folder, BESIDE)
-    with storage_errors(place.folder):
-        room = os.statvfs(place.folder)
-    if (free := room.f_bavail * room.f_frsize) < head.content:
-        raise StorageError(
-            str(place.folder),
-            f"{head.content} bytes are needed and {free} are free",
-            hint="make room, or set XDG_DATA_HOME",
-        )
+    require_room(place, head.content)
 
 
 def _keep(fill: Callable[[int], None] | None, fresh: Path, old: Image, place: Place, made: Machine) -> Machine:

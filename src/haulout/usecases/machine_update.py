@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.disk import DiskFormat, create_overlay
 from haulout.documents import Document
-from haulout.errors import ConflictError, HauloutError, NotReady, StorageError, UsageError
+from haulout.errors import ConflictError, HauloutError, NotReady, UsageError
 from haulout.local import locked, storage_errors
 from haulout.machine import (
     DiskKind,
@@ -29,6 +29,7 @@ from haulout.machine import (
     new_machine,
     read_journal,
     remove_unused_bases,
+    require_room,
     roll_back,
     settle,
     take_over,
@@ -151,7 +152,7 @@ def machine_update(  # noqa: PLR0913 - each is one word of the request
             )
         if machine.update.pin and to is None and not force:
             raise ConflictError(f"the image of machine {name} is pinned", hint="name one: --to REF; or --force")
-        _require_room(place, planned.needed)
+        require_room(place, planned.needed)
         journal, result = _stage(machines, place, reference, found, connections, progress)
         fetched = 0 if result is None else result.moved.fetched
         staged = replace(planned, status="staged", fetched=fetched, stops=())
@@ -227,15 +228,6 @@ def _plan(
 def _seeds(place: Place, machine: Machine) -> list[Path]:
     base = place.base(machine)
     return [base] if base.exists() else []
-
-
-def _require_room(place: Place, needed: int) -> None:
-    with storage_errors(place.folder):
-        room = os.statvfs(place.folder)
-    if (free := room.f_bavail * room.f_frsize) < needed:
-        raise StorageError(
-            str(place.folder), f"{needed} bytes are needed for the new system and {free} are free", hint="make room"
-        )
 
 
 def _stage(
@@ -326,7 +318,9 @@ def _apply(place: Place, journal: Journal, staged: UpdatedMachine, progress: Pro
     image = place.load().image.pinned
     if after is not None and after.step is Step.COMMITTED:
         return replace(staged, status="updated", image=image, downtime=after.downtime)
-    return replace(staged, status="undone", image=image, reason=after.reason if after is not None else None)
+    if after is None or after.step is not Step.UNDONE:
+        raise NotReady(place.name, "the update was cut short; the next start, update or rollback ends it")
+    return replace(staged, status="undone", image=image, reason=after.reason)
 
 
 def machine_rollback(name: str, *, data: bool = False, progress: Progress | None = None) -> UpdatedMachine:

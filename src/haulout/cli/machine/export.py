@@ -47,11 +47,14 @@ def command(
     image: bool,
     jobs: int | None,
 ) -> None:
-    """Write a machine that does not run to DEST: a registry, an image layout (oci:DIR:TAG) or an archive.
+    """Write a machine to DEST: a registry, an image layout (oci:DIR:TAG) or an archive.
 
     The machine's settings and its data travel. Its system travels as a reference by digest; what it changed in
     itself does not, as with a new system on kept data. Holes in the data disk cost nothing, and a later export
     to the same tag sends only what changed.
+
+    A machine may run meanwhile: its data disk is copied first, as it is in one moment, at which the file systems of a
+    machine with QEMU's guest agent are at rest. There must be room for that copy.
 
     With a passphrase, settings and data are encrypted. Later exports to the tag need the same passphrase.
     """

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import ConflictError, ToolError
 from haulout.local import Peer, begin, printable, storage_errors
-from haulout.machine import seed
+from haulout.machine import agent, seed
 from haulout.machine.model import Forward, Protocol
 from haulout.machine.provider import Ended
 from haulout.machine.qemu import accel, argv, virtiofsd
+from haulout.machine.qemu.copying import copy_data
 from haulout.machine.qemu.files import check, prepare
 from haulout.machine.qemu.qmp import Qmp
 from haulout.machine.store import tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from haulout.machine.model import Machine, Mount
@@ -45,7 +47,9 @@ _REASONS: Final = {
 class _Life:
     """One life of QEMU, seen through its QMP socket."""
 
-    def __init__(self, accelerator: str, peer: Peer, process: asyncio.subprocess.Process | None, log: Path) -> None:
+    def __init__(
+        self, accelerator: str, peer: Peer, process: asyncio.subprocess.Process | None, log: Path, agent_socket: Path
+    ) -> None:
         self.accelerator = accelerator
         self.ssh_port = 0
         self.resets = 0
@@ -56,6 +60,7 @@ class _Life:
         self._peer = peer
         self._process = process
         self._log = log
+        self._agent = agent_socket
         self._qmp: Qmp | None = None
         self._reason = ""
         self.losses: asyncio.Queue[str] = asyncio.Queue()
@@ -160,9 +165,17 @@ class _Life:
         said: str = await self._qmp.execute("human-monitor-command", **{"command-line": line})
         return said.strip()
 
+    def copy_data(self, target: Path, moment: AbstractAsyncContextManager[object]) -> AsyncGenerator[int, None]:
+        """Copy the data disk; see :func:`haulout.machine.qemu.copying.copy_data`."""
+        if self._qmp is None:
+            raise ToolError("QEMU", "does not answer")
+        return copy_data(self._qmp, target, moment)
+
     async def press_power_button(self) -> None:
-        """Ask the guest to shut down; never fails."""
+        """Ask the guest to shut down, and its agent, too: a guest may pass over the button; never fails."""
         await self._tell("system_powerdown")
+        with suppress(ToolError):
+            await agent.shutdown(self._agent)
 
     async def quit(self) -> None:
         """End it as a power cut does; never fails."""
@@ -207,7 +220,7 @@ class Qemu:
             with storage_errors(log, doing="cannot be written"), log.open("wb") as output:
                 process = await begin(line, output=output, descriptors=(lock,), hint=accel.hint(self._architecture))
             begun.append(process)
-            life = _Life(chosen.value, await _peer(process, files.qmp, log), process, log)
+            life = _Life(chosen.value, await _peer(process, files.qmp, log), process, log, files.agent)
             life.helpers = begun[:-1]
             for number, (helper, mount) in enumerate(zip(life.helpers, machine.mounts, strict=True)):
                 life.watch(_helper_lost(helper, mount, place.file(f"virtiofsd{number}.log")))
@@ -242,7 +255,7 @@ class Qemu:
                     hint=f"haulout machine stop {name} ends it, as a power cut does",
                 )  # fmt: skip
             await asyncio.sleep(_POLL)
-        life = _Life("", peer, None, place.file("qemu.log"))
+        life = _Life("", peer, None, place.file("qemu.log"), place.socket("agent"))
         try:
             await life.connect(place.socket("qmp"))
             # It may have been paused, too.
