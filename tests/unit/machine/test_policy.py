@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haulout.errors import UsageError
@@ -20,7 +20,7 @@ ID = "8b1b3a2e-0000-4000-8000-000000000001"
 NEW = Offer("sha256:1", "sha256:2")
 
 
-def settings(**changes):
+def wanted(**changes):
     return Update(**{"policy": Policy.APPLY, "window": "02:00-05:00", **changes})
 
 
@@ -29,26 +29,26 @@ def offer(**changes):
 
 
 SEEN_BY = {
-    "current": (settings(), NIGHT, Offer("sha256:1", "sha256:1"), "", Action.NOTHING, False, "runs the newest"),
-    "bad": (settings(), NIGHT, offer(bad="no ssh", staged=True), "", Action.NOTHING, False, "undone here before: no ssh"),
-    "pin": (settings(pin=True), NIGHT, offer(staged=True, severity=Severity.CRITICAL), "", Action.NOTIFY, True, "pinned"),
-    "notify": (settings(policy=Policy.NOTIFY), NIGHT, offer(staged=True), "", Action.NOTIFY, True, "its user says so"),
+    "current": (wanted(), NIGHT, Offer("sha256:1", "sha256:1"), "", Action.NOTHING, False, "runs the newest"),
+    "bad": (wanted(), NIGHT, offer(bad="no ssh", staged=True), "", Action.NOTHING, False, "undone here before: no ssh"),
+    "pin": (wanted(pin=True), NIGHT, offer(staged=True, severity=Severity.CRITICAL), "", Action.NOTIFY, True, "pinned"),
+    "notify": (wanted(policy=Policy.NOTIFY), NIGHT, offer(staged=True), "", Action.NOTIFY, True, "its user says so"),
     "too mild": (
-        settings(min_severity=Severity.HIGH), NIGHT, offer(severity=Severity.MEDIUM), "", Action.NOTIFY, True,
+        wanted(min_severity=Severity.HIGH), NIGHT, offer(severity=Severity.MEDIUM), "", Action.NOTIFY, True,
         "fixes nothing worse than medium, and this machine waits for high",
     ),
-    "unrated": (settings(min_severity=Severity.MEDIUM), NIGHT, offer(), "", Action.NOTIFY, True, "nobody has rated"),
-    "unrated, but all are wanted": (settings(), NIGHT, offer(), "", Action.STAGE, True, "it is fetched"),
+    "unrated": (wanted(min_severity=Severity.MEDIUM), NIGHT, offer(), "", Action.NOTIFY, True, "nobody has rated"),
+    "unrated, but all are wanted": (wanted(), NIGHT, offer(), "", Action.STAGE, True, "it is fetched"),
     "bad enough": (
-        settings(min_severity=Severity.HIGH), NIGHT, offer(severity=Severity.CRITICAL), "in use", Action.STAGE, True,
+        wanted(min_severity=Severity.HIGH), NIGHT, offer(severity=Severity.CRITICAL), "in use", Action.STAGE, True,
         "it is fetched",
     ),
-    "outside": (settings(), NOON, offer(), "", Action.STAGE, False, "fetched within 02:00-05:00"),
-    "no window": (settings(window=""), NOON, offer(), "", Action.STAGE, True, "it is fetched"),
-    "staged is enough": (settings(policy=Policy.STAGE), NIGHT, offer(staged=True), "", Action.NOTIFY, True, "waits for"),
-    "apply later": (settings(), NOON, offer(staged=True), "", Action.APPLY, False, "applied within"),
-    "in use": (settings(), NIGHT, offer(staged=True), "2 shells", Action.APPLY, False, "uses the machine: 2 shells"),
-    "apply": (settings(), NIGHT, offer(staged=True), "", Action.APPLY, True, "nobody uses"),
+    "outside": (wanted(), NOON, offer(), "", Action.STAGE, False, "fetched within 02:00-05:00"),
+    "no window": (wanted(window=""), NOON, offer(), "", Action.STAGE, True, "it is fetched"),
+    "staged is enough": (wanted(policy=Policy.STAGE), NIGHT, offer(staged=True), "", Action.NOTIFY, True, "waits for"),
+    "apply later": (wanted(), NOON, offer(staged=True), "", Action.APPLY, False, "applied within"),
+    "in use": (wanted(), NIGHT, offer(staged=True), "2 shells", Action.APPLY, False, "uses the machine: 2 shells"),
+    "apply": (wanted(), NIGHT, offer(staged=True), "", Action.APPLY, True, "nobody uses"),
 }  # fmt: skip
 
 
@@ -62,10 +62,10 @@ def test_the_rules(case):
 
 
 def test_what_waits_says_until_when():
-    assert decide(settings(), ID, NOON, offer(staged=True), "").when == NIGHT.replace(hour=2) + timedelta(days=1)
-    fetched = decide(settings(), ID, NOON, NEW, "").when
+    assert decide(wanted(), ID, NOON, offer(staged=True), "").when == NIGHT.replace(hour=2) + timedelta(days=1)
+    fetched = decide(wanted(), ID, NOON, NEW, "").when
     assert fetched == turns(ID, "02:00-05:00", NOON)[1]
-    assert decide(settings(), ID, NOON, NEW, "", at_once=True).due
+    assert decide(wanted(), ID, NOON, NEW, "", at_once=True).due
 
 
 times = st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1))  # noqa: DTZ001 - as above
@@ -81,7 +81,7 @@ def test_a_turn_is_always_within_the_window_and_once_a_day(now, begin, length, m
     assert following - last == timedelta(days=1)
     assert within(window, last.time())
     assert turns(str(machine), window, following) == (following, following + timedelta(days=1))
-    update = settings(window=window)
+    update = wanted(window=window)
     assert is_turn(update, str(machine), following, last)
     assert not is_turn(update, str(machine), following, following)
     assert is_turn(update, str(machine), now, last - timedelta(1)) is within(window, now.time())
@@ -94,6 +94,7 @@ def test_without_a_window_it_is_looked_every_six_hours(now, machine):
     assert within("", now.time())
 
 
+@settings(max_examples=25)
 @given(times, minutes, minutes)
 def test_a_window_holds_as_many_minutes_as_it_says(now, begin, end):
     window = f"{begin // 60:02}:{begin % 60:02}-{end // 60:02}:{end % 60:02}"
