@@ -41,7 +41,7 @@ test-kills: $(VENV)/ready packages
 
 # Machines updated to systems that lack something, a minute each.
 test-updates: $(VENV)/ready packages
-	@HAULOUT_TEST_UPDATES=1 $(BIN)/pytest -q tests/integration/test_machine_update.py
+	@HAULOUT_TEST_UPDATES=1 $(BIN)/pytest -q tests/integration/test_machine_update.py tests/integration/test_machine_auto.py
 
 # Updates killed at each step of their journal: docs/adr/0069.
 test-update-kills: KILLS ?= 200
