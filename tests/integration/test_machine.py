@@ -50,6 +50,7 @@ def test_every_example_of_machines_runs_and_prints_what_is_documented(tmp_path):
         "init",
         "set",
         "autostart",
+        "auto",
         "start",
         "record",
         "list",

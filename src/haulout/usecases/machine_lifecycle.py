@@ -115,7 +115,7 @@ def _follow(place: Place, request: Request, progress: Progress) -> None:
     except NotReady as error:
         for line in error.console:
             progress.note(f"console: {line}")
-        _wait_for_supervisor(place)
+        wait_for_supervisor(place)
         raise
 
 
@@ -125,7 +125,7 @@ def _wait(place: Place, request: Request, progress: Progress) -> None:
         follow(place, request, lambda what: progress.note(f"{place.name}: {what}"), lambda: task.advance(0))
 
 
-def _wait_for_supervisor(place: Place) -> None:
+def wait_for_supervisor(place: Place) -> None:
     """Wait until a supervisor that is about to end has ended."""
     deadline = time.monotonic() + _GONE_SECONDS
     while place.is_held("run.lock") and time.monotonic() < deadline:
@@ -163,7 +163,7 @@ def machine_stop(name: str, *, seconds: float = STOP_SECONDS, progress: Progress
         from haulout.machine.qemu import Qemu  # noqa: PLC0415
 
         force_off(place, Qemu(machines.cache / "accelerator.json"), seconds)
-    _wait_for_supervisor(place)
+    wait_for_supervisor(place)
     last = place.last_event()
     return StoppedMachine(name, was_running=True, reason=last.detail if last is not None else "")
 
