@@ -14,7 +14,8 @@ from tests.support.machines import short_folder
 from tests.support.sandbox import sandbox
 from tests.support.servers import needs
 
-IMAGE = os.environ.get("HAULOUT_TEST_MACHINE_IMAGE", "")
+# Commands run in another folder.
+IMAGE = os.path.abspath(os.environ.get("HAULOUT_TEST_MACHINE_IMAGE", ""))
 pytestmark = [
     pytest.mark.tools,
     pytest.mark.slow,

@@ -168,8 +168,7 @@ class _Life:
     async def press_power_button(self) -> None:
         """Ask the guest to shut down, and its agent, too: a guest may pass over the button; never fails."""
         await self._tell("system_powerdown")
-        with suppress(ToolError):
-            await agent.shutdown(self._agent)
+        await agent.shutdown(self._agent)
 
     async def quit(self) -> None:
         """End it as a power cut does; never fails."""
