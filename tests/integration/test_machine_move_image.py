@@ -15,7 +15,7 @@ from tests.support.sandbox import sandbox
 from tests.support.servers import needs
 
 # Commands run in another folder.
-IMAGE = os.path.abspath(os.environ.get("HAULOUT_TEST_MACHINE_IMAGE", ""))
+IMAGE = str(Path(os.environ.get("HAULOUT_TEST_MACHINE_IMAGE", "none")).resolve())
 pytestmark = [
     pytest.mark.tools,
     pytest.mark.slow,
