@@ -22,7 +22,7 @@ PACKAGES = ("openssh-server", "openssh-sftp-server", "libwrap0", "libnsl2", "lib
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "virtiofs", "qemu_fw_cfg", "button", "evdev")
 FILES = {"init": "tiny.init", "etc/inittab": "tiny.inittab", "bin/api": "tiny.api", "power": "tiny.power"}
 # Without the last, a guest that is emulated on a busy host panics now and then, since the timer seems broken.
-OPTIONS = "console=ttyS0 quiet loglevel=1 rdinit=/init panic=1 no_timer_check"
+OPTIONS = "console=ttyS0 quiet loglevel=1 rdinit=/init panic=1 no_timer_check variant=plain....."
 TEXTS = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\ncore:x:1000:1000:core:/home/core:/bin/sh\n"
     "sshd:x:100:65534::/run/sshd:/bin/false\n",
@@ -70,6 +70,18 @@ def build(target: Path, work: Path) -> Path:
     raw = bootable_disk(work, work / "tiny.raw", vmlinuz, initrd, OPTIONS)
     run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, work / "tiny.qcow2")
     (work / "tiny.qcow2").rename(target)
+    return target
+
+
+def variant(image: Path, name: str, target: Path) -> Path:
+    """Make another image of a tiny one, which differs in what it is called on the kernel's command line: tiny.init."""
+    raw = target.with_suffix(".raw")
+    run("qemu-img", "convert", "-O", "raw", image, raw)
+    content = raw.read_bytes()
+    assert content.count(b"variant=plain.....") == 1
+    raw.write_bytes(content.replace(b"variant=plain.....", f"variant={name:.<10}".encode()))
+    run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, target)
+    raw.unlink()
     return target
 
 

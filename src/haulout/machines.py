@@ -17,12 +17,15 @@ from haulout._face import open_face
 if TYPE_CHECKING:
     from haulout.machine import (
         Accelerator,
+        BadImage,
+        Container,
         DiskKind,
         Disks,
         EventKind,
         Firmware,
         Forward,
         Image,
+        Journal,
         Machine,
         MachineEvent,
         Mount,
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
         Severity,
         Socket,
         State,
+        Step,
         Update,
     )
     from haulout.usecases.machine_autostart import Autostart, machine_autostart
@@ -59,12 +63,15 @@ if TYPE_CHECKING:
         machine_logs,
     )
     from haulout.usecases.machine_rm import RemovedMachine, machine_rm
+    from haulout.usecases.machine_update import UpdatedMachine, machine_rollback, machine_update
     from haulout.usecases.run_machine import run_machine
 
 __all__ = [
     "Accelerator",
     "Autostart",
+    "BadImage",
     "CompactedMachine",
+    "Container",
     "DiskKind",
     "Disks",
     "EventKind",
@@ -73,6 +80,7 @@ __all__ = [
     "Forward",
     "Image",
     "ImportedMachine",
+    "Journal",
     "Machine",
     "MachineDisks",
     "MachineEvent",
@@ -87,9 +95,11 @@ __all__ = [
     "Socket",
     "SocketStatus",
     "State",
+    "Step",
     "StoppedMachine",
     "TakenMachine",
     "Update",
+    "UpdatedMachine",
     "machine_autostart",
     "machine_clone",
     "machine_compact",
@@ -105,10 +115,12 @@ __all__ = [
     "machine_logs",
     "machine_restart",
     "machine_rm",
+    "machine_rollback",
     "machine_set",
     "machine_ssh",
     "machine_start",
     "machine_stop",
+    "machine_update",
     "run_machine",
 ]
 
@@ -117,12 +129,15 @@ open_face(
     {
         "machine": (
             "Accelerator",
+            "BadImage",
+            "Container",
             "DiskKind",
             "Disks",
             "EventKind",
             "Firmware",
             "Forward",
             "Image",
+            "Journal",
             "Machine",
             "MachineEvent",
             "Mount",
@@ -132,6 +147,7 @@ open_face(
             "Severity",
             "Socket",
             "State",
+            "Step",
             "Update",
         ),
         "usecases.machine_autostart": ("Autostart", "machine_autostart"),
@@ -179,6 +195,7 @@ open_face(
             "RemovedMachine",
             "machine_rm",
         ),
+        "usecases.machine_update": ("UpdatedMachine", "machine_rollback", "machine_update"),
         "usecases.run_machine": ("run_machine",),
     },
     root="haulout",

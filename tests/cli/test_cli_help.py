@@ -110,7 +110,12 @@ def test_help_of_every_verb_shows_its_examples_and_the_common_options(name):
     registry = (
         name not in {"logout", "completion"} and not name.startswith(("backport", "cache", "evidence")) and name != "cw"
     )
-    registry &= not name.startswith("machine") or name in {"machine init", "machine export", "machine import"}
+    registry &= not name.startswith("machine") or name in {
+        "machine init",
+        "machine export",
+        "machine import",
+        "machine update",
+    }
     for option in ("--plain-http", "--insecure", "--ca-file"):
         assert (option in text) is registry
 

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from haulout.disk.image import Source
     from haulout.disk.info import Danger, DiskInfo, FileSystem, Partition
     from haulout.disk.inspection import inspect, require_safe
-    from haulout.disk.overlay import create_overlay, has_efi_partition
+    from haulout.disk.overlay import (
+        commit_overlay,
+        create_overlay,
+        grow_overlay,
+        has_efi_partition,
+        overlay_size,
+    )
     from haulout.disk.sparse import BLOCK, Extent, data_extents, is_zero, punch_hole, size_of
     from haulout.disk.types import DISK_EXTENSIONS, DiskFormat, DiskType
     from haulout.disk.vhd import expand_vhd
@@ -35,6 +41,7 @@ __all__ = [
     "Partition",
     "Source",
     "SparseWriter",
+    "commit_overlay",
     "content_bytes",
     "convert",
     "convertible_formats",
@@ -42,9 +49,11 @@ __all__ = [
     "data_extents",
     "early_writeback",
     "expand_vhd",
+    "grow_overlay",
     "has_efi_partition",
     "inspect",
     "is_zero",
+    "overlay_size",
     "punch_hole",
     "require_safe",
     "size_of",
@@ -62,7 +71,7 @@ open_face(
         "image": ("Source",),
         "info": ("Danger", "DiskInfo", "FileSystem", "Partition"),
         "inspection": ("inspect", "require_safe"),
-        "overlay": ("create_overlay", "has_efi_partition"),
+        "overlay": ("commit_overlay", "create_overlay", "grow_overlay", "has_efi_partition", "overlay_size"),
         "sparse": ("BLOCK", "Extent", "data_extents", "is_zero", "punch_hole", "size_of"),
         "types": ("DISK_EXTENSIONS", "DiskFormat", "DiskType"),
         "vhd": ("expand_vhd",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from typing import TYPE_CHECKING, Final
 
@@ -10,11 +11,14 @@ from haulout.errors import StorageError
 from haulout.local import BESIDE, scratch_folder, storage_errors, sync_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from haulout.disk.types import DiskFormat
 
 _LIMITS: Final = qemu_img.Limits(cpu_seconds=60, file_size=64 << 20)
+_SLOWEST: Final = 4 << 20
+"""Bytes per second of processor time that even a slow host copies."""
 _SECTOR: Final = 512
 _GPT_ENTRIES: Final = 128
 _ESP: Final = bytes.fromhex("28732ac11ff8d211ba4b00a0c93ec93b")
@@ -42,6 +46,54 @@ def create_overlay(base: Path, base_format: DiskFormat, target: Path, size: int 
         made.chmod(0o600)
         made.rename(target)
         sync_folder(target.parent)
+
+
+def overlay_size(overlay: Path) -> int:
+    """Return how many bytes a guest sees of an overlay of ours.
+
+    Raises:
+        StorageError: it cannot be read, or is none.
+    """
+    with storage_errors(overlay), overlay.open("rb") as file:
+        head = file.read(32)
+    if len(head) < 32 or head[:4] != b"QFI\xfb":
+        raise StorageError(str(overlay), "is no qcow2 file")
+    return int(struct.unpack_from(">Q", head, 24)[0])
+
+
+def grow_overlay(overlay: Path, size: int) -> None:
+    """Let a guest see more bytes of an overlay; raises as :func:`create_overlay`."""
+    qemu_img.run(["resize", "-q", "-f", "qcow2", str(overlay), str(size)], limits=_LIMITS)
+
+
+def commit_overlay(overlay: Path, base: Path, base_format: DiskFormat, advance: Callable[[float], None]) -> None:
+    """Write what an overlay holds into its base, durably; holes become holes. The overlay stays as it is.
+
+    Until the overlay is removed, both together hold what they held before, also where this is killed in the middle:
+    then it can be done again.
+
+    Args:
+        overlay: what is read.
+        base: what is written; a file of that overlay's size, or a smaller one.
+        base_format: its format.
+        advance: told the part done so far, 0 to 1.
+
+    Raises:
+        ToolError: qemu-img is missing or failed.
+        StorageError: the base cannot be written, as where there is no room.
+    """
+    size = overlay_size(overlay)
+    limits = qemu_img.Limits(cpu_seconds=120 + size // _SLOWEST, file_size=size + (64 << 20))
+    image = f"driver=qcow2,file.driver=file,file.filename={_quoted(overlay)}"
+    below = f"backing.driver={base_format.value},backing.file.driver=file,backing.file.filename={_quoted(base)}"
+    options = f"{image},discard=unmap,{below},backing.discard=unmap,backing.file.discard=unmap"
+    qemu_img.run(["commit", "-p", "-d", "--image-opts", options], limits=limits, advance=advance)
+    with storage_errors(base, doing="cannot be written"), base.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _quoted(path: Path) -> str:
+    return os.fspath(path.absolute()).replace(",", ",,")
 
 
 def has_efi_partition(path: Path, disk_format: DiskFormat) -> bool:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.machine.api import answers, containers
     from haulout.machine.autostart import start_file, starts_at_boot
     from haulout.machine.base import check_base
     from haulout.machine.control import copy_data, follow, forward_ports, start_supervisor, status
+    from haulout.machine.data_disk import keep_current, unite_kept
     from haulout.machine.events import EventKind, MachineEvent, publish, read_events
     from haulout.machine.exports import Export, Head, Writer, restore
     from haulout.machine.files import (
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
         require_room,
     )
     from haulout.machine.guest import TRIM
+    from haulout.machine.idleness import use_of
+    from haulout.machine.journal import BadImage, Container, Journal, Step, begin_journal
     from haulout.machine.model import (
         SCHEMA,
         Accelerator,
@@ -50,8 +54,10 @@ if TYPE_CHECKING:
     from haulout.machine.ssh import HINT, client, command_line, make_key
     from haulout.machine.states import Event, State, Status, derive, why_ended
     from haulout.machine.store import Machines, Place, boot
+    from haulout.machine.switch import check_way_back, read_journal, rest, roll_back, settle, take_over, write_journal
     from haulout.machine.trust import read_authorities
-    from haulout.machine.update_settings import Policy, Severity, Update
+    from haulout.machine.update_settings import Policy, Severity, Update, is_window, within
+    from haulout.machine.updating import Switch
 
 __all__ = [
     "HINT",
@@ -61,6 +67,8 @@ __all__ = [
     "TRIM",
     "VOLUME",
     "Accelerator",
+    "BadImage",
+    "Container",
     "DiskKind",
     "Disks",
     "Event",
@@ -70,6 +78,7 @@ __all__ = [
     "Forward",
     "Head",
     "Image",
+    "Journal",
     "Machine",
     "MachineEvent",
     "Machines",
@@ -84,17 +93,23 @@ __all__ = [
     "Socket",
     "State",
     "Status",
+    "Step",
+    "Switch",
     "Update",
     "Writer",
+    "answers",
     "appearing_machine",
+    "begin_journal",
     "boot",
     "check_base",
     "check_ports",
     "check_settings",
+    "check_way_back",
     "client",
     "clone_files",
     "command_line",
     "connection",
+    "containers",
     "copy_data",
     "derive",
     "disks",
@@ -102,6 +117,8 @@ __all__ = [
     "force_off",
     "forget",
     "forward_ports",
+    "is_window",
+    "keep_current",
     "make_key",
     "new_machine",
     "parse_podman",
@@ -110,22 +127,37 @@ __all__ = [
     "publish",
     "read_authorities",
     "read_events",
+    "read_journal",
     "register",
     "remove",
     "remove_unused_bases",
     "require_room",
+    "rest",
     "restore",
+    "roll_back",
+    "settle",
     "start_file",
     "start_supervisor",
     "starts_at_boot",
     "status",
+    "take_over",
+    "unite_kept",
+    "use_of",
     "valid_name",
     "why_ended",
+    "within",
+    "write_journal",
 ]
 
 open_face(
     __name__,
     {
+        "api": ("containers", "answers"),
+        "data_disk": ("keep_current", "unite_kept"),
+        "journal": ("begin_journal", "Journal", "Step", "BadImage", "Container"),
+        "switch": ("check_way_back", "read_journal", "rest", "roll_back", "settle", "take_over", "write_journal"),
+        "updating": ("Switch",),
+        "idleness": ("use_of",),
         "autostart": ("start_file", "starts_at_boot"),
         "base": ("check_base",),
         "control": ("copy_data", "follow", "forward_ports", "start_supervisor", "status"),
@@ -177,6 +209,6 @@ open_face(
         "states": ("Event", "State", "Status", "derive", "why_ended"),
         "store": ("Machines", "Place", "boot"),
         "trust": ("read_authorities",),
-        "update_settings": ("Policy", "Severity", "Update"),
+        "update_settings": ("is_window", "within", "Policy", "Severity", "Update"),
     },
 )

@@ -85,6 +85,15 @@ def status(place: Place) -> Status | None:
     return None
 
 
+def clients(place: Place) -> int | None:
+    """Return how many are connected to the sockets and ports of a machine that runs; None: nobody says."""
+    with suppress(OSError, ValueError, TypeError), asked(place, {"do": "clients"}, _FORWARD_SECONDS) as answers:
+        for one in answers:
+            found = one.get("clients")
+            return found if isinstance(found, int) else None
+    return None
+
+
 def start_supervisor(place: Place) -> None:
     """Start the supervisor, and return when it listens.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from haulout.errors import HauloutError
+from haulout.machine.updating import Switch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -67,6 +68,13 @@ class Supervised(Protocol):
     def status(self) -> Status:
         """Return how the machine is."""
 
+    async def clients(self) -> int:
+        """Return how many are connected to its sockets and ports.
+
+        Raises:
+            HauloutError: that cannot be found out.
+        """
+
     def stop(self, seconds: float | None, environment: Mapping[str, str] | None, *, again: bool) -> None:
         """End this life of the machine.
 
@@ -75,6 +83,9 @@ class Supervised(Protocol):
             environment: of the user, for the lives that follow; None: the one before.
             again: whether another life follows.
         """
+
+    def switch(self, what: Switch) -> None:
+        """Go on to another system, or back; the story tells what comes of it."""
 
     async def forward(self) -> None:
         """Lead the ports into the guest that the machine file names by now.
@@ -96,11 +107,13 @@ class Supervised(Protocol):
 
 async def answer(supervised: Supervised, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer one client; what it asks wrongly has no answer."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, HauloutError):
         request = json.loads(await reader.readline())
         match request["do"]:
             case "status":
                 writer.write(_line(supervised.status().to_dict()))
+            case "clients":
+                writer.write(_line({"clients": await supervised.clients()}))
             case "follow":
                 supervised.boot_seconds = float(request.get("seconds") or supervised.boot_seconds)
                 if supervised.is_ready:
@@ -112,6 +125,10 @@ async def answer(supervised: Supervised, reader: asyncio.StreamReader, writer: a
                 supervised.stop(
                     None if seconds is None else float(seconds), request.get("environment"), again=what == "restart"
                 )
+                await supervised.story.stream(writer, begun)
+            case "switch":
+                begun = len(supervised.story)
+                supervised.switch(Switch(request["to"]))
                 await supervised.story.stream(writer, begun)
             case "forward":
                 writer.write(_line(await _forward(supervised)))

@@ -43,6 +43,12 @@ class EventKind(StrEnum):
     CRASHED = "crashed"
     """It ended without having been asked to, or did not become ready."""
     REMOVED = "removed"
+    UPDATED = "updated"
+    """Another system has proved itself, and is kept."""
+    UNDONE = "update-undone"
+    """It has not: the machine has the system and data that it had before."""
+    ROLLED_BACK = "rolled-back"
+    """The user went back to the system before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,19 +13,19 @@ from haulout.documents import Document
 from haulout.errors import ConflictError, HauloutError, StorageError
 from haulout.local import BESIDE, clone_range, locked, replace_file, scratch_folder, storage_errors, sync_folder
 from haulout.machine.base import note_of
+from haulout.machine.data_disk import DATA, parts
 from haulout.machine.seed import SEED_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from haulout.machine.model import Machine
+    from haulout.machine.model import Image, Machine
     from haulout.machine.store import Machines, Place
 
-DATA: Final = "data.raw"
 COPYING: Final = "machine.json.new"
 """The machine file while disks are copied: what lies beside it is of no machine yet."""
-_SYSTEM: Final = ("system.qcow2", "firmware.vars")
+_SYSTEMS: Final = ("system.qcow2", "slots/*.qcow2")
 _CHUNK: Final = 4 << 20
 
 
@@ -34,6 +34,7 @@ class Disks(Document):
     """What a machine takes on its host, in bytes that are allocated."""
 
     system: int
+    """Of all systems there are: after an update, the one before, too."""
     data: int
     data_size: int
     """What the guest sees of its data disk."""
@@ -43,11 +44,12 @@ class Disks(Document):
 
 def disks(place: Place, machine: Machine | None) -> Disks:
     """Return what a machine takes; of a broken one, the base is not known."""
-    data, size = place.file(DATA), 0
+    data, size = [place.file(DATA), *parts(place)], 0
     with suppress(OSError):
-        size = data.stat().st_size
+        size = data[0].stat().st_size
     base = allocated(place.base(machine)) if machine is not None else 0
-    return Disks(allocated(place.file(_SYSTEM[0])), allocated(data), size, base)
+    systems = [path for pattern in _SYSTEMS for path in place.folder.glob(pattern)]
+    return Disks(sum(map(allocated, systems)), sum(map(allocated, data)), size, base)
 
 
 def allocated(path: Path) -> int:
@@ -71,17 +73,25 @@ def require_room(place: Place, needed: int) -> None:
         raise StorageError(str(place.folder), reason, hint="make room, or set XDG_DATA_HOME")
 
 
-def clone_files(source: Place, target: Place) -> None:
+def clone_files(source: Place, target: Place, image: Image) -> None:
     """Give another machine the disks of one that does not run; storage is shared where the file system can.
+
+    Args:
+        source: the machine.
+        target: the other one.
+        image: of the system it runs; what is there of another one stays behind.
 
     Raises:
         StorageError: they cannot be copied.
     """
     # The copy's system knows the key of its origin, and a guest learns its key at its first boot alone.
-    for name in (*_SYSTEM, "key", "key.pub", *SEED_FILES, DATA):
-        if source.file(name).exists():
-            with storage_errors(target.file(name), doing="cannot be written"):
-                copy_sparse(source.file(name), target.file(name))
+    named = [source.file(name) for name in ("key", "key.pub", *SEED_FILES, DATA)]
+    for path in (source.system(image), source.variables(image), *named, source.data_since(image)):
+        if path.exists():
+            copy = target.folder / path.relative_to(source.folder)
+            with storage_errors(copy, doing="cannot be written"):
+                copy.parent.mkdir(exist_ok=True, mode=0o700)
+                copy_sparse(path, copy)
 
 
 @contextmanager
@@ -160,7 +170,7 @@ def remove_unused_bases(machines: Machines) -> list[Path]:
     folder = machines.data / "images"
     try:
         with locked(folder, seconds=0, busy="a base image is being fetched"):
-            needed = {place.base(place.load()) for place in machines.all()}
+            needed = {path for place in machines.all() for path in _bases(folder, place)}
             needed |= {note_of(base) for base in needed}
             unused = [path for path in sorted(folder.iterdir()) if path not in needed and not path.is_dir()]
             for path in unused:
@@ -168,6 +178,13 @@ def remove_unused_bases(machines: Machines) -> list[Path]:
             return unused
     except (HauloutError, OSError):
         return []
+
+
+def _bases(folder: Path, place: Place) -> Iterator[Path]:
+    """Yield the base images that a machine needs: of its system, and of those it can go back or on to."""
+    yield place.base(place.load())
+    for slot in place.folder.glob("slots/*.qcow2"):
+        yield from folder.glob(f"sha256-{slot.stem}*[0-9a-f]")
 
 
 def clear(place: Place, *, data: bool = False) -> list[Path]:
@@ -180,7 +197,9 @@ def clear(place: Place, *, data: bool = False) -> list[Path]:
         StorageError: something cannot be removed.
     """
     removed = []
-    kept = {"lock", "run.lock", "vm.lock"} | (set() if data or place.file(COPYING).exists() else {DATA})
+    kept = {"lock", "run.lock", "vm.lock"}
+    if not (data or place.file(COPYING).exists()):
+        kept |= {DATA, *(path.name for path in parts(place))}
     with storage_errors(place.folder, doing="cannot be removed"):
         order = {"machine.json": 0, COPYING: 2}
         for path in sorted(place.folder.iterdir(), key=lambda path: (order.get(path.name, 1), path.name)):

@@ -127,6 +127,10 @@ class Forwarder:
         self._absent = absent
         self._clients: set[_Client] = set()
 
+    def __len__(self) -> int:
+        """Return how many clients there are."""
+        return len(self._clients)
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client to its end; never fails."""
         client = _Client(reader, writer)

@@ -71,6 +71,14 @@ def setup(machine: Machine, additions: str = "") -> str:
     return "\n".join([*lines, "sync && echo synced", sockets(machine), "exit 0", ""])
 
 
+def state(machine: Machine) -> str:
+    """Return a script that prints ``mounted`` for each mount there is, and ``booted`` once the guest has booted."""
+    lines = [f"grep -q '^{tag(number)} ' /proc/mounts && echo mounted" for number in range(len(machine.mounts))]
+    # Units that failed are no worse than before: what has to work is looked at.
+    return "\n".join([*lines, "[ ! -d /run/systemd/system ] || systemctl is-system-running --wait >/dev/null 2>&1",
+                      "echo booted", ""])  # fmt: skip
+
+
 def sockets(machine: Machine, names: Sequence[str] | None = None) -> str:
     """Return a script that prints the names of the sockets there are."""
     wanted = (socket for socket in machine.sockets if names is None or socket.name in names)

@@ -158,8 +158,8 @@ class Link:
             return [*ssh.client(self._place, _ROOT), "sh"]
         return [*ssh.client(self._place, next(iter(self._masters))), "sudo -n sh"]
 
-    async def run(self, script: str, seconds: float = _SCRIPT_SECONDS) -> list[str]:
-        """Run a shell script as root in the guest, and return the lines it prints; none where it fails."""
+    async def run(self, script: str, seconds: float | None = _SCRIPT_SECONDS) -> list[str]:
+        """Run a shell script as root in the guest, and return the words it prints; none where it fails."""
         if not self._masters:
             return []
         pipe = asyncio.subprocess.PIPE

@@ -98,6 +98,11 @@ class Image:
         """The digest of the disk's manifest, ``sha256:…``."""
         return self.pinned.rpartition("@")[2]
 
+    @property
+    def slot(self) -> str:
+        """What files of this machine that belong to this image are called: the first digits of its digest."""
+        return self.digest.partition(":")[2][:12]
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
@@ -273,7 +278,7 @@ def parse(text: bytes, wrong: Wrong, name: str) -> Machine:
         name=valid_name(found),
         id=_matching(table, "id", re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "a UUID"),
         created=table.text("created"),
-        image=_image(table.table("image")),
+        image=parse_image(table.table("image")),
         resources=Resources(
             resources.number("cpus", None, MOST_CPUS, 1),
             resources.number("memory", None, MOST_MEMORY, LEAST_MEMORY),
@@ -320,7 +325,12 @@ def _ended(table: Table, value: Any) -> Any:
     return value
 
 
-def _image(table: Table) -> Image:
+def parse_image(table: Table) -> Image:
+    """Parse an image.
+
+    Raises:
+        InvalidFile: a value is wrong, or not known.
+    """
     reference = table.line("reference")
     pinned = _matching(table, "pinned", _PINNED, "a reference with a digest")
     return _ended(table, Image(reference, pinned, _kind(table)))  # type: ignore[no-any-return]  # as it came

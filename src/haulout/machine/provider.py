@@ -48,6 +48,13 @@ class VirtualMachine(Protocol):
     async def has_network(self) -> bool:
         """Return whether the guest has set up its network card; False also where it does not answer."""
 
+    async def connections(self) -> int:
+        """Return how many are connected to ports that lead into the guest, but that of ssh.
+
+        Raises:
+            ToolError: it does not answer.
+        """
+
     async def forward(self, wanted: Sequence[Forward]) -> None:
         """Lead these ports of the host into the guest, and no others, from now on.
 

@@ -25,6 +25,8 @@ from haulout.machine.states import Event
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from haulout.machine.model import Image
+
 LONGEST_SOCKET: Final = 103
 """Bytes of a socket's path that every system takes: macOS ends at 103, Linux at 107."""
 _LONGEST_FILE: Final = 1 << 20
@@ -55,6 +57,23 @@ class Place:
     def base(self, machine: Machine) -> Path:
         """Return the base image of the machine's system, which other machines share."""
         return self.images / machine.image.digest.replace(":", "-")
+
+    def system(self, image: Image) -> Path:
+        """Return what the system of an image has changed of itself."""
+        return self._slot(image, "qcow2", "system.qcow2")
+
+    def variables(self, image: Image) -> Path:
+        """Return the variables of the firmware for the system of an image."""
+        return self._slot(image, "vars", "firmware.vars")
+
+    def _slot(self, image: Image, suffix: str, first: str) -> Path:
+        slot, old = self.file("slots") / f"{image.slot}.{suffix}", self.file(first)
+        # Before there were updates, a machine had one system, under a name of its own; an update renames that.
+        return old if old.exists() and not slot.exists() else slot
+
+    def data_since(self, image: Image) -> Path:
+        """Return what was written to the data disk since the system of an image took over; there may be none."""
+        return self.file(f"data-{image.slot}.qcow2")
 
     @property
     def history(self) -> Path:

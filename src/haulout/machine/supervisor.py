@@ -24,12 +24,12 @@ from haulout.machine.link import GuestFailed, Link
 from haulout.machine.provider import power_off
 from haulout.machine.states import Phase, State, Status, why_ended
 from haulout.machine.store import boot
+from haulout.machine.updating import Switch, Updater
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
     from pathlib import Path
 
-    from haulout.machine.model import Machine
     from haulout.machine.provider import Ended, Provider, VirtualMachine
     from haulout.machine.store import Place
 
@@ -75,6 +75,7 @@ class Supervisor:
         self.story = Story()
         self._came_up = False
         self._lost: list[str] = []
+        self._updates = Updater(place, self._say)
         self._holders = 0
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -178,31 +179,38 @@ class Supervisor:
         return await doing
 
     async def _begin(self, *, shutting_down: bool) -> tuple[VirtualMachine, tuple[str, str]]:
-        authorities = trust.read_authorities(self._machine.ca)
-        proxies = proxy.proxy_for_guest(self._machine.proxy, self._environment)
-        for remark in (*authorities.remarks, *proxies.remarks):
-            self._say(remark)
-        additions = trust.script(authorities.certificates), proxy.script(proxies.variables)
+        trial = False
         if self._place.is_held("vm.lock"):
             self._say("taking over the virtual machine that runs")
             self._life = await self._provider.adopt(self._place.name, self._place)
             # Its file systems may have been at rest when the one before was killed.
             self._spawn(agent.thaw(self._place.socket("agent")))
-        if self._life is not None and shutting_down:
-            # Its guest was told to, and may answer for a while.
+            trial = await asyncio.to_thread(self._updates.adopt, self._machine)
+        if self._life is not None and (shutting_down or trial):
+            # Its guest was told to, and may answer for a while; what a trial wrote is given up.
             self._say("waiting for it to shut down")
-            await power_off(self._life, asyncio.ensure_future(self._life.ended()), self._stop_seconds)
+            ending = asyncio.ensure_future(self._life.ended())
+            await power_off(self._life, ending, 0.0 if trial else self._stop_seconds)
             self._life = None
-        if self._life is None:
+        life = self._life
+        if life is None:
+            self._machine = await self._updates.system()
+        authorities = trust.read_authorities(self._machine.ca)
+        proxies = proxy.proxy_for_guest(self._machine.proxy, self._environment)
+        for remark in (*authorities.remarks, *proxies.remarks):
+            self._say(remark)
+        additions = trust.script(authorities.certificates), proxy.script(proxies.variables)
+        if life is None:
             lock = self._place.take("vm.lock")
             try:
-                self._life = await self._provider.start(self._machine, self._place, self._say, lock)
+                self._life = life = await self._provider.start(self._machine, self._place, self._say, lock)
             finally:
                 os.close(lock)
-        return self._life, additions
+        return life, additions
 
     async def _attend(self, life: VirtualMachine, additions: tuple[str, str]) -> tuple[str, bool]:
         """Wait for an end: return why, and whether that was a failure."""
+        self._updates.blame = True
         ending = asyncio.ensure_future(life.ended())
         linking = asyncio.create_task(self._keep_linked(life, additions))
         asked = asyncio.create_task(self._stop.wait())
@@ -259,12 +267,19 @@ class Supervisor:
         """
         if not life.ssh_port:
             raise GuestFailed("QEMU does not answer")
-        seconds: float | None = self.boot_seconds
+        trial = self._updates.trial is not None
+        seconds: float | None = self._machine.update.health_seconds if trial else self.boot_seconds
         while not self._stop.is_set():
             self._enter(Phase.CONNECTING)
             self._link = link = Link(self._place, self._machine, life, additions)
             try:
+                began = time.monotonic()
                 await link.open(self._say, seconds)
+                if self._updates.trial is not None:
+                    left = (seconds or 0.0) - (time.monotonic() - began)
+                    self._machine = await self._updates.prove(link, self._machine, left)
+                else:
+                    await self._updates.restore(link)
                 # A guest that was ready once is never given up: it may have been stopped with its host.
                 seconds = None
                 self._enter(Phase.READY)
@@ -282,6 +297,10 @@ class Supervisor:
 
     async def _finish(self, reason: str, failed: bool, *, console: bool = True, hint: str | None = None) -> None:  # noqa: FBT001 - a pair that is passed on
         self._place.record("ended", reason)
+        if self._updates.trial is not None:
+            ran = await self._updates.undo(self._machine, reason)
+            self._again |= ran and failed and not self._stop.is_set()
+            failed = False
         self._publish(EventKind.CRASHED if failed else EventKind.STOPPED, reason=reason)
         if failed:
             said = self._place.console() if console else []
@@ -322,6 +341,11 @@ class Supervisor:
             tuple(self._lost),
         )
 
+    async def clients(self) -> int:
+        """Return how many are connected; see :class:`haulout.machine.control_server.Supervised`."""
+        through_ports = await self._life.connections() if self._life is not None else 0
+        return through_ports + sum(len(each) for each in self._forwarders)
+
     @property
     def is_ready(self) -> bool:
         """Whether the guest answers."""
@@ -333,6 +357,15 @@ class Supervisor:
         self._stop_seconds = STOP_SECONDS if seconds is None else seconds
         self._environment = self._environment if environment is None else environment
         self._stop.set()
+
+    def switch(self, what: Switch) -> None:
+        """Go on to another system; see :class:`haulout.machine.control_server.Supervised`."""
+        self._spawn(self._switch(what))
+
+    async def _switch(self, what: Switch) -> None:
+        link = self._link if self._ready.is_set() else None
+        if await self._updates.begin(what, link, self._machine, self.story.tell):
+            self.stop(None, None, again=True)
 
     async def forward(self) -> None:
         """Lead the ports into the guest that the machine file names by now; see ``VirtualMachine``."""
@@ -362,24 +395,3 @@ class Supervisor:
         await asyncio.sleep(_HOLD_SECONDS)
         if not self._holders:
             self._stop.set()
-
-
-async def supervise(place: Place, provider: Provider, listening: Callable[[], None]) -> None:
-    """Run a machine to its end; an ephemeral one is removed then, with its data.
-
-    Raises:
-        ConflictError: it has a supervisor.
-        HauloutError: its file cannot be used.
-        OSError: a socket cannot be bound.
-    """
-    lock = place.take("run.lock")
-    try:
-        machine: Machine = place.load()
-        place.prepare_runtime(machine)
-        made = Supervisor(place, provider)
-        await made.run(listening)
-        if machine.ephemeral:
-            shutil.rmtree(place.folder, ignore_errors=True)
-            publish(place.history, place.name, machine.id, EventKind.REMOVED, kept_data=False)
-    finally:
-        os.close(lock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -51,6 +52,19 @@ class Update:
     """That an updated system has, from its start, to prove itself."""
 
 
+def is_window(text: str) -> bool:
+    """Return whether a text is a window, or empty."""
+    return _WINDOW.fullmatch(text) is not None
+
+
+def within(window: str, now: time) -> bool:
+    """Return whether a time of day is in a window, which may cross midnight; all are in an empty one."""
+    if not window:
+        return True
+    begin, end = (time.fromisoformat(each) for each in window.split("-"))
+    return begin <= now < end if begin <= end else now >= begin or now < end
+
+
 def parse_update(table: Table) -> Update:
     """Parse the member ``update`` of a machine file; what is left out is as usual.
 
@@ -59,7 +73,7 @@ def parse_update(table: Table) -> Update:
     """
     usual = Update()
     window = table.text("window", usual.window)
-    if not _WINDOW.fullmatch(window):
+    if not is_window(window):
         raise table.wrong("window", "expected HH:MM-HH:MM")
     hooks = table.texts("hooks", longest=_LONGEST_PATH)
     if not all(each.startswith("/") for each in hooks):

@@ -11,7 +11,7 @@ from haulout.disk import data_extents, is_zero, punch_hole
 from haulout.documents import Document
 from haulout.errors import ToolError
 from haulout.local import run, storage_errors
-from haulout.machine import HINT, TRIM, Machines, client, disks
+from haulout.machine import HINT, TRIM, Machines, client, disks, rest
 from haulout.progress import NullProgress
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def machine_compact(name: str, *, progress: Progress | None = None) -> Compacted
             if done.code:
                 raise ToolError("ssh", done.said or f"failed with exit code {done.code}")
         elif (data := place.file("data.raw")).exists():
+            rest(place, progress.note)
             _discard(data, progress)
             _punch(data, progress)
         return CompactedMachine(name, running, before, _taken(disks(place, None)))

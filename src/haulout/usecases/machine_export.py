@@ -12,7 +12,7 @@ from haulout.content import CopyOptions, copy
 from haulout.documents import Document
 from haulout.errors import ConflictError, NotFoundError, UsageError
 from haulout.local import BESIDE, open_regular, scratch_folder, storage_errors, sweep
-from haulout.machine import Export, Machines, Sealing, Writer, copy_data, disks, require_room
+from haulout.machine import Export, Machines, Sealing, Writer, copy_data, disks, require_room, rest
 from haulout.oci import RegistryReference
 from haulout.places import Places
 from haulout.progress import NullProgress, Traffic
@@ -105,6 +105,8 @@ def machine_export(
         if place.is_held("vm.lock") and not running:
             raise ConflictError(f"machine {name} is unattended", hint=f"haulout machine start {name} takes it over")
         sealing, known = _before(places, reference, machine, passphrase)
+        if not running:
+            rest(place, progress.note)
         opened = _copy(place, data, progress) if running else open_regular(data) if data.exists() else nullcontext()
         fd = stack.enter_context(opened)
         if running:

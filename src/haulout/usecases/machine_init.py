@@ -33,6 +33,7 @@ from haulout.machine import (
     proxy_setting,
     publish,
     read_authorities,
+    unite_kept,
 )
 from haulout.progress import NullProgress
 from haulout.usecases.arguments import reference_of
@@ -121,6 +122,7 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
     }
     with new_machine(place, keep_data=True):
         usual = Resources()
+        unite_kept(place)
         data = place.file("data.raw")
         kept = data.exists() and data.stat().st_size > 0
         size = disk if disk is not None else -(-data.stat().st_size // _GIB) if kept else usual.disk
@@ -161,8 +163,8 @@ def make(
     keep: Callable[[Place, Machine], Machine] | None = None,
 ) -> Machine:
     """Fetch the disk of a machine whose place is locked, and ``keep`` the machine there: its file comes last."""
-    with _images(machines) as images:
-        made = (keep or _keep)(place, replace(machine, image=_fetch(images, reference, connections, progress)))
+    with kept_images(machines) as images:
+        made = (keep or _keep)(place, replace(machine, image=fetch_image(images, reference, connections, progress)[0]))
         publish(place.history, place.name, made.id, EventKind.CREATED, image=made.image.pinned)
     return made
 
@@ -198,8 +200,13 @@ def _checked(path: Path, check: Callable[[bytes, str], None]) -> bytes:
 
 
 @contextmanager
-def _images(machines: Machines) -> Iterator[Path]:
-    """Keep base images from being removed, until a machine file names the one that is used."""
+def kept_images(machines: Machines) -> Iterator[Path]:
+    """Keep base images from being removed, until a machine file or slot names the one that is used.
+
+    Raises:
+        ConflictError: another command fetches one, and goes on for long.
+        StorageError: the folder cannot be made.
+    """
     folder = machines.data / "images"
     with storage_errors(folder, doing="cannot be made"):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -207,13 +214,24 @@ def _images(machines: Machines) -> Iterator[Path]:
         yield folder
 
 
-def _fetch(images: Path, reference: Reference, connections: ConnectionOptions | None, progress: Progress) -> Image:
-    """Have the base image in ``images``, under its digest."""
+def fetch_image(
+    images: Path,
+    reference: Reference,
+    connections: ConnectionOptions | None,
+    progress: Progress,
+    seeds: Iterable[Path] = (),
+) -> tuple[Image, PullResult]:
+    """Have the base image in ``images``, under its digest; return it, and what was fetched.
+
+    Raises:
+        UsageError: no machine boots a disk of its format.
+        HauloutError: as :func:`haulout.pull`.
+    """
     from haulout.usecases.pull import pull  # noqa: PLC0415 - loads what speaks HTTP, which clone and set do not need
 
-    found = _pinned(reference, connections, progress)
+    found = pinned(reference, connections, progress)
     target = images / found[1].replace(":", "-")
-    result: PullResult = pull(found[0], output=target, connections=connections, progress=progress)
+    result: PullResult = pull(found[0], output=target, seeds=seeds, connections=connections, progress=progress)
     if result.format not in set(DiskKind):
         target.unlink(missing_ok=True)
         raise UsageError(
@@ -223,10 +241,11 @@ def _fetch(images: Path, reference: Reference, connections: ConnectionOptions | 
     with storage_errors(target):
         target.chmod(0o400)
     check_base(target, found[0])
-    return Image(str(reference), found[0], DiskKind(result.format))
+    return Image(str(reference), found[0], DiskKind(result.format)), result
 
 
-def _pinned(reference: Reference, connections: ConnectionOptions | None, progress: Progress) -> tuple[str, str]:
+def pinned(reference: Reference, connections: ConnectionOptions | None, progress: Progress) -> tuple[str, str]:
+    """Return a reference by digest, and the digest of the disk's manifest; raises as :func:`haulout.resolve`."""
     from haulout.usecases.lookup import resolve  # noqa: PLC0415 - loads what a machine from a local copy does not need
 
     found = resolve(reference, connections=connections, progress=progress)
@@ -260,7 +279,7 @@ def machine_clone(name: str, new_name: str) -> MadeMachine:
                 ephemeral=False,
             )
             with appearing_machine(target, made):
-                clone_files(source, target)
+                clone_files(source, target, machine.image)
             publish(target.history, new_name, made.id, EventKind.CLONED, source=name)
     return MadeMachine(made, target.folder)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import socket
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +31,9 @@ from haulout.progress import NullProgress
 from haulout.usecases.machine_query import MachineStatus, machine_inspect, status_of
 
 if TYPE_CHECKING:
-    from haulout.machine import Place
+    from collections.abc import Iterator
+
+    from haulout.machine import Place, Switch
     from haulout.progress import Progress
 
     Request = dict[str, str | float | dict[str, str] | None]
@@ -180,6 +185,24 @@ def machine_restart(name: str, *, seconds: float = STOP_SECONDS, progress: Progr
     proxies = {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
     _follow(place, {"do": "restart", "seconds": seconds, "environment": proxies}, progress)
     return machine_inspect(name)
+
+
+def switch_system(place: Place, what: Switch, progress: Progress) -> None:
+    """Have a machine that runs go on to another system, or back; return when it answers again.
+
+    Raises:
+        NotReady: it does not, or refuses.
+    """
+    _follow(place, {"do": "switch", "to": what.value}, progress)
+
+
+@contextmanager
+def hold(place: Place) -> Iterator[None]:
+    """Hold an ephemeral machine: it ends when this process does."""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(os.fspath(place.socket("control")))
+        link.sendall(json.dumps({"do": "hold"}).encode() + b"\n")
+        yield
 
 
 def machine_ssh(name: str, command: tuple[str, ...] = (), *, user: str = "core") -> int:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.documents import Document
 from haulout.errors import HauloutError
-from haulout.machine import Machines, State, boot, connection, derive, start_file, status, why_ended
+from haulout.machine import Machines, State, boot, connection, derive, read_journal, start_file, status, why_ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from haulout.machine import Disks, Machine, Place, Status
+    from haulout.machine import Disks, Journal, Machine, Place, Status
 
 _POLL: Final = 0.2
 _CHUNK: Final = 1 << 16
@@ -60,6 +60,10 @@ class MachineStatus(Document):
     """What it had when it started, as a mount, and has no more; a restart brings it back."""
     autostart: bool = False
     """Whether it starts when its user logs in."""
+    update: Journal | None = None
+    """The journal of its updates; None: there was none, or it cannot be used."""
+    update_problem: str | None = None
+    """Why the journal of its updates cannot be used; the machine goes on as its file says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,11 @@ def status_of(place: Place) -> MachineStatus:
         machine = place.load()
     except HauloutError as error:
         problem = error.message
+    journal, unusable = None, None
+    try:
+        journal = read_journal(place)
+    except HauloutError as error:
+        unusable = error.message
     supervised, running = place.is_held("run.lock"), place.is_held("vm.lock")
     said: Status | None = status(place) if supervised else None
     state = derive(supervised=supervised, running=running, status=said)
@@ -118,6 +127,8 @@ def status_of(place: Place) -> MachineStatus:
         machine=machine,
         lost=said.lost if said is not None else (),
         autostart=start_file(place.name).enabled,
+        update=journal,
+        update_problem=unusable,
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from haulout.documents import Document
-from haulout.errors import ConflictError
+from haulout.errors import ConflictError, HauloutError
 from haulout.local import storage_errors
-from haulout.machine import EventKind, Machines, forget, publish, remove, remove_unused_bases, start_file
+from haulout.machine import EventKind, Machines, forget, keep_current, publish, remove, remove_unused_bases, start_file
 from haulout.usecases.machine_lifecycle import machine_stop
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ def machine_rm(name: str, *, data: bool = False, force: bool = False) -> Removed
         if place.is_held("run.lock") or place.is_held("vm.lock"):
             raise ConflictError(f"machine {name} is running", hint=f"haulout machine stop {name}, or rm --force")
         identity = place.identity
+        with suppress(HauloutError):
+            # Which part of the data counts is told by the machine file, which goes.
+            keep_current(place, place.load().image)
         forget(place)
         start_file(name).disable()
         removed = [*remove(place, data=data), *remove_unused_bases(machines)]

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import socket
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final
 
 from haulout.errors import ConflictError, HauloutError, NotFoundError
 from haulout.machine import Machines
 from haulout.usecases.machine_init import machine_init
-from haulout.usecases.machine_lifecycle import machine_ssh, machine_start
+from haulout.usecases.machine_lifecycle import hold, machine_ssh, machine_start
 from haulout.usecases.machine_rm import machine_rm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from haulout.machine import Machine, Place
+    from haulout.machine import Machine
     from haulout.oci import Reference
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
@@ -81,7 +77,7 @@ def run_machine(  # noqa: PLR0913 - each is one word of the request
             stack.callback(_remove, name)
         machine_start(name, connect=not ephemeral, progress=progress)
         if ephemeral:
-            stack.enter_context(_held(place))
+            stack.enter_context(hold(place))
         return machine_ssh(name, command, user=user)
 
 
@@ -116,15 +112,6 @@ def _name_for(reference: str, *, ephemeral: bool) -> str:
     if ephemeral:
         return f"{words or 'run'}-{os.getpid()}"
     return words if len(words) > 1 else f"run-{words}".rstrip("-")
-
-
-@contextmanager
-def _held(place: Place) -> Iterator[None]:
-    """Hold an ephemeral machine: it ends when this process does."""
-    with socket.socket(socket.AF_UNIX) as link:
-        link.connect(os.fspath(place.socket("control")))
-        link.sendall(json.dumps({"do": "hold"}).encode() + b"\n")
-        yield
 
 
 def _remove(name: str) -> None:

@@ -294,7 +294,7 @@ def test_a_bomb_in_a_disk_in_a_layer_is_stopped(tmp_path):
         pull(reference, output=tmp_path / "out")
 
 
-@pytest.mark.parametrize("content", [NEW, lzma.compress(NEW), gzip.compress(b"no disk at all" * 99)])
+@pytest.mark.parametrize("content", [NEW, lzma.compress(NEW), gzip.compress(b"no disk at all" * 99, mtime=0)])
 def test_the_type_asked_for_is_what_comes(tmp_path, content):
     reference = published(tmp_path / "m", archive(("disk/d.qcow2", content)))
     with pytest.raises(UnsafeDiskError, match="qcow2 was asked for, but the disk is raw") as caught:
@@ -368,7 +368,7 @@ def test_nonsense_is_an_error_of_ours(tmp_path_factory, data):
 # RecordingProgress container disks from other images
 
 
-ORDINARY = gzip.compress(archive(("bin/sh", random.Random(1).randbytes(9000)), ("etc/passwd", b"root")))
+ORDINARY = gzip.compress(archive(("bin/sh", random.Random(1).randbytes(9000)), ("etc/passwd", b"root")), mtime=0)
 
 
 def test_a_large_image_is_told_by_its_beginning(tmp_path, monkeypatch):
@@ -381,7 +381,7 @@ def test_a_large_image_is_told_by_its_beginning(tmp_path, monkeypatch):
     assert pull(late, output=tmp_path / "out").shape == "container-disk"
 
 
-@pytest.mark.parametrize("layer", [ORDINARY[:4000], b"PK\x03\x04" + bytes(600), gzip.compress(b"x" * 2000)])
+@pytest.mark.parametrize("layer", [ORDINARY[:4000], b"PK\x03\x04" + bytes(600), gzip.compress(b"x" * 2000, mtime=0)])
 def test_what_cannot_be_told_is_left_to_the_pull(tmp_path, layer):
     assert resolve(published(tmp_path / "m", layer)).container_disk
 

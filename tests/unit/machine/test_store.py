@@ -166,7 +166,7 @@ def test_a_copy_that_was_killed_is_no_machine_and_no_data(machines, place, kille
     for name in ("data.raw", "key", "key.pub"):
         place.file(name).write_bytes(b"x")
     with contextlib.suppress(KeyboardInterrupt), appearing_machine(target, replace(MACHINE, name="copy")):
-        clone_files(place, target)
+        clone_files(place, target, MACHINE.image)
         if killed:
             raise killed
     assert target.exists() == (killed is None)
@@ -234,7 +234,7 @@ def test_a_copy_is_sparse(machines, place):
         file.truncate(64 << 20)
         file.seek(32 << 20)
         file.write(b"in the middle")
-    clone_files(place, target)
+    clone_files(place, target, MACHINE.image)
     assert target.file("data.raw").read_bytes() == place.file("data.raw").read_bytes()
     assert disks(target, None).data < 1 << 20
     assert disks(target, None).data_size == 64 << 20

@@ -13,7 +13,7 @@ VERBS: Final = {
     name: f"haulout.cli.machine.{name}"
     for name in (
         *("init", "start", "stop", "restart", "ssh", "cp", "list", "inspect", "set", "logs", "df", "rm", "clone"),
-        *("export", "compact"),
+        *("export", "compact", "update", "rollback"),
         *("autostart", "events"),
     )
 } | {"import": "haulout.cli.machine.import_"}

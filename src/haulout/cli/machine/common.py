@@ -182,8 +182,26 @@ def lines(status: MachineStatus) -> Iterator[str]:
     if status.machine is not None:
         yield f"  {amounts(status.machine.resources)}"
         yield f"  from {status.machine.image.pinned}"
+    if status.update is not None or status.update_problem:
+        yield f"  update: {update(status)}"
     if status.autostart:
         yield "  starts when you log in"
+
+
+def update(status: MachineStatus) -> str:
+    """Say how a machine's last update is."""
+    if status.update is None:
+        return f"its journal cannot be used: {status.update_problem}"
+    reason = f": {status.update.reason}" if status.update.reason else ""
+    match status.update.step:
+        case "committed":
+            return f"done at {status.update.at}; machine rollback leads back to {status.update.old.pinned}"
+        case "undone":
+            return f"undone at {status.update.at}, {status.update.new.pinned}{reason}"
+        case "staged":
+            return f"{status.update.new.pinned} is here; haulout machine update {status.name} switches to it"
+        case step:
+            return f"{step} {status.update.new.pinned}"
 
 
 def amounts(wanted: Resources) -> str:

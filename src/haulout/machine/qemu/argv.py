@@ -32,6 +32,8 @@ class Files:
     base: Path
     system: Path
     data: Path
+    data_since: Path | None
+    """What was written to the data disk since an update, over ``data``, which stays as it was; None: there was none."""
     seed: Path
     """Folder that the guest sees as cloud-init's NoCloud disk."""
     ignition: Path
@@ -124,11 +126,25 @@ def _disks(machine: Machine, files: Files) -> list[str]:
         *("-blockdev", f"driver=file,node-name=system-file,discard=unmap,filename={_quoted(files.system)}"),
         *("-blockdev", "driver=qcow2,node-name=system,discard=unmap,file=system-file,backing=base"),
         *("-device", "virtio-blk-pci,drive=system,bootindex=0,serial=haulout-system"),
-        *("-blockdev", f"driver=file,node-name=data-file,discard=unmap,filename={_quoted(files.data)}"),
-        *("-blockdev", "driver=raw,node-name=data,discard=unmap,detect-zeroes=unmap,file=data-file"),
+        *_data(files),
         *("-device", f"virtio-blk-pci,drive=data,serial={DATA_LABEL}"),
         *("-blockdev", f"driver=vvfat,node-name=seed,read-only=on,label=CIDATA,dir={_quoted(files.seed)}"),
         *("-device", "virtio-blk-pci,drive=seed,serial=haulout-seed"),
+    ]
+
+
+def _data(files: Files) -> list[str]:
+    if files.data_since is None:
+        return [
+            *("-blockdev", f"driver=file,node-name=data-file,discard=unmap,filename={_quoted(files.data)}"),
+            *("-blockdev", "driver=raw,node-name=data,discard=unmap,detect-zeroes=unmap,file=data-file"),
+        ]
+    since = _quoted(files.data_since)
+    return [
+        *("-blockdev", f"driver=file,node-name=before-file,read-only=on,filename={_quoted(files.data)}"),
+        *("-blockdev", "driver=raw,node-name=before,read-only=on,file=before-file"),
+        *("-blockdev", f"driver=file,node-name=data-file,discard=unmap,filename={since}"),
+        *("-blockdev", "driver=qcow2,node-name=data,discard=unmap,detect-zeroes=unmap,file=data-file,backing=before"),
     ]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from haulout.disk import DiskFormat, create_overlay, has_efi_partition
 from haulout.local import find_program, replace_file, storage_errors
-from haulout.machine import seed, ssh
+from haulout.machine import data_disk, seed, ssh
 from haulout.machine.base import check_base
 from haulout.machine.model import Firmware
 from haulout.machine.preflight import check_settings
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from haulout.machine.model import Machine
     from haulout.machine.store import Place
-
-_GIB: Final = 1 << 30
 
 
 def check(machine: Machine, place: Place, architecture: str) -> None:
@@ -49,13 +47,14 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
     check(machine, place, architecture)
     base = place.base(machine)
     kind = DiskFormat(machine.image.format.value)
-    system, data = place.file("system.qcow2"), place.file("data.raw")
+    system = place.system(machine.image)
+    with storage_errors(place.folder, doing="cannot be written"):
+        system.parent.mkdir(exist_ok=True, mode=0o700)
     if not system.exists():
         create_overlay(base, kind, system)
+    data_disk.grow(place, machine)
+    since = place.data_since(machine.image)
     with storage_errors(place.folder, doing="cannot be written"):
-        with data.open("ab") as disk:
-            disk.truncate(max(machine.resources.disk * _GIB, data.stat().st_size))
-        data.chmod(0o600)
         folder = place.file("seed")
         folder.mkdir(exist_ok=True, mode=0o700)
         key = place.file("key.pub").read_text("ascii").strip()
@@ -74,7 +73,8 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
         return argv.Files(
             base=base,
             system=system,
-            data=data,
+            data=place.file(data_disk.DATA),
+            data_since=since if since.exists() else None,
             seed=folder,
             ignition=ignition,
             console=console,
@@ -97,7 +97,7 @@ def _firmware(machine: Machine, place: Place, architecture: str, base: Path, kin
     if machine.firmware is Firmware.AUTO and architecture == "x86_64" and not has_efi_partition(base, kind):
         return None
     found = firmware.find(architecture, firmware.folders(argv.program(architecture)))
-    variables = place.file("firmware.vars")
+    variables = place.variables(machine.image)
     if not variables.exists():
         replace_file(variables, found.variables.read_bytes(), mode=0o600)
     return replace(found, variables=variables)

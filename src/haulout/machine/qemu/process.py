@@ -143,6 +143,12 @@ class _Life:
             return any(each["multicast-table"] for each in found)
         return False
 
+    async def connections(self) -> int:
+        """Return how many are connected to forwarded ports; see :class:`haulout.machine.provider.VirtualMachine`."""
+        table = await self._monitor("info usernet")
+        ports = {each.guest for each in _forwards(table) if each.protocol is Protocol.TCP} - {_SSH}
+        return sum(int(port) in ports for port in re.findall(r"(?m)^\s*TCP\[ESTABLISHED\]\s+\d+\s+\S+\s+(\d+)", table))
+
     async def forward(self, wanted: Sequence[Forward]) -> None:
         """Lead other ports into the guest; see :class:`haulout.machine.provider.VirtualMachine`."""
         found = {each for each in _forwards(await self._monitor("info usernet")) if each.host != self.ssh_port}

@@ -1,0 +1,258 @@
+"""The journal of a machine's update: what is under way, from which system to which, and what came of it. Pure.
+
+A line of it is written before each step. Which system a machine runs is not said here but by the machine file, whose
+replacement is what keeps an update; so a journal that is lost or damaged loses the way back, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum, auto
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from haulout.documents import Document
+from haulout.local import parse_json
+from haulout.machine.model import Image, parse_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from haulout.local import Table, Wrong
+
+_Value = TypeVar("_Value")
+SCHEMA: Final = 1
+LONGEST: Final = 4 << 20
+_LONGEST_REASON: Final = 4000
+_MOST_BAD: Final = 64
+_KEPT: Final = timedelta(days=7)
+"""That the data of before an update is kept apart, so that ``rollback --data`` can bring it back."""
+
+
+class Step(StrEnum):
+    """What is being done, or was."""
+
+    STAGING = "staging"
+    """The other system is being fetched; the machine goes on."""
+    STAGED = "staged"
+    """It is here."""
+    DUE = "due"
+    """The next start tries it."""
+    STOPPING = "stopping"
+    TRYING = "trying"
+    """The other system boots and has to prove itself, on data that can be given up."""
+    UNDOING = "undoing"
+    COMMITTED = "committed"
+    UNDONE = "undone"
+
+
+class Action(StrEnum):
+    """What has to be done about what was found."""
+
+    NOTHING = auto()
+    TRY = auto()
+    """Switch to the other system."""
+    UNDO = auto()
+    """Power it off, where it runs, and give up what it wrote."""
+    CLOSE = auto()
+    """Note that nothing was changed: the machine runs the system it ran."""
+    COMMIT = auto()
+    """Note that the update was kept: the machine file says so."""
+    ROLLED_BACK = auto()
+    """Note that the machine went back: the machine file says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container(Document):
+    """A container that ran."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class BadImage(Document):
+    """An image that did not prove itself on this machine."""
+
+    digest: str
+    reason: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Journal(Document):
+    """One journal."""
+
+    step: Step
+    old: Image
+    """What the machine runs, or ran before."""
+    new: Image
+    at: str
+    """RFC 3339, UTC: of this step."""
+    reason: str = ""
+    """Why it was undone."""
+    sockets: tuple[str, ...] = ()
+    """Names of those that answered before."""
+    running: Mapping[str, tuple[Container, ...]] = field(default_factory=dict)
+    """Containers that ran before, by the name of the socket they were seen through."""
+    old_podman: str = ""
+    """What tells podman's data of the old system from another's; empty: not known."""
+    new_podman: str = ""
+    downtime: float | None = None
+    """Seconds in which the machine did not answer."""
+    previous: Image | None = None
+    """The system before the old one, as long as the new one is not kept."""
+    previous_podman: str = ""
+    data_kept: bool = False
+    """Whether the data of before the last update that was kept is still there, apart."""
+    bad: tuple[BadImage, ...] = ()
+    """Images that are not tried again by themselves."""
+    schema: int = SCHEMA
+
+    json_members = (
+        *("schema", "step", "old", "new", "at", "reason", "sockets", "running", "old_podman", "new_podman"),
+        *("downtime", "previous", "previous_podman", "data_kept", "bad"),
+    )
+
+    def to_json(self) -> str:
+        """Return the document."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    def turned(self, step: Step, reason: str = "", **changes: object) -> Journal:
+        """Return it with another step, as of now."""
+        return replace(self, step=step, reason=reason[:_LONGEST_REASON], at=_now(), **changes)  # type: ignore[arg-type]
+
+    def undone(self, reason: str, *, bad: bool) -> Journal:
+        """Return it undone; with ``bad``, the new image is remembered as such."""
+        made = self.turned(Step.UNDONE, reason)
+        if not bad:
+            return made
+        others = tuple(each for each in self.bad if each.digest != self.new.digest)
+        return replace(made, bad=(*others, BadImage(self.new.digest, made.reason, made.at))[-_MOST_BAD:])
+
+    def bad_reason(self, digest: str) -> str | None:
+        """Return why an image is not tried again by itself; None: it is."""
+        return next((each.reason for each in self.bad if each.digest == digest), None)
+
+    @property
+    def way_back(self) -> tuple[Image, str, str] | None:
+        """The system a rollback leads to, and what tells podman's data there and here; None: there is none."""
+        if self.step is Step.COMMITTED:
+            return self.old, self.old_podman, self.new_podman
+        return None if self.previous is None else (self.previous, self.previous_podman, self.old_podman)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a system is being replaced at this moment, or was when something was killed."""
+        return self.step in {Step.DUE, Step.STOPPING, Step.TRYING, Step.UNDOING}
+
+
+def begin_journal(before: Journal | None, old: Image, new: Image) -> Journal:
+    """Return the journal of an update that begins, with what has to be known of those before."""
+    journal = Journal(Step.STAGING, old, new, _now())
+    if before is None:
+        return journal
+    journal = replace(journal, bad=before.bad, data_kept=before.data_kept)
+    if before.way_back is None:
+        return journal
+    image, podman, here = before.way_back
+    return replace(journal, previous=image, previous_podman=podman, old_podman=here)
+
+
+def rolled_back(before: Journal, active: Image, back: Image) -> Journal:
+    """Return the journal after a rollback; the image that was left is not tried again by itself."""
+    return replace(before, old=back, new=active, previous=None, data_kept=False).undone("rolled back", bad=True)
+
+
+def decide(journal: Journal | None, active: str, *, running: bool) -> Action:
+    """Say what has to be done before a machine goes on.
+
+    Args:
+        journal: what was written last.
+        active: digest of the image that the machine file names.
+        running: whether its virtual machine runs.
+    """
+    if journal is None:
+        return Action.NOTHING
+    new = active == journal.new.digest
+    match journal.step:
+        case Step.DUE:
+            return Action.NOTHING if running else Action.COMMIT if new else Action.TRY
+        case Step.STOPPING:
+            return Action.COMMIT if new else Action.CLOSE
+        case Step.TRYING | Step.UNDOING:
+            return Action.COMMIT if new else Action.UNDO
+        case Step.COMMITTED if active == journal.old.digest:
+            return Action.ROLLED_BACK
+    return Action.NOTHING
+
+
+def is_data_due(journal: Journal | None, now: datetime | None = None) -> bool:
+    """Return whether the data of before an update is not needed any more."""
+    if journal is None or not journal.data_kept:
+        return True
+    age = (now or datetime.now(UTC)) - datetime.fromisoformat(journal.at)
+    return journal.step in {Step.COMMITTED, Step.UNDONE} and not timedelta(0) <= age < _KEPT
+
+
+def parse(text: bytes, wrong: Wrong) -> Journal:
+    """Parse a journal.
+
+    Raises:
+        InvalidFile: it breaks the schema, or is of a newer version.
+    """
+    table = parse_json(text, wrong)
+    if table.number("schema", None, 1 << 30, 1) > SCHEMA:
+        raise table.wrong("schema", "was written by a newer haulout", hint="update haulout")
+    downtime = table.take("downtime")
+    if downtime is not None and not isinstance(downtime, (int, float)):
+        raise table.wrong("downtime", "expected a number")
+    running = table.table("running")
+    journal = Journal(
+        step=table.choice("step", Step.UNDONE),
+        old=parse_image(table.table("old")),
+        new=parse_image(table.table("new")),
+        at=_time(table, "at"),
+        reason=table.text("reason", "", longest=_LONGEST_REASON),
+        sockets=table.texts("sockets"),
+        running={name: _ended(running.tables(name), _container) for name in running},
+        old_podman=table.text("old_podman", ""),
+        new_podman=table.text("new_podman", ""),
+        downtime=downtime,
+        previous=parse_image(table.table("previous")) if table.take("previous") else None,
+        previous_podman=table.text("previous_podman", ""),
+        data_kept=table.flag("data_kept", default=False),
+        bad=_ended(table.tables("bad"), _bad),
+    )
+    table.end()
+    return journal
+
+
+def _ended(tables: tuple[Table, ...], read: Callable[[Table], _Value]) -> tuple[_Value, ...]:
+    found = tuple(read(table) for table in tables)
+    for table in tables:
+        table.end()
+    return found
+
+
+def _container(table: Table) -> Container:
+    return Container(table.text("id"), table.text("name", ""))
+
+
+def _bad(table: Table) -> BadImage:
+    return BadImage(table.text("digest"), table.text("reason", "", longest=_LONGEST_REASON), _time(table, "at"))
+
+
+def _time(table: Table, name: str) -> str:
+    text = table.text(name)
+    try:
+        if datetime.fromisoformat(text).tzinfo is not None:
+            return text
+    except ValueError:
+        pass
+    raise table.wrong(name, "expected a time with its zone")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

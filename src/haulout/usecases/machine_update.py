@@ -1,0 +1,362 @@
+"""Update machines to another system that has to prove itself, and go back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import uuid
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from haulout.disk import DiskFormat, create_overlay
+from haulout.documents import Document
+from haulout.errors import ConflictError, HauloutError, NotReady, UsageError
+from haulout.local import locked, storage_errors
+from haulout.machine import (
+    DiskKind,
+    Image,
+    Machines,
+    Step,
+    Switch,
+    begin_journal,
+    check_way_back,
+    containers,
+    is_window,
+    make_key,
+    new_machine,
+    read_journal,
+    remove_unused_bases,
+    require_room,
+    roll_back,
+    settle,
+    take_over,
+    use_of,
+    within,
+    write_journal,
+)
+from haulout.progress import NullProgress
+from haulout.usecases.arguments import reference_of
+from haulout.usecases.machine_init import fetch_image, kept_images, pinned
+from haulout.usecases.machine_lifecycle import hold, machine_start, machine_stop, switch_system
+from haulout.usecases.machine_query import machine_inspect
+from haulout.usecases.machine_rm import machine_rm
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from haulout.fetch import PullResult
+    from haulout.machine import Journal, Machine, Place
+    from haulout.oci import Reference
+    from haulout.progress import Progress
+    from haulout.registry import ConnectionOptions
+
+_LOOK_SECONDS: Final = 5.0
+_TICK_SECONDS: Final = 0.5
+_SPARE: Final = 256 << 20
+"""Bytes that stay free: for what the new system changes of itself while it proves itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatedMachine(Document):
+    """What an update did, or would do."""
+
+    name: str
+    status: str
+    """``current``: there is nothing newer; ``available``, ``planned``: nothing was done; ``staged``: it is here;
+    ``updated``; ``undone``: it did not prove itself, and the machine is as before; ``rolled-back``."""
+    image: str
+    """What the machine runs now, by digest."""
+    candidate: str | None = None
+    """What there is, by digest."""
+    reason: str | None = None
+    """Why it was undone, now or earlier."""
+    fetched: int = 0
+    """Bytes of blobs that were fetched, or would be."""
+    needed: int = 0
+    """Bytes that have to be free for it."""
+    stops: tuple[str, ...] = ()
+    """Containers that would be stopped for a while."""
+    downtime: float | None = None
+    """Seconds in which the machine did not answer: stop, boot and proof."""
+
+
+def machine_update(  # noqa: PLR0913 - each is one word of the request
+    name: str,
+    *,
+    to: str | Reference | None = None,
+    check: bool = False,
+    dry_run: bool = False,
+    stage: bool = False,
+    when_idle: bool = False,
+    window: str = "",
+    rehearse: bool = False,
+    force: bool = False,
+    connections: ConnectionOptions | None = None,
+    progress: Progress | None = None,
+) -> UpdatedMachine:
+    """Update a machine: fetch, switch, and keep the new system if it has all that there was before.
+
+    One that does not run is started for that, and stopped again. The supervisor of the machine carries it out: it goes
+    on if this process ends.
+
+    Args:
+        name: of the machine.
+        to: the reference of another disk; None: what its own reference leads to now.
+        check: only find out whether there is something newer.
+        dry_run: find out what would be fetched and stopped, and do nothing.
+        stage: only fetch it, while the machine goes on.
+        when_idle: wait until nobody uses the machine; what cannot be found out counts as use.
+        window: ``HH:MM-HH:MM``, local time: wait for it.
+        rehearse: start the new system beside the machine first, with an empty data disk.
+        force: also to an image that was undone before, and of a machine whose image is pinned.
+        connections: how registries are reached.
+        progress: receives the work.
+
+    Raises:
+        ConflictError: the image was undone before or is pinned, or another command updates the machine.
+        StorageError: there is no room for it.
+        NotReady: the machine does not run, and not because of the new system.
+        HauloutError: as :func:`haulout.pull`; the machine is as before.
+    """
+    progress = progress or NullProgress()
+    if not is_window(window):
+        raise UsageError(f"{window[:40]!r} is not a time of day", hint="for example --window 02:00-05:00")
+    machines = Machines.here()
+    place = machines.place(name)
+    machine = place.load()
+    with _updating(place):
+        journal = _recovered(place, progress)
+        machine = place.load()
+        reference = reference_of(to or machine.image.reference)
+        found, digest = pinned(reference, connections, progress)
+        known = UpdatedMachine(name, "available", machine.image.pinned, found)
+        if digest == machine.image.digest:
+            return replace(known, status="current")
+        bad = journal.bad_reason(digest) if journal is not None else None
+        if check:
+            return replace(known, reason=bad)
+        planned = _plan(machines, machine, found, known, connections, progress)
+        if dry_run:
+            return replace(planned, status="planned", reason=bad)
+        if bad is not None and not force:
+            raise ConflictError(
+                f"{found} was undone on this machine before: {bad}", hint="--force tries it again; or name another --to"
+            )
+        if machine.update.pin and to is None and not force:
+            raise ConflictError(f"the image of machine {name} is pinned", hint="name one: --to REF; or --force")
+        require_room(place, planned.needed)
+        journal, result = _stage(machines, place, reference, found, connections, progress)
+        fetched = 0 if result is None else result.moved.fetched
+        staged = replace(planned, status="staged", fetched=fetched, stops=())
+        if stage:
+            return staged
+        if rehearse and (reason := _rehearse(machines, machine, journal.new, progress)):
+            write_journal(place, journal.undone(f"rehearsal: {reason}", bad=True))
+            return replace(staged, status="undone", reason=f"rehearsal: {reason}")
+        _wait(place, window, progress, when_idle=when_idle)
+        done = _apply(place, journal, staged, progress)
+    remove_unused_bases(machines)
+    return done
+
+
+def _updating(place: Place) -> ExitStack:
+    """Hold a machine against other updates, but not against commands that start or stop it."""
+    stack = ExitStack()
+    with storage_errors(place.folder, doing="cannot be written"):
+        stack.enter_context(
+            locked(place.file("update.lock"), seconds=0, busy=f"another command is updating machine {place.name}")
+        )
+    return stack
+
+
+def _recovered(place: Place, progress: Progress) -> Journal | None:
+    """Return the journal, after what was cut short has been ended."""
+    try:
+        journal = read_journal(place)
+    except HauloutError as error:
+        raise ConflictError(
+            f"the journal of updates cannot be used: {error.message}",
+            hint=f"the machine goes on as it is; to update it again, remove {place.file('update.json')}",
+        ) from error
+    if journal is None or not journal.is_under_way:
+        return journal
+    if place.is_held("run.lock") or place.is_held("vm.lock"):
+        machine_start(place.name, connect=False, progress=progress)
+    else:
+        lock = place.take("run.lock")
+        try:
+            settle(place, progress.note, start=False)
+        finally:
+            os.close(lock)
+    return read_journal(place)
+
+
+def _plan(
+    machines: Machines,
+    machine: Machine,
+    found: str,
+    known: UpdatedMachine,
+    connections: ConnectionOptions | None,
+    progress: Progress,
+) -> UpdatedMachine:
+    """Find out what an update moves, needs and stops."""
+    from haulout.usecases.pull import pull  # noqa: PLC0415 - loads what speaks HTTP
+
+    place = machines.place(machine.name)
+    target = machines.data / "images" / found.rpartition("@")[2].replace(":", "-")
+    result = pull(
+        found, output=target, seeds=_seeds(place, machine), dry_run=True, connections=connections, progress=progress
+    )
+    size = result.disk.size if result.disk is not None else result.blob.size
+    needed = _SPARE + (0 if target.exists() else max(0, size - result.moved.zero))
+    names: list[str] = []
+    if place.is_held("run.lock"):
+        for each in machine.sockets:
+            with suppress(OSError):
+                names += [one.name or one.id for one in asyncio.run(containers(place.socket(each.name)))]
+    return replace(known, fetched=result.moved.fetched, needed=needed, stops=tuple(names))
+
+
+def _seeds(place: Place, machine: Machine) -> list[Path]:
+    base = place.base(machine)
+    return [base] if base.exists() else []
+
+
+def _stage(
+    machines: Machines,
+    place: Place,
+    reference: Reference,
+    found: str,
+    connections: ConnectionOptions | None,
+    progress: Progress,
+) -> tuple[Journal, PullResult | None]:
+    """Have the new system beside the one that runs."""
+    take_over(place)
+    machine, before = place.load(), read_journal(place)
+    coming = Image(str(reference), found, DiskKind.RAW)
+    if before is not None and before.step is Step.STAGED and before.new.digest == coming.digest:
+        there = place.base(replace(machine, image=coming)).exists()
+        if there and place.system(before.new).exists():
+            return before, None
+    journal = write_journal(place, begin_journal(before, machine.image, coming))
+    with kept_images(machines) as images:
+        image, result = fetch_image(images, reference, connections, progress, _seeds(place, machine))
+        system = place.system(image)
+        with storage_errors(system, doing="cannot be written"):
+            place.variables(image).unlink(missing_ok=True)
+        create_overlay(images / image.digest.replace(":", "-"), DiskFormat(image.format.value), system)
+    return write_journal(place, replace(journal, new=image).turned(Step.STAGED)), result
+
+
+def _rehearse(machines: Machines, machine: Machine, image: Image, progress: Progress) -> str:
+    """Start the new system beside the machine, without its data, ports and mounts; return why it did not, or ""."""
+    other = machines.place(f"{machine.name[:20].rstrip('-')}-rehearsal")
+    with new_machine(other):
+        make_key(other)
+        other.save(
+            replace(machine, name=other.name, id=str(uuid.uuid4()), image=image, ephemeral=True, mounts=(), forwards=())
+        )
+    try:
+        machine_start(other.name, seconds=machine.update.health_seconds, connect=False, progress=progress)
+        with hold(other):
+            wanted = {each.name for each in machine_inspect(machine.name).sockets if each.answers}
+            there = {each.name for each in machine_inspect(other.name).sockets if each.answers}
+            lacks = sorted(wanted - there)
+            return f"it has no {', '.join(lacks)}" if lacks else ""
+    except NotReady as error:
+        return error.reason
+    finally:
+        with suppress(HauloutError):
+            machine_rm(other.name, data=True, force=True)
+
+
+def _wait(place: Place, window: str, progress: Progress, *, when_idle: bool) -> None:
+    """Wait for a time of day, and until nobody uses a machine."""
+    told = ""
+    with progress.task("", None) as task:
+        while True:
+            running = place.is_held("run.lock") or place.is_held("vm.lock")
+            reason = "" if within(window, datetime.now().time()) else f"waiting for {window}"  # noqa: DTZ005 - of this place
+            if not reason and when_idle and running and (use := use_of(place)):
+                reason = f"waiting until nobody uses it: {use}"
+            if not reason:
+                return
+            if reason != told:
+                progress.note(f"{place.name}: {reason}")
+            told = reason
+            for _ in range(int(_LOOK_SECONDS / _TICK_SECONDS)):
+                time.sleep(_TICK_SECONDS)
+                task.advance(0)
+
+
+def _apply(place: Place, journal: Journal, staged: UpdatedMachine, progress: Progress) -> UpdatedMachine:
+    """Have the supervisor switch, and return what came of it."""
+    running = place.is_held("run.lock") or place.is_held("vm.lock")
+    try:
+        if running:
+            # It may be starting, or have lost its supervisor.
+            machine_start(place.name, connect=False, progress=progress)
+            switch_system(place, Switch.UPDATE, progress)
+        else:
+            write_journal(place, journal.turned(Step.DUE))
+            machine_start(place.name, connect=False, progress=progress)
+    except NotReady:
+        after = read_journal(place)
+        if after is None or after.step is not Step.UNDONE:
+            raise
+    if not running:
+        machine_stop(place.name, progress=progress)
+    after = read_journal(place)
+    image = place.load().image.pinned
+    if after is not None and after.step is Step.COMMITTED:
+        return replace(staged, status="updated", image=image, downtime=after.downtime)
+    if after is None or after.step is not Step.UNDONE:
+        raise NotReady(place.name, "the update was cut short; the next start, update or rollback ends it")
+    return replace(staged, status="undone", image=image, reason=after.reason)
+
+
+def machine_rollback(name: str, *, data: bool = False, progress: Progress | None = None) -> UpdatedMachine:
+    """Go back to the system before the last update; the one that is left is not tried again by itself.
+
+    Args:
+        name: of the machine.
+        data: whether the data goes back, too: what was written since the update is lost.
+        progress: told what is waited for.
+
+    Raises:
+        ConflictError: there is no system to go back to; or podman's data was changed by the update, and ``data`` is
+            not given; or the data of before is not kept any more.
+        NotReady: the machine does not come up.
+        NotFoundError: there is no such machine.
+    """
+    progress = progress or NullProgress()
+    machines = Machines.here()
+    place = machines.place(name)
+    place.load()
+    with _updating(place):
+        begun = time.monotonic()
+        check_way_back(place, _recovered(place, progress), data=data)
+        running = place.is_held("run.lock") or place.is_held("vm.lock")
+        if running:
+            machine_start(name, connect=False, progress=progress)
+            switch_system(place, Switch.ROLLBACK_DATA if data else Switch.ROLLBACK, progress)
+        else:
+            lock = place.take("run.lock")
+            try:
+                settle(place, progress.note, start=False)
+                roll_back(place, progress.note, data=data)
+            finally:
+                os.close(lock)
+        done = time.monotonic() - begun
+    remove_unused_bases(machines)
+    journal = read_journal(place)
+    return UpdatedMachine(
+        name,
+        "rolled-back",
+        place.load().image.pinned,
+        journal.new.pinned if journal is not None else None,
+        downtime=done if running else None,
+    )
