@@ -61,6 +61,7 @@ class _Life:
         self._process = process
         self._log = log
         self._agent = agent_socket
+        self._copying = asyncio.Lock()
         self._qmp: Qmp | None = None
         self._reason = ""
         self.losses: asyncio.Queue[str] = asyncio.Queue()
@@ -169,7 +170,7 @@ class _Life:
         """Copy the data disk; see :func:`haulout.machine.qemu.copying.copy_data`."""
         if self._qmp is None:
             raise ToolError("QEMU", "does not answer")
-        return copy_data(self._qmp, target, moment)
+        return copy_data(self._qmp, self._copying, target, moment)
 
     async def press_power_button(self) -> None:
         """Ask the guest to shut down, and its agent, too: a guest may pass over the button; never fails."""
