@@ -17,12 +17,18 @@ from haulout._face import open_face
 if TYPE_CHECKING:
     from haulout.machine import (
         Accelerator,
+        Action,
         BadImage,
         Container,
+        Decision,
         DiskKind,
         Disks,
         EventKind,
         Firmware,
+        Fixed,
+        FixedVersion,
+        FixList,
+        FixSource,
         Forward,
         Image,
         Journal,
@@ -37,7 +43,9 @@ if TYPE_CHECKING:
         State,
         Step,
         Update,
+        read_fixes,
     )
+    from haulout.usecases.machine_auto import AutoMachine, AutoRun, AutoStatus, machine_auto, machine_auto_run
     from haulout.usecases.machine_autostart import Autostart, machine_autostart
     from haulout.usecases.machine_compact import CompactedMachine, machine_compact
     from haulout.usecases.machine_events import machine_events
@@ -62,21 +70,32 @@ if TYPE_CHECKING:
         machine_list,
         machine_logs,
     )
+    from haulout.usecases.machine_record import RecordedBoot, machine_record
     from haulout.usecases.machine_rm import RemovedMachine, machine_rm
     from haulout.usecases.machine_update import UpdatedMachine, machine_rollback, machine_update
+    from haulout.usecases.machine_update_check import UpdateCheck, machine_update_check
     from haulout.usecases.run_machine import run_machine
 
 __all__ = [
     "Accelerator",
+    "Action",
+    "AutoMachine",
+    "AutoRun",
+    "AutoStatus",
     "Autostart",
     "BadImage",
     "CompactedMachine",
     "Container",
+    "Decision",
     "DiskKind",
     "Disks",
     "EventKind",
     "ExportedMachine",
     "Firmware",
+    "FixList",
+    "FixSource",
+    "Fixed",
+    "FixedVersion",
     "Forward",
     "Image",
     "ImportedMachine",
@@ -89,6 +108,7 @@ __all__ = [
     "Mount",
     "Policy",
     "Protocol",
+    "RecordedBoot",
     "RemovedMachine",
     "Resources",
     "Severity",
@@ -99,7 +119,10 @@ __all__ = [
     "StoppedMachine",
     "TakenMachine",
     "Update",
+    "UpdateCheck",
     "UpdatedMachine",
+    "machine_auto",
+    "machine_auto_run",
     "machine_autostart",
     "machine_clone",
     "machine_compact",
@@ -113,6 +136,7 @@ __all__ = [
     "machine_inspect",
     "machine_list",
     "machine_logs",
+    "machine_record",
     "machine_restart",
     "machine_rm",
     "machine_rollback",
@@ -121,6 +145,8 @@ __all__ = [
     "machine_start",
     "machine_stop",
     "machine_update",
+    "machine_update_check",
+    "read_fixes",
     "run_machine",
 ]
 
@@ -129,6 +155,13 @@ open_face(
     {
         "machine": (
             "Accelerator",
+            "Action",
+            "Decision",
+            "FixList",
+            "FixSource",
+            "FixedVersion",
+            "Fixed",
+            "read_fixes",
             "BadImage",
             "Container",
             "DiskKind",
@@ -150,6 +183,8 @@ open_face(
             "Step",
             "Update",
         ),
+        "usecases.machine_auto": ("AutoMachine", "AutoRun", "AutoStatus", "machine_auto", "machine_auto_run"),
+        "usecases.machine_update_check": ("UpdateCheck", "machine_update_check"),
         "usecases.machine_autostart": ("Autostart", "machine_autostart"),
         "usecases.machine_compact": (
             "CompactedMachine",
@@ -191,6 +226,7 @@ open_face(
             "machine_list",
             "machine_logs",
         ),
+        "usecases.machine_record": ("RecordedBoot", "machine_record"),
         "usecases.machine_rm": (
             "RemovedMachine",
             "machine_rm",

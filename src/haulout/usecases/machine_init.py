@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from haulout.documents import Document
 from haulout.errors import ConflictError, UsageError
@@ -21,7 +21,9 @@ from haulout.machine import (
     Image,
     Machine,
     Machines,
+    Policy,
     Resources,
+    Severity,
     appearing_machine,
     check_base,
     check_ports,
@@ -34,9 +36,11 @@ from haulout.machine import (
     publish,
     read_authorities,
     unite_kept,
+    valid_window,
 )
 from haulout.progress import NullProgress
 from haulout.usecases.arguments import reference_of
+from haulout.usecases.machine_base import begin_base
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -82,6 +86,7 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
     accelerator: Accelerator = Accelerator.AUTO,
     firmware: Firmware = Firmware.AUTO,
     ephemeral: bool = False,
+    lazy: bool = False,
     connections: ConnectionOptions | None = None,
     progress: Progress | None = None,
 ) -> MadeMachine:
@@ -102,6 +107,7 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
         accelerator: what runs the guest's instructions.
         firmware: what starts its boot loader.
         ephemeral: remove it, with its data, when nobody holds it any more.
+        lazy: fetch no more of the disk than it takes to know that it is safe; a lazy start fetches what it reads.
         connections: how registries are reached.
         progress: receives tasks and notes.
 
@@ -146,7 +152,7 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
         for remark in check_ports(machine, machine.forwards, machines):
             progress.note(remark)
         _keep_added(place, added)
-        machine = make(machines, place, machine, reference_of(reference), connections, progress)
+        machine = make(machines, place, machine, reference_of(reference), connections, progress, lazy=lazy)
     if kept:
         progress.note(f"machine {name} has the data that was kept: {data}")
     return MadeMachine(machine, place.folder, kept_data=kept)
@@ -161,10 +167,13 @@ def make(
     progress: Progress,
     *,
     keep: Callable[[Place, Machine], Machine] | None = None,
+    lazy: bool = False,
 ) -> Machine:
     """Fetch the disk of a machine whose place is locked, and ``keep`` the machine there: its file comes last."""
     with kept_images(machines) as images:
-        made = (keep or _keep)(place, replace(machine, image=fetch_image(images, reference, connections, progress)[0]))
+        image = begin_base(images, reference, connections, progress) if lazy else None
+        image = image or fetch_image(images, reference, connections, progress)[0]
+        made = (keep or _keep)(place, replace(machine, image=image))
         publish(place.history, place.name, made.id, EventKind.CREATED, image=made.image.pinned)
     return made
 
@@ -294,14 +303,18 @@ def machine_set(  # noqa: PLR0913 - each is one word of the request
     forwards: Iterable[Forward] | None = None,
     ca: str | Iterable[str] | None = None,
     proxy: str | None = None,
+    update_policy: str | None = None,
+    update_window: str | None = None,
+    min_severity: str | None = None,
+    pin: bool | None = None,
     progress: Progress | None = None,
 ) -> MadeMachine:
     """Change what a machine is to be, from its next start on, ports at once; None leaves a value as it is.
 
     Raises:
         NotFoundError: there is no such machine.
-        UsageError: the data disk would shrink, the proxy is not valid, two mounts have one target, or a port of this
-            host is given twice, or needs root.
+        UsageError: the data disk would shrink, proxy or window are not valid, two mounts have one target, or a port of
+            this host is given twice, or needs root.
         StorageError: a mount is not there.
         InvalidFile: a file of certificates has none, or a damaged one.
         ConflictError: another command changes it, or a port is taken; then nothing was changed.
@@ -314,9 +327,16 @@ def machine_set(  # noqa: PLR0913 - each is one word of the request
     given["mounts"] = None if mounts is None else tuple(mounts)
     given["forwards"] = None if forwards is None else tuple(forwards)
     changes = {key: value for key, value in given.items() if value is not None}
+    about_updates: dict[str, Any] = {
+        "policy": None if update_policy is None else Policy(update_policy),
+        "window": None if update_window is None else valid_window(update_window),
+        "min_severity": None if min_severity is None else Severity(min_severity),
+        "pin": pin,
+    }
+    about_updates = {key: value for key, value in about_updates.items() if value is not None}
     with place.lock():
         before = place.load()
-        machine = before.changed(**changes)
+        machine = before.changed(**changes, update=replace(before.update, **about_updates))
         running = place.is_held("run.lock")
         # What is not named may be wrong for now, as a disk that is not plugged in.
         check_settings(replace(machine, mounts=machine.mounts if mounts is not None else ()))
@@ -333,4 +353,4 @@ def machine_set(  # noqa: PLR0913 - each is one word of the request
         old = before.to_dict()
         changed = {key: value for key, value in machine.to_dict().items() if value != old[key]}
         publish(place.history, name, machine.id, EventKind.SET, **changed)
-        return MadeMachine(machine, place.folder, running=running and bool(set(changed) - {"forwards"}))
+        return MadeMachine(machine, place.folder, running=running and bool(set(changed) - {"forwards", "update"}))

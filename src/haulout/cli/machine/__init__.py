@@ -13,8 +13,8 @@ VERBS: Final = {
     name: f"haulout.cli.machine.{name}"
     for name in (
         *("init", "start", "stop", "restart", "ssh", "cp", "list", "inspect", "set", "logs", "df", "rm", "clone"),
-        *("export", "compact", "update", "rollback"),
-        *("autostart", "events"),
+        *("export", "compact", "record", "update", "rollback"),
+        *("autostart", "auto", "events"),
     )
 } | {"import": "haulout.cli.machine.import_"}
 
