@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo test peers image test-machines test-kills test-updates test-update-kills test-libvirt container-test check fix lock docs bench fuzz packages clean
+.PHONY: demo test peers image test-machines test-kills test-lazy test-updates test-update-kills test-libvirt container-test check fix lock docs bench fuzz packages clean
 
 demo: $(VENV)/ready packages
 	@$(BIN)/python demo/demo.py
@@ -38,6 +38,10 @@ test-machines: $(VENV)/ready packages build/machine.qcow2
 test-kills: KILLS ?= 200
 test-kills: $(VENV)/ready packages
 	@HAULOUT_TEST_KILLS=$(KILLS) $(BIN)/pytest -q -s tests/integration/test_machine_kills.py
+
+# Lazy starts while servers are killed and registries stopped, a few minutes.
+test-lazy: $(VENV)/ready packages
+	@HAULOUT_TEST_LAZY=1 $(BIN)/pytest -q tests/integration/test_machine_lazy.py
 
 # Machines updated to systems that lack something, a minute each.
 test-updates: $(VENV)/ready packages

@@ -285,6 +285,7 @@ class Supervisor:
                 self._enter(Phase.READY)
                 self._ready.set()
                 self._came_up = True
+                life.booted()
                 self._place.record("ready")
                 self._tell_whether_whole()
                 await self.story.tell({"done": True})
@@ -392,6 +393,8 @@ class Supervisor:
                 self._stop.set()
 
     async def _end_unless_held(self) -> None:
+        # Until then, whoever made it waits for it, and its boot has bounds of its own.
+        await self._ready.wait()
         await asyncio.sleep(_HOLD_SECONDS)
         if not self._holders:
             self._stop.set()
