@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from haulout import oci
 from haulout.content import read_blob
@@ -18,13 +18,14 @@ from haulout.lazy.fetching import Fetcher
 from haulout.lazy.image import PartialImage
 from haulout.lazy.trace import MAX_TRACE_BYTES, Trace
 from haulout.local import replace_file, storage_errors
-from haulout.machine import DiskKind, PartialBase, write_partial
+from haulout.machine import DiskKind, PartialBase, partial_base, write_partial
 from haulout.oci import Architecture, Descriptor, LayoutReference, Manifest, mediatype
 from haulout.registry import ConnectionOptions
 from haulout.resolve import DiskQuery, load_toc
 
 if TYPE_CHECKING:
     from haulout.content import Store
+    from haulout.disk import DiskInfo
     from haulout.frames import Toc
     from haulout.places import Places
     from haulout.progress import Progress
@@ -75,6 +76,11 @@ def begin(
         raise UsageError(
             "a lazy start needs the password later, too", hint=f"haulout login {found.reference.name.partition('/')[0]}"
         )
+    known = partial_base(base)
+    if known is not None and known.blob == str(found.layer.digest) and beside(base, "toc").exists():
+        # It may be served at this moment, and was found to be safe.
+        write_partial(base, replace(known, **_reached(found, connections)))
+        return Begun(str(found.pinned), DiskKind(known.format))
     store = places.open(found.reference)
     toc = load_toc(store, found, progress)
     if toc is None:
@@ -96,7 +102,7 @@ def begin(
         for offset, length in start_of_disk(opened, _TABLE_BYTES) if is_qcow2 else [(0, _TABLE_BYTES)]:
             opened.read(offset, length)
         efi = has_efi_partition(partial.path, info.format)
-    known = _known(found, toc, connections, info.virtual_size, efi=efi)
+    known = _known(found, toc, connections, info, efi=efi)
     trace = find_trace(store, found, toc, progress)
     with storage_errors(base.parent, doing="cannot be written"):
         replace_file(beside(base, "toc"), toc.encode(), mode=0o600)
@@ -122,26 +128,33 @@ class _Fetching(DiskImage):
         return super().read(offset, length)
 
 
-def _known(
-    found: ResolvedDisk, toc: Toc, connections: ConnectionOptions, virtual_size: int, *, efi: bool
-) -> PartialBase:
-    pinned, layer = found.pinned, found.layer
-    if isinstance(pinned, LayoutReference):
-        pinned = replace(pinned, directory=str(Path(pinned.directory).absolute()))
+def _known(found: ResolvedDisk, toc: Toc, connections: ConnectionOptions, info: DiskInfo, *, efi: bool) -> PartialBase:
+    layer = found.layer
     return PartialBase(
-        reference=str(pinned),
         blob=str(layer.digest),
         blob_size=layer.size,
         media_type=layer.media_type,
         toc=str(oci.Digest.of(toc.encode())),
         data_bytes=toc.data_bytes,
-        virtual_size=virtual_size,
+        virtual_size=info.virtual_size,
+        format=str(info.format),
         efi=efi,
-        plain_http=connections.plain_http,
-        insecure=connections.insecure,
-        ca_file=None if connections.ca_file is None else str(connections.ca_file.absolute()),
-        allowed_hosts=connections.allowed_hosts,
+        **_reached(found, connections),
     )
+
+
+def _reached(found: ResolvedDisk, connections: ConnectionOptions) -> dict[str, Any]:
+    """Return the members of a note that say where a disk is, and how that is reached."""
+    pinned = found.pinned
+    if isinstance(pinned, LayoutReference):
+        pinned = replace(pinned, directory=str(Path(pinned.directory).absolute()))
+    return {
+        "reference": str(pinned),
+        "plain_http": connections.plain_http,
+        "insecure": connections.insecure,
+        "ca_file": None if connections.ca_file is None else str(connections.ca_file.absolute()),
+        "allowed_hosts": connections.allowed_hosts,
+    }
 
 
 def find_trace(store: Store, found: ResolvedDisk, toc: Toc, progress: Progress) -> Trace | None:

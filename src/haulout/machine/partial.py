@@ -49,6 +49,8 @@ class PartialBase(Document):
     media_type: str
     toc: str
     """Digest of the table of contents beside it."""
+    format: str
+    """Of the disk: ``qcow2`` or ``raw``."""
     data_bytes: int
     """Plain bytes that are fetched in all."""
     virtual_size: int
@@ -185,5 +187,4 @@ class Served:
         """Tell it that the machine has booted: the rest may be fetched now. Never fails."""
         self._settled = True
         if self._peer is not None:
-            with suppress(OSError, ProcessLookupError):
-                os.kill(self._peer.pid, signal.SIGUSR1)
+            self._peer.signal(signal.SIGUSR1)
