@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 _SSH: Final = 22
 _POLL: Final = 0.05
 _START_SECONDS: Final = 30.0
-_ADOPT_SECONDS: Final = 10.0
+_ADOPT_SECONDS: Final = 60.0
+"""That one may take that has just begun, or is just ending: a busy host is slow at both."""
 _ROOM_SECONDS: Final = 2.0
 """Between looks whether the host has room again."""
 _REASONS: Final = {
