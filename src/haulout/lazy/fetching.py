@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CONNECTIONS: Final = 4
 PATIENCE: Final = 600.0
 """Seconds that a read waits for a registry that does not answer."""
-_LEAST_AHEAD: Final = 256 << 10
+_LEAST_AHEAD: Final = 64 << 10
 _MOST_AHEAD: Final = 4 << 20
 """Bytes of the blob that one miss brings, at first and after many in order."""
 _STREAMS: Final = 64
