@@ -40,7 +40,7 @@ test-kills: $(VENV)/ready packages
 
 # Machines updated to systems that lack something, a minute each.
 test-updates: $(VENV)/ready packages
-	@HAULOUT_TEST_UPDATES=1 $(BIN)/pytest -q tests/integration/test_machine_update.py
+	@HAULOUT_TEST_UPDATES=1 $(BIN)/pytest -q tests/integration/test_machine_update.py tests/integration/test_machine_auto.py
 
 # The hook of examples/update-disk with a libvirt daemon of its own, which is installed for it.
 test-libvirt: $(VENV)/ready packages

@@ -17,12 +17,18 @@ from haulout._face import open_face
 if TYPE_CHECKING:
     from haulout.machine import (
         Accelerator,
+        Action,
         BadImage,
         Container,
+        Decision,
         DiskKind,
         Disks,
         EventKind,
         Firmware,
+        Fixed,
+        FixedVersion,
+        FixList,
+        FixSource,
         Forward,
         Image,
         Journal,
@@ -37,7 +43,9 @@ if TYPE_CHECKING:
         State,
         Step,
         Update,
+        read_fixes,
     )
+    from haulout.usecases.machine_auto import AutoMachine, AutoRun, AutoStatus, machine_auto, machine_auto_run
     from haulout.usecases.machine_autostart import Autostart, machine_autostart
     from haulout.usecases.machine_compact import CompactedMachine, machine_compact
     from haulout.usecases.machine_events import machine_events
@@ -64,19 +72,29 @@ if TYPE_CHECKING:
     )
     from haulout.usecases.machine_rm import RemovedMachine, machine_rm
     from haulout.usecases.machine_update import UpdatedMachine, machine_rollback, machine_update
+    from haulout.usecases.machine_update_check import UpdateCheck, machine_update_check
     from haulout.usecases.run_machine import run_machine
 
 __all__ = [
     "Accelerator",
+    "Action",
+    "AutoMachine",
+    "AutoRun",
+    "AutoStatus",
     "Autostart",
     "BadImage",
     "CompactedMachine",
     "Container",
+    "Decision",
     "DiskKind",
     "Disks",
     "EventKind",
     "ExportedMachine",
     "Firmware",
+    "FixList",
+    "FixSource",
+    "Fixed",
+    "FixedVersion",
     "Forward",
     "Image",
     "ImportedMachine",
@@ -99,7 +117,10 @@ __all__ = [
     "StoppedMachine",
     "TakenMachine",
     "Update",
+    "UpdateCheck",
     "UpdatedMachine",
+    "machine_auto",
+    "machine_auto_run",
     "machine_autostart",
     "machine_clone",
     "machine_compact",
@@ -121,6 +142,8 @@ __all__ = [
     "machine_start",
     "machine_stop",
     "machine_update",
+    "machine_update_check",
+    "read_fixes",
     "run_machine",
 ]
 
@@ -129,6 +152,13 @@ open_face(
     {
         "machine": (
             "Accelerator",
+            "Action",
+            "Decision",
+            "FixList",
+            "FixSource",
+            "FixedVersion",
+            "Fixed",
+            "read_fixes",
             "BadImage",
             "Container",
             "DiskKind",
@@ -150,6 +180,8 @@ open_face(
             "Step",
             "Update",
         ),
+        "usecases.machine_auto": ("AutoMachine", "AutoRun", "AutoStatus", "machine_auto", "machine_auto_run"),
+        "usecases.machine_update_check": ("UpdateCheck", "machine_update_check"),
         "usecases.machine_autostart": ("Autostart", "machine_autostart"),
         "usecases.machine_compact": (
             "CompactedMachine",

@@ -46,6 +46,8 @@ def home(tmp_path, monkeypatch):
     [
         ("init web oci:x:1 --proxy foo", 2, "--proxy takes host, none, or the URL of a proxy"),
         ("init web oci:x:1 --proxy http://me:s3cret@p:1", 2, "cannot hold a user or a password"),
+        ("set web --update-window 2-5", 2, "'2-5' is not a time of day"),
+        ("set web --update-window 02:00-02:10", 2, "is too short"),
         ("init web oci:x:1 --ca nothing.pem", 4, "no such file"),
         ("autostart web", 2, "'web' is not one of 'enable', 'disable', 'status'"),
         ("autostart enable web", 4, "there is no machine web"),
@@ -82,6 +84,20 @@ def test_lists_are_removed_by_none(capsys, home):
     assert changed("--mount", "none") == ([0, 0, 1], "none")
     assert changed("--ca", "none", "--proxy", "host") == ([0, 0, 0], "host")
     assert changed("--mount", "none", "--mount", f"{home}:/mnt", "-p", "none", "-p", "80:80") == ([1, 1, 0], "host")
+
+
+def test_how_a_machine_is_updated_is_set(capsys, home):
+    place = Machines.here().place("web")
+    place.folder.mkdir(parents=True)
+    image = Image("oci:machines:5.0", f"oci:machines@sha256:{'0' * 64}", DiskKind.RAW)
+    place.save(Machine("web", "7c8bf4d6-0000-4000-8000-000000000000", "2026-01-31T08:00:00+00:00", image))
+    words = "--update-policy apply --update-window 22:00-06:00 --min-severity high --pin"
+    assert main(["machine", "set", "web", *words.split(), "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)["update"]
+    assert (made["policy"], made["window"], made["min_severity"], made["pin"]) == ("apply", "22:00-06:00", "high", True)
+    assert main(["machine", "set", "web", "--update-window", "none", "--no-pin"]) == 0
+    assert (place.load().update.window, place.load().update.pin) == ("", False)
+    assert place.load().update.policy == "apply"
 
 
 def test_what_happened_is_told_in_words(capsys, home):

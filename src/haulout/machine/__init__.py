@@ -11,6 +11,8 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.machine.api import answers, containers
+    from haulout.machine.auto_note import AutoNote, read_note, write_note
+    from haulout.machine.auto_timer import AutoTimer, update_timer
     from haulout.machine.autostart import start_file, starts_at_boot
     from haulout.machine.base import check_base
     from haulout.machine.control import copy_data, follow, forward_ports, start_supervisor, status
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from haulout.machine.files import (
         Disks,
         appearing_machine,
+        clear,
         clone_files,
         disks,
         new_machine,
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
         remove_unused_bases,
         require_room,
     )
+    from haulout.machine.fixes import Fixed, FixedVersion, FixList, FixSource, read_fixes
     from haulout.machine.guest import TRIM
     from haulout.machine.idleness import use_of
     from haulout.machine.journal import BadImage, Container, Journal, Step, begin_journal
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
         valid_name,
     )
     from haulout.machine.podman import PODMAN_PROVIDERS, VOLUME, PodmanMachine, parse_podman
+    from haulout.machine.policy import Action, Decision, Offer, decide, is_turn, turns, valid_window
     from haulout.machine.preflight import check_ports, check_settings
     from haulout.machine.proxy import proxy_for_guest, proxy_setting
     from haulout.machine.registration import connection, forget, register
@@ -55,6 +60,7 @@ if TYPE_CHECKING:
     from haulout.machine.states import Event, State, Status, derive, why_ended
     from haulout.machine.store import Machines, Place, boot
     from haulout.machine.switch import check_way_back, read_journal, rest, roll_back, settle, take_over, write_journal
+    from haulout.machine.telling import tell_desktop, tell_guest
     from haulout.machine.trust import read_authorities
     from haulout.machine.update_settings import Policy, Severity, Update, is_window, within
     from haulout.machine.updating import Switch
@@ -67,14 +73,22 @@ __all__ = [
     "TRIM",
     "VOLUME",
     "Accelerator",
+    "Action",
+    "AutoNote",
+    "AutoTimer",
     "BadImage",
     "Container",
+    "Decision",
     "DiskKind",
     "Disks",
     "Event",
     "EventKind",
     "Export",
     "Firmware",
+    "FixList",
+    "FixSource",
+    "Fixed",
+    "FixedVersion",
     "Forward",
     "Head",
     "Image",
@@ -83,6 +97,7 @@ __all__ = [
     "MachineEvent",
     "Machines",
     "Mount",
+    "Offer",
     "Place",
     "PodmanMachine",
     "Policy",
@@ -105,18 +120,21 @@ __all__ = [
     "check_ports",
     "check_settings",
     "check_way_back",
+    "clear",
     "client",
     "clone_files",
     "command_line",
     "connection",
     "containers",
     "copy_data",
+    "decide",
     "derive",
     "disks",
     "follow",
     "force_off",
     "forget",
     "forward_ports",
+    "is_turn",
     "is_window",
     "keep_current",
     "make_key",
@@ -127,7 +145,9 @@ __all__ = [
     "publish",
     "read_authorities",
     "read_events",
+    "read_fixes",
     "read_journal",
+    "read_note",
     "register",
     "remove",
     "remove_unused_bases",
@@ -141,17 +161,26 @@ __all__ = [
     "starts_at_boot",
     "status",
     "take_over",
+    "tell_desktop",
+    "tell_guest",
+    "turns",
     "unite_kept",
+    "update_timer",
     "use_of",
     "valid_name",
+    "valid_window",
     "why_ended",
     "within",
     "write_journal",
+    "write_note",
 ]
 
 open_face(
     __name__,
     {
+        "auto_note": ("AutoNote", "read_note", "write_note"),
+        "auto_timer": ("AutoTimer", "update_timer"),
+        "telling": ("tell_desktop", "tell_guest"),
         "api": ("containers", "answers"),
         "data_disk": ("keep_current", "unite_kept"),
         "journal": ("begin_journal", "Journal", "Step", "BadImage", "Container"),
@@ -199,6 +228,8 @@ open_face(
             "PodmanMachine",
             "parse_podman",
         ),
+        "policy": ("Action", "Decision", "Offer", "decide", "is_turn", "turns", "valid_window"),
+        "fixes": ("Fixed", "FixedVersion", "FixList", "FixSource", "read_fixes"),
         "preflight": ("check_ports", "check_settings"),
         "proxy": ("proxy_for_guest", "proxy_setting"),
         "registration": ("connection", "forget", "register"),

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from haulout.documents import Document
 from haulout.errors import ConflictError, UsageError
@@ -21,7 +21,9 @@ from haulout.machine import (
     Image,
     Machine,
     Machines,
+    Policy,
     Resources,
+    Severity,
     appearing_machine,
     check_base,
     check_ports,
@@ -34,6 +36,7 @@ from haulout.machine import (
     publish,
     read_authorities,
     unite_kept,
+    valid_window,
 )
 from haulout.progress import NullProgress
 from haulout.usecases.arguments import reference_of
@@ -294,14 +297,18 @@ def machine_set(  # noqa: PLR0913 - each is one word of the request
     forwards: Iterable[Forward] | None = None,
     ca: str | Iterable[str] | None = None,
     proxy: str | None = None,
+    update_policy: str | None = None,
+    update_window: str | None = None,
+    min_severity: str | None = None,
+    pin: bool | None = None,
     progress: Progress | None = None,
 ) -> MadeMachine:
     """Change what a machine is to be, from its next start on, ports at once; None leaves a value as it is.
 
     Raises:
         NotFoundError: there is no such machine.
-        UsageError: the data disk would shrink, the proxy is not valid, two mounts have one target, or a port of this
-            host is given twice, or needs root.
+        UsageError: the data disk would shrink, proxy or window are not valid, two mounts have one target, or a port of
+            this host is given twice, or needs root.
         StorageError: a mount is not there.
         InvalidFile: a file of certificates has none, or a damaged one.
         ConflictError: another command changes it, or a port is taken; then nothing was changed.
@@ -314,9 +321,16 @@ def machine_set(  # noqa: PLR0913 - each is one word of the request
     given["mounts"] = None if mounts is None else tuple(mounts)
     given["forwards"] = None if forwards is None else tuple(forwards)
     changes = {key: value for key, value in given.items() if value is not None}
+    about_updates: dict[str, Any] = {
+        "policy": None if update_policy is None else Policy(update_policy),
+        "window": None if update_window is None else valid_window(update_window),
+        "min_severity": None if min_severity is None else Severity(min_severity),
+        "pin": pin,
+    }
+    about_updates = {key: value for key, value in about_updates.items() if value is not None}
     with place.lock():
         before = place.load()
-        machine = before.changed(**changes)
+        machine = before.changed(**changes, update=replace(before.update, **about_updates))
         running = place.is_held("run.lock")
         # What is not named may be wrong for now, as a disk that is not plugged in.
         check_settings(replace(machine, mounts=machine.mounts if mounts is not None else ()))
@@ -333,4 +347,4 @@ def machine_set(  # noqa: PLR0913 - each is one word of the request
         old = before.to_dict()
         changed = {key: value for key, value in machine.to_dict().items() if value != old[key]}
         publish(place.history, name, machine.id, EventKind.SET, **changed)
-        return MadeMachine(machine, place.folder, running=running and bool(set(changed) - {"forwards"}))
+        return MadeMachine(machine, place.folder, running=running and bool(set(changed) - {"forwards", "update"}))

@@ -94,6 +94,7 @@ def machine_update(  # noqa: PLR0913 - each is one word of the request
     window: str = "",
     rehearse: bool = False,
     force: bool = False,
+    expect: str | None = None,
     connections: ConnectionOptions | None = None,
     progress: Progress | None = None,
 ) -> UpdatedMachine:
@@ -112,11 +113,13 @@ def machine_update(  # noqa: PLR0913 - each is one word of the request
         window: ``HH:MM-HH:MM``, local time: wait for it.
         rehearse: start the new system beside the machine first, with an empty data disk.
         force: also to an image that was undone before, and of a machine whose image is pinned.
+        expect: digest of the disk's manifest that was decided on; None: any.
         connections: how registries are reached.
         progress: receives the work.
 
     Raises:
-        ConflictError: the image was undone before or is pinned, or another command updates the machine.
+        ConflictError: the image was undone before, is pinned or is not the expected one, or another command updates the
+            machine.
         StorageError: there is no room for it.
         NotReady: the machine does not run, and not because of the new system.
         HauloutError: as :func:`haulout.pull`; the machine is as before.
@@ -132,6 +135,8 @@ def machine_update(  # noqa: PLR0913 - each is one word of the request
         machine = place.load()
         reference = reference_of(to or machine.image.reference)
         found, digest = pinned(reference, connections, progress)
+        if expect not in {None, digest}:
+            raise ConflictError(f"{reference} leads to another disk than a moment ago", hint="repeat the command")
         known = UpdatedMachine(name, "available", machine.image.pinned, found)
         if digest == machine.image.digest:
             return replace(known, status="current")

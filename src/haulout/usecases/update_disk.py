@@ -111,7 +111,7 @@ def update_disk(  # noqa: PLR0913 - each is one word of the request
         architecture: of the disk; None for this machine's.
         disk_type: which hypervisor's; None for the one whose format the new disk gets, if there is one.
         as_format: of the new disk; None: that of the old one.
-        current: digest of the manifest or the plain disk that the old one was made from.
+        current: digest of the manifest or the plain disk that the old one was made from; None or empty: not known.
         use_deltas: use a published delta where that is the cheapest way.
         hook: a program that is asked before anything is fetched, told that the new disk is ready, and told of a failure
             after the first (docs/update-disk.md).
@@ -231,7 +231,7 @@ def _origin(
     source: Path, info: DiskInfo, found: ResolvedDisk, current: str | Digest | None, progress: Progress
 ) -> Digest | None:
     """Return what the old disk was made from, if it is known for sure."""
-    if current is not None:
+    if current:
         return current if isinstance(current, Digest) else Digest.parse(current.rpartition("@")[2])
     # A link that is moved from one disk to the next is a good way to name the present one.
     for known in (fetch.origin_of(source), fetch.origin_of(source.resolve())):

@@ -11,7 +11,7 @@ import pytest
 from tests.support.servers import needs
 
 from haulout.errors import InvalidFile, ToolError
-from haulout.machine import autostart
+from haulout.machine import autostart, user_units
 from haulout.machines import machine_autostart
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -24,7 +24,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "da ta"))
-    monkeypatch.setattr(autostart, "_reload", lambda: None)
+    monkeypatch.setattr(user_units, "reload", lambda: None)
     folder = tmp_path / "da ta/haulout/machines/web"
     folder.mkdir(parents=True)
     (folder / "machine.json").write_text("{")
@@ -120,13 +120,13 @@ def test_macos_has_an_agent(home, monkeypatch):
 def test_the_program_is_the_one_that_runs(tmp_path, monkeypatch):
     usual = [sys.executable, "-P", "-m", "haulout"]
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert autostart.program() == usual
+    assert user_units.program() == usual
     other = tmp_path / "haulout"
     other.write_text("#!/bin/sh\n")
     other.chmod(0o755)
-    assert autostart.program() == usual, "another haulout on the search path is not this one"
+    assert user_units.program() == usual, "another haulout on the search path is not this one"
     ours = Path(sys.executable).with_name("haulout")
     if ours.exists():
         other.unlink()
         other.symlink_to(ours)
-        assert autostart.program() == [str(other)], "the link stays when the version changes"
+        assert user_units.program() == [str(other)], "the link stays when the version changes"

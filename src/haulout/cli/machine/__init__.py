@@ -14,7 +14,7 @@ VERBS: Final = {
     for name in (
         *("init", "start", "stop", "restart", "ssh", "cp", "list", "inspect", "set", "logs", "df", "rm", "clone"),
         *("export", "compact", "update", "rollback"),
-        *("autostart", "events"),
+        *("autostart", "auto", "events"),
     )
 } | {"import": "haulout.cli.machine.import_"}
 

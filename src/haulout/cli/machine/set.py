@@ -21,10 +21,26 @@ if TYPE_CHECKING:
     examples=(
         Example("haulout machine set web --memory 4096", "give a machine 4 GiB of memory from its next start on"),
         Example("haulout machine set web --publish none", "forward no port any more"),
+        Example(
+            "haulout machine set web --update-policy apply --update-window 02:00-05:00 --min-severity high",
+            "let machine auto fix bad vulnerabilities at night",
+        ),
     ),
 )
 @common.name
 @common.resources
+@click.option(
+    "--update-policy",
+    type=click.Choice(("notify", "stage", "apply")),
+    help="What machine auto does about an update: say so, fetch it, too, or apply it, too.",
+)
+@click.option("--update-window", metavar="HH:MM-HH:MM|none", help="Time of day in which it does so; none: at any time.")
+@click.option(
+    "--min-severity",
+    type=click.Choice(("low", "medium", "high", "critical")),
+    help="What an update has to fix to be fetched or applied by itself; low: it need not be known.",
+)
+@click.option("--pin/--no-pin", default=None, help="Keep the image until you name another one.")
 @options.common
 @click.pass_obj
 def command(
@@ -37,6 +53,10 @@ def command(
     forwards: tuple[Forward, ...] | None,
     ca: tuple[str, ...],
     proxy: str | None,
+    update_policy: str | None,
+    update_window: str | None,
+    min_severity: str | None,
+    pin: bool | None,
 ) -> None:
     """Change a machine, from its next start on; ports at once.
 
@@ -55,6 +75,10 @@ def command(
             forwards=forwards,
             ca=ca or None,
             proxy=proxy,
+            update_policy=update_policy,
+            update_window="" if update_window == "none" else update_window,
+            min_severity=min_severity,
+            pin=pin,
             progress=progress,
         )
     line = f"changed {name}" + (f"; restart it for that: haulout machine restart {name}" if made.running else "")

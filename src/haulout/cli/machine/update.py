@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from haulout.cli.session import Session
-    from haulout.machines import UpdatedMachine
+    from haulout.machines import UpdateCheck, UpdatedMachine
 
 
 @click.command(
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 )
 @common.name
 @click.option("--to", metavar="REF", help="Update to this disk.  [default: what the machine's reference leads to now]")
-@click.option("--check", is_flag=True, help="Only say whether there is something newer.")
+@click.option("--check", is_flag=True, help="Only say whether there is something newer, and what machine auto does.")
+@click.option("--fixes", type=click.Path(), metavar="FILE", help="With --check: read in FILE what updates fix.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be fetched and stopped.")
 @click.option("--stage", is_flag=True, help="Only fetch the new system; the machine goes on.")
 @click.option("--now", "when", flag_value="now", default="now", help="Switch at once.  [default]")
@@ -46,6 +48,7 @@ def command(
     name: str,
     to: str | None,
     check: bool,
+    fixes: str | None,
     dry_run: bool,
     stage: bool,
     when: str,
@@ -61,13 +64,23 @@ def command(
 
     Exit code 1: the update was undone.
     """
-    from haulout.machines import machine_update  # noqa: PLC0415 - loads what runs machines
+    from haulout.machines import machine_update, machine_update_check, read_fixes  # noqa: PLC0415 - loads what runs machines
 
+    if check:
+        with session.progress() as progress:
+            found = machine_update_check(
+                name,
+                to=to,
+                fixes=None if fixes is None else read_fixes(Path(fixes)),
+                connections=session.connections(),
+                progress=progress,
+            )
+        session.result("machine update", found.to_dict(), check_lines(found), brief=found.status)
+        return 0
     with session.progress() as progress:
         done = machine_update(
             name,
             to=to,
-            check=check,
             dry_run=dry_run,
             stage=stage,
             when_idle=when == "idle",
@@ -79,6 +92,21 @@ def command(
         )
     session.result("machine update", done.to_dict(), lines(done), brief=done.status)
     return 1 if done.status == "undone" else 0
+
+
+def check_lines(found: UpdateCheck) -> Iterator[str]:
+    """Write what there is for a machine, for people."""
+    if found.status == "current":
+        yield f"{found.name} is up to date: {found.image}"
+        return
+    here = ", which is here" if found.status == "staged" else ""
+    yield f"{found.name} can be updated to {found.candidate}{here}"
+    if found.severity is not None:
+        yield f"  it fixes {', '.join(found.fixes) or 'nothing that has a name'} ({found.severity})"
+    if found.to_fetch is not None:
+        yield f"  {size(found.to_fetch)} would be fetched"
+    when = f", {found.decision.when:%Y-%m-%d %H:%M}" if found.decision.when is not None else ""
+    yield f"  machine auto: {found.decision.why}{when}"
 
 
 def lines(done: UpdatedMachine) -> Iterator[str]:
