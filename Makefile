@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo test peers image test-machines test-kills test-updates test-libvirt container-test check fix lock docs bench fuzz packages clean
+.PHONY: demo test peers image test-machines test-kills test-lazy test-updates test-update-kills test-libvirt container-test check fix lock docs bench fuzz packages clean
 
 demo: $(VENV)/ready packages
 	@$(BIN)/python demo/demo.py
@@ -31,16 +31,26 @@ build/machine.qcow2:
 test-machines: $(VENV)/ready packages build/machine.qcow2
 	$(if $(TWICE),@$(BIN)/python -m images.machine build/again.qcow2)
 	@HAULOUT_TEST_MACHINE_IMAGE=build/machine.qcow2 HAULOUT_TEST_MACHINE_REBUILT=$(if $(TWICE),build/again.qcow2) \
-		$(BIN)/pytest -q tests/integration/test_machine_image.py tests/integration/test_machine_laptop.py tests/integration/test_machine_move_image.py
+		$(BIN)/pytest -q tests/integration/test_machine_image.py tests/integration/test_machine_laptop.py tests/integration/test_machine_move_image.py \
+		tests/integration/test_machine_update_image.py
 
 # The host side of a machine killed 200 times, about half an hour: docs/adr/0057.
 test-kills: KILLS ?= 200
 test-kills: $(VENV)/ready packages
 	@HAULOUT_TEST_KILLS=$(KILLS) $(BIN)/pytest -q -s tests/integration/test_machine_kills.py
 
+# Lazy starts while servers are killed and registries stopped, a few minutes.
+test-lazy: $(VENV)/ready packages
+	@HAULOUT_TEST_LAZY=1 $(BIN)/pytest -q tests/integration/test_machine_lazy.py
+
 # Machines updated to systems that lack something, a minute each.
 test-updates: $(VENV)/ready packages
 	@HAULOUT_TEST_UPDATES=1 $(BIN)/pytest -q tests/integration/test_machine_update.py tests/integration/test_machine_auto.py
+
+# Updates killed at each step of their journal: docs/adr/0069.
+test-update-kills: KILLS ?= 200
+test-update-kills: $(VENV)/ready packages
+	@HAULOUT_TEST_UPDATE_KILLS=$(KILLS) $(BIN)/pytest -q -s tests/integration/test_machine_update_kills.py
 
 # The hook of examples/update-disk with a libvirt daemon of its own, which is installed for it.
 test-libvirt: $(VENV)/ready packages

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         machine_list,
         machine_logs,
     )
+    from haulout.usecases.machine_record import RecordedBoot, machine_record
     from haulout.usecases.machine_rm import RemovedMachine, machine_rm
     from haulout.usecases.machine_update import UpdatedMachine, machine_rollback, machine_update
     from haulout.usecases.machine_update_check import UpdateCheck, machine_update_check
@@ -107,6 +108,7 @@ __all__ = [
     "Mount",
     "Policy",
     "Protocol",
+    "RecordedBoot",
     "RemovedMachine",
     "Resources",
     "Severity",
@@ -134,6 +136,7 @@ __all__ = [
     "machine_inspect",
     "machine_list",
     "machine_logs",
+    "machine_record",
     "machine_restart",
     "machine_rm",
     "machine_rollback",
@@ -223,6 +226,7 @@ open_face(
             "machine_list",
             "machine_logs",
         ),
+        "usecases.machine_record": ("RecordedBoot", "machine_record"),
         "usecases.machine_rm": (
             "RemovedMachine",
             "machine_rm",

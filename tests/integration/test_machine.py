@@ -50,7 +50,9 @@ def test_every_example_of_machines_runs_and_prints_what_is_documented(tmp_path):
         "init",
         "set",
         "autostart",
+        "auto",
         "start",
+        "record",
         "list",
         "inspect",
         "ssh",
@@ -76,7 +78,8 @@ def test_every_example_of_machines_runs_and_prints_what_is_documented(tmp_path):
         assert examples("") == [examples("init")[0], examples("start")[0]]
         for name in order:
             if name == "start":
-                assert place.haulout("machine", "set", "web", "--cpus", "1", "--memory", "256").code == 0
+                for each in ("web", "new"):
+                    assert place.haulout("machine", "set", each, "--cpus", "1", "--memory", "256").code == 0
             for command in examples(name):
                 done = place.shell(command)
                 assert done.code == 0, f"{command}\n{done.out}{done.err}"
@@ -86,13 +89,15 @@ def test_every_example_of_machines_runs_and_prints_what_is_documented(tmp_path):
             if name == "start":
                 assert listed(place)["web"]["state"] == "running"
                 assert rootless(place) == [True, False]
-        assert set(listed(place)) == {"small", "test", "web", "copy"}
+        assert set(listed(place)) == {"small", "new", "test", "web", "copy"}
         assert (place.path / "os-release").read_text()
         began = time.monotonic()
         done = place.shell(examples("run")[0].replace("run ", "run --cpus 1 --memory 256 "))
         assert done.code == 0, done.err
         assert "6.1" in done.out
-        assert set(listed(place)) == {"small", "test", "web", "copy"}, f"gone, after {time.monotonic() - began:.0f} s"
+        assert set(listed(place)) == {"small", "new", "test", "web", "copy"}, (
+            f"gone, after {time.monotonic() - began:.0f} s"
+        )
 
 
 def test_a_machine_survives_what_is_killed(tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from images import tiny
 from tests.integration.test_machine import examples
 from tests.support.machines import ask, listed, machines
-from tests.support.servers import needs
+from tests.support.servers import free_port, needs
 
 pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(900)]
 thorough = pytest.mark.skipif(not os.environ.get("HAULOUT_TEST_UPDATES"), reason="make test-updates runs it: minutes")
@@ -154,3 +156,54 @@ def test_a_system_that_lacks_something_is_undone(name, says, tmp_path):
         assert says in ok(place, "update", "web", code=12).err
         assert listed(place)["web"]["update"]["step"] == "undone"
         assert not list(folder(place).glob("data-*"))
+
+
+@thorough
+def test_a_rehearsal_refuses_before_anything_is_stopped_and_idleness_is_waited_for(tmp_path):
+    with web(tmp_path, "-p", f"{(port := free_port())}:22") as place:
+        boot = ok(place, "ssh", "web", "--", "cat", "/proc/sys/kernel/random/boot_id").out
+        publish(place, "nosocket")
+        undone = ok(place, "update", "web", "--rehearse", "--json", code=1).json
+        assert undone["reason"] == "rehearsal: it has no podman, podman-root"
+        assert ok(place, "ssh", "web", "--", "cat", "/proc/sys/kernel/random/boot_id").out == boot
+        assert set(listed(place)) == {"web"}
+        publish(place, "second")
+        with (
+            subprocess.Popen(
+                ["haulout", "machine", "update", "web", "--rehearse", "--when-idle"], cwd=place.path,
+                env=place.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            ) as update,
+            socket.socket(socket.AF_UNIX) as client,
+        ):  # fmt: skip
+            client.connect(f"{place.environment['XDG_RUNTIME_DIR']}/haulout/web/podman.sock")
+            assert update.stderr is not None
+            said = ""
+            while "waiting until nobody uses it" not in said:
+                said = update.stderr.readline()
+                assert said, "it did not wait"
+            assert "1 client is connected" in said
+            client.close()
+            update.stderr.read()
+        assert update.returncode == 0
+        assert variant(place) == ["second", "kept"]
+        assert port
+
+
+@thorough
+def test_a_machine_that_does_not_run_is_updated_and_does_not_run_afterwards(tmp_path):
+    with web(tmp_path) as place:
+        ok(place, "stop", "web")
+        publish(place, "panic")
+        undone = ok(place, "update", "web", "--json", code=1).json
+        assert "kernel panicked" in undone["reason"]
+        publish(place, "second")
+        done = ok(place, "update", "web", "--json").json
+        assert (done["status"], done["downtime"]) == ("updated", None)
+        assert listed(place)["web"]["state"] == "stopped"
+        exported = ok(place, "export", "web", "oci:backup:1", "--json").json
+        assert exported["data_content"] > 0
+        assert sorted(path.name for path in folder(place).glob("data*")) == ["data.raw"]
+        ok(place, "clone", "web", "copy")
+        ok(place, "start", "copy", "--no-connect")
+        copied = ok(place, "ssh", "copy", "--", "cat", "/run/variant", f"{STORE}/file").out.split()
+        assert copied == ["second", "kept"]

@@ -24,12 +24,17 @@ if TYPE_CHECKING:
             "haulout run --ephemeral registry.example.com/machines:5.0 -- uname -r",
             "run a command in a machine that is gone afterwards",
         ),
+        Example(
+            "haulout run --ephemeral --lazy registry.example.com/machines:5.0 -- uname -r",
+            "the same, started before its disk is here",
+        ),
     ),
 )
 @click.argument("reference", metavar="REF", type=ReferenceParam())
 @click.argument("words", metavar="[COMMAND]...", nargs=-1, type=click.UNPROCESSED)
 @click.option("--name", metavar="NAME", help="Name of the machine.  [default: made from REF]")
 @click.option("--ephemeral", is_flag=True, help="Remove the machine and its data when the command has ended.")
+@click.option("--lazy", is_flag=True, help="Start before the disk is here, and fetch what is read.")
 @click.option("--cpus", type=NumberParam(1, 256), metavar="N", help="Number of processors.")
 @click.option(
     "--memory", type=common.AmountParam(64, 1 << 20, "M"), metavar="MIB", help="Memory in MiB, or such as 4G."
@@ -44,6 +49,7 @@ def command(
     words: tuple[str, ...],
     name: str | None,
     ephemeral: bool,
+    lazy: bool,
     cpus: int | None,
     memory: int | None,
     user: str,
@@ -61,6 +67,7 @@ def command(
             words,
             name=name,
             ephemeral=ephemeral,
+            lazy=lazy,
             cpus=cpus,
             memory=memory,
             user=user,

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from haulout.disk.convert import convert, uncompress
     from haulout.disk.foreign import EXPANDED
     from haulout.disk.formats import convertible_formats
-    from haulout.disk.image import Source
+    from haulout.disk.formats.qcow2 import start_of_disk
+    from haulout.disk.image import Image, Source
     from haulout.disk.info import Danger, DiskInfo, FileSystem, Partition
-    from haulout.disk.inspection import inspect, require_safe
+    from haulout.disk.inspection import inspect, inspect_image, require_safe
     from haulout.disk.overlay import (
         commit_overlay,
         create_overlay,
@@ -38,6 +39,7 @@ __all__ = [
     "DiskType",
     "Extent",
     "FileSystem",
+    "Image",
     "Partition",
     "Source",
     "SparseWriter",
@@ -52,11 +54,13 @@ __all__ = [
     "grow_overlay",
     "has_efi_partition",
     "inspect",
+    "inspect_image",
     "is_zero",
     "overlay_size",
     "punch_hole",
     "require_safe",
     "size_of",
+    "start_of_disk",
     "uncompress",
     "write_all",
     "write_sparse",
@@ -68,9 +72,10 @@ open_face(
         "convert": ("convert", "uncompress"),
         "foreign": ("EXPANDED",),
         "formats": ("convertible_formats",),
-        "image": ("Source",),
+        "formats.qcow2": ("start_of_disk",),
+        "image": ("Image", "Source"),
         "info": ("Danger", "DiskInfo", "FileSystem", "Partition"),
-        "inspection": ("inspect", "require_safe"),
+        "inspection": ("inspect", "inspect_image", "require_safe"),
         "overlay": ("commit_overlay", "create_overlay", "grow_overlay", "has_efi_partition", "overlay_size"),
         "sparse": ("BLOCK", "Extent", "data_extents", "is_zero", "punch_hole", "size_of"),
         "types": ("DISK_EXTENSIONS", "DiskFormat", "DiskType"),

@@ -32,7 +32,7 @@ def create_overlay(base: Path, base_format: DiskFormat, target: Path, size: int 
         base: what is read where the overlay holds nothing.
         base_format: its format.
         target: appears in one step; what was there is replaced.
-        size: bytes that the guest sees; None: those of the base.
+        size: bytes that the guest sees; None: those of the base. With it, the base need not be there yet.
 
     Raises:
         ToolError: qemu-img is missing or failed.
@@ -41,8 +41,9 @@ def create_overlay(base: Path, base_format: DiskFormat, target: Path, size: int 
     with storage_errors(target, doing="cannot be written"), scratch_folder(target.parent, BESIDE) as place:
         made = place / target.name
         sizes = [] if size is None else [str(size)]
+        unseen = [] if size is None or base.exists() else ["-u"]
         options = ["-q", "-f", "qcow2", "-F", base_format.value, "-b", str(base.absolute())]
-        qemu_img.run(["create", *options, str(made), *sizes], limits=_LIMITS)
+        qemu_img.run(["create", *unseen, *options, str(made), *sizes], limits=_LIMITS)
         made.chmod(0o600)
         made.rename(target)
         sync_folder(target.parent)

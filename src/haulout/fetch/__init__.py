@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from haulout.fetch.containerdisk import look_into, require_disk_inside
     from haulout.fetch.deltas import load_index, offered
     from haulout.fetch.device import pull_to_device
-    from haulout.fetch.disk import pull_disk
+    from haulout.fetch.disk import announced_format, pull_disk
     from haulout.fetch.finding import OfferedDelta
     from haulout.fetch.housekeeping import CacheFile, CacheFolderReport, CacheReport, cache_report, clean_cache
     from haulout.fetch.pulled import PulledFile, origin_of, pulled_files
     from haulout.fetch.results import Fetched, Moved, PullOptions, PullResult, SeedUse
+    from haulout.fetch.target import open_partial
 
 __all__ = [
     "BackgroundCall",
@@ -29,11 +30,13 @@ __all__ = [
     "PullResult",
     "PulledFile",
     "SeedUse",
+    "announced_format",
     "cache_report",
     "clean_cache",
     "load_index",
     "look_into",
     "offered",
+    "open_partial",
     "origin_of",
     "pull_disk",
     "pull_to_device",
@@ -48,10 +51,11 @@ open_face(
         "containerdisk": ("look_into", "require_disk_inside"),
         "deltas": ("load_index", "offered"),
         "device": ("pull_to_device",),
-        "disk": ("pull_disk",),
+        "disk": ("announced_format", "pull_disk"),
         "finding": ("OfferedDelta",),
         "housekeeping": ("CacheFile", "CacheFolderReport", "CacheReport", "cache_report", "clean_cache"),
         "pulled": ("PulledFile", "origin_of", "pulled_files"),
         "results": ("Fetched", "Moved", "PullOptions", "PullResult", "SeedUse"),
+        "target": ("open_partial",),
     },
 )

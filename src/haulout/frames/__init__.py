@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from haulout.frames.rebuild import Rebuilder, Rebuilding
     from haulout.frames.seeds import Blocks, SeedIndex, Wanted, join_blocks, join_groups, known_parts, same_frames, scan
     from haulout.frames.small_frames import MAX_BUNDLE_BYTES, MAX_SMALL_FRAME, bundled_frames, read_bundle
-    from haulout.frames.survey import frames_in_place, has_frames, holds, survey
+    from haulout.frames.survey import frames_in_place, has_frames, holds, holds_frame, survey
     from haulout.frames.toc import MAX_TOC_BYTES, FrameFlags, Toc, toc_frames
 
 __all__ = [
@@ -73,6 +73,7 @@ __all__ = [
     "hash_file",
     "hint_ranges",
     "holds",
+    "holds_frame",
     "join_blocks",
     "join_groups",
     "known_parts",
@@ -112,7 +113,7 @@ open_face(
         "rebuild": ("Rebuilder", "Rebuilding"),
         "seeds": ("Blocks", "SeedIndex", "Wanted", "join_blocks", "join_groups", "known_parts", "same_frames", "scan"),
         "small_frames": ("MAX_BUNDLE_BYTES", "MAX_SMALL_FRAME", "bundled_frames", "read_bundle"),
-        "survey": ("frames_in_place", "has_frames", "holds", "survey"),
+        "survey": ("frames_in_place", "has_frames", "holds", "holds_frame", "survey"),
         "toc": ("MAX_TOC_BYTES", "FrameFlags", "Toc", "toc_frames"),
     },
 )

@@ -17,7 +17,7 @@ from haulout.errors import InvalidFrame
 from haulout.frames.codec import FrameDecoder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from haulout.content import BlobReader, BlobStream
     from haulout.frames.plan import Slice
@@ -30,7 +30,15 @@ _SKIP: Final = 1 << 20
 
 
 def apply(
-    toc: Toc, plan: Sequence[Slice], blobs: BlobReader, blob: Descriptor, fd: int, *, jobs: int, task: Task
+    toc: Toc,
+    plan: Sequence[Slice],
+    blobs: BlobReader,
+    blob: Descriptor,
+    fd: int,
+    *,
+    jobs: int,
+    task: Task,
+    written: Callable[[int], None] = lambda _frame: None,
 ) -> None:
     """Fetch the slices of ``plan`` and write their frames to ``fd``.
 
@@ -42,6 +50,7 @@ def apply(
         fd: the file, already of the disk's size, open for writing.
         jobs: connections, each with its decoder.
         task: advanced by blob bytes of frames written.
+        written: told the number of each frame that was written, from any thread.
 
     Raises:
         ContentError: a frame is not what the TOC promises, or the blob ends early.
@@ -52,7 +61,7 @@ def apply(
         return
     # A thread that does not end in time keeps a descriptor of its own: what it writes late is right, and in its place.
     own = os.dup(fd)
-    fetchers = _Fetchers(toc, plan, blobs, blob, own, task)
+    fetchers = _Fetchers(toc, plan, blobs, blob, own, task, written)
     try:
         fetchers.run(jobs)
     finally:
@@ -64,7 +73,14 @@ class _Fetchers:
     """The threads of one apply, and what they share."""
 
     def __init__(
-        self, toc: Toc, plan: Sequence[Slice], blobs: BlobReader, blob: Descriptor, fd: int, task: Task
+        self,
+        toc: Toc,
+        plan: Sequence[Slice],
+        blobs: BlobReader,
+        blob: Descriptor,
+        fd: int,
+        task: Task,
+        written: Callable[[int], None],
     ) -> None:
         self._toc = toc
         self._waiting = deque(plan)
@@ -72,6 +88,7 @@ class _Fetchers:
         self._blob = blob
         self._fd = fd
         self._task = task
+        self._written = written
         self._decoder = FrameDecoder()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -161,6 +178,7 @@ class _Fetchers:
                 return
             write_all(self._fd, plain, self._toc.disk_offsets[frame])
             self._task.advance(stop - start)
+            self._written(frame)
 
     def _decode(self, frame: int, compressed: bytes) -> bytes:
         where = f"frame {frame} of blob {self._blob.digest.short}"

@@ -49,7 +49,7 @@ def holds(fd: int, toc: Toc, jobs: int, task: Task) -> bool:
 
 def has_frames(fd: int, toc: Toc) -> bool:
     """Return whether the file open at ``fd`` holds all data frames of ``toc``; ends at the first that is missing."""
-    return all(_holds_frame(fd, toc, frame) for frame in toc.data_frames)
+    return all(holds_frame(fd, toc, frame) for frame in toc.data_frames)
 
 
 def frames_in_place(fd: int, toc: Toc, frames: Sequence[int], task: Task | None = None) -> list[int]:
@@ -65,7 +65,7 @@ def frames_in_place(fd: int, toc: Toc, frames: Sequence[int], task: Task | None 
 
     def is_there(frame: int) -> bool:
         try:
-            found = bool(stored[frame]) and _holds_frame(fd, toc, frame)
+            found = bool(stored[frame]) and holds_frame(fd, toc, frame)
         except OSError:
             return False
         if task is not None:
@@ -109,13 +109,18 @@ class _Survey:
         toc = self._toc
         if toc.kinds[frame] == Kind.ZERO:
             return _reads_zero(self._fd, toc.disk_offsets[frame], toc.plain_size(frame))
-        if not _holds_frame(self._fd, toc, frame):
+        if not holds_frame(self._fd, toc, frame):
             return False
         self._task.advance(toc.plain_size(frame))
         return True
 
 
-def _holds_frame(fd: int, toc: Toc, frame: int) -> bool:
+def holds_frame(fd: int, toc: Toc, frame: int) -> bool:
+    """Return whether the file open at ``fd`` holds a data frame at its place.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     plain = os.pread(fd, toc.plain_size(frame), toc.disk_offsets[frame])
     return hashlib.sha256(plain).digest() == toc.digest(frame)
 

@@ -149,11 +149,15 @@ class Peer:
 
     def kill(self) -> None:
         """End it by SIGKILL; it may have ended before."""
+        self.signal(signal.SIGKILL)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal; it may have ended before."""
         with suppress(OSError):
             if self.fd is not None and sys.platform == "linux":
-                signal.pidfd_send_signal(self.fd, signal.SIGKILL)
+                signal.pidfd_send_signal(self.fd, number)
             else:
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(self.pid, number)
 
     async def ended(self) -> None:
         """Wait for its end."""

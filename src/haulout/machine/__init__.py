@@ -48,6 +48,14 @@ if TYPE_CHECKING:
         Socket,
         valid_name,
     )
+    from haulout.machine.partial import (
+        USES,
+        PartialBase,
+        bytes_here,
+        note_of_partial,
+        partial_base,
+        write_partial,
+    )
     from haulout.machine.podman import PODMAN_PROVIDERS, VOLUME, PodmanMachine, parse_podman
     from haulout.machine.policy import Action, Decision, Offer, decide, is_turn, turns, valid_window
     from haulout.machine.preflight import check_ports, check_settings
@@ -71,6 +79,7 @@ __all__ = [
     "SCHEMA",
     "SEED_FILES",
     "TRIM",
+    "USES",
     "VOLUME",
     "Accelerator",
     "Action",
@@ -98,6 +107,7 @@ __all__ = [
     "Machines",
     "Mount",
     "Offer",
+    "PartialBase",
     "Place",
     "PodmanMachine",
     "Policy",
@@ -116,6 +126,7 @@ __all__ = [
     "appearing_machine",
     "begin_journal",
     "boot",
+    "bytes_here",
     "check_base",
     "check_ports",
     "check_settings",
@@ -139,7 +150,9 @@ __all__ = [
     "keep_current",
     "make_key",
     "new_machine",
+    "note_of_partial",
     "parse_podman",
+    "partial_base",
     "proxy_for_guest",
     "proxy_setting",
     "publish",
@@ -173,6 +186,7 @@ __all__ = [
     "within",
     "write_journal",
     "write_note",
+    "write_partial",
 ]
 
 open_face(
@@ -222,6 +236,7 @@ open_face(
             "Socket",
             "valid_name",
         ),
+        "partial": ("USES", "PartialBase", "bytes_here", "note_of_partial", "partial_base", "write_partial"),
         "podman": (
             "PODMAN_PROVIDERS",
             "VOLUME",

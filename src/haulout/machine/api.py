@@ -100,7 +100,7 @@ async def kind_of_data(path: Path) -> str:
         database = found.get("host", {}).get("databaseBackend", "")
         driver = found.get("store", {}).get("graphDriverName", "")
         if version:
-            return printable(f"podman {version[0]} {database} {driver}".strip())[:_NAME]
+            return printable(" ".join(f"podman {version[0]} {database} {driver}".split()))[:_NAME]
     return ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -12,8 +13,8 @@ from haulout.disk import data_extents
 from haulout.documents import Document
 from haulout.errors import ConflictError, HauloutError, StorageError
 from haulout.local import BESIDE, clone_range, locked, replace_file, scratch_folder, storage_errors, sync_folder
-from haulout.machine.base import note_of
 from haulout.machine.data_disk import DATA, parts
+from haulout.machine.partial import base_name, bytes_here, is_kept, partial_base
 from haulout.machine.seed import SEED_FILES
 
 if TYPE_CHECKING:
@@ -47,7 +48,11 @@ def disks(place: Place, machine: Machine | None) -> Disks:
     data, size = [place.file(DATA), *parts(place)], 0
     with suppress(OSError):
         size = data[0].stat().st_size
-    base = allocated(place.base(machine)) if machine is not None else 0
+    base = 0
+    if machine is not None:
+        path = place.base(machine)
+        partial = partial_base(path)
+        base = allocated(path) if partial is None else bytes_here(path, partial)
     systems = [path for pattern in _SYSTEMS for path in place.folder.glob(pattern)]
     return Disks(sum(map(allocated, systems)), sum(map(allocated, data)), size, base)
 
@@ -165,14 +170,18 @@ def copy_sparse(source: Path, target: Path) -> None:
 def remove_unused_bases(machines: Machines) -> list[Path]:
     """Remove the base images that no machine needs, and return them; none while one is being fetched.
 
-    A machine file that cannot be read may need any: then all are kept.
+    A machine file that cannot be read may need any: then all are kept. So is, for some days, what was fetched while a
+    machine ran from it: the next throw-away machine begins with it.
     """
     folder = machines.data / "images"
     try:
         with locked(folder, seconds=0, busy="a base image is being fetched"):
-            needed = {path for place in machines.all() for path in _bases(folder, place)}
-            needed |= {note_of(base) for base in needed}
-            unused = [path for path in sorted(folder.iterdir()) if path not in needed and not path.is_dir()]
+            kept = {path.name for place in machines.all() for path in _bases(folder, place)}
+            unused = [
+                path
+                for path in sorted(folder.iterdir())
+                if not (path.is_dir() or base_name(path) in kept or is_kept(path, time.time()))
+            ]
             for path in unused:
                 path.unlink()
             return unused

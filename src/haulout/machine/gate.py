@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from haulout.machine.model import Machine
     from haulout.machine.store import Place
 
-_POLL: Final = 1.0
-_STARTS: Final = 3
+_POLL: Final = 2.0
+_STARTS: Final = 4
 _MOST_NAMED: Final = 10
 
 
@@ -85,8 +85,10 @@ async def bring_back(link: Link, running: Mapping[str, tuple[Container, ...]]) -
         with suppress(OSError):
             there = {each.id for each in await api.containers(link.inner(name))}
             for each in before:
-                if each.id not in there:
-                    await api.start(link.inner(name), each)
+                with suppress(OSError):
+                    # One that is slow to start may be there when it is looked at again.
+                    if each.id not in there:
+                        await api.start(link.inner(name), each)
 
 
 async def prove(link: Link, machine: Machine, place: Place, before: Proof, say: Callable[[str], None]) -> Proof:

@@ -45,6 +45,9 @@ class VirtualMachine(Protocol):
     async def ended(self) -> Ended:
         """Wait for its end, and return why."""
 
+    def booted(self) -> None:
+        """Let begin what may wait until the guest has booted, as fetching the rest of its disk."""
+
     async def has_network(self) -> bool:
         """Return whether the guest has set up its network card; False also where it does not answer."""
 

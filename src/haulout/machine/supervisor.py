@@ -285,6 +285,7 @@ class Supervisor:
                 self._enter(Phase.READY)
                 self._ready.set()
                 self._came_up = True
+                life.booted()
                 self._place.record("ready")
                 self._tell_whether_whole()
                 await self.story.tell({"done": True})
@@ -298,7 +299,7 @@ class Supervisor:
     async def _finish(self, reason: str, failed: bool, *, console: bool = True, hint: str | None = None) -> None:  # noqa: FBT001 - a pair that is passed on
         self._place.record("ended", reason)
         if self._updates.trial is not None:
-            ran = await self._updates.undo(self._machine, reason)
+            ran = await self._updates.undo(self._machine, reason, failed=failed)
             self._again |= ran and failed and not self._stop.is_set()
             failed = False
         self._publish(EventKind.CRASHED if failed else EventKind.STOPPED, reason=reason)
@@ -392,6 +393,8 @@ class Supervisor:
                 self._stop.set()
 
     async def _end_unless_held(self) -> None:
+        # Until then, whoever made it waits for it, and its boot has bounds of its own.
+        await self._ready.wait()
         await asyncio.sleep(_HOLD_SECONDS)
         if not self._holders:
             self._stop.set()

@@ -120,6 +120,9 @@ class Updater:
         asked, self._asked, self.trial, self.blame = self._asked, Switch.NONE, None, False
         if asked in {Switch.ROLLBACK, Switch.ROLLBACK_DATA}:
             return switch.roll_back(self._place, say, data=asked is Switch.ROLLBACK_DATA)
+        if asked is Switch.UPDATE:
+            # Where there is no room for it, it is undone like any other.
+            self.trial = switch.read_journal(self._place)
         machine, self.trial = switch.settle(self._place, say, switching=asked is Switch.UPDATE)
         return machine
 
@@ -143,22 +146,24 @@ class Updater:
         self.blame = False
         down = None if self._quiet_since is None else time.monotonic() - self._quiet_since
         kept = await asyncio.to_thread(switch.commit, self._place, found.podman, down)
-        self.trial, self._running = None, {}
+        self.trial, self._running, self._quiet_since = None, {}, None
         self._say("the new system is kept")
         return kept
 
-    async def undo(self, machine: Machine, reason: str) -> bool:
+    async def undo(self, machine: Machine, reason: str, *, failed: bool) -> bool:
         """Undo the trial, whose system does not run any more; return whether the machine ran before it.
 
-        Where files cannot be written, the next start does it.
+        Where files cannot be written, the next start does it. ``failed``: nobody asked for its end.
         """
         trial, self.trial = self.trial, None
         assert trial is not None
         self._say(f"going back to the system before: {reason}")
+        # QEMU that was killed, or failed, is this host's.
+        blame = failed and self.blame and not reason.startswith("QEMU ")
         with suppress(HauloutError):
             trial = switch.read_journal(self._place) or trial
         try:
-            await asyncio.to_thread(switch.undo, self._place, machine, trial, reason, bad=self.blame)
+            await asyncio.to_thread(switch.undo, self._place, machine, trial, reason, bad=blame)
         except HauloutError as error:
             self._say(str(error))
         return self._quiet_since is not None

@@ -30,6 +30,10 @@ DELTA_DATA: Final = "application/vnd.io.github.haulout.delta.data.v1+binary"
 INTENT_ARTIFACT: Final = "application/vnd.io.github.haulout.intent.v1"
 """Artifact type of a publisher's announced index entry (docs/formats/registry.md, "Two publishers")."""
 
+TRACE_ARTIFACT: Final = "application/vnd.io.github.haulout.boot-trace.v1"
+"""Artifact type of the referrer that carries a boot trace (docs/formats/trace.md)."""
+TRACE: Final = "application/vnd.io.github.haulout.boot-trace.v1+binary"
+
 MACHINE_ARTIFACT: Final = "application/vnd.io.github.haulout.machine.v1"
 """Artifact type of an exported machine: of its index, and of the manifest with its file (docs/formats/machine.md)."""
 MACHINE_DATA: Final = "application/vnd.io.github.haulout.machine.data.v1"

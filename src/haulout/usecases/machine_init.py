@@ -40,6 +40,7 @@ from haulout.machine import (
 )
 from haulout.progress import NullProgress
 from haulout.usecases.arguments import reference_of
+from haulout.usecases.machine_base import begin_base
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -85,6 +86,7 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
     accelerator: Accelerator = Accelerator.AUTO,
     firmware: Firmware = Firmware.AUTO,
     ephemeral: bool = False,
+    lazy: bool = False,
     connections: ConnectionOptions | None = None,
     progress: Progress | None = None,
 ) -> MadeMachine:
@@ -105,6 +107,7 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
         accelerator: what runs the guest's instructions.
         firmware: what starts its boot loader.
         ephemeral: remove it, with its data, when nobody holds it any more.
+        lazy: fetch no more of the disk than it takes to know that it is safe; a lazy start fetches what it reads.
         connections: how registries are reached.
         progress: receives tasks and notes.
 
@@ -149,7 +152,7 @@ def machine_init(  # noqa: PLR0913 - each is one word of the request
         for remark in check_ports(machine, machine.forwards, machines):
             progress.note(remark)
         _keep_added(place, added)
-        machine = make(machines, place, machine, reference_of(reference), connections, progress)
+        machine = make(machines, place, machine, reference_of(reference), connections, progress, lazy=lazy)
     if kept:
         progress.note(f"machine {name} has the data that was kept: {data}")
     return MadeMachine(machine, place.folder, kept_data=kept)
@@ -164,10 +167,13 @@ def make(
     progress: Progress,
     *,
     keep: Callable[[Place, Machine], Machine] | None = None,
+    lazy: bool = False,
 ) -> Machine:
     """Fetch the disk of a machine whose place is locked, and ``keep`` the machine there: its file comes last."""
     with kept_images(machines) as images:
-        made = (keep or _keep)(place, replace(machine, image=fetch_image(images, reference, connections, progress)[0]))
+        image = begin_base(images, reference, connections, progress) if lazy else None
+        image = image or fetch_image(images, reference, connections, progress)[0]
+        made = (keep or _keep)(place, replace(machine, image=image))
         publish(place.history, place.name, made.id, EventKind.CREATED, image=made.image.pinned)
     return made
 

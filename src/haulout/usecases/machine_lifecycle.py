@@ -28,6 +28,7 @@ from haulout.machine import (
     status,
 )
 from haulout.progress import NullProgress
+from haulout.usecases.machine_base import complete_base
 from haulout.usecases.machine_query import MachineStatus, machine_inspect, status_of
 
 if TYPE_CHECKING:
@@ -54,14 +55,22 @@ class StoppedMachine(Document):
 
 
 def machine_start(
-    name: str, *, seconds: float | None = None, connect: bool = True, progress: Progress | None = None
+    name: str,
+    *,
+    seconds: float | None = None,
+    connect: bool = True,
+    lazy: bool = False,
+    progress: Progress | None = None,
 ) -> MachineStatus:
     """Start a machine, and return when ssh and its sockets answer; one that runs is left alone.
+
+    What is missing of its disk is fetched first, unless ``lazy``.
 
     Args:
         name: of the machine.
         seconds: the longest wait for ssh; None: 300.
         connect: whether podman and docker, where they are installed, are told of its sockets.
+        lazy: fetch what is missing of its disk while it boots and runs.
         progress: told what is waited for, and on failure the last lines of the console.
 
     Raises:
@@ -76,6 +85,8 @@ def machine_start(
         machine = place.load()
         place.prepare_runtime(machine)
         if not place.is_held("run.lock"):
+            if not lazy:
+                complete_base(place, machine, progress)
             start_supervisor(place)
     if connect and not machine.ephemeral:
         # While it boots: the sockets are there.
@@ -104,7 +115,7 @@ def _follow(place: Place, request: Request, progress: Progress) -> None:
     except NotReady as error:
         for line in error.console:
             progress.note(f"console: {line}")
-        _wait_for_supervisor(place)
+        wait_for_supervisor(place)
         raise
 
 
@@ -114,7 +125,7 @@ def _wait(place: Place, request: Request, progress: Progress) -> None:
         follow(place, request, lambda what: progress.note(f"{place.name}: {what}"), lambda: task.advance(0))
 
 
-def _wait_for_supervisor(place: Place) -> None:
+def wait_for_supervisor(place: Place) -> None:
     """Wait until a supervisor that is about to end has ended."""
     deadline = time.monotonic() + _GONE_SECONDS
     while place.is_held("run.lock") and time.monotonic() < deadline:
@@ -152,7 +163,7 @@ def machine_stop(name: str, *, seconds: float = STOP_SECONDS, progress: Progress
         from haulout.machine.qemu import Qemu  # noqa: PLC0415
 
         force_off(place, Qemu(machines.cache / "accelerator.json"), seconds)
-    _wait_for_supervisor(place)
+    wait_for_supervisor(place)
     last = place.last_event()
     return StoppedMachine(name, was_running=True, reason=last.detail if last is not None else "")
 

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.documents import Document
 from haulout.errors import HauloutError
-from haulout.machine import Machines, State, boot, connection, derive, read_journal, start_file, status, why_ended
+from haulout.machine import (
+    Machines,
+    State,
+    boot,
+    bytes_here,
+    connection,
+    derive,
+    partial_base,
+    read_journal,
+    start_file,
+    status,
+    why_ended,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +72,8 @@ class MachineStatus(Document):
     """What it had when it started, as a mount, and has no more; a restart brings it back."""
     autostart: bool = False
     """Whether it starts when its user logs in."""
+    disk_missing: int = 0
+    """Bytes of its disk that are not here yet, about: a lazy start fetches what it reads, then the rest."""
     update: Journal | None = None
     """The journal of its updates; None: there was none, or it cannot be used."""
     update_problem: str | None = None
@@ -127,9 +141,16 @@ def status_of(place: Place) -> MachineStatus:
         machine=machine,
         lost=said.lost if said is not None else (),
         autostart=start_file(place.name).enabled,
+        disk_missing=0 if machine is None else _missing(place, machine),
         update=journal,
         update_problem=unusable,
     )
+
+
+def _missing(place: Place, machine: Machine) -> int:
+    base = place.base(machine)
+    partial = partial_base(base)
+    return 0 if partial is None else partial.data_bytes - bytes_here(base, partial)
 
 
 def _sockets(machine: Machine, place: Place, answering: tuple[str, ...]) -> tuple[SocketStatus, ...]:

@@ -40,7 +40,7 @@ from haulout.machine import (
 from haulout.progress import NullProgress
 from haulout.usecases.arguments import reference_of
 from haulout.usecases.machine_init import fetch_image, kept_images, pinned
-from haulout.usecases.machine_lifecycle import hold, machine_start, machine_stop, switch_system
+from haulout.usecases.machine_lifecycle import hold, machine_start, machine_stop, switch_system, wait_for_supervisor
 from haulout.usecases.machine_query import machine_inspect
 from haulout.usecases.machine_rm import machine_rm
 
@@ -312,6 +312,7 @@ def _apply(place: Place, journal: Journal, staged: UpdatedMachine, progress: Pro
         after = read_journal(place)
         if after is None or after.step is not Step.UNDONE:
             raise
+        wait_for_supervisor(place)
     if not running:
         machine_stop(place.name, progress=progress)
     after = read_journal(place)

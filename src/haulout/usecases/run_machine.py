@@ -33,6 +33,7 @@ def run_machine(  # noqa: PLR0913 - each is one word of the request
     cpus: int | None = None,
     memory: int | None = None,
     user: str = "core",
+    lazy: bool = False,
     connections: ConnectionOptions | None = None,
     progress: Progress | None = None,
 ) -> int:
@@ -49,6 +50,7 @@ def run_machine(  # noqa: PLR0913 - each is one word of the request
         cpus: processors.
         memory: MiB.
         user: of the guest.
+        lazy: start before the disk is here.
         connections: how registries are reached.
         progress: told what is waited for.
 
@@ -65,6 +67,7 @@ def run_machine(  # noqa: PLR0913 - each is one word of the request
             cpus=cpus,
             memory=memory,
             ephemeral=ephemeral,
+            lazy=lazy,
             connections=connections,
             progress=progress,
         )
@@ -75,7 +78,7 @@ def run_machine(  # noqa: PLR0913 - each is one word of the request
     with ExitStack() as stack:
         if ephemeral:
             stack.callback(_remove, name)
-        machine_start(name, connect=not ephemeral, progress=progress)
+        machine_start(name, connect=not ephemeral, lazy=lazy, progress=progress)
         if ephemeral:
             stack.enter_context(hold(place))
         return machine_ssh(name, command, user=user)

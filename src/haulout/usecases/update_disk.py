@@ -6,18 +6,18 @@ import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from haulout import disk as disks
 from haulout import fetch
 from haulout.documents import Document
 from haulout.errors import HauloutError, StorageError, ToolError, UsageError
-from haulout.frames import hash_file
+from haulout.frames import hash_file, holds
 from haulout.local import open_regular, storage_errors
 from haulout.oci import Architecture, Digest
 from haulout.places import Places
 from haulout.progress import NullProgress
-from haulout.resolve import DiskQuery
+from haulout.resolve import DiskQuery, load_toc
 from haulout.usecases.arguments import architecture_of, format_of, path_of, reference_of, wanted_type_of
 from haulout.usecases.disk_hook import DiskHook
 from haulout.usecases.pull import fetch_found, resolve_preferring
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from haulout.progress import Progress
     from haulout.registry import ConnectionOptions
     from haulout.resolve import ResolvedDisk
+
+_JOBS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ def update_disk(  # noqa: PLR0913 - each is one word of the request
     with Places(connections, progress) as places:
         found = _resolved(places, reference, query, wanted)
         target = target / f"{found.digest.short}.{wanted}" if target.is_dir() else target
-        made_from = _origin(source, info, found, current, progress)
+        made_from = _origin(source, info, places, found, current, progress, jobs or _JOBS)
         before = OldDisk(source, info.format, info.virtual_size, made_from)
 
         def result(
@@ -228,7 +230,13 @@ def _resolved(places: Places, reference: Reference, query: DiskQuery, wanted: Di
 
 
 def _origin(
-    source: Path, info: DiskInfo, found: ResolvedDisk, current: str | Digest | None, progress: Progress
+    source: Path,
+    info: DiskInfo,
+    places: Places,
+    found: ResolvedDisk,
+    current: str | Digest | None,
+    progress: Progress,
+    jobs: int,
 ) -> Digest | None:
     """Return what the old disk was made from, if it is known for sure."""
     if current:
@@ -240,12 +248,16 @@ def _origin(
     stated = found.disk
     if stated is None or stated.size != info.file_size:
         return None
+    toc = load_toc(places.open(found.reference), found, NullProgress())
+    size = stated.size if toc is None else toc.data_bytes
     with (
         open_regular(source) as fd,
         storage_errors(source),
-        progress.task(f"hashing {source.name}", stated.size) as task,
+        progress.task(f"comparing {source.name}", size) as task,
     ):
-        return stated.digest if hash_file(fd, task) == stated else None
+        # With a table of contents, the first difference ends it.
+        same = hash_file(fd, task) == stated if toc is None else holds(fd, toc, jobs, task)
+    return stated.digest if same else None
 
 
 def _facts(old: OldDisk, found: ResolvedDisk, target: Path, wanted: DiskFormat) -> dict[str, str | None]:

@@ -9,7 +9,8 @@ import subprocess
 import pytest
 from tests.support.servers import needs
 
-from haulout.disk import DiskFormat, create_overlay, has_efi_partition
+from haulout.disk import DiskFormat, commit_overlay, create_overlay, grow_overlay, has_efi_partition, overlay_size
+from haulout.errors import StorageError
 
 pytestmark = [pytest.mark.tools, needs("qemu-img")]
 ESP = "28732ac11ff8d211ba4b00a0c93ec93b"
@@ -49,3 +50,36 @@ def test_an_overlay_holds_nothing_at_first(tmp_path):
     info = json.loads(subprocess.check_output(["qemu-img", "info", "--output=json", tmp_path / "over.qcow2"]))
     assert (info["format"], info["virtual-size"], info["backing-filename"]) == ("qcow2", 8 << 20, str(base))
     assert {path.name for path in tmp_path.iterdir()} == {"base.raw", "over.qcow2"}
+
+
+@needs("qemu-io")
+def test_what_an_overlay_holds_goes_into_its_base_and_holes_stay_holes(tmp_path):
+    base, overlay = tmp_path / "base, odd.raw", tmp_path / "overlay.qcow2"
+    with base.open("wb") as file:
+        file.truncate(1 << 30)
+        for at in (0, 100 << 20):
+            file.seek(at)
+            file.write(b"b" * (4 << 20))
+    create_overlay(base, DiskFormat.RAW, overlay, 1 << 30)
+    grow_overlay(overlay, 2 << 30)
+    assert overlay_size(overlay) == 2 << 30
+    changes = ("discard -q 0 4M", "write -q -P 99 500M 1M", "write -q -P 100 1500M 1M")
+    words = [word for each in changes for word in ("-c", each)]
+    subprocess.run(["qemu-io", "-f", "qcow2", "-d", "unmap", *words, overlay], check=True)
+    parts: list[float] = []
+    for _ in range(2):
+        # The second time, as after a kill, changes nothing.
+        commit_overlay(overlay, base, DiskFormat.RAW, parts.append)
+        assert base.stat().st_size == 2 << 30
+        assert base.stat().st_blocks * 512 == 6 << 20
+        with base.open("rb") as file:
+            for at, byte in ((0, 0), (100 << 20, 98), (500 << 20, 99), (1500 << 20, 100)):
+                file.seek(at)
+                assert file.read(1 << 20) == bytes([byte]) * (1 << 20)
+    assert parts[-1] == 1.0
+
+
+def test_what_is_no_overlay_has_no_size(tmp_path):
+    (tmp_path / "x").write_bytes(bytes(512))
+    with pytest.raises(StorageError, match="is no qcow2 file"):
+        overlay_size(tmp_path / "x")

@@ -13,7 +13,7 @@ VERBS: Final = {
     name: f"haulout.cli.machine.{name}"
     for name in (
         *("init", "start", "stop", "restart", "ssh", "cp", "list", "inspect", "set", "logs", "df", "rm", "clone"),
-        *("export", "compact", "update", "rollback"),
+        *("export", "compact", "record", "update", "rollback"),
         *("autostart", "auto", "events"),
     )
 } | {"import": "haulout.cli.machine.import_"}

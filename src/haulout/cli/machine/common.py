@@ -182,6 +182,8 @@ def lines(status: MachineStatus) -> Iterator[str]:
     if status.machine is not None:
         yield f"  {amounts(status.machine.resources)}"
         yield f"  from {status.machine.image.pinned}"
+    if status.disk_missing:
+        yield f"  {size(status.disk_missing)} of its disk are not here yet"
     if status.update is not None or status.update_problem:
         yield f"  update: {update(status)}"
     if status.autostart:
@@ -214,7 +216,17 @@ def remark(status: MachineStatus) -> str:
     """Say the one thing to know about a machine, in a list."""
     if status.problem or status.ended or status.waiting_for:
         return status.problem or status.ended or status.waiting_for or ""
+    if status.update is not None and status.update.is_under_way:
+        return f"updating: {status.update.step}"
+    if status.disk_missing:
+        return f"{size(status.disk_missing)} of its disk are not here yet"
     missing = [each.name for each in status.sockets if not each.answers]
     if status.state == "degraded":
         return "; ".join([*status.lost, *([f"it has no {', '.join(missing)}"] if missing else [])])
-    return status.machine.image.reference if status.machine is not None else ""
+    image = status.machine.image.reference if status.machine is not None else ""
+    match status.update.step if status.update is not None else "":
+        case "staged":
+            return f"{image}; an update is staged"
+        case "undone":
+            return f"{image}; an update was undone: {status.update.reason}" if status.update is not None else image
+    return image

@@ -33,6 +33,10 @@ PATH = click.Path(path_type=Path, readable=False)
             "haulout machine init small oci:machines:5.0 --cpus 1 --memory 512 --disk 5",
             "make a small one from an image layout",
         ),
+        Example(
+            "haulout machine init new registry.example.com/machines:5.0 --lazy",
+            "make one whose disk is fetched while it runs",
+        ),
     ),
 )
 @common.name
@@ -52,6 +56,7 @@ PATH = click.Path(path_type=Path, readable=False)
 )
 @click.option("--cloud-init", type=PATH, metavar="FILE", help="User-data to add to the machine's first boot.")
 @click.option("--ignition", type=PATH, metavar="FILE", help="Ignition 3 configuration to add to the first boot.")
+@click.option("--lazy", is_flag=True, help="Fetch only the start of the disk; start --lazy fetches what it reads.")
 @options.registry
 @options.common
 @click.pass_obj
@@ -70,6 +75,7 @@ def command(
     firmware: str,
     cloud_init: Path | None,
     ignition: Path | None,
+    lazy: bool,
 ) -> None:
     """Fetch the disk that REF means, and make a machine of it.
 
@@ -95,6 +101,7 @@ def command(
             ignition=ignition,
             accelerator=Accelerator(accelerator),
             firmware=Firmware(firmware),
+            lazy=lazy,
             connections=session.connections(),
             progress=progress,
         )
@@ -103,7 +110,7 @@ def command(
         made.to_dict(),
         (
             f"made machine {name}: {common.amounts(made.machine.resources)}",
-            f"  start it with: haulout machine start {name}",
+            f"  start it with: haulout machine start {name}{' --lazy' * lazy}",
         ),
         brief=name,
     )

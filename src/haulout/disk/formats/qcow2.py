@@ -19,6 +19,8 @@ from haulout.disk.sparse import is_zero
 from haulout.disk.types import DiskFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from haulout.disk.image import Image
     from haulout.disk.info import Detail
 
@@ -112,6 +114,26 @@ def probe(image: Image) -> Finding | None:
         details=details,
         dangers=tuple(dict.fromkeys(dangers)),
     )
+
+
+def start_of_disk(image: Image, length: int) -> Iterator[tuple[int, int]]:
+    """Yield where in the file the first bytes of the guest's disk are: offset and length of each stored cluster.
+
+    Args:
+        image: a qcow2 file without dangers.
+        length: bytes of the disk, at most those that one L2 table of the smallest clusters covers, 32 KiB.
+
+    Raises:
+        Damaged: a table lies outside the file.
+    """
+    header = _header(image)
+    table = int.from_bytes(image.exact(header.l1_offset, 8, "L1 table"), "big") & _OFFSET
+    for number in range(-(-length // header.cluster) if table else 0):
+        entry = int.from_bytes(image.exact(table + number * header.l2_entry_size, 8, "L2 table"), "big")
+        compressed = entry & _COMPRESSED_FLAG
+        offset = entry & ((1 << (62 - (header.cluster_bits - 8))) - 1 if compressed else _OFFSET)
+        if offset:
+            yield offset, header.cluster
 
 
 def _header(image: Image) -> Header:

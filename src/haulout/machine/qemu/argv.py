@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from haulout.machine.model import Forward, Machine
     from haulout.machine.qemu.firmware import Uefi
 
+_RECONNECT_SECONDS: Final = 600
+"""That reads wait for a server of the base that was killed."""
+_OPEN_SECONDS: Final = 20
 _SYSTEM: Final = {"x86_64": "qemu-system-x86_64", "aarch64": "qemu-system-aarch64"}
 _BOARD: Final = {"x86_64": "q35", "aarch64": "virt"}
 
@@ -41,6 +44,8 @@ class Files:
     qmp: Path
     agent: Path
     """Socket that leads to the guest's agent, if it has one."""
+    base_socket: Path | None = None
+    """Where the base is served as a network block device while it is not whole; None: it is a file."""
     mounts: tuple[Path, ...] = ()
     """Socket of virtiofsd for each mount, in order."""
     firmware: Uefi | None = None
@@ -121,7 +126,7 @@ def _disks(machine: Machine, files: Files) -> list[str]:
     base = "qcow2" if machine.image.format is DiskKind.QCOW2 else "raw"
     return [
         # The base is named here, not where the overlay remembers it: folders may have moved since.
-        *("-blockdev", f"driver=file,node-name=base-file,read-only=on,filename={_quoted(files.base)}"),
+        *("-blockdev", _base(files)),
         *("-blockdev", f"driver={base},node-name=base,read-only=on,file=base-file"),
         *("-blockdev", f"driver=file,node-name=system-file,discard=unmap,filename={_quoted(files.system)}"),
         *("-blockdev", "driver=qcow2,node-name=system,discard=unmap,file=system-file,backing=base"),
@@ -131,6 +136,15 @@ def _disks(machine: Machine, files: Files) -> list[str]:
         *("-blockdev", f"driver=vvfat,node-name=seed,read-only=on,label=CIDATA,dir={_quoted(files.seed)}"),
         *("-device", "virtio-blk-pci,drive=seed,serial=haulout-seed"),
     ]
+
+
+def _base(files: Files) -> str:
+    node = "node-name=base-file,read-only=on"
+    if files.base_socket is None:
+        return f"driver=file,{node},filename={_quoted(files.base)}"
+    served = f"server.type=unix,server.path={_quoted(files.base_socket)}"
+    # Reads wait, and are asked again, while there is no server; then they fail.
+    return f"driver=nbd,{node},{served},reconnect-delay={_RECONNECT_SECONDS},open-timeout={_OPEN_SECONDS}"
 
 
 def _data(files: Files) -> list[str]:

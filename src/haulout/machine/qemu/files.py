@@ -11,6 +11,7 @@ from haulout.local import replace_file, storage_errors
 from haulout.machine import data_disk, seed
 from haulout.machine.base import check_base
 from haulout.machine.model import Firmware
+from haulout.machine.partial import partial_base, served_at
 from haulout.machine.preflight import check_settings
 from haulout.machine.qemu import accel, argv, firmware, virtiofsd
 
@@ -33,7 +34,9 @@ def check(machine: Machine, place: Place, architecture: str) -> None:
     accel.find(argv.program(architecture), architecture)
     if machine.mounts:
         virtiofsd.find()
-    check_base(place.base(machine), machine.image.pinned)
+    base = place.base(machine)
+    if partial_base(base) is None:
+        check_base(base, machine.image.pinned)
 
 
 def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
@@ -45,12 +48,13 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
     """
     check(machine, place, architecture)
     base = place.base(machine)
+    partial = partial_base(base)
     kind = DiskFormat(machine.image.format.value)
     system = place.system(machine.image)
     with storage_errors(place.folder, doing="cannot be written"):
         system.parent.mkdir(exist_ok=True, mode=0o700)
     if not system.exists():
-        create_overlay(base, kind, system)
+        create_overlay(base, kind, system, None if partial is None else partial.virtual_size)
     data_disk.grow(place, machine)
     since = place.data_since(machine.image)
     with storage_errors(place.folder, doing="cannot be written"):
@@ -71,6 +75,7 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
             place.socket(each).unlink(missing_ok=True)
         return argv.Files(
             base=base,
+            base_socket=served_at(place, machine),
             system=system,
             data=place.file(data_disk.DATA),
             data_since=since if since.exists() else None,
@@ -80,7 +85,7 @@ def prepare(machine: Machine, place: Place, architecture: str) -> argv.Files:
             qmp=place.socket("qmp"),
             agent=place.socket("agent"),
             mounts=mounts,
-            firmware=_firmware(machine, place, architecture, base, kind),
+            firmware=_firmware(machine, place, architecture, kind),
         )
 
 
@@ -90,11 +95,14 @@ def _added(path: Path) -> bytes | None:
     return None
 
 
-def _firmware(machine: Machine, place: Place, architecture: str, base: Path, kind: DiskFormat) -> firmware.Uefi | None:
+def _firmware(machine: Machine, place: Place, architecture: str, kind: DiskFormat) -> firmware.Uefi | None:
     if machine.firmware is Firmware.BIOS and architecture == "x86_64":
         return None
-    if machine.firmware is Firmware.AUTO and architecture == "x86_64" and not has_efi_partition(base, kind):
-        return None
+    if machine.firmware is Firmware.AUTO and architecture == "x86_64":
+        base = place.base(machine)
+        partial = partial_base(base)
+        if not (has_efi_partition(base, kind) if partial is None else partial.efi):
+            return None
     found = firmware.find(architecture, firmware.folders(argv.program(architecture)))
     variables = place.variables(machine.image)
     if not variables.exists():

@@ -14,6 +14,7 @@ from haulout.errors import ConflictError, ToolError
 from haulout.local import Peer, begin, printable, storage_errors
 from haulout.machine import agent, seed
 from haulout.machine.model import Forward, Protocol
+from haulout.machine.partial import Served, served_at
 from haulout.machine.provider import Ended
 from haulout.machine.qemu import accel, argv, virtiofsd
 from haulout.machine.qemu.copying import copy_data
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 _SSH: Final = 22
 _POLL: Final = 0.05
 _START_SECONDS: Final = 30.0
-_ADOPT_SECONDS: Final = 10.0
+_ADOPT_SECONDS: Final = 60.0
+"""That one may take that has just begun, or is just ending: a busy host is slow at both."""
 _ROOM_SECONDS: Final = 2.0
 """Between looks whether the host has room again."""
 _REASONS: Final = {
@@ -66,6 +68,7 @@ class _Life:
         self.losses: asyncio.Queue[str] = asyncio.Queue()
         self.helpers: list[asyncio.subprocess.Process] = []
         self._watches: list[asyncio.Task[None]] = []
+        self._base: Served | None = None
 
     async def connect(self, path: Path) -> None:
         self._qmp = await Qmp.connect(path, self._happened)
@@ -119,6 +122,22 @@ class _Life:
             self.losses.put_nowait(await fate)
 
         self._watches.append(asyncio.create_task(lose()))
+
+    def serve(self, base: Served | None) -> None:
+        """Keep its base served, where it is not whole yet."""
+        self._base = base
+        if base is not None:
+            self._watches.append(asyncio.create_task(base.keep()))
+
+    async def has_served_base(self) -> bool:
+        """Return whether its base is served, and not a file."""
+        nodes = await self._qmp.execute("query-named-block-nodes", flat=True) if self._qmp is not None else []
+        return any(each["node-name"] == "base-file" and each["drv"] == "nbd" for each in nodes)
+
+    def booted(self) -> None:
+        """Let begin what may wait until the guest has booted."""
+        if self._base is not None:
+            self._base.settle()
 
     async def watch_mounts(self, place: Place) -> None:
         """Watch the programs that serve the mounts, which another process has started.
@@ -207,7 +226,8 @@ class Qemu:
         program = argv.program(self._architecture)
         say("choosing how to run the guest")
         chosen = await asyncio.to_thread(accel.choose, program, machine.accelerator, self._architecture, self._notes)
-        files = await asyncio.to_thread(prepare, machine, place, self._architecture)
+        preparing = asyncio.to_thread(prepare, machine, place, self._architecture)
+        files, served = await asyncio.gather(preparing, self._served(machine, place))
         say(f"starting QEMU ({chosen})")
         told = seed.credentials(machine, place.file("key.pub").read_text("ascii").strip())
         line = argv.command(machine, files, chosen, self._architecture, told)
@@ -222,6 +242,7 @@ class Qemu:
             begun.append(process)
             life = _Life(chosen.value, await _peer(process, files.qmp, log), process, log, files.agent)
             life.helpers = begun[:-1]
+            life.serve(served)
             for number, (helper, mount) in enumerate(zip(life.helpers, machine.mounts, strict=True)):
                 life.watch(_helper_lost(helper, mount, place.file(f"virtiofsd{number}.log")))
             try:
@@ -239,6 +260,15 @@ class Qemu:
                 await each.wait()
             raise
         return life
+
+    @staticmethod
+    async def _served(machine: Machine, place: Place) -> Served | None:
+        """Have the base served, where it is not whole yet."""
+        if served_at(place, machine) is None:
+            return None
+        served = Served(place, machine)
+        await served.begin()
+        return served
 
     def check(self, machine: Machine, place: Place) -> None:
         """Check what a start needs; see :func:`haulout.machine.qemu.files.check`."""
@@ -258,6 +288,8 @@ class Qemu:
         life = _Life("", peer, None, place.file("qemu.log"), place.socket("agent"))
         try:
             await life.connect(place.socket("qmp"))
+            if await life.has_served_base():
+                life.serve(Served(place, place.load()))
             # It may have been paused, too.
             await life._tell("cont")  # noqa: SLF001 - of this module
             await life.watch_mounts(place)

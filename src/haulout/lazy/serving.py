@@ -1,0 +1,118 @@
+"""One partial base image, served: what is missing is fetched when it is read, the rest once the machine has booted."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from haulout.errors import ContentError, HauloutError, NotFoundError
+from haulout.fetch import open_partial
+from haulout.frames import Toc
+from haulout.lazy.beginning import beside, blob_of
+from haulout.lazy.fetching import Fetcher
+from haulout.lazy.filling import Filler
+from haulout.lazy.image import PartialImage
+from haulout.lazy.trace import Trace
+from haulout.machine import note_of_partial, partial_base
+from haulout.oci import Digest, parse_reference
+from haulout.places import Places
+from haulout.registry import ConnectionOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from haulout.machine import PartialBase
+    from haulout.progress import Progress
+
+_STALL_SECONDS = 10.0
+
+
+class Serving:
+    """What the server serves.
+
+    Args:
+        image: what is here.
+        fetcher: brings what is not.
+        filler: brings the rest.
+    """
+
+    def __init__(self, image: PartialImage, fetcher: Fetcher, filler: Filler) -> None:
+        self.size = image.size
+        self.fd = image.fd
+        self._fetcher = fetcher
+        self._filler = filler
+
+    @classmethod
+    @contextmanager
+    def open(cls, base: Path, progress: Progress) -> Iterator[Self]:
+        """Open a base that was begun; nothing is asked of its registry until something is missing.
+
+        Raises:
+            NotFoundError: nothing was begun.
+            HauloutError: its files are damaged, or the file system refuses.
+        """
+        known = partial_base(base)
+        if known is None:
+            raise NotFoundError(f"nothing was begun of {base}")
+        toc = _toc(base, known)
+        blob, reference = blob_of(known), parse_reference(known.reference)
+        connections = connections_of(known)
+        with ExitStack() as stack:
+            with open_partial(base, blob.digest) as partial:
+                # Not locked from here on: an ordinary pull may complete it at any time.
+                fd = os.open(partial.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            stack.callback(os.close, fd)
+            places = stack.enter_context(Places(connections, progress))
+            image = PartialImage(fd, toc)
+            fetcher = Fetcher(image, places.open(reference), blob, progress.note)
+            filler = Filler(base, reference, connections, image, fetcher, progress)
+            fetcher.prefetch(_expected(base, toc, progress))
+            note_of_partial(base).touch()
+            yield cls(image, fetcher, filler)
+
+    def require(self, offset: int, length: int, done: Callable[[bool], None]) -> bool:
+        """As :meth:`Fetcher.require`."""
+        return self._fetcher.require(offset, length, done)
+
+    def tick(self, *, settled: bool) -> None:
+        """Fetch the rest once a machine has booted."""
+        if settled:
+            self._filler.begin()
+
+
+def connections_of(known: PartialBase) -> ConnectionOptions:
+    """Return how the registry of a base is reached; credentials are those that this user has stored."""
+    return ConnectionOptions(
+        plain_http=known.plain_http,
+        insecure=known.insecure,
+        ca_file=None if known.ca_file is None else Path(known.ca_file),
+        allowed_hosts=known.allowed_hosts,
+        stall_seconds=_STALL_SECONDS,
+        attempts=2,
+    )
+
+
+def _toc(base: Path, known: PartialBase) -> Toc:
+    path = beside(base, "toc")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise NotFoundError(f"{path} cannot be read: {error.strerror}") from error
+    if str(Digest.of(data)) != known.toc:
+        raise ContentError(f"{path} is damaged", hint="remove it, and make the machine anew")
+    return Toc.decode(data)
+
+
+def _expected(base: Path, toc: Toc, progress: Progress) -> Iterator[int]:
+    """Yield the frames that a boot will read, as far as that is known."""
+    try:
+        trace = Trace.decode(beside(base, "trace").read_bytes())
+    except FileNotFoundError:
+        return
+    except (HauloutError, OSError) as error:
+        progress.note(f"cannot use the boot trace: {error}")
+        return
+    if trace.disk == toc.disk:
+        yield from trace.frames(toc)

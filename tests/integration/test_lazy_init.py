@@ -1,0 +1,48 @@
+"""``machine init --lazy`` without booting: what is begun, shared, kept, and refused."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+import pytest
+from tests.support.sandbox import sandbox
+from tests.support.servers import needs
+
+pytestmark = [pytest.mark.tools, needs("qemu-img", "ssh-keygen")]
+
+
+@pytest.fixture
+def place(tmp_path):
+    with sandbox(tmp_path, registry=False) as made:
+        made.environment.update(XDG_DATA_HOME=str(tmp_path / "data"), XDG_RUNTIME_DIR=str(tmp_path / "run"))
+        pushed = made.haulout("push", "oci:machines:5.0", "disk.qcow2", "--arch", "x86_64", "--type", "qemu")
+        assert pushed.code == 0, pushed.err
+        yield made
+
+
+def images(place):
+    return Path(place.environment["XDG_DATA_HOME"]) / "haulout/images"
+
+
+def test_machines_share_what_is_here_and_it_is_kept_for_days(place):
+    assert place.haulout("machine", "init", "one", "oci:machines:5.0", "--lazy").code == 0
+    partial = next(images(place).glob(".sha256-*.partial"))
+    with partial.open("rb") as held:
+        # As by a server that fetches the rest.
+        fcntl.flock(held, fcntl.LOCK_EX)
+        second = place.haulout("machine", "init", "two", "oci:machines:5.0", "--lazy")
+        assert second.code == 0, second.err
+    found = {one["name"]: one for one in place.haulout("machine", "list", "--json").json["machines"]}
+    assert found["one"]["disk_missing"] == found["two"]["disk_missing"] >= 0
+    for name in ("one", "two"):
+        assert place.haulout("machine", "rm", name).code == 0
+    assert partial.exists(), "for the next one"
+    note = next(images(place).glob("*.lazy"))
+    old = time.time() - 8 * 86400
+    os.utime(note, (old, old))
+    assert place.haulout("machine", "init", "three", "oci:machines:5.0").code == 0
+    assert place.haulout("machine", "rm", "three").code == 0
+    assert list(images(place).iterdir()) == []
