@@ -14,7 +14,8 @@ from tests.support.machines import short_folder
 from tests.support.sandbox import sandbox
 from tests.support.servers import needs
 
-IMAGE = os.environ.get("HAULOUT_TEST_MACHINE_IMAGE", "")
+# Commands run in another folder.
+IMAGE = str(Path(os.environ.get("HAULOUT_TEST_MACHINE_IMAGE", "none")).resolve())
 pytestmark = [
     pytest.mark.tools,
     pytest.mark.slow,

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.machines import listed, supervisor, vm
@@ -47,6 +48,7 @@ VERBS = {
     "rm --force": (("rm", NAME, "--force"), True, 4.0),
     "init": (("init", NAME, *OPTIONS), None, 1.5),
     "clone": (("clone", NAME, "copy"), False, 0.8),
+    "export": (("export", NAME, "oci:backup:1"), True, 10.0),
     "nothing": ((), True, 1.0),
 }
 VICTIMS = (("command",), ("supervisor",), ("qemu",), ("command", "supervisor"), ("supervisor", "qemu"),
@@ -86,6 +88,7 @@ class Killer:
         self._rng = random.Random(seed)
         self._acknowledged = 0
         self._content = ""
+        self._folder = Path(place.environment["XDG_DATA_HOME"], "haulout/machines", NAME)
 
     def run(self, kills: int) -> None:
         """Make the machine, and kill so often."""
@@ -157,6 +160,10 @@ class Killer:
                 self._do("clone", NAME, "copy")
             self._do("rm", "copy", "--data")
         self._do("start", NAME, "--no-connect")
+        if "export" in what:
+            self._do("export", NAME, "oci:backup:1")
+            folders = [each.name for each in self._folder.iterdir() if each.is_dir()]
+            assert folders == ["seed"], f"what was copied is left: {folders}"
         number = sum(self.report.rounds.values())
         read = self._do(
             "ssh", NAME, "--", "sh", "-c",

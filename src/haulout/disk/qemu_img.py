@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from haulout.disk import _confine
 from haulout.errors import StorageError, ToolError
-from haulout.local import PIPE, STDOUT, chunks, install_hint, last_line, started, wait
+from haulout.local import PIPE, STDOUT, chunks, find_program, install_hint, last_line, started, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,10 +49,7 @@ def find() -> str:
     Raises:
         ToolError: it is not installed.
     """
-    path = shutil.which(TOOL)
-    if path is None:
-        raise ToolError(TOOL, "is not installed", hint=install_hint("qemu-utils"))
-    return str(Path(path).absolute())
+    return find_program(TOOL, install_hint("qemu-utils"))
 
 
 def run(

@@ -6,6 +6,7 @@ import logging
 import os
 import select
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,6 +89,17 @@ def run(
 def install_hint(debian: str, brew: str = "qemu") -> str:
     """Say how to get a program: its package in Debian, or in Homebrew on macOS."""
     return f"install it: brew install {brew}" if sys.platform == "darwin" else f"install it: apt install {debian}"
+
+
+def find_program(name: str, hint: str) -> str:
+    """Return the absolute path of a program.
+
+    Raises:
+        ToolError: it is not installed; ``hint`` says how to get it.
+    """
+    if (path := shutil.which(name)) is None:
+        raise ToolError(name, "is not installed", hint=hint)
+    return os.path.abspath(path)  # noqa: PTH100 - a link stays one
 
 
 @contextmanager

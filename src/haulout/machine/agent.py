@@ -20,20 +20,18 @@ if TYPE_CHECKING:
 
 PORT: Final = "org.qemu.guest_agent.0"
 SECONDS: Final = 5.0
-_REFUSAL_SECONDS: Final = 1.0
 _FREEZE_SECONDS: Final = 30.0
 _LONGEST: Final = 1 << 20
 _DELIMITER: Final = b"\xff"
 
 
-async def ask(path: Path, command: str, *, seconds: float = SECONDS, answers: bool = True, **arguments: Any) -> Any:
+async def ask(path: Path, command: str, *, seconds: float = SECONDS, **arguments: Any) -> Any:
     """Have the agent execute a command, and return what it answers.
 
     Args:
         path: of the socket that leads to the agent.
         command: such as ``guest-info``.
         seconds: the longest wait.
-        answers: whether the agent answers where it succeeds, and not only where it refuses.
         arguments: of the command.
 
     Raises:
@@ -45,74 +43,53 @@ async def ask(path: Path, command: str, *, seconds: float = SECONDS, answers: bo
             try:
                 number = secrets.randbits(31)
                 writer.write(_DELIMITER + _line("guest-sync-delimited", {"id": number}))
-                while _parsed(await _after_delimiter(reader)).get("return") != number:
-                    pass
+                await reader.readuntil(_DELIMITER)
+                while json.loads(await reader.readline())["return"] != number:
+                    await reader.readuntil(_DELIMITER)
                 writer.write(_line(command, arguments))
-                try:
-                    async with asyncio.timeout(seconds if answers else _REFUSAL_SECONDS):
-                        answer = _parsed(await reader.readline())
-                except TimeoutError:
-                    if answers:
-                        raise
-                    return None
+                answer: dict[str, Any] = json.loads(await reader.readline())
             finally:
                 writer.close()
-    except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
+            return answer["return"] if "error" not in answer else _refused(answer["error"])
+    except (OSError, TimeoutError, ValueError, LookupError, TypeError, asyncio.IncompleteReadError) as error:
         raise ToolError("the guest agent", f"does not answer {command}") from error
-    if "return" not in answer:
-        raise ToolError("the guest agent", str(answer.get("error", {}).get("desc", "refused")))
-    return answer["return"]
 
 
-def _parsed(line: bytes) -> dict[str, Any]:
-    found = json.loads(line)
-    if not isinstance(found, dict):
-        raise ValueError("not an object")  # noqa: TRY004 - as of text that is not JSON
-    return found
-
-
-async def _after_delimiter(reader: asyncio.StreamReader) -> bytes:
-    await reader.readuntil(_DELIMITER)
-    return await reader.readline()
+def _refused(error: dict[str, Any]) -> None:
+    raise ToolError("the guest agent", str(error["desc"]))
 
 
 def _line(command: str, arguments: dict[str, Any]) -> bytes:
     return json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n"
 
 
-async def ping(path: Path, seconds: float = SECONDS) -> bool:
-    """Return whether there is an agent that answers."""
+async def _may(path: Path, command: str, seconds: float = SECONDS, **arguments: Any) -> bool:
+    """Ask, and return whether it was done."""
     with suppress(ToolError):
-        await ask(path, "guest-ping", seconds=seconds)
+        await ask(path, command, seconds=seconds, **arguments)
         return True
     return False
 
 
 async def shutdown(path: Path) -> None:
-    """Ask the guest to power off.
-
-    Raises:
-        ToolError: there is no agent.
-    """
-    await ask(path, "guest-shutdown", answers=False, mode="powerdown")
+    """Ask the guest to power off, to which an agent that does so has no answer; never fails."""
+    await _may(path, "guest-shutdown", mode="powerdown")
 
 
 @asynccontextmanager
 async def at_rest(path: Path, sync: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
     """Keep the guest's file systems at rest, where it has an agent that can; ``sync`` has it write what it holds."""
     await sync()
-    if not await ping(path):
-        yield
-        return
+    there = await _may(path, "guest-ping")
     try:
-        with suppress(ToolError):
-            await ask(path, "guest-fsfreeze-freeze", seconds=_FREEZE_SECONDS)
+        if there:
+            await _may(path, "guest-fsfreeze-freeze", _FREEZE_SECONDS)
         yield
     finally:
-        await thaw(path)
+        if there:
+            await thaw(path)
 
 
 async def thaw(path: Path) -> None:
     """Let the guest write again; never fails."""
-    with suppress(ToolError):
-        await ask(path, "guest-fsfreeze-thaw", seconds=_FREEZE_SECONDS)
+    await _may(path, "guest-fsfreeze-thaw", _FREEZE_SECONDS)

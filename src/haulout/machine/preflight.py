@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from collections import Counter
@@ -60,20 +59,14 @@ def check_ports(machine: Machine, wanted: Iterable[Forward], machines: Machines)
     for each in wanted:
         if owner := owners.get(_port(each)):
             yield f"port {_port(each)} is one of machine {owner}, too: only one of the two can run at a time"
-        elif (reason := _refusal(each)) == errno.EADDRINUSE:
-            yield f"port {_port(each)} of this host is taken: {machine.name} does not start until it is free"
-        elif reason in {errno.EACCES, errno.EPERM}:
-            raise UsageError(f"port {_port(each)} of this host needs root", hint="choose one above 1023")
-
-
-def _refusal(forward: Forward) -> int | None:
-    kind = socket.SOCK_STREAM if forward.protocol is Protocol.TCP else socket.SOCK_DGRAM
-    with socket.socket(socket.AF_INET, kind) as probe:
-        if kind == socket.SOCK_STREAM:
+            continue
+        kind = socket.SOCK_STREAM if each.protocol is Protocol.TCP else socket.SOCK_DGRAM
+        with socket.socket(socket.AF_INET, kind) as probe:
             # As QEMU does: what was closed a moment ago is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", forward.host))
-        except OSError as error:
-            return error.errno
-    return None
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, kind == socket.SOCK_STREAM)
+            try:
+                probe.bind(("127.0.0.1", each.host))
+            except PermissionError:
+                raise UsageError(f"port {_port(each)} of this host needs root", hint="choose one above 1023") from None
+            except OSError:
+                yield f"port {_port(each)} of this host is taken: {machine.name} does not start until it is free"

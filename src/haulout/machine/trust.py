@@ -24,7 +24,6 @@ _BUNDLES: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-
 """Of Debian, Fedora, and of macOS, Alpine and the BSDs."""
 _BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 _BLOCK: Final = re.compile(rf"{_BEGIN}\s+([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
-_DAY: Final = 86400
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,10 +42,11 @@ def test_the_real_agent_answers_again_and_again():
             try:
                 until(path.exists)
                 for _ in range(2):
-                    assert asyncio.run(agent.ping(path))
+                    assert asyncio.run(agent.ask(path, "guest-ping")) == {}
                 assert asyncio.run(agent.ask(path, "guest-info"))["supported_commands"]
-                with pytest.raises(ToolError, match="guest agent"):
-                    asyncio.run(agent.shutdown(path))
+                with pytest.raises(ToolError, match="guest-shutdown has been disabled"):
+                    asyncio.run(agent.ask(path, "guest-shutdown", mode="powerdown"))
+                asyncio.run(agent.shutdown(path))
                 assert asyncio.run(rests(path)) == ["synced", "copied"], "also where the agent may not freeze"
             finally:
                 process.kill()
@@ -61,7 +62,8 @@ def test_a_guest_without_an_agent_costs_no_more_than_the_time_allowed(answer):
 
         server = await asyncio.start_unix_server(answers, path) if answer is not None else None
         try:
-            assert not await agent.ping(path, 0.2)
+            with pytest.raises(ToolError, match="does not answer guest-ping"):
+                await agent.ask(path, "guest-ping", seconds=0.2)
         finally:
             if server:
                 server.close()

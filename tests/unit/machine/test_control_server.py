@@ -33,6 +33,18 @@ class Fake:
     async def forward(self):
         raise ConflictError("port 80 is taken")
 
+    async def copy_data(self, target):
+        self.asked.append(target)
+        yield 7
+        try:
+            if target.name == "refused":
+                raise ConflictError("it ended")
+            while target.name == "slow":
+                yield 8
+                await asyncio.sleep(0.01)
+        finally:
+            self.held_by_one.set()
+
     @contextmanager
     def held(self):
         self.held_by_one.set()
@@ -98,5 +110,21 @@ def test_a_holder_holds_until_it_hangs_up():
             writer.write_eof()
             assert await reader.read() == b""
         assert not fake.held_by_one.is_set()
+
+    asyncio.run(talk())
+
+
+def test_a_copy_tells_how_far_it_is_and_ends_with_its_client():
+    async def talk():
+        fake = Fake()
+        assert await ask(fake, b'{"do": "copy", "target": "/a/whole"}') == [{"copied": 7}, {"done": True}]
+        assert await ask(fake, b'{"do": "copy", "target": "/a/refused"}') == [{"copied": 7}, {"failed": "it ended"}]
+        fake.held_by_one.clear()
+        async with connected(fake) as (reader, writer):
+            writer.write(b'{"do": "copy", "target": "/a/slow"}\n')
+            assert json.loads(await reader.readline()) == {"copied": 7}
+            assert not fake.held_by_one.is_set()
+            writer.close()
+            await fake.held_by_one.wait()
 
     asyncio.run(talk())

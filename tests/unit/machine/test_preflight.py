@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from dataclasses import replace
 
@@ -10,7 +9,7 @@ import pytest
 from tests.unit.machine.test_model import MACHINE
 
 from haulout.errors import StorageError, UsageError
-from haulout.machine import Forward, Machines, Mount, Protocol, check_ports, check_settings, preflight
+from haulout.machine import Forward, Machines, Mount, Protocol, check_ports, check_settings
 
 BARE = replace(MACHINE, mounts=(), forwards=())
 
@@ -51,6 +50,11 @@ def test_ports_of_others_are_told_and_those_that_are_denied_refused(tmp_path, mo
     assert len(told) == 2
     assert f"port {free} (tcp) is one of machine other, too" in told[0]
     assert f"port {taken} (tcp) of this host is taken" in told[1]
-    monkeypatch.setattr(preflight, "_refusal", lambda _: errno.EACCES)
+
+    class Denied(socket.socket):
+        def bind(self, _):
+            raise PermissionError
+
+    monkeypatch.setattr(socket, "socket", Denied)
     with pytest.raises(UsageError, match=r"port 80 \(udp\) of this host needs root"):
         list(check_ports(BARE, [Forward(80, 80, Protocol.UDP)], machines))

@@ -7,11 +7,11 @@ import os
 from dataclasses import replace
 
 import pytest
-from tests.support.servers import needs
+from tests.support.servers import find, needs
 from tests.unit.machine.test_model import MACHINE
 from tests.unit.machine.test_seed import KEY, THEIRS
 
-from haulout.errors import StorageError
+from haulout.errors import StorageError, ToolError
 from haulout.machine import DiskKind, Firmware, Image, Mount, Place, Resources
 from haulout.machine.qemu.files import prepare
 
@@ -75,3 +75,18 @@ def test_a_changed_base_and_a_missing_mount_are_told(place, tmp_path):
     place.base(MINE).unlink()
     with pytest.raises(StorageError, match="is gone"):
         prepare(MINE, place, "x86_64")
+
+
+@needs("qemu-img", "ssh", "qemu-system-x86_64")
+@pytest.mark.parametrize(
+    ("missing", "package"),
+    [("qemu-system-x86_64", "qemu-system-x86"), ("ssh", "openssh-client"), ("qemu-img", "qemu-utils")],
+)
+def test_what_is_not_installed_is_named_with_its_package(place, tmp_path, monkeypatch, missing, package):
+    (tmp_path / "bin").mkdir()
+    for name in {"qemu-system-x86_64", "ssh", "qemu-img"} - {missing}:
+        (tmp_path / "bin" / name).symlink_to(str(find(name)))
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin")
+    with pytest.raises(ToolError, match=f"{missing}: is not installed") as caught:
+        prepare(MINE, place, "x86_64")
+    assert caught.value.hint == f"install it: apt install {package}"

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def command(session: Session, name: str, seconds: float) -> None:
     """Stop a machine and start it again.
 
-    Its sockets stay: clients that connect meanwhile wait until the machine answers.
+    Its sockets stay: clients that connect meanwhile wait until the machine answers. A machine that could not start
+    again, as where a mount is gone, is left running.
     """
     from haulout.machines import machine_restart  # noqa: PLC0415 - loads what runs machines
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from haulout.errors import ToolError
-from haulout.local import install_hint, private_folder, replace_file, run
+from haulout.local import find_program, install_hint, private_folder, replace_file, run
 from haulout.machine.model import Accelerator
 
 SECONDS: Final = 10.0
@@ -50,17 +50,6 @@ def hint(architecture: str) -> str:
     return install_hint(_PACKAGES[architecture])
 
 
-def find(program: str, architecture: str) -> str:
-    """Return the path of QEMU.
-
-    Raises:
-        ToolError: it is not installed.
-    """
-    if (path := shutil.which(program)) is None:
-        raise ToolError(program, "is not installed", hint=hint(architecture))
-    return path
-
-
 def candidates(platform: str) -> tuple[Accelerator, ...]:
     """Return what may work on a system (``sys.platform``), the fastest first."""
     fast = {"linux": Accelerator.KVM, "darwin": Accelerator.HVF}.get(platform)
@@ -74,7 +63,7 @@ def probe(program: str, accelerator: Accelerator, architecture: str = "x86_64", 
         ToolError: QEMU is not installed.
         StorageError: there is no place for a temporary file.
     """
-    find(program, architecture)
+    find_program(program, hint(architecture))
     cpu = "max" if accelerator is Accelerator.TCG else "host"
     argv = [
         *(program, "-accel", accelerator.value, "-cpu", cpu, "-m", "32", "-nodefaults", "-no-user-config"),

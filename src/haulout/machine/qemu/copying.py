@@ -24,40 +24,44 @@ _POLL: Final = 0.2
 _MOMENT_SECONDS: Final = 60.0
 
 
-async def copy_data(qmp: Qmp, target: Path, moment: AbstractAsyncContextManager[object]) -> AsyncGenerator[int, None]:
+async def copy_data(
+    qmp: Qmp, one: asyncio.Lock, target: Path, moment: AbstractAsyncContextManager[object]
+) -> AsyncGenerator[int, None]:
     """Copy the data disk, and yield how many bytes are done.
 
     Args:
         qmp: of a machine that runs.
+        one: held, since there is one copy at a time.
         target: an empty file of the disk's size; zeros stay holes.
         moment: held while the copy ends.
 
     Raises:
         ToolError: QEMU cannot, or ended.
     """
-    # One that nobody waited for, as where a supervisor was killed.
-    await _end(qmp)
-    file = {"driver": "file", "filename": str(target), "discard": "unmap"}
-    await qmp.execute("blockdev-add", **{"node-name": _NAME, "driver": "raw", "discard": "unmap", "file": file})
-    try:
-        # What the guest writes is written to both, so that this ends however much it writes.
-        how = {"sync": "full", "copy-mode": "write-blocking", "auto-dismiss": False}
-        await qmp.execute("blockdev-mirror", **{"job-id": _NAME, "device": "data", "target": _NAME, **how})
-        while (job := await _job(qmp))["status"] not in {"ready", "concluded"}:
-            yield int(job["current-progress"])
-            await asyncio.sleep(_POLL)
-        async with moment, asyncio.timeout(_MOMENT_SECONDS):
-            if job["status"] == "ready":
-                # Without force: the copy is complete then (QEMU, docs/interop/live-block-operations).
-                await qmp.execute("block-job-cancel", device=_NAME, force=False)
-            while (job := await _job(qmp))["status"] != "concluded":  # noqa: ASYNC110 - QEMU tells by events, which nobody here reads
-                await asyncio.sleep(_POLL / 4)
-        if "error" in job:
-            raise ToolError("QEMU", f"cannot copy the data disk: {job['error']}")
-    except TimeoutError:
-        raise ToolError("QEMU", "cannot copy the data disk: this host is too slow") from None
-    finally:
+    async with one:
+        # One that nobody waited for, as where a supervisor was killed.
         await _end(qmp)
+        file = {"driver": "file", "filename": str(target), "discard": "unmap"}
+        await qmp.execute("blockdev-add", **{"node-name": _NAME, "driver": "raw", "discard": "unmap", "file": file})
+        try:
+            # What the guest writes is written to both, so that this ends however much it writes.
+            how = {"sync": "full", "copy-mode": "write-blocking", "auto-dismiss": False}
+            await qmp.execute("blockdev-mirror", **{"job-id": _NAME, "device": "data", "target": _NAME, **how})
+            while (job := await _job(qmp))["status"] not in {"ready", "concluded"}:
+                yield int(job["current-progress"])
+                await asyncio.sleep(_POLL)
+            async with moment, asyncio.timeout(_MOMENT_SECONDS):
+                if job["status"] == "ready":
+                    # Without force: the copy is complete then (QEMU, docs/interop/live-block-operations).
+                    await qmp.execute("block-job-cancel", device=_NAME, force=False)
+                while (job := await _job(qmp))["status"] != "concluded":  # noqa: ASYNC110 - QEMU tells by events, which nobody here reads
+                    await asyncio.sleep(_POLL / 4)
+            if "error" in job:
+                raise ToolError("QEMU", f"cannot copy the data disk: {job['error']}")
+        except TimeoutError:
+            raise ToolError("QEMU", "cannot copy the data disk: this host is too slow") from None
+        finally:
+            await _end(qmp)
 
 
 async def _job(qmp: Qmp) -> dict[str, Any]:

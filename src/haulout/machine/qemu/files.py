@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from haulout.disk import DiskFormat, create_overlay, has_efi_partition
-from haulout.local import replace_file, storage_errors
-from haulout.machine import data_disk, seed
+from haulout.local import find_program, replace_file, storage_errors
+from haulout.machine import data_disk, seed, ssh
 from haulout.machine.base import check_base
 from haulout.machine.model import Firmware
 from haulout.machine.partial import partial_base, served_at
@@ -28,10 +28,11 @@ def check(machine: Machine, place: Place, architecture: str) -> None:
     Raises:
         StorageError: the base is gone or was changed, or a mount is not there.
         UsageError: mounts or ports are named twice.
-        ToolError: QEMU or virtiofsd is missing.
+        ToolError: QEMU, ssh or virtiofsd is missing.
     """
     check_settings(machine)
-    accel.find(argv.program(architecture), architecture)
+    find_program(argv.program(architecture), accel.hint(architecture))
+    find_program("ssh", ssh.HINT)
     if machine.mounts:
         virtiofsd.find()
     base = place.base(machine)

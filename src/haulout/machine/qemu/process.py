@@ -63,6 +63,7 @@ class _Life:
         self._process = process
         self._log = log
         self._agent = agent_socket
+        self._copying = asyncio.Lock()
         self._qmp: Qmp | None = None
         self._reason = ""
         self.losses: asyncio.Queue[str] = asyncio.Queue()
@@ -188,13 +189,12 @@ class _Life:
         """Copy the data disk; see :func:`haulout.machine.qemu.copying.copy_data`."""
         if self._qmp is None:
             raise ToolError("QEMU", "does not answer")
-        return copy_data(self._qmp, target, moment)
+        return copy_data(self._qmp, self._copying, target, moment)
 
     async def press_power_button(self) -> None:
         """Ask the guest to shut down, and its agent, too: a guest may pass over the button; never fails."""
         await self._tell("system_powerdown")
-        with suppress(ToolError):
-            await agent.shutdown(self._agent)
+        await agent.shutdown(self._agent)
 
     async def quit(self) -> None:
         """End it as a power cut does; never fails."""
