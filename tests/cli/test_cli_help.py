@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -133,20 +132,6 @@ def test_every_option_and_short_help_says_something():
         for parameter in command.params:
             if isinstance(parameter, click.Option):
                 assert parameter.help, (name, parameter.name)
-
-
-def test_generated_documents_are_up_to_date():
-    """Run ``make docs`` where this fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.generate_docs", "--check"],
-        cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.tools

@@ -28,7 +28,7 @@ def python(code: str) -> str:
         env={"PYTHONPATH": str(ROOT / "src"), "PYTHONWARNINGS": "error"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=170,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -257,7 +257,7 @@ def test_python_dash_m_is_the_command():
         env={"PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=170,
         check=True,
     )
     assert done.stdout == f"haulout {haulout.__version__}\n"

@@ -138,7 +138,7 @@ def test_a_machine_survives_what_is_killed(tmp_path):
         ) as restart:
             until(lambda: vm(place, "web") != before)
             assert ask(place, "podman", "/_ping") == b"OK"
-            restart.communicate(timeout=60)
+            restart.communicate(timeout=240)
             assert restart.returncode == 0
 
         # QEMU: the list says so, and nothing is lost.

@@ -226,7 +226,7 @@ def test_a_qemu_that_crashes(place, number):
     with begun(place, "start", "crashes") as starting:
         until(lambda: listed(place)["crashes"]["ssh_port"], 60)
         os.kill(vm(place, "crashes")[0], number)
-        _, err = starting.communicate(timeout=60)
+        _, err = starting.communicate(timeout=240)
     reason = f"QEMU was killed by signal {int(number)} ({number.name})"
     assert (starting.returncode, reason in err) == (13, True), err
     found = listed(place)["crashes"]

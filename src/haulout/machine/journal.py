@@ -143,6 +143,11 @@ class Journal(Document):
         return None if self.previous is None else (self.previous, self.previous_podman, self.old_podman)
 
     @property
+    def left(self) -> Image:
+        """The system that a rollback leaves."""
+        return self.new if self.step is Step.COMMITTED else self.old
+
+    @property
     def is_under_way(self) -> bool:
         """Whether a system is being replaced at this moment, or was when something was killed."""
         return self.step in {Step.DUE, Step.STOPPING, Step.TRYING, Step.UNDOING}
@@ -176,16 +181,15 @@ def decide(journal: Journal | None, active: str, *, running: bool) -> Action:
     if journal is None:
         return Action.NOTHING
     new = active == journal.new.digest
+    back = journal.way_back is not None and active == journal.way_back[0].digest
     match journal.step:
-        case Step.DUE:
+        case Step.DUE if not back or new:
             return Action.NOTHING if running else Action.COMMIT if new else Action.TRY
         case Step.STOPPING:
             return Action.COMMIT if new else Action.CLOSE
         case Step.TRYING | Step.UNDOING:
             return Action.COMMIT if new else Action.UNDO
-        case Step.COMMITTED if active == journal.old.digest:
-            return Action.ROLLED_BACK
-    return Action.NOTHING
+    return Action.ROLLED_BACK if back else Action.NOTHING
 
 
 def is_data_due(journal: Journal | None, now: datetime | None = None) -> bool:

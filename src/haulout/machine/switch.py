@@ -132,7 +132,7 @@ def note(place: Place, machine: Machine, journal: Journal | None, action: Action
                 place, journal.turned(Step.COMMITTED, data_kept=place.data_since(machine.image).exists())
             )
         case Action.ROLLED_BACK:
-            return write_journal(place, rolled_back(journal, journal.new, journal.old))
+            return write_journal(place, rolled_back(journal, journal.left, machine.image))
         case _:
             return journal
 

@@ -84,6 +84,15 @@ def test_what_is_done_about_what_was_cut_short(step, active, running, action):
     assert decide(replace(JOURNAL, step=step), active.digest, running=running) is action
 
 
+@pytest.mark.parametrize("step", [Step.STAGING, Step.STAGED, Step.DUE, Step.UNDONE])
+def test_a_rollback_that_was_cut_short_is_noted_also_after_another_update_was_begun(step):
+    journal = replace(begin_journal(replace(JOURNAL, step=Step.COMMITTED), NEW, OTHER), step=step)
+    assert decide(journal, OLD.digest, running=False) is Action.ROLLED_BACK
+    after = rolled_back(journal, journal.left, OLD)
+    assert (after.old, after.new, after.way_back) == (OLD, NEW, None)
+    assert decide(after, OLD.digest, running=False) is Action.NOTHING
+
+
 def test_without_a_journal_nothing_is_done():
     assert decide(None, OLD.digest, running=False) is Action.NOTHING
     assert is_data_due(None)
