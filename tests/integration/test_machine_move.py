@@ -31,7 +31,8 @@ from haulout.errors import (
     UsageError,
     WrongPassphrase,
 )
-from haulout.machine import Export, Machines, sealing
+from haulout.machine import Export, Machines
+from haulout.machine.moving import sealing
 from haulout.oci import Descriptor, Digest
 from haulout.places import Places
 from haulout.usecases.arguments import reference_of
@@ -446,7 +447,7 @@ def test_a_name_whose_init_was_killed_is_free(web, name):
     ("module", "name", "number"),
     [
         ("haulout.usecases.pull", "pull", 1),
-        ("haulout.machine.exports", "write_sparse", 3),
+        ("haulout.machine.moving.exports", "write_sparse", 3),
         ("haulout.machine.files", "replace_file", 1),
         ("haulout.usecases.machine_import", "make_key", 1),
         ("haulout.usecases.machine_import", "sync_folder", 1),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.support.servers import docker_registry, issue_tls, needs
 
-from haulout.machine import proxy, trust
+from haulout.machine.guest import proxy, trust
 
 pytestmark = [
     pytest.mark.tools,

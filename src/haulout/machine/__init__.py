@@ -10,15 +10,9 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
-    from haulout.machine.api import answers, containers
-    from haulout.machine.auto_note import AutoNote, read_note, write_note
-    from haulout.machine.auto_timer import AutoTimer, update_timer
-    from haulout.machine.autostart import start_file, starts_at_boot
     from haulout.machine.base import check_base
     from haulout.machine.control import copy_data, follow, forward_ports, start_supervisor, status
-    from haulout.machine.data_disk import keep_current, unite_kept
     from haulout.machine.events import EventKind, MachineEvent, publish, read_events
-    from haulout.machine.exports import Export, Head, Writer, restore
     from haulout.machine.files import (
         Disks,
         appearing_machine,
@@ -30,10 +24,11 @@ if TYPE_CHECKING:
         remove_unused_bases,
         require_room,
     )
-    from haulout.machine.fixes import Fixed, FixedVersion, FixList, FixSource, read_fixes
-    from haulout.machine.guest import TRIM
-    from haulout.machine.idleness import use_of
-    from haulout.machine.journal import BadImage, Container, Journal, Step, begin_journal
+    from haulout.machine.guest.proxy import proxy_for_guest, proxy_setting
+    from haulout.machine.guest.scripts import TRIM
+    from haulout.machine.guest.seed import SEED_FILES
+    from haulout.machine.guest.ssh import HINT, client, command_line, make_key
+    from haulout.machine.guest.trust import read_authorities
     from haulout.machine.model import (
         SCHEMA,
         Accelerator,
@@ -48,6 +43,9 @@ if TYPE_CHECKING:
         Socket,
         valid_name,
     )
+    from haulout.machine.moving.exports import Export, Head, Writer, restore
+    from haulout.machine.moving.podman import PODMAN_PROVIDERS, VOLUME, PodmanMachine, parse_podman
+    from haulout.machine.moving.sealing import Sealing
     from haulout.machine.partial import (
         USES,
         PartialBase,
@@ -56,22 +54,32 @@ if TYPE_CHECKING:
         partial_base,
         write_partial,
     )
-    from haulout.machine.podman import PODMAN_PROVIDERS, VOLUME, PodmanMachine, parse_podman
-    from haulout.machine.policy import Action, Decision, Offer, decide, is_turn, turns, valid_window
     from haulout.machine.preflight import check_ports, check_settings
-    from haulout.machine.proxy import proxy_for_guest, proxy_setting
     from haulout.machine.registration import connection, forget, register
-    from haulout.machine.rescue import force_off
-    from haulout.machine.sealing import Sealing
-    from haulout.machine.seed import SEED_FILES
-    from haulout.machine.ssh import HINT, client, command_line, make_key
     from haulout.machine.states import Event, State, Status, derive, why_ended
     from haulout.machine.store import Machines, Place, boot
-    from haulout.machine.switch import check_way_back, read_journal, rest, roll_back, settle, take_over, write_journal
-    from haulout.machine.telling import tell_desktop, tell_guest
-    from haulout.machine.trust import read_authorities
+    from haulout.machine.supervision.rescue import force_off
+    from haulout.machine.units.auto_timer import AutoTimer, update_timer
+    from haulout.machine.units.autostart import start_file, starts_at_boot
+    from haulout.machine.update.api import answers, containers
+    from haulout.machine.update.auto_note import AutoNote, read_note, write_note
+    from haulout.machine.update.data_disk import keep_current, unite_kept
+    from haulout.machine.update.fixes import Fixed, FixedVersion, FixList, FixSource, read_fixes
+    from haulout.machine.update.idleness import use_of
+    from haulout.machine.update.journal import BadImage, Container, Journal, Step, begin_journal
+    from haulout.machine.update.notifications import tell_desktop, tell_guest
+    from haulout.machine.update.policy import Action, Decision, Offer, decide, is_turn, turns, valid_window
+    from haulout.machine.update.switch import (
+        check_way_back,
+        read_journal,
+        rest,
+        roll_back,
+        settle,
+        take_over,
+        write_journal,
+    )
+    from haulout.machine.update.updating import Switch
     from haulout.machine.update_settings import Policy, Severity, Update, is_window, within
-    from haulout.machine.updating import Switch
 
 __all__ = [
     "HINT",
@@ -192,20 +200,22 @@ __all__ = [
 open_face(
     __name__,
     {
-        "auto_note": ("AutoNote", "read_note", "write_note"),
-        "auto_timer": ("AutoTimer", "update_timer"),
-        "telling": ("tell_desktop", "tell_guest"),
-        "api": ("containers", "answers"),
-        "data_disk": ("keep_current", "unite_kept"),
-        "journal": ("begin_journal", "Journal", "Step", "BadImage", "Container"),
-        "switch": ("check_way_back", "read_journal", "rest", "roll_back", "settle", "take_over", "write_journal"),
-        "updating": ("Switch",),
-        "idleness": ("use_of",),
-        "autostart": ("start_file", "starts_at_boot"),
+        "update.auto_note": ("AutoNote", "read_note", "write_note"),
+        "units.auto_timer": ("AutoTimer", "update_timer"),
+        "update.notifications": ("tell_desktop", "tell_guest"),
+        "update.api": ("containers", "answers"),
+        "update.data_disk": ("keep_current", "unite_kept"),
+        "update.journal": ("begin_journal", "Journal", "Step", "BadImage", "Container"),
+        "update.switch": (
+            *("check_way_back", "read_journal", "rest", "roll_back", "settle", "take_over", "write_journal"),
+        ),
+        "update.updating": ("Switch",),
+        "update.idleness": ("use_of",),
+        "units.autostart": ("start_file", "starts_at_boot"),
         "base": ("check_base",),
         "control": ("copy_data", "follow", "forward_ports", "start_supervisor", "status"),
         "events": ("EventKind", "MachineEvent", "publish", "read_events"),
-        "exports": (
+        "moving.exports": (
             "Export",
             "Head",
             "Writer",
@@ -221,7 +231,7 @@ open_face(
             "remove_unused_bases",
             "require_room",
         ),
-        "guest": ("TRIM",),
+        "guest.scripts": ("TRIM",),
         "model": (
             "SCHEMA",
             "Accelerator",
@@ -237,24 +247,24 @@ open_face(
             "valid_name",
         ),
         "partial": ("USES", "PartialBase", "bytes_here", "note_of_partial", "partial_base", "write_partial"),
-        "podman": (
+        "moving.podman": (
             "PODMAN_PROVIDERS",
             "VOLUME",
             "PodmanMachine",
             "parse_podman",
         ),
-        "policy": ("Action", "Decision", "Offer", "decide", "is_turn", "turns", "valid_window"),
-        "fixes": ("Fixed", "FixedVersion", "FixList", "FixSource", "read_fixes"),
+        "update.policy": ("Action", "Decision", "Offer", "decide", "is_turn", "turns", "valid_window"),
+        "update.fixes": ("Fixed", "FixedVersion", "FixList", "FixSource", "read_fixes"),
         "preflight": ("check_ports", "check_settings"),
-        "proxy": ("proxy_for_guest", "proxy_setting"),
+        "guest.proxy": ("proxy_for_guest", "proxy_setting"),
         "registration": ("connection", "forget", "register"),
-        "rescue": ("force_off",),
-        "sealing": ("Sealing",),
-        "seed": ("SEED_FILES",),
-        "ssh": ("HINT", "client", "command_line", "make_key"),
+        "supervision.rescue": ("force_off",),
+        "moving.sealing": ("Sealing",),
+        "guest.seed": ("SEED_FILES",),
+        "guest.ssh": ("HINT", "client", "command_line", "make_key"),
         "states": ("Event", "State", "Status", "derive", "why_ended"),
         "store": ("Machines", "Place", "boot"),
-        "trust": ("read_authorities",),
+        "guest.trust": ("read_authorities",),
         "update_settings": ("is_window", "within", "Policy", "Severity", "Update"),
     },
 )

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from haulout.errors import HauloutError
 from haulout.machine.events import EventKind, publish
-from haulout.machine.forward import allow_many_descriptors
 from haulout.machine.qemu import Qemu
 from haulout.machine.store import Machines
-from haulout.machine.supervisor import Supervisor
+from haulout.machine.supervision.forward import allow_many_descriptors
+from haulout.machine.supervision.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,9 @@ from haulout.disk import data_extents
 from haulout.documents import Document
 from haulout.errors import ConflictError, HauloutError, StorageError
 from haulout.local import BESIDE, clone_range, locked, replace_file, scratch_folder, storage_errors, sync_folder
-from haulout.machine.data_disk import DATA, parts
+from haulout.machine.guest.seed import SEED_FILES
 from haulout.machine.partial import base_name, bytes_here, is_kept, partial_base
-from haulout.machine.seed import SEED_FILES
+from haulout.machine.update.data_disk import DATA, parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

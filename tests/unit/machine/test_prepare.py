@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 from tests.support.servers import find, needs
+from tests.unit.machine.guest.test_seed import KEY, THEIRS
 from tests.unit.machine.test_model import MACHINE
-from tests.unit.machine.test_seed import KEY, THEIRS
 
 from haulout.errors import StorageError, ToolError
 from haulout.machine import DiskKind, Firmware, Image, Mount, Place, Resources

@@ -17,7 +17,7 @@ from haulout.cli.main import main
 from haulout.errors import ConflictError, InvalidFile, NotFoundError
 from haulout.local import locked
 from haulout.machine import DiskKind, Image, Machine, Machines, Policy, Severity, Update, read_events
-from haulout.machine.auto_note import AutoNote, read_note, write_note
+from haulout.machine.update.auto_note import AutoNote, read_note, write_note
 from haulout.machines import machine_auto, machine_auto_run, machine_update, machine_update_check, read_fixes
 from haulout.usecases import machine_auto as module
 from haulout.usecases.lookup import resolve
@@ -46,7 +46,7 @@ def home(tmp_path, monkeypatch):
     for name in ("HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    monkeypatch.setattr("haulout.machine.user_units.tell", lambda *_words: False)
+    monkeypatch.setattr("haulout.machine.units.user_units.tell", lambda *_words: False)
     return tmp_path
 
 

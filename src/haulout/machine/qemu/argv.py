@@ -9,10 +9,10 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from haulout.machine.agent import PORT
-from haulout.machine.guest import tag
+from haulout.machine.guest.agent import PORT
+from haulout.machine.guest.scripts import tag
+from haulout.machine.guest.seed import DATA_LABEL
 from haulout.machine.model import Accelerator, DiskKind
-from haulout.machine.seed import DATA_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from haulout.disk import DiskFormat, create_overlay, has_efi_partition
 from haulout.local import find_program, replace_file, storage_errors
-from haulout.machine import data_disk, seed, ssh
 from haulout.machine.base import check_base
+from haulout.machine.guest import seed, ssh
 from haulout.machine.model import Firmware
 from haulout.machine.partial import partial_base, served_at
 from haulout.machine.preflight import check_settings
 from haulout.machine.qemu import accel, argv, firmware, virtiofsd
+from haulout.machine.update import data_disk
 
 if TYPE_CHECKING:
     from pathlib import Path

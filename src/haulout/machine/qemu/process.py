@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from haulout.errors import ConflictError, ToolError
 from haulout.local import Peer, begin, printable, storage_errors
-from haulout.machine import agent, seed
+from haulout.machine.guest import agent, seed
 from haulout.machine.model import Forward, Protocol
 from haulout.machine.partial import Served, served_at
 from haulout.machine.provider import Ended

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 from haulout.errors import ToolError
 from haulout.local import begin, install_hint, printable, run, storage_errors
-from haulout.machine.forward import bind
-from haulout.machine.seed import USER_ID
+from haulout.machine.guest.seed import USER_ID
 from haulout.machine.store import tail
+from haulout.machine.supervision.forward import bind
 
 if TYPE_CHECKING:
     from pathlib import Path

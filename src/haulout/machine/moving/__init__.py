@@ -1,0 +1,1 @@
+"""Machines that come from elsewhere and go there: exports, and machines of podman's."""

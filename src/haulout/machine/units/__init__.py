@@ -1,0 +1,1 @@
+"""What starts machines by itself, and looks for updates: units of systemd's user manager, launchd's agents."""

@@ -1,0 +1,115 @@
+"""What is asked of podman's API in a guest, over a socket of the host: HTTP/1.1, one request a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from haulout.local import printable
+from haulout.machine.update.journal import Container
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SECONDS: Final = 60.0
+"""For one answer: podman begins with the first request, and a guest without acceleration is slow."""
+_LONGEST: Final = 16 << 20
+_LINE: Final = 1 << 16
+_LIST: Final = "/v4.0.0/libpod/containers/json"
+_NAME: Final = 200
+_OK: Final = 200
+_NOT_FOUND: Final = 404
+
+
+async def ask(path: Path, target: str, method: str = "GET") -> tuple[int, bytes]:
+    """Return status and body of the answer.
+
+    Raises:
+        OSError: there is no answer, or none in time.
+    """
+    try:
+        async with asyncio.timeout(_SECONDS):
+            reader, writer = await asyncio.open_unix_connection(os.fspath(path), limit=_LINE)
+            try:
+                head = f"{method} {target} HTTP/1.1\r\nHost: d\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                writer.write(head.encode())
+                return await _answer(reader)
+            finally:
+                writer.close()
+    except (TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
+        raise OSError(f"no answer to {method} {target}") from error
+
+
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    status = int((await reader.readline()).split()[1:2][0]) if not reader.at_eof() else 0
+    headers: dict[bytes, bytes] = {}
+    while (line := (await reader.readline()).strip()) and len(headers) < _NAME:
+        key, _, value = line.partition(b":")
+        headers[key.strip().lower()] = value.strip().lower()
+    if headers.get(b"transfer-encoding") != b"chunked":
+        size = int(headers.get(b"content-length", b"-1"))
+        return status, await (reader.read(_LONGEST) if size < 0 else reader.readexactly(min(size, _LONGEST)))
+    body = b""
+    while (size := int((await reader.readline()).split(b";")[0], 16)) and len(body) < _LONGEST:
+        body += (await reader.readexactly(size + 2))[:-2]
+    return status, body
+
+
+async def answers(path: Path) -> bool:
+    """Return whether something answers there as podman does."""
+    with suppress(OSError, IndexError):
+        return (await ask(path, "/_ping"))[0] == _OK
+    return False
+
+
+async def containers(path: Path) -> tuple[Container, ...]:
+    """Return the containers that run; none where whoever answers knows of no containers.
+
+    Raises:
+        OSError: there is no answer that can be read.
+    """
+    found = await _json(path, _LIST, list)
+    return tuple(
+        Container(str(each["Id"])[:_NAME], printable(str((each.get("Names") or [""])[0])).lstrip("/")[:_NAME])
+        for each in found
+    )
+
+
+async def start(path: Path, container: Container) -> None:
+    """Start a container; what comes of it shows in what runs then.
+
+    Raises:
+        OSError: there is no answer.
+    """
+    if re.fullmatch(r"[0-9A-Za-z_.-]+", container.id):
+        await ask(path, f"/v4.0.0/libpod/containers/{container.id}/start", "POST")
+
+
+async def kind_of_data(path: Path) -> str:
+    """Return what tells podman's data from that of another one that would read it otherwise; "" where it is not told.
+
+    Releases of one minor version read the same; the database and the storage driver are told apart.
+    """
+    with suppress(OSError):
+        found = await _json(path, "/v4.0.0/libpod/info", dict)
+        version = re.match(r"\d+\.\d+", str(found.get("version", {}).get("Version", "")))
+        database = found.get("host", {}).get("databaseBackend", "")
+        driver = found.get("store", {}).get("graphDriverName", "")
+        if version:
+            return printable(" ".join(f"podman {version[0]} {database} {driver}".split()))[:_NAME]
+    return ""
+
+
+async def _json(path: Path, target: str, kind: type) -> Any:
+    try:
+        status, body = await ask(path, target)
+        found = kind() if status == _NOT_FOUND else json.loads(body)
+        if isinstance(found, kind):
+            return found
+    except (ValueError, IndexError) as error:
+        raise OSError(f"no answer to {target}") from error
+    raise OSError(f"no answer to {target}")

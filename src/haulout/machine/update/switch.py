@@ -1,0 +1,265 @@
+"""The switch: from one system of a machine to another, and back. The supervisor holds it, and nothing else.
+
+Before the virtual machine starts, :func:`settle` brings files and journal to where they belong, whatever was killed.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from haulout.errors import ConflictError, HauloutError
+from haulout.local import printable, read_small, replace_file, storage_errors, wrong_file
+from haulout.machine.events import EventKind, publish
+from haulout.machine.update import data_disk
+from haulout.machine.update.journal import LONGEST, Action, Journal, Step, decide, is_data_due, parse, rolled_back
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from haulout.machine.model import Image, Machine
+    from haulout.machine.store import Place
+
+_FILE: Final = "update.json"
+_LOCK_TRIES: Final = 12
+KILLED: Final = "haulout or the host was stopped while the new system was being tried"
+
+
+def read_journal(place: Place) -> Journal | None:
+    """Return the journal; None where there is none.
+
+    Raises:
+        InvalidFile: it is damaged, or of a newer version.
+        StorageError: it cannot be read.
+    """
+    path = place.file(_FILE)
+    with storage_errors(path):
+        if not path.exists():
+            return None
+    return parse(read_small(path, LONGEST), wrong_file(path))
+
+
+def write_journal(place: Place, journal: Journal) -> Journal:
+    """Write the journal, durably and in one step.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with storage_errors(place.file(_FILE), doing="cannot be written"):
+        replace_file(place.file(_FILE), journal.to_json().encode(), mode=0o600)
+    return journal
+
+
+def take_over(place: Place) -> None:
+    """Give a first system the name of its image: from now on there may be others. An older haulout could not go on.
+
+    Raises:
+        HauloutError: that cannot be written.
+    """
+    with place.lock():
+        machine = place.load()
+        # In today's version, which an older haulout leaves alone.
+        place.save(machine)
+        with storage_errors(place.folder, doing="cannot be written"):
+            place.file("slots").mkdir(exist_ok=True, mode=0o700)
+            for found in (place.system(machine.image), place.variables(machine.image)):
+                if found.parent == place.folder:
+                    found.rename(place.file("slots") / f"{machine.image.slot}{found.suffix}")
+
+
+def settle(
+    place: Place, say: Callable[[str], None], *, start: bool = True, switching: bool = False
+) -> tuple[Machine, Journal | None]:
+    """Bring files and journal to where they belong; no virtual machine runs.
+
+    Args:
+        place: of the machine.
+        say: told what is waited for.
+        start: whether the machine starts now: only then is a system tried that is due.
+        switching: whether the step before was this process's, and the other system is to be tried now.
+
+    Returns:
+        The machine to start, and the journal of the trial if it is one.
+
+    Raises:
+        HauloutError: files cannot be written.
+    """
+    machine = place.load()
+    try:
+        journal = read_journal(place)
+    except HauloutError as error:
+        # The machine file names the system and its data: the way back is lost, and nothing else.
+        say(f"the journal of updates cannot be used, and is left as it is: {error.message}")
+        return machine, None
+    action = decide(journal, machine.image.digest, running=False)
+    if journal is not None and start and (action is Action.TRY or switching):
+        return _enter(place, machine, journal, say), journal
+    settled = note(place, machine, journal, action)
+    data_disk.keep_current(place, machine.image)
+    if is_data_due(settled):
+        unite(place, machine.image, say)
+    return machine, None
+
+
+def rest(place: Place, say: Callable[[str], None]) -> None:
+    """Let the data of a machine that does not run be one file, and end what was cut short; its lock is held.
+
+    Raises:
+        HauloutError: files cannot be written.
+    """
+    machine, _ = settle(place, say, start=False)
+    unite(place, machine.image, say)
+
+
+def note(place: Place, machine: Machine, journal: Journal | None, action: Action) -> Journal | None:
+    """Write down what the files show of an update that was cut short; return the journal.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    if journal is None:
+        return None
+    match action:
+        case Action.UNDO:
+            return undo(
+                place, machine, write_journal(place, journal.turned(Step.UNDOING, journal.reason)), KILLED, bad=False
+            )
+        case Action.CLOSE:
+            return undo(place, machine, journal, "haulout or the host was stopped before the switch", bad=False)
+        case Action.COMMIT:
+            return write_journal(
+                place, journal.turned(Step.COMMITTED, data_kept=place.data_since(machine.image).exists())
+            )
+        case Action.ROLLED_BACK:
+            return write_journal(place, rolled_back(journal, journal.left, machine.image))
+        case _:
+            return journal
+
+
+def unite(place: Place, image: Image, say: Callable[[str], None]) -> None:
+    """Let the data disk be one file again: what was before an update cannot be brought back any more.
+
+    Raises:
+        HauloutError: it cannot be written.
+    """
+    if not place.data_since(image).exists():
+        return
+    with suppress(HauloutError):
+        if (journal := read_journal(place)) is not None and journal.data_kept:
+            write_journal(place, replace(journal, data_kept=False))
+    say("writing what changed since the last update into the data disk")
+    data_disk.unite(place, image)
+
+
+def _enter(place: Place, machine: Machine, journal: Journal, say: Callable[[str], None]) -> Machine:
+    """Go on to the other system, on data that can be given up; the machine file still names the old one."""
+    write_journal(place, journal.turned(Step.TRYING))
+    unite(place, machine.image, say)
+    data_disk.grow(place, machine)
+    data_disk.divide(place, journal.new)
+    say(f"trying the system of {journal.new.reference}")
+    return replace(machine, image=journal.new)
+
+
+def commit(place: Place, podman: str, downtime: float | None) -> Machine:
+    """Keep the other system, and what it wrote: by one replacement of the machine file.
+
+    Raises:
+        HauloutError: it cannot be written; then nothing was changed.
+    """
+    journal = read_journal(place)
+    if journal is None:
+        raise ConflictError(f"the journal of the update of machine {place.name} is gone")
+    for left in reversed(range(_LOCK_TRIES)):
+        try:
+            with place.lock():
+                # It may have been changed meanwhile, as by machine set.
+                machine = replace(place.load(), image=journal.new)
+                place.save(machine)
+            break
+        except ConflictError:
+            if not left:
+                raise
+    write_journal(
+        place, journal.turned(Step.COMMITTED, new_podman=podman, downtime=downtime, data_kept=True, previous=None)
+    )
+    prune(place, journal.old, journal.new)
+    _tell(place, machine, EventKind.UPDATED, journal, before=journal.old.pinned)
+    return machine
+
+
+def undo(place: Place, machine: Machine, journal: Journal, reason: str, *, bad: bool) -> Journal:
+    """Give up the other system and what it wrote; it does not run any more.
+
+    Raises:
+        StorageError: files cannot be removed, or the journal not be written.
+    """
+    data_disk.give_up(place, journal.new)
+    made = write_journal(place, journal.undone(printable(reason), bad=bad))
+    prune(place, journal.old, *([] if journal.previous is None else [journal.previous]))
+    _tell(place, machine, EventKind.UNDONE, journal, reason=made.reason)
+    return made
+
+
+def _tell(place: Place, machine: Machine, kind: EventKind, journal: Journal, **data: str) -> None:
+    publish(place.history, place.name, machine.id, kind, image=journal.new.pinned, **data)
+
+
+def prune(place: Place, *kept: Image) -> None:
+    """Remove the systems of all other images; their bases go with the next command that looks for unused ones."""
+    names = {path.name for image in kept for path in (place.system(image), place.variables(image))}
+    with suppress(OSError):
+        for path in place.file("slots").iterdir():
+            if path.name not in names and path.is_file():
+                path.unlink()
+
+
+def roll_back(place: Place, say: Callable[[str], None], *, data: bool) -> Machine:
+    """Go back to the system before; no virtual machine runs.
+
+    Args:
+        place: of the machine.
+        say: told what is waited for.
+        data: whether the data goes back, too.
+
+    Raises:
+        ConflictError: there is no way back.
+        HauloutError: files cannot be written; then nothing was changed, but with ``data`` nothing can be lost, either.
+    """
+    journal = read_journal(place)
+    back = check_way_back(place, journal, data=data)
+    assert journal is not None
+    with place.lock():
+        machine = place.load()
+        active = machine.image
+        if not data:
+            unite(place, active, say)
+        data_disk.give_up(place, back)
+        place.save(machine := replace(machine, image=back))
+        data_disk.give_up(place, active)
+        write_journal(place, rolled_back(read_journal(place) or journal, active, back))
+    prune(place, back)
+    publish(place.history, place.name, machine.id, EventKind.ROLLED_BACK, image=back.pinned, before=active.pinned)
+    return machine
+
+
+def check_way_back(place: Place, journal: Journal | None, *, data: bool) -> Image:
+    """Return the image a rollback leads to.
+
+    Raises:
+        ConflictError: there is none, or not without the data, or not with it.
+    """
+    if journal is None or journal.way_back is None or not place.system(journal.way_back[0]).exists():
+        raise ConflictError(f"machine {place.name} has no system to go back to")
+    image, there, here = journal.way_back
+    if data and not journal.data_kept:
+        raise ConflictError(f"the data of machine {place.name} from before the update is not kept any more")
+    if not data and there and here and there != here:
+        raise ConflictError(
+            f"the update changed podman's data from {there} to {here}, which the system before may not read",
+            hint=f"haulout machine rollback {place.name} --data brings back the data from before the update, too"
+            if journal.data_kept
+            else None,
+        )
+    return image
