@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from haulout.documents import Document
-from haulout.errors import HauloutError, InvalidFile, NotFoundError, UnreachableError
+from haulout.errors import ConflictError, HauloutError, InvalidFile, NotFoundError, UnreachableError
 from haulout.local import locked, storage_errors
 from haulout.machine import (
     Action,
@@ -178,32 +178,63 @@ class _Run:
             note = AutoNote(datetime.now(UTC))
             write_note(place, note)
         if self.at_once or is_turn(machine.update, machine.id, _now(), _local(note.checked)):
-            candidate, _ = pinned(reference_of(machine.image.reference), self.connections, self.progress)
-            note = replace(note, checked=datetime.now(UTC), candidate=candidate)
-            write_note(place, note)
+            note = self._looked(place, machine, note)
         if not note.candidate:
             return _outlook(place, self.source)
         check = self._check(place, machine, note)
         was_fetched = check.decision.action is Action.STAGE and check.decision.due
         if was_fetched:
-            machine_update(place.name, stage=True, connections=self.connections, progress=self.progress)
+            machine_update(
+                place.name, stage=True, candidate=note.candidate, connections=self.connections, progress=self.progress
+            )
             check = self._check(place, machine, note)
         if check.decision.action is Action.APPLY and check.decision.due:
-            return self._apply(place, check)
+            return self._apply(place, note, check)
         if was_fetched or check.decision.action is Action.NOTIFY:
             _tell(place, machine, note, check)
         return replace(_shown(check), status="staged") if was_fetched and check.status == "staged" else _shown(check)
 
-    def _check(self, place: Place, machine: Machine, note: AutoNote) -> UpdateCheck:
-        return check_of(place, machine, note.candidate, self.source, at_once=self.at_once)
+    def _looked(self, place: Place, machine: Machine, note: AutoNote) -> AutoNote:
+        try:
+            candidate, _ = pinned(reference_of(machine.image.reference), self.connections, self.progress)
+        except UnreachableError as error:
+            if not note.candidate:
+                raise
+            self.progress.note(f"{place.name}: {error}")
+            # What was found before may be here.
+            return note
+        note = replace(note, checked=datetime.now(UTC), candidate=candidate, tried="")
+        write_note(place, note)
+        return note
 
-    def _apply(self, place: Place, check: UpdateCheck) -> AutoMachine:
-        # What was decided on and is here, not what the reference may lead to by now.
-        decided = check.candidate.rpartition("@")[2]
-        done = machine_update(place.name, expect=decided, connections=self.connections, progress=self.progress)
+    def _check(self, place: Place, machine: Machine, note: AutoNote) -> UpdateCheck:
+        return _checked(place, machine, note, self.source, at_once=self.at_once)
+
+    def _apply(self, place: Place, note: AutoNote, check: UpdateCheck) -> AutoMachine:
+        # Written first: a machine whose updates cannot succeed here is not stopped for one at each run.
+        write_note(place, replace(note, tried=check.candidate))
+        try:
+            # What was decided on and is here, not what the reference may lead to by now.
+            done = machine_update(
+                place.name, candidate=check.candidate, connections=self.connections, progress=self.progress
+            )
+        except ConflictError:
+            write_note(place, note)
+            raise
         why = "it was updated" if done.status == "updated" else f"an update was undone: {done.reason}"
         tell_desktop(f"Machine {place.name}", why)
         return replace(_shown(check), status=done.status, why=why, when=None)
+
+
+def _checked(
+    place: Place, machine: Machine, note: AutoNote, source: FixSource | None, *, at_once: bool = False
+) -> UpdateCheck:
+    check = check_of(place, machine, note.candidate, source, at_once=at_once)
+    if check.decision.action not in {Action.STAGE, Action.APPLY} or note.tried != note.candidate:
+        return check
+    following = turns(machine.id, machine.update.window, _now())[1]
+    why = "it was tried and not kept, and is tried again in its turn"
+    return replace(check, decision=replace(check.decision, due=False, when=following, why=why))
 
 
 def _tell(place: Place, machine: Machine, note: AutoNote, check: UpdateCheck) -> None:
@@ -230,7 +261,7 @@ def _outlook(place: Place, source: FixSource | None) -> AutoMachine:
         machine, note = place.load(), read_note(place)
         looked = note is not None and note.candidate
         if note is not None and note.candidate:
-            shown = _shown(check_of(place, machine, note.candidate, source))
+            shown = _shown(_checked(place, machine, note, source))
             if shown.candidate is not None:
                 return shown
     except HauloutError as error:

@@ -78,6 +78,8 @@ def machine_update_check(
     machine = place.load()
     candidate, _ = pinned(reference_of(machine.image.reference if to is None else to), connections, progress)
     found = check_of(place, machine, candidate, fixes)
+    if to is None and found.status == "current":
+        tell_of_digest(name, machine, progress)
     if not measure or found.status in {"current", "staged"}:
         return found
     from haulout.usecases.pull import pull  # noqa: PLC0415 - loads what a check alone does not need
@@ -87,6 +89,12 @@ def machine_update_check(
     seeds = [base] if base.exists() else []
     planned = pull(candidate, output=target, seeds=seeds, dry_run=True, connections=connections, progress=progress)
     return replace(found, to_fetch=planned.moved.fetched)
+
+
+def tell_of_digest(name: str, machine: Machine, progress: Progress) -> None:
+    """Tell of a machine whose reference leads to one disk for ever."""
+    if "@" in machine.image.reference:
+        progress.note(f"the reference of {name} is a digest, which never leads to another version; name one: --to REF")
 
 
 def check_of(
