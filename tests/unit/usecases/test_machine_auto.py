@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from tests.support.disks import MIB, noise, raw_disk
@@ -228,6 +229,23 @@ def applied(monkeypatch):
 
     monkeypatch.setattr(updates, "_apply", undone)
     return done
+
+
+@needs("systemctl")
+def test_the_timer_reaches_registries_as_it_was_told_and_what_it_knows_is_known_to_all(home, layout, told, capsys):
+    make(layout, policy=Policy.APPLY, min_severity=Severity.HIGH)
+    fixes = fix_list(home, layout)
+    words = ["--plain-http", "--ca-file", "ca.pem", "--limit-rate", "10M", "--retries", "1", "--allow-host", "a:1"]
+    assert main(["machine", "auto", "enable", "--fixes", str(fixes), *words]) == 0
+    unit = (home / ".config/systemd/user/haulout_auto.service").read_text()
+    given = [*words[:2], str(Path("ca.pem").absolute()), "--limit-rate", str(10 * MIB), *words[5:]]
+    assert all(f'"{word}"' in unit for word in given), unit
+    assert machine_update_check("web", measure=False).severity == "high"
+    write_note(Machines.here().place("web"), AutoNote(datetime.now(UTC), str(resolve(f"{layout}:2").pinned)))
+    assert [each.severity for each in machine_auto().machines] == ["high"]
+    fixes.write_text("{")
+    assert main(["machine", "auto", "status"]) == 0
+    assert "nothing is known of what updates fix" in capsys.readouterr().err
 
 
 def test_only_the_version_that_was_decided_on_is_fetched_and_applied(home, layout, told, applied):
