@@ -299,7 +299,7 @@ class Supervisor:
     async def _finish(self, reason: str, failed: bool, *, console: bool = True, hint: str | None = None) -> None:  # noqa: FBT001 - a pair that is passed on
         self._place.record("ended", reason)
         if self._updates.trial is not None:
-            ran = await self._updates.undo(self._machine, reason, failed=failed)
+            ran = await self._updates.undo(reason, failed=failed)
             self._again |= ran and failed and not self._stop.is_set()
             failed = False
         self._publish(EventKind.CRASHED if failed else EventKind.STOPPED, reason=reason)

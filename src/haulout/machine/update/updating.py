@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextlib import suppress
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from haulout.errors import HauloutError
 from haulout.machine.guest.link import GuestFailed
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Tell = Callable[[dict[str, Any]], Awaitable[None]]
 
+_Result = TypeVar("_Result")
 _RESTORE_SECONDS: Final = 120.0
 
 
@@ -33,6 +34,16 @@ class Switch(StrEnum):
     UPDATE = "update"
     ROLLBACK = "rollback"
     ROLLBACK_DATA = "rollback-data"
+
+
+async def _whole(work: Callable[..., _Result], *arguments: Any) -> _Result:
+    """Do something aside; who gives up waiting waits for its end, so that nothing is done behind anybody's back."""
+    doing = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait([doing])
+        raise
 
 
 class Updater:
@@ -99,8 +110,6 @@ class Updater:
     async def system(self) -> Machine:
         """Return the machine to start: with its own system, or with another one on trial.
 
-        Who gives up waiting waits, too, so that nothing is done behind the back of the next supervisor.
-
         Raises:
             HauloutError: files cannot be written, or there is no way back.
         """
@@ -109,12 +118,7 @@ class Updater:
         def say(what: str) -> None:
             loop.call_soon_threadsafe(self._say, what)
 
-        doing = asyncio.ensure_future(asyncio.to_thread(self._system, say))
-        try:
-            return await asyncio.shield(doing)
-        except asyncio.CancelledError:
-            await asyncio.wait([doing])
-            raise
+        return await _whole(self._system, say)
 
     def _system(self, say: Callable[[str], None]) -> Machine:
         asked, self._asked, self.trial, self.blame = self._asked, Switch.NONE, None, False
@@ -145,25 +149,31 @@ class Updater:
             raise GuestFailed("; ".join(lacks))
         self.blame = False
         down = None if self._quiet_since is None else time.monotonic() - self._quiet_since
-        kept = await asyncio.to_thread(switch.commit, self._place, found.podman, down)
+        kept = await _whole(self._commit, found.podman, down)
         self.trial, self._running, self._quiet_since = None, {}, None
         self._say("the new system is kept")
         return kept
 
-    async def undo(self, machine: Machine, reason: str, *, failed: bool) -> bool:
+    def _commit(self, podman: str, down: float | None) -> Machine:
+        kept = switch.commit(self._place, podman, down)
+        # At once: whoever was told to stop meanwhile does not come back here.
+        self.trial = None
+        return kept
+
+    async def undo(self, reason: str, *, failed: bool) -> bool:
         """Undo the trial, whose system does not run any more; return whether the machine ran before it.
 
         Where files cannot be written, the next start does it. ``failed``: nobody asked for its end.
         """
         trial, self.trial = self.trial, None
         assert trial is not None
-        self._say(f"going back to the system before: {reason}")
         # QEMU that was killed, or failed, is this host's.
         blame = failed and self.blame and not reason.startswith("QEMU ")
         with suppress(HauloutError):
             trial = switch.read_journal(self._place) or trial
         try:
-            await asyncio.to_thread(switch.undo, self._place, machine, trial, reason, bad=blame)
+            undone = await asyncio.to_thread(switch.end_trial, self._place, trial, reason, bad=blame)
+            self._say(f"going back to the system before: {reason}" if undone else f"the new system is kept: {reason}")
         except HauloutError as error:
             self._say(str(error))
         return self._quiet_since is not None
