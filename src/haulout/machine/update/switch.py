@@ -98,7 +98,11 @@ def settle(
     settled = note(place, machine, journal, action)
     data_disk.keep_current(place, machine.image)
     if is_data_due(settled):
-        unite(place, machine.image, say)
+        try:
+            unite(place, machine.image, say)
+        except HauloutError as error:
+            # Both parts together are whole, as before.
+            say(f"the data disk stays in two parts: {error}")
     return machine, None
 
 

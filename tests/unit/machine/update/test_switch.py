@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from contextlib import suppress
 from dataclasses import replace
@@ -19,8 +18,7 @@ from haulout.disk import overlay_size
 from haulout.errors import ConflictError, StorageError
 from haulout.local import replace_file
 from haulout.machine import Machines, Resources, Step, begin_journal, clone_files, disks, remove, remove_unused_bases
-from haulout.machine.guest.link import Link
-from haulout.machine.update import data_disk, gate, switch, updating
+from haulout.machine.update import data_disk, switch
 from haulout.machine.update.journal import Action, decide
 
 pytestmark = [pytest.mark.tools]
@@ -238,65 +236,6 @@ def test_data_in_two_parts_is_copied_and_kept_and_is_one_file_for_who_reads_it(t
         data_disk.divide(copy, image)
     with pytest.raises(ConflictError, match="data of two systems"):
         data_disk.unite_kept(copy)
-
-
-@needs("qemu-img", "qemu-io")
-@pytest.mark.parametrize("step", [Step.TRYING, Step.COMMITTED])
-def test_a_system_that_the_machine_file_names_is_kept_whatever_could_not_be_written(step, tmp_path, monkeypatch):
-    place = make(tmp_path)
-    stage(place, NEW)
-    _, trial = enter(place)
-    write(place, NEW, b"new")
-    updater = updating.Updater(place, print)
-    updater.trial = trial
-    real = switch.write_journal
-
-    def failing(place, journal):
-        if step is Step.COMMITTED:
-            real(place, journal)
-        if journal.step is Step.COMMITTED:
-            raise StorageError("update.json", "no space left on device")
-        return real(place, journal)
-
-    monkeypatch.setattr(switch, "write_journal", failing)
-    with pytest.raises(StorageError):
-        switch.commit(place, "podman 5.4", 1.0)
-    asyncio.run(updater.undo("no space left on device", failed=True))
-    monkeypatch.undo()
-    switch.settle(place, print)
-    assert seen(place) == (NEW.slot, b"n")
-    assert (noted(place).step, noted(place).new_podman) == (Step.COMMITTED, "podman 5.4")
-    assert place.system(NEW).exists()
-
-
-@needs("qemu-img", "qemu-io")
-def test_who_stops_a_machine_while_its_system_is_being_kept_waits_for_that(tmp_path, monkeypatch):
-    place = make(tmp_path)
-    stage(place, NEW)
-    machine, trial = enter(place)
-    write(place, NEW, b"new")
-
-    async def proof(*_):
-        return gate.Proof(mounts=len(MINE.mounts), podman="podman 4.3")
-
-    monkeypatch.setattr(gate, "prove", proof)
-    updater = updating.Updater(place, print)
-    updater.trial = trial
-
-    async def stopped():
-        with place.lock():
-            proving = asyncio.create_task(updater.prove(Link.__new__(Link), machine, 30))
-            await asyncio.sleep(0.3)
-            proving.cancel()
-            await asyncio.sleep(0.1)
-        with suppress(asyncio.CancelledError):
-            await proving
-        if updater.trial is not None:
-            await updater.undo("stopped", failed=False)
-
-    asyncio.run(stopped())
-    assert seen(place) == (NEW.slot, b"n")
-    assert (noted(place).step, place.system(NEW).exists()) == (Step.COMMITTED, True)
 
 
 @needs("qemu-img", "qemu-io")
