@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from haulout.machine.units.autostart import start_file, starts_at_boot
     from haulout.machine.update.api import answers, containers
     from haulout.machine.update.auto_note import AutoNote, read_note, write_note
-    from haulout.machine.update.data_disk import keep_current, unite_kept
+    from haulout.machine.update.data_disk import keep_current, parts, unite_kept
     from haulout.machine.update.fixes import Fixed, FixedVersion, FixList, FixSource, read_fixes
     from haulout.machine.update.idleness import use_of
     from haulout.machine.update.journal import BadImage, Container, Journal, Step, begin_journal
@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from haulout.machine.update.policy import Action, Decision, Offer, decide, is_turn, turns, valid_window
     from haulout.machine.update.switch import (
         check_way_back,
+        prune,
         read_journal,
         rest,
         roll_back,
@@ -161,8 +162,10 @@ __all__ = [
     "note_of_partial",
     "parse_podman",
     "partial_base",
+    "parts",
     "proxy_for_guest",
     "proxy_setting",
+    "prune",
     "publish",
     "read_authorities",
     "read_events",
@@ -204,10 +207,10 @@ open_face(
         "units.auto_timer": ("AutoTimer", "update_timer"),
         "update.notifications": ("tell_desktop", "tell_guest"),
         "update.api": ("containers", "answers"),
-        "update.data_disk": ("keep_current", "unite_kept"),
+        "update.data_disk": ("keep_current", "parts", "unite_kept"),
         "update.journal": ("begin_journal", "Journal", "Step", "BadImage", "Container"),
         "update.switch": (
-            *("check_way_back", "read_journal", "rest", "roll_back", "settle", "take_over", "write_journal"),
+            *("check_way_back", "prune", "read_journal", "rest", "roll_back", "settle", "take_over", "write_journal"),
         ),
         "update.updating": ("Switch",),
         "update.idleness": ("use_of",),

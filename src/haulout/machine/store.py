@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -150,6 +150,20 @@ class Place:
                 self.file("lock"), seconds=_LOCK_SECONDS, busy=f"another command is changing machine {self.name}"
             ):
                 yield
+
+    def updating(self) -> ExitStack:
+        """Hold the machine against updates, rollbacks and removal, but not against commands that start or stop it.
+
+        Raises:
+            ConflictError: another command updates it, or removes it.
+            StorageError: its folder cannot be written.
+        """
+        stack = ExitStack()
+        with storage_errors(self.folder, doing="cannot be written"):
+            stack.enter_context(
+                locked(self.file("update.lock"), seconds=0, busy=f"another command is updating machine {self.name}")
+            )
+        return stack
 
     def take(self, lock: str) -> int:
         """Take a lock for as long as the descriptor is open, here or in a process that inherits it.

@@ -53,8 +53,8 @@ class Update:
 
 
 def is_window(text: str) -> bool:
-    """Return whether a text is a window, or empty."""
-    return _WINDOW.fullmatch(text) is not None
+    """Return whether a text is a window that some time is in, or empty."""
+    return _WINDOW.fullmatch(text) is not None and (not text or text[:5] != text[6:])
 
 
 def within(window: str, now: time) -> bool:

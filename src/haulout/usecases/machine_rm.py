@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from haulout.documents import Document
 from haulout.errors import ConflictError, HauloutError
 from haulout.local import storage_errors
-from haulout.machine import EventKind, Machines, forget, keep_current, publish, remove, remove_unused_bases, start_file
+from haulout.machine import (
+    EventKind,
+    Machines,
+    forget,
+    keep_current,
+    parts,
+    publish,
+    remove,
+    remove_unused_bases,
+    start_file,
+)
 from haulout.usecases.machine_lifecycle import machine_stop
 
 if TYPE_CHECKING:
@@ -23,7 +33,7 @@ class RemovedMachine(Document):
     name: str
     removed: tuple[Path, ...]
     kept: tuple[Path, ...]
-    """Its data disk, where it was kept."""
+    """Its data disk, where it was kept: after an update it has two parts for a while."""
 
 
 def machine_rm(name: str, *, data: bool = False, force: bool = False) -> RemovedMachine:
@@ -35,18 +45,20 @@ def machine_rm(name: str, *, data: bool = False, force: bool = False) -> Removed
         force: stop it, if it runs.
 
     Raises:
-        ConflictError: it runs, or another command changes it.
+        ConflictError: it runs, or another command changes or updates it.
         NotFoundError: there is no such machine.
         StorageError: something cannot be removed.
     """
     machines = Machines.here()
     place = machines.place(name)
-    if force and place.exists():
-        machine_stop(name)
     with storage_errors(place.folder):
         if not place.exists() and not (data and place.file("data.raw").exists()):
             place.load()
-    with place.lock():
+    # An update that goes on would write its journal into the next machine of this name.
+    with place.updating(), ExitStack() as locks:
+        if force and place.exists():
+            machine_stop(name)
+        locks.enter_context(place.lock())
         if place.is_held("run.lock") or place.is_held("vm.lock"):
             raise ConflictError(f"machine {name} is running", hint=f"haulout machine stop {name}, or rm --force")
         identity = place.identity
@@ -57,5 +69,5 @@ def machine_rm(name: str, *, data: bool = False, force: bool = False) -> Removed
         start_file(name).disable()
         removed = [*remove(place, data=data), *remove_unused_bases(machines)]
     publish(machines.history, name, identity, EventKind.REMOVED, kept_data=place.file("data.raw").exists())
-    kept = (place.file("data.raw"),) if place.file("data.raw").exists() else ()
+    kept = tuple(path for path in (place.file("data.raw"), *parts(place)) if path.exists())
     return RemovedMachine(name, tuple(removed), kept)

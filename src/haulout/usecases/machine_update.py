@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from haulout.disk import DiskFormat, create_overlay
 from haulout.documents import Document
 from haulout.errors import ConflictError, HauloutError, NotReady, UsageError
-from haulout.local import locked, storage_errors
+from haulout.local import storage_errors
 from haulout.machine import (
     DiskKind,
     Image,
@@ -27,6 +27,7 @@ from haulout.machine import (
     is_window,
     make_key,
     new_machine,
+    prune,
     read_journal,
     remove_unused_bases,
     require_room,
@@ -118,22 +119,23 @@ def machine_update(  # noqa: PLR0913 - each is one word of the request
         progress: receives the work.
 
     Raises:
+        UsageError: a value is not valid, or what is only staged is to wait, too.
         ConflictError: the image was undone before, is pinned or is not the expected one, or another command updates the
-            machine.
+            machine, or changed it while this one waited.
         StorageError: there is no room for it.
         NotReady: the machine does not run, and not because of the new system.
         HauloutError: as :func:`haulout.pull`; the machine is as before.
     """
     progress = progress or NullProgress()
-    if not is_window(window):
-        raise UsageError(f"{window[:40]!r} is not a time of day", hint="for example --window 02:00-05:00")
+    _check_words(window, waits=stage and bool(window or when_idle or rehearse))
     machines = Machines.here()
     place = machines.place(name)
     machine = place.load()
-    with _updating(place):
+    with ExitStack() as held:
+        held.enter_context(place.updating())
         journal = _recovered(place, progress)
         machine = place.load()
-        reference = reference_of(to or machine.image.reference)
+        reference = reference_of(machine.image.reference if to is None else to)
         found, digest = pinned(reference, connections, progress)
         if expect not in {None, digest}:
             raise ConflictError(f"{reference} leads to another disk than a moment ago", hint="repeat the command")
@@ -146,12 +148,8 @@ def machine_update(  # noqa: PLR0913 - each is one word of the request
         planned = _plan(machines, machine, found, known, connections, progress)
         if dry_run:
             return replace(planned, status="planned", reason=bad)
-        if bad is not None and not force:
-            raise ConflictError(
-                f"{found} was undone on this machine before: {bad}", hint="--force tries it again; or name another --to"
-            )
-        if machine.update.pin and to is None and not force:
-            raise ConflictError(f"the image of machine {name} is pinned", hint="name one: --to REF; or --force")
+        if not force:
+            _require_allowed(found, bad, name if machine.update.pin and to is None else None)
         require_room(place, planned.needed)
         journal, result = _stage(machines, place, reference, found, connections, progress)
         fetched = 0 if result is None else result.moved.fetched
@@ -159,22 +157,34 @@ def machine_update(  # noqa: PLR0913 - each is one word of the request
         if stage:
             return staged
         if rehearse and (reason := _rehearse(machines, machine, journal.new, progress)):
+            journal = read_journal(place) or journal
             write_journal(place, journal.undone(f"rehearsal: {reason}", bad=True))
             return replace(staged, status="undone", reason=f"rehearsal: {reason}")
-        _wait(place, window, progress, when_idle=when_idle)
+        if window or when_idle:
+            # A wait of hours keeps nobody from a rollback.
+            held.close()
+            _wait(place, window, progress, when_idle=when_idle)
+            held.enter_context(place.updating())
+            _require_unchanged(place, machine, journal)
         done = _apply(place, journal, staged, progress)
     remove_unused_bases(machines)
     return done
 
 
-def _updating(place: Place) -> ExitStack:
-    """Hold a machine against other updates, but not against commands that start or stop it."""
-    stack = ExitStack()
-    with storage_errors(place.folder, doing="cannot be written"):
-        stack.enter_context(
-            locked(place.file("update.lock"), seconds=0, busy=f"another command is updating machine {place.name}")
+def _check_words(window: str, *, waits: bool) -> None:
+    if not is_window(window):
+        raise UsageError(f"{window[:40]!r} is not a time of day", hint="for example --window 02:00-05:00")
+    if waits:
+        raise UsageError("what is only staged is not applied", hint="leave out what to wait for, or --stage")
+
+
+def _require_allowed(found: str, bad: str | None, pinned_machine: str | None) -> None:
+    if bad is not None:
+        raise ConflictError(
+            f"{found} was undone on this machine before: {bad}", hint="--force tries it again; or name another --to"
         )
-    return stack
+    if pinned_machine is not None:
+        raise ConflictError(f"the image of machine {pinned_machine} is pinned", hint="name one: --to REF; or --force")
 
 
 def _recovered(place: Place, progress: Progress) -> Journal | None:
@@ -253,7 +263,14 @@ def _stage(
         with storage_errors(system, doing="cannot be written"):
             place.variables(image).unlink(missing_ok=True)
         create_overlay(images / image.digest.replace(":", "-"), DiskFormat(image.format.value), system)
-    return write_journal(place, replace(journal, new=image).turned(Step.STAGED)), result
+    # Another command may have noted meanwhile that the data of before is not kept any more.
+    journal = read_journal(place) or journal
+    journal = write_journal(place, replace(journal, new=image).turned(Step.STAGED))
+    # What was staged before and never tried goes.
+    back = journal.way_back
+    prune(place, machine.image, image, *([] if back is None else [back[0]]))
+    remove_unused_bases(machines)
+    return journal, result
 
 
 def _rehearse(machines: Machines, machine: Machine, image: Image, progress: Progress) -> str:
@@ -283,6 +300,8 @@ def _wait(place: Place, window: str, progress: Progress, *, when_idle: bool) -> 
     told = ""
     with progress.task("", None) as task:
         while True:
+            # It may be removed meanwhile.
+            place.load()
             running = place.is_held("run.lock") or place.is_held("vm.lock")
             reason = "" if within(window, datetime.now().time()) else f"waiting for {window}"  # noqa: DTZ005 - of this place
             if not reason and when_idle and running and (use := use_of(place)):
@@ -297,6 +316,14 @@ def _wait(place: Place, window: str, progress: Progress, *, when_idle: bool) -> 
                 task.advance(0)
 
 
+def _require_unchanged(place: Place, machine: Machine, journal: Journal) -> None:
+    """Require that a machine is the one it was, and that what is staged for it still is."""
+    now, found = place.load(), read_journal(place)
+    there = found is not None and found.step is Step.STAGED and found.new == journal.new
+    if (now.id, now.image.digest) != (machine.id, machine.image.digest) or not there:
+        raise ConflictError(f"machine {place.name} was changed while its update waited", hint="repeat the command")
+
+
 def _apply(place: Place, journal: Journal, staged: UpdatedMachine, progress: Progress) -> UpdatedMachine:
     """Have the supervisor switch, and return what came of it."""
     running = place.is_held("run.lock") or place.is_held("vm.lock")
@@ -306,7 +333,7 @@ def _apply(place: Place, journal: Journal, staged: UpdatedMachine, progress: Pro
             machine_start(place.name, connect=False, progress=progress)
             switch_system(place, Switch.UPDATE, progress)
         else:
-            write_journal(place, journal.turned(Step.DUE))
+            write_journal(place, (read_journal(place) or journal).turned(Step.DUE))
             machine_start(place.name, connect=False, progress=progress)
     except NotReady:
         after = read_journal(place)
@@ -342,7 +369,7 @@ def machine_rollback(name: str, *, data: bool = False, progress: Progress | None
     machines = Machines.here()
     place = machines.place(name)
     place.load()
-    with _updating(place):
+    with place.updating():
         begun = time.monotonic()
         check_way_back(place, _recovered(place, progress), data=data)
         running = place.is_held("run.lock") or place.is_held("vm.lock")

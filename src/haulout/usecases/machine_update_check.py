@@ -76,7 +76,7 @@ def machine_update_check(
     progress = progress or NullProgress()
     place = Machines.here().place(name)
     machine = place.load()
-    candidate, _ = pinned(reference_of(to or machine.image.reference), connections, progress)
+    candidate, _ = pinned(reference_of(machine.image.reference if to is None else to), connections, progress)
     found = check_of(place, machine, candidate, fixes)
     if not measure or found.status in {"current", "staged"}:
         return found

@@ -174,10 +174,11 @@ def update_disk(  # noqa: PLR0913 - each is one word of the request
             if dry_run:
                 return result("present" if was_there else "planned", planned)
         asked = None if hook is None else DiskHook(hook, hook_seconds)
-        with _told(asked, _facts(before, found, target, wanted), target, progress):
+        with _told(asked, _facts(before, found, target, wanted), target, progress) as came:
             pulled = fetch_found(
                 places, reference, found, target, replace(options, dry_run=False), progress, begun=begun
             )
+            came.append(pulled)
         if pulled.status == "pulled" and (size := disks.inspect(target).virtual_size) < info.virtual_size:
             progress.note(
                 f"the old disk has {info.virtual_size} bytes, the new one {size}; if it was grown, grow the new one: "
@@ -201,13 +202,15 @@ def _require_free(target: Path, planned: PullResult) -> None:
 
 
 @contextmanager
-def _told(hook: DiskHook | None, facts: dict[str, str | None], target: Path, progress: Progress) -> Iterator[None]:
-    """Ask the hook, and tell it how the block ended; what came new does not stay where that is a failure."""
-    was_there = os.path.lexists(target)
+def _told(
+    hook: DiskHook | None, facts: dict[str, str | None], target: Path, progress: Progress
+) -> Iterator[list[PullResult]]:
+    """Ask the hook, and tell it how the block ended, which adds what it pulled; that does not stay after a failure."""
+    came: list[PullResult] = []
     if hook is not None:
         hook.call("prepare", facts)
     try:
-        yield
+        yield came
         if hook is not None:
             hook.call("ready", facts)
     except BaseException as error:
@@ -218,7 +221,8 @@ def _told(hook: DiskHook | None, facts: dict[str, str | None], target: Path, pro
             except ToolError as again:
                 # The first reason counts.
                 progress.note(str(again))
-        if not was_there:
+        # Another run may have made it meanwhile, for a machine that uses it by now.
+        if any(each.status == "pulled" for each in came):
             target.unlink(missing_ok=True)
         raise
 

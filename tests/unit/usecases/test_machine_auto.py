@@ -42,15 +42,6 @@ def layout(tmp_path_factory):
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    for name in ("HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME"):
-        monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    monkeypatch.setattr("haulout.machine.units.user_units.tell", lambda *_words: False)
-    return tmp_path
-
-
-@pytest.fixture
 def told(monkeypatch):
     """What users were told on their desktop."""
     said: list[str] = []

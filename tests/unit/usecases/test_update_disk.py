@@ -214,6 +214,14 @@ def test_a_hook_that_fails_does_not_take_away_what_was_there(registry, vm):
     assert (vm.parent / "new.raw").exists()
 
 
+def test_a_hook_that_fails_does_not_take_away_what_another_run_made_meanwhile(registry, vm):
+    update(registry, vm, name="made.raw")
+    body = f"[ $HAULOUT_HOOK_EVENT = prepare ] && mv {vm.parent}/made.raw {vm.parent}/new.raw"
+    with pytest.raises(HookFailed):
+        update(registry, vm, hook=hook_of(vm.parent, body))
+    assert (vm.parent / "new.raw").exists()
+
+
 def test_the_hook_hears_of_a_fetch_that_failed(registry, vm, monkeypatch):
     hook = hook_of(vm.parent, "")
 

@@ -11,6 +11,7 @@ from haulout.cli import options
 from haulout.cli.machine import common
 from haulout.cli.terminal import size
 from haulout.cli.tree import Example, Verb
+from haulout.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +67,10 @@ def command(
     """
     from haulout.machines import machine_update, machine_update_check, read_fixes  # noqa: PLC0415 - loads what runs machines
 
+    if fixes is not None and not check:
+        raise UsageError("--fixes goes with --check", hint="machine auto run has --fixes, too")
+    if check and (dry_run or stage or when != "now" or window or rehearse or force):
+        raise UsageError("--check only looks", hint="leave out what is about applying")
     if check:
         with session.progress() as progress:
             found = machine_update_check(
