@@ -22,7 +22,7 @@ def run(*argv, code=0):
 
 @pytest.fixture
 def served(tmp_path):
-    disk = LazyDisk(tmp_path)
+    disk = LazyDisk(tmp_path, patience=5.0)
     with disk.opened() as parts, short_folder() as folder, serving(folder / "s", Served(*parts)) as uri:
         yield disk, uri, folder / "s"
 

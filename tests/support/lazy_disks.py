@@ -33,13 +33,14 @@ class Source:
     def __init__(self, blobs: MemoryStore) -> None:
         self.blobs = blobs
         self.away = threading.Event()
+        self.fault: Exception = UnreachableError("the registry is away")
         self.asked: list[tuple[int, int | None]] = []
         self.flipped: set[int] = set()
         """Offsets in the blob whose byte is another one."""
 
     def open_blob(self, blob: Descriptor, start: int = 0, stop: int | None = None) -> BlobStream:
         if self.away.is_set():
-            raise UnreachableError("the registry is away")
+            raise self.fault
         self.asked.append((start, stop))
         return _Flipped(self.blobs.open_blob(blob, start, stop), self.flipped)
 

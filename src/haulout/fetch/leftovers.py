@@ -39,8 +39,16 @@ def noted(path: Path) -> Iterator[None]:
 
 
 def leftovers() -> list[Path]:
-    """Return the partial files that are noted and still there, also of pulls that are under way."""
-    return [path for _, path in _noted() if path is not None]
+    """Return the partial files that are noted and still there, also of pulls that are under way.
+
+    Those that machines run from are none: beside such a target is a note, ``TARGET.lazy``.
+    """
+    return [path for _, path in _noted() if path is not None and not _is_base(path)]
+
+
+def _is_base(path: Path) -> bool:
+    target = path.name[1:].rsplit(".", 3)[0]
+    return path.with_name(f"{target}.lazy").exists()
 
 
 def forget_finished() -> None:

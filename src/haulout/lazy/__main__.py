@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -34,7 +35,9 @@ class _Notes(NullProgress):
     """Writes notes to the log."""
 
     def note(self, message: str) -> None:
-        os.write(2, f"{message}\n".encode("utf-8", "replace"))
+        # The log may be on the disk that is full.
+        with suppress(OSError):
+            os.write(2, f"{message}\n".encode("utf-8", "replace"))
 
 
 class _Whole:

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from haulout.errors import HauloutError, InvalidFrame
+from haulout.errors import InvalidFrame
 from haulout.frames import apply, slices
 from haulout.progress import NullProgress
 
@@ -85,6 +85,8 @@ class Fetcher:
         """By the frame behind the last miss of a stream: how much the next one brings."""
         self._pause = 0.0
         self._resume = 0.0
+        self._cause = "the registry does not answer"
+        """Of the last failure."""
         self._closed = False
         self._threads = [
             threading.Thread(target=self._work, args=(number > 0,), name=f"bring-{number}", daemon=True)
@@ -148,7 +150,7 @@ class Fetcher:
             failed: Exception | None = None
             try:
                 self._bring(batch)
-            except (HauloutError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, reads wait for this thread
                 failed = error
             self._settle(batch, failed, ahead=may_prefetch)
 
@@ -219,32 +221,33 @@ class Fetcher:
 
     def _settle(self, batch: list[int], failed: Exception | None, *, ahead: bool) -> None:
         """Take note of how it went: what is still waited for is asked for again."""
-        lost: list[_Waiter] = []
+        said = ""
         with self._changed:
             self._in_flight.difference_update(batch)
             missing = [frame for frame in batch if not self._image.is_right(frame)]
             if failed is None:
                 if self._pause:
-                    self._say("the registry answers again")
+                    said = "the registry answers again"
                 self._pause = 0.0
             elif isinstance(failed, InvalidFrame):
-                self._say(str(failed))
-                if len(batch) == 1:
-                    lost = self._waiters.get(batch[0], [])[:]
+                self._cause = str(failed)
+                if not self._alone.issuperset(missing):
+                    said = self._cause
                 self._alone.update(missing)
             else:
+                self._cause = str(failed)
                 if not self._pause:
-                    self._say(f"{failed}; asking again")
+                    said = f"{failed}; asking again"
                 self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
                 self._resume = time.monotonic() + self._pause
                 if ahead and missing:
                     self._ahead.appendleft(missing)
-            for waiter in lost:
-                self._forget(waiter)
-            self._demand.extendleft(frame for frame in reversed(missing) if frame in self._waiters)
+            if not (isinstance(failed, InvalidFrame) and len(batch) == 1):
+                # One that came damaged alone is asked for with a pause, which holds up nothing else.
+                self._demand.extendleft(frame for frame in reversed(missing) if frame in self._waiters)
             self._changed.notify_all()
-        for waiter in lost:
-            waiter.done(False)
+        if said:
+            self._say(said)
 
     def _forget(self, waiter: _Waiter) -> None:
         for frame in waiter.lacking:
@@ -255,17 +258,23 @@ class Fetcher:
                 self._waiters.pop(frame, None)
 
     def _expire(self) -> None:
-        """Let reads fail whose time is up; at the end, all that wait."""
+        """Let reads fail whose time is up; at the end, all that wait. Ask again for frames that came damaged."""
+        again = 0.0
         while True:
             with self._changed:
                 now = time.monotonic()
+                if now >= again:
+                    again = now + min(_LONGEST_PAUSE, self._patience / 4)
+                    self._demand += self._alone & self._waiters.keys()
+                    self._changed.notify_all()
                 every = {waiter for waiters in self._waiters.values() for waiter in waiters}
                 late = [each for each in every if self._closed or each.deadline <= now]
                 for waiter in late:
                     self._forget(waiter)
             for waiter in late:
-                self._say(f"a read failed: the registry did not answer for {self._patience:.0f} seconds")
                 waiter.done(False)
+            if late:
+                self._say(f"a read failed after {self._patience:.0f} seconds: {self._cause}")
             with self._changed:
                 if self._closed:
                     return

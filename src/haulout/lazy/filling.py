@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from haulout.errors import HauloutError
+from haulout.errors import ContentError, HauloutError, UnsafeDiskError
 from haulout.fetch import PullOptions, pull_disk
 from haulout.lazy.beginning import beside, resolve_disk
 from haulout.local import storage_errors
@@ -104,6 +104,12 @@ class Filler:
             try:
                 complete(self._base, self._reference, self._connections, self._progress)
                 break
+            except (ContentError, UnsafeDiskError) as error:
+                # What came is discarded: to try again is to fetch all of it again.
+                self._progress.note(
+                    f"cannot fetch the rest: {error}; not trying again until the machine is started anew"
+                )
+                return
             except (HauloutError, OSError) as error:
                 if str(error) != said:
                     said = str(error)

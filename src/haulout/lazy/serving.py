@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -27,22 +29,26 @@ if TYPE_CHECKING:
     from haulout.progress import Progress
 
 _STALL_SECONDS = 10.0
+_TOUCH_SECONDS = 3600.0
 
 
 class Serving:
     """What the server serves.
 
     Args:
+        base: the file it becomes.
         image: what is here.
         fetcher: brings what is not.
         filler: brings the rest.
     """
 
-    def __init__(self, image: PartialImage, fetcher: Fetcher, filler: Filler) -> None:
+    def __init__(self, base: Path, image: PartialImage, fetcher: Fetcher, filler: Filler) -> None:
         self.size = image.size
         self.fd = image.fd
         self._fetcher = fetcher
         self._filler = filler
+        self._note = note_of_partial(base)
+        self._touched = -_TOUCH_SECONDS
 
     @classmethod
     @contextmanager
@@ -63,21 +69,25 @@ class Serving:
             with open_partial(base, blob.digest) as partial:
                 # Not locked from here on: an ordinary pull may complete it at any time.
                 fd = os.open(partial.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-            stack.callback(os.close, fd)
+            # Never closed: threads write to it until the process ends.
             places = stack.enter_context(Places(connections, progress))
             image = PartialImage(fd, toc)
             fetcher = Fetcher(image, places.open(reference), blob, progress.note)
             filler = Filler(base, reference, connections, image, fetcher, progress)
-            fetcher.prefetch(_expected(base, toc, progress))
-            note_of_partial(base).touch()
-            yield cls(image, fetcher, filler)
+            expected = (_expected(base, toc, progress),)
+            threading.Thread(target=fetcher.prefetch, args=expected, name="expect", daemon=True).start()
+            yield cls(base, image, fetcher, filler)
 
     def require(self, offset: int, length: int, done: Callable[[bool], None]) -> bool:
         """As :meth:`Fetcher.require`."""
         return self._fetcher.require(offset, length, done)
 
     def tick(self, *, settled: bool) -> None:
-        """Fetch the rest once a machine has booted."""
+        """Fetch the rest once a machine has booted, and take note that the base is in use."""
+        if (now := time.monotonic()) >= self._touched + _TOUCH_SECONDS:
+            self._touched = now
+            with suppress(OSError):
+                os.utime(self._note)
         if settled:
             self._filler.begin()
 

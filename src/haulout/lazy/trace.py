@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Self
 
 from haulout.errors import ContentError
@@ -52,23 +53,29 @@ class Trace:
         """Parse and validate a trace.
 
         Raises:
-            ContentError: it is none, or names blocks outside the disk.
+            ContentError: it is none, or names blocks outside the disk, or one twice.
         """
         if len(data) < _HEADER.size or len(data) > MAX_TRACE_BYTES:
             raise ContentError(f"the boot trace has {len(data)} bytes")
         magic, block, count, size, digest = _HEADER.unpack_from(data)
-        if magic != _MAGIC or block != BLOCK or len(data) != _HEADER.size + count * USE.size:
+        if magic != _MAGIC or block != BLOCK or count > MOST_RANGES or len(data) != _HEADER.size + count * USE.size:
             raise ContentError("the boot trace is of an unknown format, or cut")
         ranges = tuple(USE.iter_unpack(data[_HEADER.size :]))
         if any(not 0 < length <= block_count(size) - first for first, length in ranges):
             raise ContentError("the boot trace names blocks outside its disk")
+        if any(first + length > following for (first, length), (following, _) in pairwise(sorted(ranges))):
+            raise ContentError("the boot trace names a block twice")
         return cls(SizedDigest(Digest(digest.hex()), size), ranges)
 
     @classmethod
     def of_uses(cls, disk: SizedDigest, uses: bytes) -> Self:
         """Make a trace of what a server wrote down; ranges that follow one another are joined."""
         joined: list[tuple[int, int]] = []
-        for first, count in USE.iter_unpack(uses[: len(uses) // USE.size * USE.size]):
+        # Several connections may have noted a block at once.
+        recorder = Recorder(disk.size)
+        noted = USE.iter_unpack(uses[: len(uses) // USE.size * USE.size])
+        once = b"".join(recorder.use(first * BLOCK, count * BLOCK) for first, count in noted)
+        for first, count in USE.iter_unpack(once):
             if joined and sum(joined[-1]) == first:
                 joined[-1] = joined[-1][0], joined[-1][1] + count
             elif len(joined) < MOST_RANGES:

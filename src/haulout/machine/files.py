@@ -176,7 +176,7 @@ def remove_unused_bases(machines: Machines) -> list[Path]:
     folder = machines.data / "images"
     try:
         with locked(folder, seconds=0, busy="a base image is being fetched"):
-            kept = {path.name for place in machines.all() for path in _bases(folder, place)}
+            kept = {base_name(path) for place in machines.all() for path in _bases(folder, place)}
             unused = [
                 path
                 for path in sorted(folder.iterdir())
@@ -193,7 +193,7 @@ def _bases(folder: Path, place: Place) -> Iterator[Path]:
     """Yield the base images that a machine needs: of its system, and of those it can go back or on to."""
     yield place.base(place.load())
     for slot in place.folder.glob("slots/*.qcow2"):
-        yield from folder.glob(f"sha256-{slot.stem}*[0-9a-f]")
+        yield from (path for path in folder.iterdir() if base_name(path).startswith(f"sha256-{slot.stem}"))
 
 
 def clear(place: Place, *, data: bool = False) -> list[Path]:

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from base64 import urlsafe_b64encode
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -32,6 +33,8 @@ USES: Final = "disk-uses"
 """File of a machine that writes down there which blocks of its base are read; while it is there."""
 _LONGEST: Final = 1 << 16
 _START_SECONDS: Final = 30.0
+_HANG_SECONDS: Final = 120.0
+"""That a server has which lives, but does not listen."""
 _POLL: Final = 0.02
 _AGAIN_SECONDS: Final = 0.5
 KEPT_SECONDS: Final = 7 * 86400.0
@@ -126,7 +129,9 @@ def served_at(place: Place, machine: Machine) -> Path | None:
 
 
 def _shared_socket(place: Place, machine: Machine) -> Path:
-    return place.runtime.parent / ".images" / f"{machine.image.digest[-12:]}.sock"
+    # Whoever listens is believed, so no other image may have this name; a socket's path has no room for all digits.
+    digest = urlsafe_b64encode(bytes.fromhex(machine.image.digest.rpartition(":")[2]))[:22].decode()
+    return place.runtime.parent / ".images" / f"{digest}.sock"
 
 
 class Served:
@@ -156,17 +161,27 @@ class Served:
         """
         with storage_errors(self._socket.parent, doing="cannot be made"):
             self._socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        deadline = time.monotonic() + _START_SECONDS
+        began = time.monotonic()
+        peer: Peer | None = None
         process: asyncio.subprocess.Process | None = None
-        while (peer := await asyncio.to_thread(Peer.of, self._socket)) is None:
-            if process is None or process.returncode is not None:
-                if process is not None and time.monotonic() > deadline:
-                    said = [line for line in tail(self._log, 4096).splitlines() if line.strip()]
-                    raise ToolError("the server of the disk", printable(said[-1]) if said else "ended at once")
-                with storage_errors(self._log, doing="cannot be written"), self._log.open("ab") as output:
-                    process = await begin([*self._argv, *["--settled"] * self._settled], output=output)
-            await asyncio.sleep(_POLL if process.returncode is None else _AGAIN_SECONDS)
+        try:
+            while (peer := await asyncio.to_thread(Peer.of, self._socket)) is None:
+                if process is None or process.returncode is not None:
+                    if process is not None and time.monotonic() > began + _START_SECONDS:
+                        said = [line for line in tail(self._log, 4096).splitlines() if line.strip()]
+                        raise ToolError("the server of the disk", printable(said[-1]) if said else "ended at once")
+                    with storage_errors(self._log, doing="cannot be written"), self._log.open("ab") as output:
+                        process = await begin([*self._argv, *["--settled"] * self._settled], output=output)
+                elif time.monotonic() > began + _HANG_SECONDS:
+                    raise ToolError("the server of the disk", f"does not listen after {_HANG_SECONDS:.0f} seconds")
+                await asyncio.sleep(_POLL if process.returncode is None else _AGAIN_SECONDS)
+        finally:
+            if peer is None and process is not None and process.returncode is None:
+                process.kill()
         self._peer = peer
+        if self._settled:
+            # It may be one that another machine started.
+            peer.signal(signal.SIGUSR1)
 
     async def keep(self) -> None:
         """Start it again whenever it ends, until this is cancelled."""

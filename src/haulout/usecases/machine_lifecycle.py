@@ -80,7 +80,7 @@ def machine_start(
     """
     progress = progress or NullProgress()
     place = Machines.here().place(name)
-    _wait_while_stopping(place, progress)
+    wait_while_stopping(place, progress)
     with place.lock():
         machine = place.load()
         place.prepare_runtime(machine)
@@ -99,7 +99,7 @@ def machine_start(
     return found
 
 
-def _wait_while_stopping(place: Place, progress: Progress) -> None:
+def wait_while_stopping(place: Place, progress: Progress) -> None:
     """Let a stop end that is under way, and the supervisor with it; it has its own bounds."""
     told = False
     while status_of(place).state is State.STOPPING:

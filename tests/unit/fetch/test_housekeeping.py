@@ -55,6 +55,14 @@ def test_what_an_interrupted_pull_left_is_found_and_removed_when_asked(tmp_path)
     assert {each.files for each in haulout.cache_info().folders} == {0}
 
 
+def test_a_partial_that_machines_run_from_is_no_leftover(tmp_path):
+    left = interrupted(tmp_path / "sha256-0a0a")
+    (tmp_path / "sha256-0a0a.lazy").write_text("{}")
+    assert haulout.cache_info().leftovers == ()
+    assert left not in [each.path for each in haulout.cache_prune(partials=True).removed]
+    assert left.exists()
+
+
 def test_what_killed_writers_left_in_the_cache_goes(cache):
     left = cache / "seeds" / f".{'a' * 64}.toc.0a0a0a0a.new"
     left.parent.mkdir(parents=True)

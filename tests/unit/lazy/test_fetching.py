@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
+import pytest
 from tests.support.lazy_disks import LazyDisk
 
 from haulout.frames import BLOCK
@@ -62,7 +66,7 @@ def test_what_is_here_is_hashed_before_it_is_served_again(tmp_path):
 
 
 def test_a_flipped_byte_is_an_error_for_its_frame_alone(tmp_path):
-    disk = LazyDisk(tmp_path)
+    disk = LazyDisk(tmp_path, patience=3.0)
     bad = disk.toc.data_frames[3]
     disk.source.flipped.add(disk.toc.blob_offsets[bad] + disk.toc.compressed[bad] // 2)
     with disk.opened() as (image, fetcher):
@@ -73,7 +77,33 @@ def test_a_flipped_byte_is_an_error_for_its_frame_alone(tmp_path):
         disk.source.flipped.clear()
         offset = disk.toc.disk_offsets[bad]
         assert read(disk, image, fetcher, offset, BLOCK) == disk.plain[offset : offset + BLOCK], "asked again"
-    assert any("does not match" in line for line in disk.said)
+    assert len([line for line in disk.said if "does not match" in line]) == 2, "when it came, and of the read"
+
+
+def test_damaged_bytes_are_asked_for_again(tmp_path):
+    disk = LazyDisk(tmp_path)
+    bad = disk.toc.data_frames[3]
+    disk.source.flipped.add(disk.toc.blob_offsets[bad] + 30)
+    with disk.opened() as (image, fetcher):
+        threading.Timer(1.0, disk.source.flipped.clear).start()
+        offset = disk.toc.disk_offsets[bad]
+        assert read(disk, image, fetcher, offset, BLOCK) == disk.plain[offset : offset + BLOCK]
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), RuntimeError("can't start new thread")])
+def test_no_failure_ends_a_thread_that_reads_wait_for(tmp_path, fault):
+    disk = LazyDisk(tmp_path)
+    disk.source.fault = fault
+    disk.source.away.set()
+    with disk.opened() as (image, fetcher):
+        threading.Timer(1.5, disk.source.away.clear).start()
+        assert read(disk, image, fetcher, 0, len(disk.plain)) == disk.plain
+
+
+def test_a_full_disk_takes_no_notes_and_ends_nothing():
+    program = "from haulout.lazy.__main__ import _Notes; _Notes().note('x')"
+    with Path("/dev/full").open("wb") as full:
+        assert subprocess.run([sys.executable, "-c", program], stderr=full, check=False).returncode == 0
 
 
 def test_a_registry_that_comes_back_is_asked_again(tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from haulout.errors import ContentError
 from haulout.frames import BLOCK
-from haulout.lazy.trace import USE, Recorder, Trace
+from haulout.lazy.trace import MOST_RANGES, USE, Recorder, Trace
 from haulout.oci import Digest, SizedDigest
 
 DISK = SizedDigest(Digest("a" * 64), 100 * BLOCK - 7)
@@ -27,10 +27,22 @@ def test_ranges_that_follow_one_another_are_joined():
     assert Trace.of_uses(DISK, uses).ranges == ((5, 3), (0, 1))
 
 
-@pytest.mark.parametrize("bad", [(100, 1), (99, 2), (0, 0), (1 << 63, 1)])
-def test_blocks_outside_the_disk_are_refused(bad):
+@pytest.mark.parametrize("bad", [[(100, 1)], [(99, 2)], [(0, 0)], [(1 << 63, 1)], [(7, 3), (0, 1), (9, 1)]])
+def test_blocks_outside_the_disk_and_blocks_named_twice_are_refused(bad):
     with pytest.raises(ContentError):
-        Trace.decode(Trace(DISK, (bad,)).encode())
+        Trace.decode(Trace(DISK, tuple(bad)).encode())
+
+
+def test_more_ranges_than_any_recording_has_are_refused():
+    disk = SizedDigest(DISK.digest, (MOST_RANGES + 1) * BLOCK)
+    ranges = tuple((first, 1) for first in range(MOST_RANGES + 1))
+    assert Trace.decode(Trace(disk, ranges[1:]).encode()).ranges == ranges[1:]
+    with pytest.raises(ContentError):
+        Trace.decode(Trace(disk, ranges).encode())
+
+
+def test_a_block_that_was_noted_twice_is_in_a_trace_once():
+    assert Trace.of_uses(DISK, USE.pack(5, 2) + USE.pack(5, 3)).ranges == ((5, 3),)
 
 
 @given(st.binary(max_size=200))

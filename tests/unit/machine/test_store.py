@@ -227,6 +227,22 @@ def test_a_base_goes_with_its_last_machine(machines, place):
     assert remove_unused_bases(machines) == [base]
 
 
+def test_a_base_that_is_not_whole_stays_for_the_way_back(machines, place):
+    base = place.base(MACHINE)
+    base.parent.mkdir()
+    name = "sha256-" + "f" * 64
+    files = [base.with_name(each) for each in (f".{name}.0a0a0a0a0a0a.disk.partial", f"{name}.lazy", f"{name}.toc")]
+    for each in files:
+        each.write_bytes(b"x")
+        os.utime(each, (0, 0))
+    slot = place.folder / "slots" / f"{'f' * 12}.qcow2"
+    slot.parent.mkdir(exist_ok=True)
+    slot.write_bytes(b"x")
+    assert remove_unused_bases(machines) == []
+    slot.unlink()
+    assert remove_unused_bases(machines) == files
+
+
 def test_a_copy_is_sparse(machines, place):
     target = machines.place("copy")
     target.folder.mkdir()
