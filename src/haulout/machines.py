@@ -72,7 +72,8 @@ if TYPE_CHECKING:
     )
     from haulout.usecases.machine_record import RecordedBoot, machine_record
     from haulout.usecases.machine_rm import RemovedMachine, machine_rm
-    from haulout.usecases.machine_update import UpdatedMachine, machine_rollback, machine_update
+    from haulout.usecases.machine_rollback import machine_rollback
+    from haulout.usecases.machine_update import UpdatedMachine, machine_update
     from haulout.usecases.machine_update_check import UpdateCheck, machine_update_check
     from haulout.usecases.run_machine import run_machine
 
@@ -231,7 +232,8 @@ open_face(
             "RemovedMachine",
             "machine_rm",
         ),
-        "usecases.machine_update": ("UpdatedMachine", "machine_rollback", "machine_update"),
+        "usecases.machine_rollback": ("machine_rollback",),
+        "usecases.machine_update": ("UpdatedMachine", "machine_update"),
         "usecases.run_machine": ("run_machine",),
     },
     root="haulout",

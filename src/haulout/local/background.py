@@ -20,7 +20,7 @@ from haulout.errors import ToolError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _LOG: Final = logging.getLogger(__name__)
 _UCRED: Final = struct.Struct("3i")
@@ -37,6 +37,7 @@ async def begin(
     stdin: int = subprocess.DEVNULL,
     stdout: int | None = None,
     hint: str | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> asyncio.subprocess.Process:
     """Start a program in a session of its own; the caller waits for it, or it goes on when this process ends.
 
@@ -47,6 +48,7 @@ async def begin(
         stdin: where it reads from.
         stdout: instead of ``output``, for standard output alone.
         hint: how to get the program, where it is not installed.
+        environment: of the program; None: that of this process.
 
     Raises:
         ToolError: it is not installed, or cannot be started.
@@ -62,6 +64,7 @@ async def begin(
             stdout=output if stdout is None else stdout,
             stderr=output,
             pass_fds=tuple(descriptors),
+            env=environment,
             start_new_session=True,
         )
     except FileNotFoundError as exc:

@@ -82,7 +82,7 @@ def machine_start(
     """
     progress = progress or NullProgress()
     place = Machines.here().place(name)
-    _wait_while_stopping(place, progress)
+    wait_while_stopping(place, progress)
     with place.lock():
         machine = place.load()
         place.prepare_runtime(machine)
@@ -110,7 +110,7 @@ def _coming(place: Place, machine: Machine) -> Machine:
     return machine
 
 
-def _wait_while_stopping(place: Place, progress: Progress) -> None:
+def wait_while_stopping(place: Place, progress: Progress) -> None:
     """Let a stop end that is under way, and the supervisor with it; it has its own bounds."""
     told = False
     while status_of(place).state is State.STOPPING:

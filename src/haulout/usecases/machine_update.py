@@ -1,4 +1,4 @@
-"""Update machines to another system that has to prove itself, and go back."""
+"""Update machines to another system that has to prove itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from haulout.machine import (
     Step,
     Switch,
     begin_journal,
-    check_way_back,
     containers,
     is_window,
     make_key,
@@ -31,7 +30,6 @@ from haulout.machine import (
     read_journal,
     remove_unused_bases,
     require_room,
-    roll_back,
     settle,
     take_over,
     use_of,
@@ -133,7 +131,7 @@ def machine_update(  # noqa: PLR0913 - each is one word of the request
     machine = place.load()
     with ExitStack() as held:
         held.enter_context(place.updating())
-        journal = _recovered(place, progress)
+        journal = recovered(place, progress)
         machine = place.load()
         reference = reference_of(machine.image.reference if to is None else to)
         found, digest = pinned(reference, connections, progress)
@@ -187,8 +185,13 @@ def _require_allowed(found: str, bad: str | None, pinned_machine: str | None) ->
         raise ConflictError(f"the image of machine {pinned_machine} is pinned", hint="name one: --to REF; or --force")
 
 
-def _recovered(place: Place, progress: Progress) -> Journal | None:
-    """Return the journal, after what was cut short has been ended."""
+def recovered(place: Place, progress: Progress) -> Journal | None:
+    """Return the journal, after what was cut short has been ended.
+
+    Raises:
+        ConflictError: it cannot be used.
+        HauloutError: that cannot be ended.
+    """
     try:
         journal = read_journal(place)
     except HauloutError as error:
@@ -349,47 +352,3 @@ def _apply(place: Place, journal: Journal, staged: UpdatedMachine, progress: Pro
     if after is None or after.step is not Step.UNDONE:
         raise NotReady(place.name, "the update was cut short; the next start, update or rollback ends it")
     return replace(staged, status="undone", image=image, reason=after.reason)
-
-
-def machine_rollback(name: str, *, data: bool = False, progress: Progress | None = None) -> UpdatedMachine:
-    """Go back to the system before the last update; the one that is left is not tried again by itself.
-
-    Args:
-        name: of the machine.
-        data: whether the data goes back, too: what was written since the update is lost.
-        progress: told what is waited for.
-
-    Raises:
-        ConflictError: there is no system to go back to; or podman's data was changed by the update, and ``data`` is
-            not given; or the data of before is not kept any more.
-        NotReady: the machine does not come up.
-        NotFoundError: there is no such machine.
-    """
-    progress = progress or NullProgress()
-    machines = Machines.here()
-    place = machines.place(name)
-    place.load()
-    with place.updating():
-        begun = time.monotonic()
-        check_way_back(place, _recovered(place, progress), data=data)
-        running = place.is_held("run.lock") or place.is_held("vm.lock")
-        if running:
-            machine_start(name, connect=False, progress=progress)
-            switch_system(place, Switch.ROLLBACK_DATA if data else Switch.ROLLBACK, progress)
-        else:
-            lock = place.take("run.lock")
-            try:
-                settle(place, progress.note, start=False)
-                roll_back(place, progress.note, data=data)
-            finally:
-                os.close(lock)
-        done = time.monotonic() - begun
-    remove_unused_bases(machines)
-    journal = read_journal(place)
-    return UpdatedMachine(
-        name,
-        "rolled-back",
-        place.load().image.pinned,
-        journal.new.pinned if journal is not None else None,
-        downtime=done if running else None,
-    )

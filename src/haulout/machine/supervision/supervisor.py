@@ -299,8 +299,8 @@ class Supervisor:
     async def _finish(self, reason: str, failed: bool, *, console: bool = True, hint: str | None = None) -> None:  # noqa: FBT001 - a pair that is passed on
         self._place.record("ended", reason)
         if self._updates.trial is not None:
-            ran = await self._updates.undo(self._machine, reason, failed=failed)
-            self._again |= ran and failed and not self._stop.is_set()
+            await self._updates.undo(reason, failed=failed)
+            self._again |= failed and not self._stop.is_set()
             failed = False
         self._publish(EventKind.CRASHED if failed else EventKind.STOPPED, reason=reason)
         if failed:
@@ -365,7 +365,7 @@ class Supervisor:
 
     async def _switch(self, what: Switch) -> None:
         link = self._link if self._ready.is_set() else None
-        if await self._updates.begin(what, link, self._machine, self.story.tell):
+        if await self._updates.begin(what, link, self._machine, self.story.tell) and not self._stop.is_set():
             self.stop(None, None, again=True)
 
     async def forward(self) -> None:

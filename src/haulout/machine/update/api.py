@@ -20,6 +20,8 @@ _SECONDS: Final = 60.0
 _LONGEST: Final = 16 << 20
 _LINE: Final = 1 << 16
 _LIST: Final = "/v4.0.0/libpod/containers/json"
+_UNIT: Final = "PODMAN_SYSTEMD_UNIT"
+"""The label of a container that a unit of systemd runs (podman-auto-update(1))."""
 _NAME: Final = 200
 _OK: Final = 200
 _NOT_FOUND: Final = 404
@@ -72,11 +74,14 @@ async def containers(path: Path) -> tuple[Container, ...]:
     Raises:
         OSError: there is no answer that can be read.
     """
-    found = await _json(path, _LIST, list)
-    return tuple(
-        Container(str(each["Id"])[:_NAME], printable(str((each.get("Names") or [""])[0])).lstrip("/")[:_NAME])
-        for each in found
-    )
+    return tuple(map(_container, await _json(path, _LIST, list)))
+
+
+def _container(found: dict[str, Any]) -> Container:
+    name = printable(str((found.get("Names") or [""])[0])).lstrip("/")
+    # Units of systemd, such as Quadlet's, have podman remove theirs, too, and make them anew.
+    passing = bool(found.get("AutoRemove")) and _UNIT not in (found.get("Labels") or {})
+    return Container(str(found["Id"])[:_NAME], name[:_NAME], passing)
 
 
 async def start(path: Path, container: Container) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from haulout.errors import ToolError
 from haulout.local import begin
 from haulout.machine.guest import scripts
 from haulout.machine.store import tail
@@ -64,7 +66,7 @@ def missing_containers(
         each
         for name, containers in sorted(before.items())
         for each in containers
-        if each.id not in {other.id for other in after.get(name, ())}
+        if not any(each.is_same(other) for other in after.get(name, ()))
     ]
 
 
@@ -84,11 +86,11 @@ async def bring_back(link: Link, running: Mapping[str, tuple[Container, ...]]) -
     """Start the containers that ran before and do not run, as they were running; what fails is seen later."""
     for name, before in running.items():
         with suppress(OSError):
-            there = {each.id for each in await api.containers(link.inner(name))}
+            there = await api.containers(link.inner(name))
             for each in before:
                 with suppress(OSError):
                     # One that is slow to start may be there when it is looked at again.
-                    if each.id not in there:
+                    if not any(each.is_same(other) for other in there):
                         await api.start(link.inner(name), each)
 
 
@@ -117,15 +119,18 @@ async def _hook(program: str, place: Place) -> str:
     sockets = {f"HAULOUT_SOCKET_{each.stem[3:].upper().replace('-', '_')}": os.fspath(each)
                for each in place.runtime.glob("to-*.sock")}  # fmt: skip
     log = place.file("hooks.log")
-    words = ["env", *(f"{key}={value}" for key, value in (told | sockets).items()), program]
-    with log.open("wb") as output:
-        process = await begin(words, output=output)
+    try:
+        with log.open("wb") as output:
+            process = await begin([program], output=output, environment=os.environ | told | sockets)
+    except ToolError as error:
+        return f"{program} {error.reason}"
     try:
         code = await process.wait()
     finally:
         if process.returncode is None:
+            # It has a session of its own, which what it started shares.
             with suppress(ProcessLookupError):
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     lines = tail(log, 4096).strip().splitlines()
     return f"{program} failed with exit code {code}" + (f": {lines[-1]}" if lines else "") if code else ""

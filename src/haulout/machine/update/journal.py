@@ -67,8 +67,16 @@ class Action(StrEnum):
 class Container(Document):
     """A container that ran."""
 
+    json_members = ("id", "name")
+
     id: str
     name: str
+    passing: bool = False
+    """Whether podman removes it when it stops, and no unit makes it anew: then it is not noted in a journal."""
+
+    def is_same(self, other: Container) -> bool:
+        """Return whether another one takes its place: systemd's units make theirs anew, under the same name."""
+        return self.id == other.id or (self.name != "" and self.name == other.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +170,9 @@ def begin_journal(before: Journal | None, old: Image, new: Image) -> Journal:
     if before.way_back is None:
         return journal
     image, podman, here = before.way_back
+    if image.digest == new.digest:
+        # Its system is made anew, and with it the way back.
+        return replace(journal, old_podman=here)
     return replace(journal, previous=image, previous_podman=podman, old_podman=here)
 
 

@@ -98,7 +98,11 @@ def settle(
     settled = note(place, machine, journal, action)
     data_disk.keep_current(place, machine.image)
     if is_data_due(settled):
-        unite(place, machine.image, say)
+        try:
+            unite(place, machine.image, say)
+        except HauloutError as error:
+            # Both parts together are whole, as before.
+            say(f"the data disk stays in two parts: {error}")
     return machine, None
 
 
@@ -122,15 +126,12 @@ def note(place: Place, machine: Machine, journal: Journal | None, action: Action
         return None
     match action:
         case Action.UNDO:
-            return undo(
-                place, machine, write_journal(place, journal.turned(Step.UNDOING, journal.reason)), KILLED, bad=False
-            )
+            # Nothing is written first: what is given up may be what fills the disk.
+            return undo(place, machine, journal, KILLED, bad=False)
         case Action.CLOSE:
             return undo(place, machine, journal, "haulout or the host was stopped before the switch", bad=False)
         case Action.COMMIT:
-            return write_journal(
-                place, journal.turned(Step.COMMITTED, data_kept=place.data_since(machine.image).exists())
-            )
+            return _keep(place, machine, journal)
         case Action.ROLLED_BACK:
             return write_journal(place, rolled_back(journal, journal.left, machine.image))
         case _:
@@ -166,11 +167,13 @@ def commit(place: Place, podman: str, downtime: float | None) -> Machine:
     """Keep the other system, and what it wrote: by one replacement of the machine file.
 
     Raises:
-        HauloutError: it cannot be written; then nothing was changed.
+        HauloutError: it cannot be written; the machine file says whether it was kept nevertheless.
     """
     journal = read_journal(place)
     if journal is None:
         raise ConflictError(f"the journal of the update of machine {place.name} is gone")
+    # First: whoever ends this where it was cut short does not know it any more.
+    journal = write_journal(place, replace(journal, new_podman=podman, downtime=downtime))
     for left in reversed(range(_LOCK_TRIES)):
         try:
             with place.lock():
@@ -181,12 +184,32 @@ def commit(place: Place, podman: str, downtime: float | None) -> Machine:
         except ConflictError:
             if not left:
                 raise
-    write_journal(
-        place, journal.turned(Step.COMMITTED, new_podman=podman, downtime=downtime, data_kept=True, previous=None)
-    )
+    _keep(place, machine, journal)
+    return machine
+
+
+def _keep(place: Place, machine: Machine, journal: Journal) -> Journal:
+    """Note that the machine file names the other system."""
+    kept = place.data_since(journal.new).exists()
+    made = write_journal(place, journal.turned(Step.COMMITTED, data_kept=kept, previous=None))
     prune(place, journal.old, journal.new)
     _tell(place, machine, EventKind.UPDATED, journal, before=journal.old.pinned)
-    return machine
+    return made
+
+
+def end_trial(place: Place, journal: Journal, reason: str, *, bad: bool) -> bool:
+    """End a trial whose system does not run any more; return whether it was undone, and not kept already.
+
+    Raises:
+        HauloutError: files cannot be read, removed or written; the next start does it.
+    """
+    machine = place.load()
+    action = decide(journal, machine.image.digest, running=False)
+    if action not in {Action.UNDO, Action.CLOSE}:
+        note(place, machine, journal, action)
+        return False
+    undo(place, machine, journal, reason, bad=bad)
+    return True
 
 
 def undo(place: Place, machine: Machine, journal: Journal, reason: str, *, bad: bool) -> Journal:
@@ -253,13 +276,15 @@ def check_way_back(place: Place, journal: Journal | None, *, data: bool) -> Imag
     if journal is None or journal.way_back is None or not place.system(journal.way_back[0]).exists():
         raise ConflictError(f"machine {place.name} has no system to go back to")
     image, there, here = journal.way_back
-    if data and not journal.data_kept:
+    # A journal that another command had in its hands may say so for too long.
+    kept = journal.data_kept and place.data_since(journal.left).exists()
+    if data and not kept:
         raise ConflictError(f"the data of machine {place.name} from before the update is not kept any more")
     if not data and there and here and there != here:
         raise ConflictError(
             f"the update changed podman's data from {there} to {here}, which the system before may not read",
             hint=f"haulout machine rollback {place.name} --data brings back the data from before the update, too"
-            if journal.data_kept
+            if kept
             else None,
         )
     return image

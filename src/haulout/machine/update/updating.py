@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from contextlib import suppress
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from haulout.errors import HauloutError
 from haulout.machine.guest.link import GuestFailed
-from haulout.machine.update import gate, switch
+from haulout.machine.model import SOCKETS
+from haulout.machine.update import api, gate, switch
 from haulout.machine.update.journal import Action, Step, decide
 
 if TYPE_CHECKING:
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
     from haulout.machine.store import Place
     from haulout.machine.update.journal import Container, Journal
 
+    _Running = Mapping[str, tuple[Container, ...]]
     Tell = Callable[[dict[str, Any]], Awaitable[None]]
 
+_Result = TypeVar("_Result")
+_GLANCE_SECONDS: Final = 30.0
 _RESTORE_SECONDS: Final = 120.0
 
 
@@ -33,6 +38,16 @@ class Switch(StrEnum):
     UPDATE = "update"
     ROLLBACK = "rollback"
     ROLLBACK_DATA = "rollback-data"
+
+
+async def _whole(work: Callable[..., _Result], *arguments: Any) -> _Result:
+    """Do something aside; who gives up waiting waits for its end, so that nothing is done behind anybody's back."""
+    doing = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait([doing])
+        raise
 
 
 class Updater:
@@ -47,8 +62,10 @@ class Updater:
         self._place = place
         self._say = say
         self._asked = Switch.NONE
-        self._running: Mapping[str, tuple[Container, ...]] = {}
+        self._running: _Running = {}
         self._quiet_since: float | None = None
+        self._tell: Tell | None = None
+        self._refused = ""
         self.trial: Journal | None = None
         """Of the system that has to prove itself now."""
         self.blame = False
@@ -57,30 +74,57 @@ class Updater:
     async def begin(self, what: Switch, link: Link | None, machine: Machine, tell: Tell) -> bool:
         """Note what runs, before the machine is stopped for the switch; False: ``tell`` is told why it is not."""
         try:
-            if link is None:
-                raise GuestFailed("it does not answer")  # noqa: TRY301 - as when it stops answering
-            await self._note(what, link, machine)
+            if what is Switch.UPDATE:
+                running = await self._note(link, machine)
+            else:
+                journal = switch.read_journal(self._place)
+                switch.check_way_back(self._place, journal, data=what is Switch.ROLLBACK_DATA)
+                running = await self._glance(link)
         except (HauloutError, GuestFailed, OSError) as error:
             await tell({"failed": str(error), "console": []})
             return False
+        self._tell = tell
+        self._asked, self._running, self._quiet_since = what, running, time.monotonic()
         return True
 
-    async def _note(self, what: Switch, link: Link, machine: Machine) -> None:
+    async def _note(self, link: Link | None, machine: Machine) -> _Running:
+        """Note in the journal what the new system has to have; return the containers that run.
+
+        Raises:
+            GuestFailed: that cannot be found out, or the update could not be kept.
+        """
         journal = switch.read_journal(self._place)
-        if what is not Switch.UPDATE:
-            switch.check_way_back(self._place, journal, data=what is Switch.ROLLBACK_DATA)
-        elif journal is None or journal.step is not Step.STAGED:
+        if link is None:
+            raise GuestFailed("it does not answer")
+        if journal is None or journal.step is not Step.STAGED:
             raise GuestFailed("no update is staged")
+        if lacking := [each for each in machine.update.hooks if not os.access(each, os.X_OK)]:
+            raise GuestFailed(f"the machine's update hooks are no programs that can be run: {', '.join(lacking)}")
         self._say("noting what runs")
         seen = await gate.look(link, machine, sorted(link.sockets))
-        if unknown := seen.sockets - {*seen.running}:
+        podmans = {each.name for each in machine.sockets if each in SOCKETS}
+        if unknown := (seen.sockets | podmans & link.sockets) - {*seen.running}:
             raise GuestFailed(f"the containers that run cannot be found out: {', '.join(sorted(unknown))}")
-        if what is Switch.UPDATE and journal is not None:
-            noted = journal.turned(
-                Step.STOPPING, sockets=tuple(sorted(seen.sockets)), running=seen.running, old_podman=seen.podman
-            )
-            await asyncio.to_thread(switch.write_journal, self._place, noted)
-        self._asked, self._running, self._quiet_since = what, seen.running, time.monotonic()
+        if passing := [each.name or each.id[:12] for all_ in seen.running.values() for each in all_ if each.passing]:
+            self._say(f"not waited for, as podman removes them when they stop: {', '.join(passing)}")
+        running = {name: tuple(each for each in all_ if not each.passing) for name, all_ in seen.running.items()}
+        noted = journal.turned(
+            Step.STOPPING, sockets=tuple(sorted(seen.sockets)), running=running, old_podman=seen.podman
+        )
+        await asyncio.to_thread(switch.write_journal, self._place, noted)
+        return running
+
+    async def _glance(self, link: Link | None) -> _Running:
+        """Return the containers that run, as far as that is told soon: a guest that hangs has to be left, too."""
+        found: dict[str, tuple[Container, ...]] = {}
+        self._say("noting what runs")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GLANCE_SECONDS):
+                if link is not None:
+                    for name in sorted(link.sockets):
+                        with suppress(OSError):
+                            found[name] = await api.containers(link.inner(name))
+        return found
 
     def adopt(self, machine: Machine) -> bool:
         """Look at the virtual machine that runs, left by a supervisor that was killed; True: it is to be switched off.
@@ -91,15 +135,19 @@ class Updater:
         with suppress(HauloutError):
             journal = switch.read_journal(self._place)
             action = decide(journal, machine.image.digest, running=True)
+            self._remember(journal)
             if action is Action.UNDO:
                 return True
             switch.note(self._place, machine, journal, action)
         return False
 
+    def _remember(self, journal: Journal | None) -> None:
+        """Take over what ran before a switch that another supervisor began, and that was killed."""
+        if journal is not None and journal.step in {Step.STOPPING, Step.TRYING, Step.UNDOING}:
+            self._running = journal.running
+
     async def system(self) -> Machine:
         """Return the machine to start: with its own system, or with another one on trial.
-
-        Who gives up waiting waits, too, so that nothing is done behind the back of the next supervisor.
 
         Raises:
             HauloutError: files cannot be written, or there is no way back.
@@ -109,20 +157,23 @@ class Updater:
         def say(what: str) -> None:
             loop.call_soon_threadsafe(self._say, what)
 
-        doing = asyncio.ensure_future(asyncio.to_thread(self._system, say))
-        try:
-            return await asyncio.shield(doing)
-        except asyncio.CancelledError:
-            await asyncio.wait([doing])
-            raise
+        self._refused = ""
+        machine = await _whole(self._system, say)
+        if self._refused and self._tell is not None:
+            await self._tell({"failed": f"{self._refused}; the machine goes on as it was", "console": []})
+        return machine
 
     def _system(self, say: Callable[[str], None]) -> Machine:
         asked, self._asked, self.trial, self.blame = self._asked, Switch.NONE, None, False
         if asked in {Switch.ROLLBACK, Switch.ROLLBACK_DATA}:
-            return switch.roll_back(self._place, say, data=asked is Switch.ROLLBACK_DATA)
-        if asked is Switch.UPDATE:
+            try:
+                return switch.roll_back(self._place, say, data=asked is Switch.ROLLBACK_DATA)
+            except HauloutError as error:
+                self._refused = str(error)
+        with suppress(HauloutError):
+            self._remember(journal := switch.read_journal(self._place))
             # Where there is no room for it, it is undone like any other.
-            self.trial = switch.read_journal(self._place)
+            self.trial = journal if asked is Switch.UPDATE else None
         machine, self.trial = switch.settle(self._place, say, switching=asked is Switch.UPDATE)
         return machine
 
@@ -136,37 +187,50 @@ class Updater:
         trial = self.trial
         assert trial is not None
         before = gate.Proof(sockets=frozenset(trial.sockets), mounts=len(machine.mounts), running=trial.running)
+        doing = ""
+
+        def say(what: str) -> None:
+            nonlocal doing
+            doing = what
+            self._say(what)
+
         try:
             async with asyncio.timeout(max(seconds, 1.0)):
-                found = await gate.prove(link, machine, self._place, before, self._say)
+                found = await gate.prove(link, machine, self._place, before, say)
         except TimeoutError:
-            raise GuestFailed(f"it did not prove itself within {machine.update.health_seconds} seconds") from None
+            bound = machine.update.health_seconds
+            raise GuestFailed(f"it did not prove itself within {bound} seconds: still {doing}") from None
         if lacks := gate.failures(before, found):
             raise GuestFailed("; ".join(lacks))
         self.blame = False
         down = None if self._quiet_since is None else time.monotonic() - self._quiet_since
-        kept = await asyncio.to_thread(switch.commit, self._place, found.podman, down)
+        kept = await _whole(self._commit, found.podman, down)
         self.trial, self._running, self._quiet_since = None, {}, None
         self._say("the new system is kept")
         return kept
 
-    async def undo(self, machine: Machine, reason: str, *, failed: bool) -> bool:
-        """Undo the trial, whose system does not run any more; return whether the machine ran before it.
+    def _commit(self, podman: str, down: float | None) -> Machine:
+        kept = switch.commit(self._place, podman, down)
+        # At once: whoever was told to stop meanwhile does not come back here.
+        self.trial = None
+        return kept
+
+    async def undo(self, reason: str, *, failed: bool) -> None:
+        """Undo the trial, whose system does not run any more.
 
         Where files cannot be written, the next start does it. ``failed``: nobody asked for its end.
         """
         trial, self.trial = self.trial, None
         assert trial is not None
-        self._say(f"going back to the system before: {reason}")
         # QEMU that was killed, or failed, is this host's.
         blame = failed and self.blame and not reason.startswith("QEMU ")
         with suppress(HauloutError):
             trial = switch.read_journal(self._place) or trial
         try:
-            await asyncio.to_thread(switch.undo, self._place, machine, trial, reason, bad=blame)
+            undone = await asyncio.to_thread(switch.end_trial, self._place, trial, reason, bad=blame)
+            self._say(f"going back to the system before: {reason}" if undone else f"the new system is kept: {reason}")
         except HauloutError as error:
             self._say(str(error))
-        return self._quiet_since is not None
 
     async def restore(self, link: Link) -> None:
         """Start what ran before in the system that it ran in."""

@@ -7,6 +7,8 @@ import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import time
+from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 from tests.unit.machine.test_model import MACHINE
@@ -33,6 +35,7 @@ BEFORE = Proof(sockets=frozenset({"podman", "podman-root"}), mounts=1, running={
         (replace(BEFORE, running={"podman": (WEB,)}), ["containers that ran before do not run: db"]),
         (replace(BEFORE, running={}), ["containers that ran before do not run: db, web"]),
         (replace(BEFORE, running={"podman": (WEB, DB, Container("0c", "new"))}, mounts=2), []),
+        (replace(BEFORE, running={"podman": (replace(WEB, id="1b"), DB)}), []),
         (replace(BEFORE, hook="/bin/check failed with exit code 3"), ["/bin/check failed with exit code 3"]),
     ],
 )
@@ -78,6 +81,12 @@ def response(document, *, chunked=False):
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
 
+LISTED = [
+    {"Id": "0a", "Names": ["db"], "AutoRemove": False, "Labels": None},
+    {"Id": "0b"},
+    {"Id": "0c", "Names": ["systemd-web"], "AutoRemove": True, "Labels": {"PODMAN_SYSTEMD_UNIT": "web.service"}},
+    {"Id": "0d", "Names": ["job"], "AutoRemove": True, "Labels": {}},
+]
 LIST, INFO = "/v4.0.0/libpod/containers/json", "/v4.0.0/libpod/info"
 
 
@@ -86,7 +95,7 @@ def test_podmans_answers(tmp_path, chunked):
     info = {"version": {"Version": "5.4.2"}, "host": {"databaseBackend": "sqlite"}, "store": {"graphDriverName": "vfs"}}
     answers = {
         "/_ping": response("OK"),
-        LIST: response([{"Id": "0a", "Names": ["db"]}, {"Id": "0b"}], chunked=chunked),
+        LIST: response(LISTED, chunked=chunked),
         INFO: response(info, chunked=chunked),
     }
 
@@ -94,7 +103,9 @@ def test_podmans_answers(tmp_path, chunked):
         path = tmp_path / "s"
         async with podman(path, answers) as asked:
             assert await api.answers(path)
-            assert await api.containers(path) == (Container("0a", "db"), Container("0b", ""))
+            assert await api.containers(path) == (
+                Container("0a", "db"), Container("0b", ""), Container("0c", "systemd-web"), Container("0d", "job", True)
+            )  # fmt: skip
             assert await api.kind_of_data(path) == "podman 5.4 sqlite vfs"
             await api.start(path, DB)
             await api.start(path, Container("../x y", "odd"))
@@ -161,7 +172,31 @@ def test_a_program_that_is_not_there_is_a_failure(tmp_path):
     machine = replace(MACHINE, update=Update(hooks=("/nonexistent/hook",)))
     place = Place("web", tmp_path, tmp_path, tmp_path)
     found = asyncio.run(gate.prove(FakeLink(tmp_path), machine, place, Proof(), print))
-    assert "exit code 127" in found.hook
+    assert found.hook == "/nonexistent/hook is not installed"
+
+
+def test_a_hook_may_have_any_name_and_goes_with_what_it_started(tmp_path):
+    hook = tmp_path / "a=b"
+    hook.write_text(f"#!/bin/sh\nsleep 600 &\necho $! >{tmp_path}/pid\nwait\n")
+    hook.chmod(0o755)
+    place = Place("web", tmp_path, tmp_path, tmp_path)
+
+    async def run():
+        asking = asyncio.create_task(
+            gate.prove(FakeLink(tmp_path), replace(MACHINE, update=Update(hooks=(str(hook),))), place, Proof(), print)
+        )
+        while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip()):
+            assert not asking.done()
+            await asyncio.sleep(0.05)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+    asyncio.run(run())
+    status = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/status")
+    deadline = monotonic() + 30
+    while status.exists() and "\nState:\tZ" not in status.read_text():
+        assert monotonic() < deadline, "it goes on"
+        sleep(0.05)
 
 
 @pytest.mark.parametrize(

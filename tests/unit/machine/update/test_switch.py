@@ -15,7 +15,7 @@ from tests.unit.machine.test_model import MACHINE
 from tests.unit.machine.update.test_journal import NEW, OLD, OTHER
 
 from haulout.disk import overlay_size
-from haulout.errors import ConflictError
+from haulout.errors import ConflictError, StorageError
 from haulout.local import replace_file
 from haulout.machine import Machines, Resources, Step, begin_journal, clone_files, disks, remove, remove_unused_bases
 from haulout.machine.update import data_disk, switch
@@ -236,6 +236,60 @@ def test_data_in_two_parts_is_copied_and_kept_and_is_one_file_for_who_reads_it(t
         data_disk.divide(copy, image)
     with pytest.raises(ConflictError, match="data of two systems"):
         data_disk.unite_kept(copy)
+
+
+@needs("qemu-img", "qemu-io")
+def test_data_that_was_united_behind_a_journals_back_does_not_go_back(tmp_path):
+    place = make(tmp_path)
+    stage(place, NEW)
+    enter(place)
+    write(place, NEW, b"new")
+    switch.commit(place, "podman 5.4", 1.0)
+    held = noted(place)
+    switch.rest(place, print)
+    switch.write_journal(place, held)
+    with pytest.raises(ConflictError, match="is not kept any more"):
+        switch.roll_back(place, print, data=True)
+    with pytest.raises(ConflictError, match="changed podman's data") as caught:
+        switch.roll_back(place, print, data=False)
+    assert caught.value.hint is None
+    assert seen(place) == (NEW.slot, b"n")
+
+
+@needs("qemu-img", "qemu-io")
+def test_what_fills_the_disk_is_given_up_before_anything_is_written(tmp_path, monkeypatch):
+    place = make(tmp_path)
+    stage(place, NEW)
+    enter(place)
+    write(place, NEW, b"new")
+    real = switch.write_journal
+
+    def full(place, journal):
+        if place.data_since(NEW).exists():
+            raise StorageError("update.json", "no space left on device")
+        return real(place, journal)
+
+    monkeypatch.setattr(switch, "write_journal", full)
+    switch.settle(place, print)
+    assert seen(place) == (OLD.slot, b"o")
+    assert (noted(place).step, noted(place).reason) == (Step.UNDONE, switch.KILLED)
+
+
+@needs("qemu-img", "qemu-io")
+def test_what_podmans_data_became_is_known_also_after_a_commit_that_was_cut_short(tmp_path, monkeypatch):
+    place = make(tmp_path)
+    stage(place, NEW)
+    enter(place)
+    write(place, NEW, b"new")
+    killer = Killer(monkeypatch)
+    killer.left = 2
+    with pytest.raises(Cut):
+        switch.commit(place, "podman 5.4", 1.0)
+    killer.left = None
+    switch.settle(place, print)
+    assert noted(place).step is Step.COMMITTED
+    with pytest.raises(ConflictError, match=r"from podman 4\.3 to podman 5\.4"):
+        switch.roll_back(place, print, data=False)
 
 
 def test_random_histories_of_updates_never_mix_systems_and_data(tmp_path_factory, monkeypatch):
