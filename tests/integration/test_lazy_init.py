@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from tests.support.sandbox import sandbox
 from tests.support.servers import needs
+
+from haulout.lazy.serving import Serving
+from haulout.progress import NullProgress
 
 pytestmark = [pytest.mark.tools, needs("qemu-img", "ssh-keygen")]
 
@@ -46,3 +51,34 @@ def test_machines_share_what_is_here_and_it_is_kept_for_days(place):
     assert place.haulout("machine", "init", "three", "oci:machines:5.0").code == 0
     assert place.haulout("machine", "rm", "three").code == 0
     assert list(images(place).iterdir()) == []
+
+
+def test_what_is_here_is_served_while_its_source_is_away_and_another_process_writes(place, tmp_path):
+    assert place.haulout("machine", "init", "one", "oci:machines:5.0", "--lazy").code == 0
+    note = next(images(place).glob("*.lazy"))
+    (place.path / "machines").rename(place.path / "away")
+    came: SimpleQueue[bool] = SimpleQueue()
+    with next(images(place).glob(".sha256-*.partial")).open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with Serving.open(note.with_suffix(""), NullProgress()) as export:
+            assert not export.require(0, 512, came.put), "it is hashed first"
+            assert came.get(timeout=60)
+            assert os.pread(export.fd, 4, 0) == b"QFI\xfb"
+            (place.path / "away").rename(place.path / "machines")
+            if not export.require(0, export.size, came.put):
+                assert came.get(timeout=60)
+
+
+def test_a_base_that_is_being_fetched_is_waited_for(place):
+    assert place.haulout("machine", "init", "one", "oci:machines:5.0", "--lazy").code == 0
+    partial = next(images(place).glob(".sha256-*.partial"))
+    with partial.open("rb") as held:
+        # As by a server that fetches the rest.
+        fcntl.flock(held, fcntl.LOCK_EX)
+        timer = threading.Timer(4.0, lambda: fcntl.flock(held, fcntl.LOCK_UN))
+        timer.start()
+        second = place.haulout("machine", "init", "two", "oci:machines:5.0")
+        timer.join()
+    assert second.code == 0, second.err
+    assert "another process is fetching this disk; waiting for it" in second.err
+    assert not partial.exists()

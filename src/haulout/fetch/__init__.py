@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from haulout.fetch.housekeeping import CacheFile, CacheFolderReport, CacheReport, cache_report, clean_cache
     from haulout.fetch.pulled import PulledFile, origin_of, pulled_files
     from haulout.fetch.results import Fetched, Moved, PullOptions, PullResult, SeedUse
-    from haulout.fetch.target import open_partial
+    from haulout.fetch.target import look_at_partial, open_partial
 
 __all__ = [
     "BackgroundCall",
@@ -34,6 +34,7 @@ __all__ = [
     "cache_report",
     "clean_cache",
     "load_index",
+    "look_at_partial",
     "look_into",
     "offered",
     "open_partial",
@@ -56,6 +57,6 @@ open_face(
         "housekeeping": ("CacheFile", "CacheFolderReport", "CacheReport", "cache_report", "clean_cache"),
         "pulled": ("PulledFile", "origin_of", "pulled_files"),
         "results": ("Fetched", "Moved", "PullOptions", "PullResult", "SeedUse"),
-        "target": ("open_partial",),
+        "target": ("look_at_partial", "open_partial"),
     },
 )

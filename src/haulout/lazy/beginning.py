@@ -90,10 +90,12 @@ def begin(
         raise UsageError(f"{found.reference} has a disk of format {kind}, which no machine boots")
     with open_partial(base, found.layer.digest) as partial, ExitStack() as stack:
         with storage_errors(partial.path, doing="cannot be written"):
-            image = PartialImage(partial.fd, toc)
+            # Without the lock, which ends with this block whatever a thread is at.
+            fd = os.open(partial.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            image = PartialImage(fd, toc)
         said: list[str] = []
         fetcher = Fetcher(image, store, found.layer, said.append, patience=_PATIENCE)
-        stack.callback(fetcher.close)
+        stack.callback(lambda: os.close(fd) if fetcher.close() else None)
         opened = _Fetching(image, fetcher, str(base), said)
         info = require_safe(inspect_image(opened), kind, _LARGEST)
         if str(info.format) not in set(DiskKind):

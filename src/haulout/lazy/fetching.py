@@ -37,6 +37,7 @@ _BATCH: Final = 1 << 20
 _GAP: Final = 64 << 10
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 5.0
+_CLOSE_SECONDS: Final = 2.0
 
 
 @dataclass(eq=False, slots=True)
@@ -101,13 +102,18 @@ class Fetcher:
         """Whether a read waits at this moment."""
         return bool(self._waiters)
 
-    def close(self) -> None:
-        """End the threads as soon as they have done what they are at; reads that wait fail."""
+    def close(self) -> bool:
+        """End the threads when they have done what they are at; reads that wait fail. Return whether all have ended.
+
+        What a registry that hangs holds up is not waited for: such a thread may write to the image until it ends.
+        """
+        deadline = time.monotonic() + _CLOSE_SECONDS
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def require(self, offset: int, length: int, done: Callable[[bool], None]) -> bool:
         """Return whether these bytes are here; if not, ``done`` is told, from any thread, whether they came."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from haulout.errors import ContentError, HauloutError, NotFoundError
-from haulout.fetch import open_partial
+from haulout.fetch import look_at_partial
 from haulout.frames import Toc
 from haulout.lazy.beginning import beside, blob_of
 from haulout.lazy.fetching import Fetcher
@@ -25,7 +25,9 @@ from haulout.registry import ConnectionOptions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from haulout.content import BlobStream
     from haulout.machine import PartialBase
+    from haulout.oci import Descriptor, Reference
     from haulout.progress import Progress
 
 _STALL_SECONDS = 10.0
@@ -66,13 +68,13 @@ class Serving:
         blob, reference = blob_of(known), parse_reference(known.reference)
         connections = connections_of(known)
         with ExitStack() as stack:
-            with open_partial(base, blob.digest) as partial:
-                # Not locked from here on: an ordinary pull may complete it at any time.
-                fd = os.open(partial.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with look_at_partial(base, blob.digest) as partial:
+                # Not locked: an ordinary pull may complete it at any time, also now.
+                fd = os.open(partial.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             # Never closed: threads write to it until the process ends.
             places = stack.enter_context(Places(connections, progress))
             image = PartialImage(fd, toc)
-            fetcher = Fetcher(image, places.open(reference), blob, progress.note)
+            fetcher = Fetcher(image, _Blobs(places, reference), blob, progress.note)
             filler = Filler(base, reference, connections, image, fetcher, progress)
             expected = (_expected(base, toc, progress),)
             threading.Thread(target=fetcher.prefetch, args=expected, name="expect", daemon=True).start()
@@ -90,6 +92,20 @@ class Serving:
                 os.utime(self._note)
         if settled:
             self._filler.begin()
+
+
+class _Blobs:
+    """Where a disk is. It is opened when something is missing: what is here is served without it."""
+
+    def __init__(self, places: Places, reference: Reference) -> None:
+        self._places = places
+        self._reference = reference
+        self._opening = threading.Lock()
+
+    def open_blob(self, blob: Descriptor, start: int = 0, stop: int | None = None) -> BlobStream:
+        with self._opening:
+            store = self._places.open(self._reference)
+        return store.open_blob(blob, start, stop)
 
 
 def connections_of(known: PartialBase) -> ConnectionOptions:

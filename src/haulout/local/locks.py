@@ -66,13 +66,14 @@ def _patiently(take: Callable[[], object], seconds: float) -> bool:
 
 
 @contextmanager
-def locked(path: Path, *, seconds: float, busy: str) -> Iterator[int]:
+def locked(path: Path, *, seconds: float, busy: str, shared: bool = False) -> Iterator[int]:
     """Hold the lock of a file, created where it is not there, or of a directory, for as long as the block lasts.
 
     Args:
         path: what is locked; a lock file is best left in place afterwards.
         seconds: how long to wait.
         busy: the error's text where another holds it all that time.
+        shared: whether others may hold it so at once.
 
     Yields:
         The open descriptor.
@@ -86,7 +87,7 @@ def locked(path: Path, *, seconds: float, busy: str) -> Iterator[int]:
     while True:
         fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            if not hold(fd, seconds=deadline - time.monotonic()):
+            if not hold(fd, seconds=deadline - time.monotonic(), shared=shared):
                 raise ConflictError(busy, hint="wait for it to end, or stop it")
             # Its last holder may have removed or replaced the file meanwhile.
             with suppress(FileNotFoundError):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from haulout.documents import Document
 from haulout.errors import ToolError
-from haulout.local import Peer, begin, printable, replace_file, storage_errors
+from haulout.local import Peer, begin, hold, printable, replace_file, storage_errors
 from haulout.machine.store import tail
 
 if TYPE_CHECKING:
@@ -103,6 +103,15 @@ def bytes_here(base: Path, known: PartialBase) -> int:
         with suppress(OSError):
             found += each.stat().st_blocks * 512
     return min(found, known.data_bytes)
+
+
+def is_written(base: Path) -> bool:
+    """Return whether a process is fetching a base image at this moment."""
+    for each in base.parent.glob(f".{base.name}.*.partial"):
+        with suppress(OSError), each.open("rb") as file:
+            if not hold(file.fileno(), shared=True):
+                return True
+    return False
 
 
 def base_name(path: Path) -> str:

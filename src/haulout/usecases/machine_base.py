@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from haulout.machine import Image, partial_base
+from haulout.errors import ConflictError
+from haulout.machine import Image, is_written, partial_base
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from haulout.machine import Machine, Place
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
     from haulout.registry import ConnectionOptions
 
 _CONNECTIONS: Final = 4
+_POLL: Final = 0.2
+
+_T = TypeVar("_T")
 
 
 def begin_base(
@@ -31,9 +37,14 @@ def begin_base(
     with Places(connections, progress) as places:
         found = lazy.resolve_disk(places, reference)
         base = images / str(found.digest).replace(":", "-")
-        if base.exists():
-            return None
-        begun = None if found.container_disk else lazy.begin(places, found, base, connections, progress)
+
+        def begin() -> lazy.Begun | None:
+            is_whole = found.container_disk or base.exists()
+            return None if is_whole else lazy.begin(places, found, base, connections, progress)
+
+        begun = patiently(base, progress, begin)
+    if begun is None and base.exists():
+        return None
     if begun is None:
         progress.note(f"{reference} can only be fetched as a whole: it has no table of contents")
         return None
@@ -54,5 +65,29 @@ def complete_base(place: Place, machine: Machine, progress: Progress) -> None:
     from haulout.oci import parse_reference  # noqa: PLC0415
 
     progress.note(f"{machine.name}: fetching the rest of its disk; start --lazy does not wait for it")
-    connections = lazy.connections_of(known)
-    lazy.complete(base, parse_reference(known.reference), connections, progress, jobs=_CONNECTIONS)
+    where = parse_reference(known.reference), lazy.connections_of(known)
+    patiently(base, progress, lambda: lazy.complete(base, *where, progress, jobs=_CONNECTIONS))
+
+
+def patiently(base: Path, progress: Progress, fetch: Callable[[], _T]) -> _T:
+    """Fetch a base image; while another process does so, wait for it, and then take what it fetched.
+
+    Raises:
+        HauloutError: as ``fetch`` does.
+    """
+    told = False
+    while True:
+        try:
+            return fetch()
+        except ConflictError:
+            if told and not is_written(base):
+                raise
+            if not told:
+                progress.note("another process is fetching this disk; waiting for it")
+            told = True
+            # Without a name it is not shown: it is there to be cancelled.
+            with progress.task("", None) as task:
+                task.advance(0)
+                while is_written(base):
+                    time.sleep(_POLL)
+                    task.advance(0)

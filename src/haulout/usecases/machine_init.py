@@ -40,7 +40,7 @@ from haulout.machine import (
 )
 from haulout.progress import NullProgress
 from haulout.usecases.arguments import reference_of
-from haulout.usecases.machine_base import begin_base
+from haulout.usecases.machine_base import begin_base, patiently
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 _LONGEST_SEED: Final = 1 << 20
 _GIB: Final = 1 << 30
-_PULL_SECONDS: Final = 86400.0
+_REMOVE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,13 +213,13 @@ def kept_images(machines: Machines) -> Iterator[Path]:
     """Keep base images from being removed, until a machine file or slot names the one that is used.
 
     Raises:
-        ConflictError: another command fetches one, and goes on for long.
+        ConflictError: another command removes some, and goes on for long.
         StorageError: the folder cannot be made.
     """
     folder = machines.data / "images"
     with storage_errors(folder, doing="cannot be made"):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with locked(folder, seconds=_PULL_SECONDS, busy="another command is fetching a base image"):
+    with locked(folder, seconds=_REMOVE_SECONDS, busy="base images are being removed", shared=True):
         yield folder
 
 
@@ -240,7 +240,8 @@ def fetch_image(
 
     found = pinned(reference, connections, progress)
     target = images / found[1].replace(":", "-")
-    result: PullResult = pull(found[0], output=target, seeds=seeds, connections=connections, progress=progress)
+    options: dict[str, Any] = {"output": target, "seeds": seeds, "connections": connections, "progress": progress}
+    result: PullResult = patiently(target, progress, lambda: pull(found[0], **options))
     if result.format not in set(DiskKind):
         target.unlink(missing_ok=True)
         raise UsageError(

@@ -7,22 +7,24 @@ import os
 import re
 import socket
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from haulout.documents import Document
-from haulout.errors import ConflictError, NotReady, UsageError
+from haulout.errors import ConflictError, HauloutError, NotReady, UsageError
 from haulout.local import attached
 from haulout.machine import (
     HINT,
     Machines,
     State,
+    Step,
     client,
     command_line,
     follow,
     forward_ports,
     read_authorities,
+    read_journal,
     register,
     start_supervisor,
     status,
@@ -34,7 +36,7 @@ from haulout.usecases.machine_query import MachineStatus, machine_inspect, statu
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from haulout.machine import Place, Switch
+    from haulout.machine import Machine, Place, Switch
     from haulout.progress import Progress
 
     Request = dict[str, str | float | dict[str, str] | None]
@@ -86,7 +88,7 @@ def machine_start(
         place.prepare_runtime(machine)
         if not place.is_held("run.lock"):
             if not lazy:
-                complete_base(place, machine, progress)
+                complete_base(place, _coming(place, machine), progress)
             start_supervisor(place)
     if connect and not machine.ephemeral:
         # While it boots: the sockets are there.
@@ -97,6 +99,15 @@ def machine_start(
     if found.state not in {State.RUNNING, State.DEGRADED}:
         raise NotReady(name, found.ended or f"it is {found.state}", place.console())
     return found
+
+
+def _coming(place: Place, machine: Machine) -> Machine:
+    """Return a machine as it starts next: with the system that an update is about to try, if there is one."""
+    with suppress(HauloutError):
+        journal = read_journal(place)
+        if journal is not None and journal.step is Step.DUE:
+            return replace(machine, image=journal.new)
+    return machine
 
 
 def wait_while_stopping(place: Place, progress: Progress) -> None:
