@@ -62,9 +62,9 @@ def overlay_size(overlay: Path) -> int:
     return int(struct.unpack_from(">Q", head, 24)[0])
 
 
-def grow_overlay(overlay: Path, size: int) -> None:
-    """Let a guest see more bytes of an overlay; raises as :func:`create_overlay`."""
-    qemu_img.run(["resize", "-q", "-f", "qcow2", str(overlay), str(size)], limits=_LIMITS)
+def grow_overlay(overlay: Path, base: Path, base_format: DiskFormat, size: int) -> None:
+    """Let a guest see more bytes of an overlay, whatever base its header names; raises as :func:`create_overlay`."""
+    qemu_img.run(["resize", "-q", "--image-opts", _over(overlay, base, base_format), str(size)], limits=_LIMITS)
 
 
 def commit_overlay(overlay: Path, base: Path, base_format: DiskFormat, advance: Callable[[float], None]) -> None:
@@ -85,12 +85,16 @@ def commit_overlay(overlay: Path, base: Path, base_format: DiskFormat, advance: 
     """
     size = overlay_size(overlay)
     limits = qemu_img.Limits(cpu_seconds=120 + size // _SLOWEST, file_size=size + (64 << 20))
-    image = f"driver=qcow2,file.driver=file,file.filename={_quoted(overlay)}"
-    below = f"backing.driver={base_format.value},backing.file.driver=file,backing.file.filename={_quoted(base)}"
-    options = f"{image},discard=unmap,{below},backing.discard=unmap,backing.file.discard=unmap"
+    discard = "discard=unmap,backing.discard=unmap,backing.file.discard=unmap"
+    options = f"{_over(overlay, base, base_format)},{discard}"
     qemu_img.run(["commit", "-p", "-d", "--image-opts", options], limits=limits, advance=advance)
     with storage_errors(base, doing="cannot be written"), base.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def _over(overlay: Path, base: Path, base_format: DiskFormat) -> str:
+    image = f"driver=qcow2,file.driver=file,file.filename={_quoted(overlay)}"
+    return f"{image},backing.driver={base_format.value},backing.file.driver=file,backing.file.filename={_quoted(base)}"
 
 
 def _quoted(path: Path) -> str:

@@ -32,7 +32,7 @@ def command(session: Session, name: str, data: bool) -> None:
     """Go back to the system before the last update. The system that is left is not tried again by itself.
 
     If the update changed the format of podman's data, the system before may not read it: then --data is needed. The
-    data from before an update is kept for 7 days, or until the next update.
+    data from before an update is kept for 7 days, or until the next update; while one is staged, also longer.
     """
     from haulout.machines import machine_rollback  # noqa: PLC0415 - loads what runs machines
 

@@ -43,7 +43,7 @@ def grow(place: Place, machine: Machine) -> None:
             disk.truncate(size := max(machine.resources.disk * _GIB, data.stat().st_size))
         data.chmod(0o600)
     if since.exists() and overlay_size(since) < size:
-        grow_overlay(since, size)
+        grow_overlay(since, data, DiskFormat.RAW, size)
 
 
 def divide(place: Place, image: Image) -> None:

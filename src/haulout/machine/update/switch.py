@@ -280,9 +280,11 @@ def check_way_back(place: Place, journal: Journal | None, *, data: bool) -> Imag
     kept = journal.data_kept and place.data_since(journal.left).exists()
     if data and not kept:
         raise ConflictError(f"the data of machine {place.name} from before the update is not kept any more")
-    if not data and there and here and there != here:
+    if not data and there != here:
+        # Where neither is known, there is no podman.
+        what = f"changed podman's data from {there} to {here}" if there and here else "may have changed podman's data"
         raise ConflictError(
-            f"the update changed podman's data from {there} to {here}, which the system before may not read",
+            f"the update {what}, which the system before may not read",
             hint=f"haulout machine rollback {place.name} --data brings back the data from before the update, too"
             if kept
             else None,

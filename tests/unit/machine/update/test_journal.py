@@ -122,6 +122,13 @@ def test_the_way_back_and_what_is_bad_are_carried_on():
     assert begin_journal(back, OLD, OTHER).bad == back.bad
 
 
+def test_an_update_to_the_way_back_takes_its_place():
+    kept = replace(begin_journal(None, OLD, NEW).turned(Step.COMMITTED), old_podman="podman 4.3", new_podman="podman 5")
+    journal = begin_journal(kept, NEW, OLD)
+    assert (journal.way_back, journal.old_podman) == (None, "podman 5")
+    assert journal.undone("it panicked", bad=True).way_back is None
+
+
 def test_the_data_from_before_is_kept_for_a_week_after_the_update():
     begun = datetime.fromisoformat(AT)
     for days, due in ((0, False), (6, False), (8, True), (-1, True)):

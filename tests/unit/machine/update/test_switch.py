@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 import pytest
@@ -239,6 +239,19 @@ def test_data_in_two_parts_is_copied_and_kept_and_is_one_file_for_who_reads_it(t
 
 
 @needs("qemu-img", "qemu-io")
+@pytest.mark.parametrize(("before", "after", "refused"), [("", "podman 5.4", True), ("podman 4.3", "", True), ("", "", False)])  # fmt: skip
+def test_what_is_not_known_of_podmans_data_needs_the_data_to_go_back(before, after, refused, tmp_path):
+    place = make(tmp_path)
+    stage(place, NEW)
+    enter(place)
+    switch.write_journal(place, replace(noted(place), old_podman=before))
+    switch.commit(place, after, 1.0)
+    with pytest.raises(ConflictError, match="may have changed podman's data") if refused else nullcontext():
+        switch.roll_back(place, lambda _: None, data=False)
+    assert place.load().image == (NEW if refused else OLD)
+
+
+@needs("qemu-img", "qemu-io")
 def test_data_that_was_united_behind_a_journals_back_does_not_go_back(tmp_path):
     place = make(tmp_path)
     stage(place, NEW)
@@ -353,7 +366,7 @@ def test_random_histories_of_updates_never_mix_systems_and_data(tmp_path_factory
                 killer.left = left
                 if good:
                     self.allowed = {before, after}
-                    switch.commit(self.place, "", None)
+                    switch.commit(self.place, "podman 4.3", None)
                     self.allowed = {after}
                 else:
                     switch.undo(self.place, self.place.load(), noted(self.place), "no", bad=True)
