@@ -12,10 +12,11 @@ from tests.unit.usecases.test_machine_auto import IDS, make
 
 from haulout import Architecture, DiskSource, push
 from haulout.cli.main import main
-from haulout.errors import ConflictError, NotFoundError
-from haulout.machine import Step, read_journal, write_journal
+from haulout.errors import ConflictError, NotFoundError, NotReady
+from haulout.machine import Machines, Step, read_journal, write_journal
 from haulout.machines import machine_rm, machine_rollback, machine_update, machine_update_check
 from haulout.progress import NullProgress
+from haulout.usecases import machine_rehearsal as rehearsals
 from haulout.usecases import machine_staging as staging
 from haulout.usecases import machine_update as module
 from haulout.usecases.lookup import resolve
@@ -173,3 +174,35 @@ def test_of_a_reference_by_digest_it_is_told_that_nothing_newer_comes(home, layo
         assert progress.notes == [
             "the reference of web is a digest, which never leads to another version; name one: --to REF"
         ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "console", "bad"),
+    [
+        ("QEMU was killed", ["Booting"], False),
+        ("port 2222 is taken", [], False),
+        ("the guest does not answer", ["Kernel panic"], True),
+    ],
+)
+def test_an_image_is_blamed_for_what_it_does_in_a_rehearsal_and_not_for_its_host(
+    home, layout, monkeypatch, reason, console, bad
+):
+    def fails(name, **_options):
+        raise NotReady(name, reason, console)
+
+    monkeypatch.setattr(rehearsals, "machine_start", fails)
+    place = make(layout)
+    left = make(layout, "web-rehearsal", 1)
+    left.save(replace(left.load(), ephemeral=True))
+    machine = place.load()
+    assert rehearsals.rehearse_system(Machines.here(), machine, machine.image, NullProgress()) == (reason, bad)
+    assert not left.exists()
+
+
+def test_a_machine_of_the_name_of_a_rehearsal_stays(home, layout):
+    place = make(layout)
+    other = make(layout, "web-rehearsal", 1)
+    machine = place.load()
+    with pytest.raises(ConflictError, match="there is a machine web-rehearsal"):
+        rehearsals.rehearse_system(Machines.here(), machine, machine.image, NullProgress())
+    assert other.exists()
