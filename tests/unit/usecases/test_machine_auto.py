@@ -232,10 +232,16 @@ def applied(monkeypatch):
 
 
 @needs("systemctl")
-def test_the_timer_reaches_registries_as_it_was_told_and_what_it_knows_is_known_to_all(home, layout, told, capsys):
+def test_the_timer_reaches_registries_as_it_was_told_and_what_it_knows_is_known_to_all(
+    home, layout, told, capsys, monkeypatch
+):
     make(layout, policy=Policy.APPLY, min_severity=Severity.HIGH)
     fixes = fix_list(home, layout)
     words = ["--plain-http", "--ca-file", "ca.pem", "--limit-rate", "10M", "--retries", "1", "--allow-host", "a:1"]
+    monkeypatch.chdir(home)
+    assert main(["machine", "auto", "enable", "--fixes", str(fixes), *words]) == 2, "ca.pem is not there"
+    assert not machine_auto().enabled
+    (home / "ca.pem").write_text("")
     assert main(["machine", "auto", "enable", "--fixes", str(fixes), *words]) == 0
     unit = (home / ".config/systemd/user/haulout_auto.service").read_text()
     given = [*words[:2], str(Path("ca.pem").absolute()), "--limit-rate", str(10 * MIB), *words[5:]]

@@ -74,12 +74,18 @@ def command(session: Session, action: str, names: tuple[str, ...], fixes: str | 
 
 
 def run_options(connection: Mapping[str, Any]) -> Iterator[str]:
-    """Write how registries are to be reached as options of each run."""
+    """Write how registries are to be reached as options of each run.
+
+    Raises:
+        UsageError: a file of certificates is not there.
+    """
     for name, value in connection.items():
         match name:
             case "plain_http" | "insecure" if value:
                 yield f"--{name.replace('_', '-')}"
             case "ca_file":
+                if not Path(value).is_file():
+                    raise UsageError(f"no such file: {value}", hint="it is to hold certificate authorities")
                 yield from ("--ca-file", str(Path(value).absolute()))
             case "allowed_hosts":
                 yield from (word for host in value for word in ("--allow-host", host))
