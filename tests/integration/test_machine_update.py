@@ -203,7 +203,8 @@ def test_a_machine_that_does_not_run_is_updated_and_does_not_run_afterwards(tmp_
         assert (journal(place)["step"], listed(place)["web"]["state"]) == ("undone", "running")
         ok(place, "stop", "web")
         undone = ok(place, "update", "web", "--force", "--json", code=1).json
-        assert "kernel panicked" in undone["reason"]
+        # On a busy host, it reboots between two looks at its console.
+        assert undone["reason"] in {"the guest's kernel panicked", "the guest reboots again and again"}
         assert listed(place)["web"]["state"] == "stopped"
         publish(place, "second")
         done = ok(place, "update", "web", "--json").json
