@@ -13,7 +13,17 @@ import pytest
 from haulout.cli.machine.common import AmountParam
 from haulout.cli.main import main
 from haulout.errors import UsageError
-from haulout.machine import DiskKind, EventKind, Image, Machine, Machines, publish
+from haulout.machine import (
+    DiskKind,
+    EventKind,
+    Image,
+    Machine,
+    Machines,
+    Step,
+    begin_journal,
+    publish,
+    write_journal,
+)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +75,26 @@ def test_a_wrong_word_is_told_in_one_line(capsys, home, words, code, says):
     assert "s3cret" not in said.err
     assert said.out == ""
     assert not (home / "haulout/machines/web/machine.json").exists()
+
+
+def test_the_list_says_which_system_a_machine_has_and_what_became_of_its_update(capsys, home):
+    place = Machines.here().place("web")
+    place.folder.mkdir(parents=True)
+    old, new = (Image("oci:machines:5.0", f"oci:machines@sha256:{digit * 64}", DiskKind.RAW) for digit in "01")
+    place.save(Machine("web", "7c8bf4d6-0000-4000-8000-000000000000", "2026-01-31T08:00:00+00:00", old))
+    place.record("ended", "it was switched off")
+    journal = begin_journal(None, old, new)
+    for made, said in (
+        (journal.turned(Step.STAGED), "; an update is staged"),
+        (journal.turned(Step.DUE), "; updating: due"),
+        (journal.undone("it has no network", bad=True), "; an update was undone: it has no network"),
+        (journal.turned(Step.COMMITTED), ""),
+    ):
+        write_journal(place, made)
+        assert main(["machine", "list"]) == 0
+        line = capsys.readouterr().out
+        assert "it was switched off; " in line
+        assert line.endswith(f"oci:machines:5.0 (000000000000){said}\n")
 
 
 def test_lists_are_removed_by_none(capsys, home):

@@ -53,6 +53,18 @@ def test_machines_share_what_is_here_and_it_is_kept_for_days(place):
     assert list(images(place).iterdir()) == []
 
 
+def test_the_place_that_a_base_comes_from_is_another_one_where_the_first_is_gone(place):
+    assert place.haulout("copy", "oci:machines:5.0", "oci:other:5.0").code == 0
+    assert place.haulout("machine", "init", "one", "oci:machines:5.0", "--lazy").code == 0
+    note = next(images(place).glob("*.lazy"))
+    first = note.read_bytes()
+    assert place.haulout("machine", "init", "two", "oci:other:5.0", "--lazy").code == 0
+    assert note.read_bytes() == first
+    (place.path / "machines").rename(place.path / "away")
+    assert place.haulout("machine", "init", "three", "oci:other:5.0", "--lazy").code == 0
+    assert b"/other@" in note.read_bytes()
+
+
 def test_what_is_here_is_served_while_its_source_is_away_and_another_process_writes(place, tmp_path):
     assert place.haulout("machine", "init", "one", "oci:machines:5.0", "--lazy").code == 0
     note = next(images(place).glob("*.lazy"))

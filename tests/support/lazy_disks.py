@@ -33,12 +33,15 @@ class Source:
     def __init__(self, blobs: MemoryStore) -> None:
         self.blobs = blobs
         self.away = threading.Event()
+        self.answers = threading.Event()
+        self.answers.set()
         self.fault: Exception = UnreachableError("the registry is away")
         self.asked: list[tuple[int, int | None]] = []
         self.flipped: set[int] = set()
         """Offsets in the blob whose byte is another one."""
 
     def open_blob(self, blob: Descriptor, start: int = 0, stop: int | None = None) -> BlobStream:
+        self.answers.wait()
         if self.away.is_set():
             raise self.fault
         self.asked.append((start, stop))

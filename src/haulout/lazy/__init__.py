@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
-    from haulout.lazy.beginning import Begun, begin, resolve_disk
+    from haulout.lazy.beginning import Begun, begin, connections_of, resolve_disk
     from haulout.lazy.filling import complete
-    from haulout.lazy.serving import connections_of
     from haulout.lazy.trace import Trace
 
 __all__ = ["Begun", "Trace", "begin", "complete", "connections_of", "resolve_disk"]
@@ -20,9 +19,8 @@ __all__ = ["Begun", "Trace", "begin", "complete", "connections_of", "resolve_dis
 open_face(
     __name__,
     {
-        "beginning": ("Begun", "begin", "resolve_disk"),
+        "beginning": ("Begun", "begin", "connections_of", "resolve_disk"),
         "filling": ("complete",),
-        "serving": ("connections_of",),
         "trace": ("Trace",),
     },
 )

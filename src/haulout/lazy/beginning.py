@@ -19,7 +19,8 @@ from haulout.lazy.image import PartialImage
 from haulout.lazy.trace import MAX_TRACE_BYTES, Trace
 from haulout.local import replace_file, storage_errors
 from haulout.machine import DiskKind, PartialBase, partial_base, write_partial
-from haulout.oci import Architecture, Descriptor, LayoutReference, Manifest, mediatype
+from haulout.oci import Architecture, Descriptor, LayoutReference, Manifest, mediatype, parse_reference
+from haulout.places import Places
 from haulout.registry import ConnectionOptions
 from haulout.resolve import DiskQuery, load_toc
 
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     from haulout.content import Store
     from haulout.disk import DiskInfo
     from haulout.frames import Toc
-    from haulout.places import Places
     from haulout.progress import Progress
     from haulout.resolve import ResolvedDisk
 
 _PATIENCE: Final = 30.0
+_STALL_SECONDS: Final = 10.0
 _TABLE_BYTES: Final = 18 << 10
 """Of the guest's disk: its partition table."""
 _MOST_TRACES: Final = 8
@@ -79,7 +80,10 @@ def begin(
     known = partial_base(base)
     if known is not None and known.blob == str(found.layer.digest) and beside(base, "toc").exists():
         # It may be served at this moment, and was found to be safe.
-        write_partial(base, replace(known, **_reached(found, connections)))
+        reached = _reached(found, connections)
+        if reached["reference"] == known.reference or not _is_there(known, progress):
+            # Else other machines rely on the other place.
+            write_partial(base, replace(known, **reached))
         return Begun(str(found.pinned), DiskKind(known.format))
     store = places.open(found.reference)
     toc = load_toc(store, found, progress)
@@ -157,6 +161,28 @@ def _reached(found: ResolvedDisk, connections: ConnectionOptions) -> dict[str, A
         "ca_file": None if connections.ca_file is None else str(connections.ca_file.absolute()),
         "allowed_hosts": connections.allowed_hosts,
     }
+
+
+def connections_of(known: PartialBase) -> ConnectionOptions:
+    """Return how the registry of a base is reached; credentials are those that this user has stored."""
+    return ConnectionOptions(
+        plain_http=known.plain_http,
+        insecure=known.insecure,
+        ca_file=None if known.ca_file is None else Path(known.ca_file),
+        allowed_hosts=known.allowed_hosts,
+        stall_seconds=_STALL_SECONDS,
+        attempts=2,
+    )
+
+
+def _is_there(known: PartialBase, progress: Progress) -> bool:
+    """Return whether a disk still is where its note says."""
+    try:
+        with Places(connections_of(known), progress) as places:
+            places.root(parse_reference(known.reference))
+    except HauloutError:
+        return False
+    return True
 
 
 def find_trace(store: Store, found: ResolvedDisk, toc: Toc, progress: Progress) -> Trace | None:

@@ -6,13 +6,12 @@ import os
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from haulout.errors import ContentError, HauloutError, NotFoundError
 from haulout.fetch import look_at_partial
 from haulout.frames import Toc
-from haulout.lazy.beginning import beside, blob_of
+from haulout.lazy.beginning import beside, blob_of, connections_of
 from haulout.lazy.fetching import Fetcher
 from haulout.lazy.filling import Filler
 from haulout.lazy.image import PartialImage
@@ -20,17 +19,16 @@ from haulout.lazy.trace import Trace
 from haulout.machine import note_of_partial, partial_base
 from haulout.oci import Digest, parse_reference
 from haulout.places import Places
-from haulout.registry import ConnectionOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from haulout.content import BlobStream
     from haulout.machine import PartialBase
     from haulout.oci import Descriptor, Reference
     from haulout.progress import Progress
 
-_STALL_SECONDS = 10.0
 _TOUCH_SECONDS = 3600.0
 
 
@@ -106,18 +104,6 @@ class _Blobs:
         with self._opening:
             store = self._places.open(self._reference)
         return store.open_blob(blob, start, stop)
-
-
-def connections_of(known: PartialBase) -> ConnectionOptions:
-    """Return how the registry of a base is reached; credentials are those that this user has stored."""
-    return ConnectionOptions(
-        plain_http=known.plain_http,
-        insecure=known.insecure,
-        ca_file=None if known.ca_file is None else Path(known.ca_file),
-        allowed_hosts=known.allowed_hosts,
-        stall_seconds=_STALL_SECONDS,
-        attempts=2,
-    )
 
 
 def _toc(base: Path, known: PartialBase) -> Toc:

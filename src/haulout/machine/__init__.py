@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from haulout.machine.events import EventKind, MachineEvent, publish, read_events
     from haulout.machine.files import (
         Disks,
+        allocated,
         appearing_machine,
         clear,
         clone_files,
@@ -132,6 +133,7 @@ __all__ = [
     "Switch",
     "Update",
     "Writer",
+    "allocated",
     "answers",
     "appearing_machine",
     "begin_journal",
@@ -228,6 +230,7 @@ open_face(
         ),
         "files": (
             "Disks",
+            "allocated",
             "appearing_machine",
             "clone_files",
             "disks",

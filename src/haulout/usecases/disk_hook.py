@@ -24,7 +24,9 @@ class HookFailed(ToolError):  # noqa: N818 - named by what is wrong, as the othe
         super().__init__(
             os.path.basename(program),  # noqa: PTH119 - a name, not a path to open
             f"the hook said no to {event!r}: {reason}",
-            hint="nothing was fetched" if event == "prepare" else "the new disk is removed; the old one is as it was",
+            hint="nothing was fetched"
+            if event == "prepare"
+            else "the old disk is as it was, and what this run made is removed",
         )
 
 

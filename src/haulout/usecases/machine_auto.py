@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from haulout.documents import Document
-from haulout.errors import HauloutError, InvalidFile, NotFoundError, UnreachableError
+from haulout.errors import ConflictError, HauloutError, UnreachableError
 from haulout.local import locked, storage_errors
 from haulout.machine import (
     Action,
@@ -29,7 +29,7 @@ from haulout.progress import NullProgress
 from haulout.usecases.arguments import path_of, reference_of
 from haulout.usecases.machine_init import pinned
 from haulout.usecases.machine_update import machine_update
-from haulout.usecases.machine_update_check import check_of
+from haulout.usecases.machine_update_check import check_of, enabled_fixes, fixes_or_none
 
 if TYPE_CHECKING:
     import os
@@ -84,12 +84,20 @@ class AutoStatus(Document):
     changed: bool = False
 
 
-def machine_auto(*, enable: bool | None = None, fixes: str | os.PathLike[str] | None = None) -> AutoStatus:
+def machine_auto(
+    *,
+    enable: bool | None = None,
+    fixes: str | os.PathLike[str] | None = None,
+    options: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> AutoStatus:
     """Say whether machines are updated by themselves and what is due, or decide it; no registry is asked.
 
     Args:
         enable: True or False: have it done every quarter of an hour, or not; None: only say.
-        fixes: a file that says what updates fix, for all runs.
+        fixes: a file that says what updates fix, for all runs; None, where nothing is decided: the one they read.
+        options: of each run, as the command takes them, such as ``--plain-http``.
+        progress: told what cannot be known.
 
     Raises:
         InvalidFile: the file of fixes is not valid.
@@ -98,9 +106,10 @@ def machine_auto(*, enable: bool | None = None, fixes: str | os.PathLike[str] | 
         ToolError: this host has neither systemd nor launchd.
     """
     timer = update_timer()
-    source = None if fixes is None else read_fixes(path_of(fixes))
-    words = [] if fixes is None else ["--fixes", str(path_of(fixes).absolute())]
+    source: FixSource | None = None if fixes is None else read_fixes(path_of(fixes))
+    words = [*options, *([] if fixes is None else ["--fixes", str(path_of(fixes).absolute())])]
     changed = False if enable is None else timer.enable(words) if enable else timer.disable()
+    source = source or enabled_fixes(progress or NullProgress())
     known = tuple(_outlook(place, source) for place in Machines.here().all())
     return AutoStatus(timer.enabled, timer.enabled and starts_at_boot(), timer.files[-1], known, changed)
 
@@ -117,7 +126,7 @@ def machine_auto_run(
 
     Args:
         names: of machines; none: all.
-        fixes: a file that says what updates fix.
+        fixes: a file that says what updates fix; None: the one that the runs of the timer read.
         at_once: look for all machines and fetch at once, without waiting for their turns; windows hold for applying.
         connections: how registries are reached.
         progress: receives the work.
@@ -132,22 +141,13 @@ def machine_auto_run(
     for place in places:
         if not place.exists():
             place.load()
-    source = _source(fixes, progress)
+    source = enabled_fixes(progress) if fixes is None else fixes_or_none(path_of(fixes), progress)
     with storage_errors(machines.data, doing="cannot be written"):
         machines.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         with locked(machines.data / "auto.lock", seconds=0, busy="another run of machine auto goes on"):
             run = _Run(source, connections, progress, at_once)
             done = [run.tried(place) for place in places or machines.all()]
     return AutoRun(tuple(done))
-
-
-def _source(fixes: str | os.PathLike[str] | None, progress: Progress) -> FixSource | None:
-    """Read what updates fix. A file that is wrong must not keep machines from their updates: nobody says, then."""
-    try:
-        return None if fixes is None else read_fixes(path_of(fixes))
-    except (InvalidFile, NotFoundError) as error:
-        progress.note(f"nothing is known of what updates fix: {error}")
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,32 +178,63 @@ class _Run:
             note = AutoNote(datetime.now(UTC))
             write_note(place, note)
         if self.at_once or is_turn(machine.update, machine.id, _now(), _local(note.checked)):
-            candidate, _ = pinned(reference_of(machine.image.reference), self.connections, self.progress)
-            note = replace(note, checked=datetime.now(UTC), candidate=candidate)
-            write_note(place, note)
+            note = self._looked(place, machine, note)
         if not note.candidate:
             return _outlook(place, self.source)
         check = self._check(place, machine, note)
         was_fetched = check.decision.action is Action.STAGE and check.decision.due
         if was_fetched:
-            machine_update(place.name, stage=True, connections=self.connections, progress=self.progress)
+            machine_update(
+                place.name, stage=True, candidate=note.candidate, connections=self.connections, progress=self.progress
+            )
             check = self._check(place, machine, note)
         if check.decision.action is Action.APPLY and check.decision.due:
-            return self._apply(place, check)
+            return self._apply(place, note, check)
         if was_fetched or check.decision.action is Action.NOTIFY:
             _tell(place, machine, note, check)
         return replace(_shown(check), status="staged") if was_fetched and check.status == "staged" else _shown(check)
 
-    def _check(self, place: Place, machine: Machine, note: AutoNote) -> UpdateCheck:
-        return check_of(place, machine, note.candidate, self.source, at_once=self.at_once)
+    def _looked(self, place: Place, machine: Machine, note: AutoNote) -> AutoNote:
+        try:
+            candidate, _ = pinned(reference_of(machine.image.reference), self.connections, self.progress)
+        except UnreachableError as error:
+            if not note.candidate:
+                raise
+            self.progress.note(f"{place.name}: {error}")
+            # What was found before may be here.
+            return note
+        note = replace(note, checked=datetime.now(UTC), candidate=candidate, tried="")
+        write_note(place, note)
+        return note
 
-    def _apply(self, place: Place, check: UpdateCheck) -> AutoMachine:
-        # What was decided on and is here, not what the reference may lead to by now.
-        decided = check.candidate.rpartition("@")[2]
-        done = machine_update(place.name, expect=decided, connections=self.connections, progress=self.progress)
+    def _check(self, place: Place, machine: Machine, note: AutoNote) -> UpdateCheck:
+        return _checked(place, machine, note, self.source, at_once=self.at_once)
+
+    def _apply(self, place: Place, note: AutoNote, check: UpdateCheck) -> AutoMachine:
+        # Written first: a machine whose updates cannot succeed here is not stopped for one at each run.
+        write_note(place, replace(note, tried=check.candidate))
+        try:
+            # What was decided on and is here, not what the reference may lead to by now.
+            done = machine_update(
+                place.name, candidate=check.candidate, connections=self.connections, progress=self.progress
+            )
+        except ConflictError:
+            write_note(place, note)
+            raise
         why = "it was updated" if done.status == "updated" else f"an update was undone: {done.reason}"
         tell_desktop(f"Machine {place.name}", why)
         return replace(_shown(check), status=done.status, why=why, when=None)
+
+
+def _checked(
+    place: Place, machine: Machine, note: AutoNote, source: FixSource | None, *, at_once: bool = False
+) -> UpdateCheck:
+    check = check_of(place, machine, note.candidate, source, at_once=at_once)
+    if check.decision.action not in {Action.STAGE, Action.APPLY} or note.tried != note.candidate:
+        return check
+    following = turns(machine.id, machine.update.window, _now())[1]
+    why = "it was tried and not kept, and is tried again in its turn"
+    return replace(check, decision=replace(check.decision, due=False, when=following, why=why))
 
 
 def _tell(place: Place, machine: Machine, note: AutoNote, check: UpdateCheck) -> None:
@@ -230,7 +261,7 @@ def _outlook(place: Place, source: FixSource | None) -> AutoMachine:
         machine, note = place.load(), read_note(place)
         looked = note is not None and note.candidate
         if note is not None and note.candidate:
-            shown = _shown(check_of(place, machine, note.candidate, source))
+            shown = _shown(_checked(place, machine, note, source))
             if shown.candidate is not None:
                 return shown
     except HauloutError as error:

@@ -2,51 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
-import uuid
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from haulout.disk import DiskFormat, create_overlay
 from haulout.documents import Document
 from haulout.errors import ConflictError, HauloutError, NotReady, UsageError
-from haulout.local import storage_errors
 from haulout.machine import (
-    DiskKind,
-    Image,
     Machines,
     Step,
     Switch,
-    begin_journal,
-    containers,
     is_window,
-    make_key,
-    new_machine,
-    prune,
     read_journal,
     remove_unused_bases,
     require_room,
     settle,
-    take_over,
     use_of,
     within,
     write_journal,
 )
 from haulout.progress import NullProgress
 from haulout.usecases.arguments import reference_of
-from haulout.usecases.machine_init import fetch_image, kept_images, pinned
-from haulout.usecases.machine_lifecycle import hold, machine_start, machine_stop, switch_system, wait_for_supervisor
-from haulout.usecases.machine_query import machine_inspect
-from haulout.usecases.machine_rm import machine_rm
+from haulout.usecases.machine_init import pinned
+from haulout.usecases.machine_lifecycle import machine_start, machine_stop, switch_system, wait_for_supervisor
+from haulout.usecases.machine_rehearsal import rehearse_system
+from haulout.usecases.machine_staging import plan_staging, stage_system
+from haulout.usecases.machine_update_check import tell_of_digest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from haulout.fetch import PullResult
     from haulout.machine import Journal, Machine, Place
     from haulout.oci import Reference
     from haulout.progress import Progress
@@ -54,8 +40,6 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS: Final = 5.0
 _TICK_SECONDS: Final = 0.5
-_SPARE: Final = 256 << 20
-"""Bytes that stay free: for what the new system changes of itself while it proves itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +77,7 @@ def machine_update(  # noqa: PLR0913 - each is one word of the request
     window: str = "",
     rehearse: bool = False,
     force: bool = False,
-    expect: str | None = None,
+    candidate: str | None = None,
     connections: ConnectionOptions | None = None,
     progress: Progress | None = None,
 ) -> UpdatedMachine:
@@ -112,14 +96,14 @@ def machine_update(  # noqa: PLR0913 - each is one word of the request
         window: ``HH:MM-HH:MM``, local time: wait for it.
         rehearse: start the new system beside the machine first, with an empty data disk.
         force: also to an image that was undone before, and of a machine whose image is pinned.
-        expect: digest of the disk's manifest that was decided on; None: any.
+        candidate: the disk that was decided on, by digest: it is taken, wherever its reference leads by now.
         connections: how registries are reached.
         progress: receives the work.
 
     Raises:
         UsageError: a value is not valid, or what is only staged is to wait, too.
-        ConflictError: the image was undone before, is pinned or is not the expected one, or another command updates the
-            machine, or changed it while this one waited.
+        ConflictError: the image was undone before or is pinned, or another command updates the machine, or changed it
+            while this one waited.
         StorageError: there is no room for it.
         NotReady: the machine does not run, and not because of the new system.
         HauloutError: as :func:`haulout.pull`; the machine is as before.
@@ -134,30 +118,31 @@ def machine_update(  # noqa: PLR0913 - each is one word of the request
         journal = recovered(place, progress)
         machine = place.load()
         reference = reference_of(machine.image.reference if to is None else to)
-        found, digest = pinned(reference, connections, progress)
-        if expect not in {None, digest}:
-            raise ConflictError(f"{reference} leads to another disk than a moment ago", hint="repeat the command")
+        if candidate is None:
+            found, digest = pinned(reference, connections, progress)
+        else:
+            found, digest = candidate, candidate.rpartition("@")[2]
         known = UpdatedMachine(name, "available", machine.image.pinned, found)
         if digest == machine.image.digest:
+            _stay(place, machine, None if to is None or check or dry_run or stage else reference, progress)
             return replace(known, status="current")
         bad = journal.bad_reason(digest) if journal is not None else None
         if check:
             return replace(known, reason=bad)
-        planned = _plan(machines, machine, found, known, connections, progress)
+        needs = plan_staging(machines, machine, found, connections, progress)
+        planned = replace(known, fetched=needs.fetched, needed=needs.needed, stops=needs.stops)
         if dry_run:
             return replace(planned, status="planned", reason=bad)
         if not force:
             _require_allowed(found, bad, name if machine.update.pin and to is None else None)
         require_room(place, planned.needed)
-        journal, result = _stage(machines, place, reference, found, connections, progress)
+        journal, result = stage_system(machines, place, reference, found, connections, progress)
         fetched = 0 if result is None else result.moved.fetched
         staged = replace(planned, status="staged", fetched=fetched, stops=())
         if stage:
             return staged
-        if rehearse and (reason := _rehearse(machines, machine, journal.new, progress)):
-            journal = read_journal(place) or journal
-            write_journal(place, journal.undone(f"rehearsal: {reason}", bad=True))
-            return replace(staged, status="undone", reason=f"rehearsal: {reason}")
+        if rehearse and (undone := _rehearsed(machines, place, journal, progress)):
+            return replace(staged, status="undone", reason=undone.reason)
         if window or when_idle:
             # A wait of hours keeps nobody from a rollback.
             held.close()
@@ -212,92 +197,6 @@ def recovered(place: Place, progress: Progress) -> Journal | None:
     return read_journal(place)
 
 
-def _plan(
-    machines: Machines,
-    machine: Machine,
-    found: str,
-    known: UpdatedMachine,
-    connections: ConnectionOptions | None,
-    progress: Progress,
-) -> UpdatedMachine:
-    """Find out what an update moves, needs and stops."""
-    from haulout.usecases.pull import pull  # noqa: PLC0415 - loads what speaks HTTP
-
-    place = machines.place(machine.name)
-    target = machines.data / "images" / found.rpartition("@")[2].replace(":", "-")
-    result = pull(
-        found, output=target, seeds=_seeds(place, machine), dry_run=True, connections=connections, progress=progress
-    )
-    size = result.disk.size if result.disk is not None else result.blob.size
-    needed = _SPARE + (0 if target.exists() else max(0, size - result.moved.zero))
-    names: list[str] = []
-    if place.is_held("run.lock"):
-        for each in machine.sockets:
-            with suppress(OSError):
-                names += [one.name or one.id for one in asyncio.run(containers(place.socket(each.name)))]
-    return replace(known, fetched=result.moved.fetched, needed=needed, stops=tuple(names))
-
-
-def _seeds(place: Place, machine: Machine) -> list[Path]:
-    base = place.base(machine)
-    return [base] if base.exists() else []
-
-
-def _stage(
-    machines: Machines,
-    place: Place,
-    reference: Reference,
-    found: str,
-    connections: ConnectionOptions | None,
-    progress: Progress,
-) -> tuple[Journal, PullResult | None]:
-    """Have the new system beside the one that runs."""
-    take_over(place)
-    machine, before = place.load(), read_journal(place)
-    coming = Image(str(reference), found, DiskKind.RAW)
-    if before is not None and before.step is Step.STAGED and before.new.digest == coming.digest:
-        there = place.base(replace(machine, image=coming)).exists()
-        if there and place.system(before.new).exists():
-            return before, None
-    journal = write_journal(place, begin_journal(before, machine.image, coming))
-    with kept_images(machines) as images:
-        image, result = fetch_image(images, reference, connections, progress, _seeds(place, machine))
-        system = place.system(image)
-        with storage_errors(system, doing="cannot be written"):
-            place.variables(image).unlink(missing_ok=True)
-        create_overlay(images / image.digest.replace(":", "-"), DiskFormat(image.format.value), system)
-    # Another command may have noted meanwhile that the data of before is not kept any more.
-    journal = read_journal(place) or journal
-    journal = write_journal(place, replace(journal, new=image).turned(Step.STAGED))
-    # What was staged before and never tried goes.
-    back = journal.way_back
-    prune(place, machine.image, image, *([] if back is None else [back[0]]))
-    remove_unused_bases(machines)
-    return journal, result
-
-
-def _rehearse(machines: Machines, machine: Machine, image: Image, progress: Progress) -> str:
-    """Start the new system beside the machine, without its data, ports and mounts; return why it did not, or ""."""
-    other = machines.place(f"{machine.name[:20].rstrip('-')}-rehearsal")
-    with new_machine(other):
-        make_key(other)
-        other.save(
-            replace(machine, name=other.name, id=str(uuid.uuid4()), image=image, ephemeral=True, mounts=(), forwards=())
-        )
-    try:
-        machine_start(other.name, seconds=machine.update.health_seconds, connect=False, progress=progress)
-        with hold(other):
-            wanted = {each.name for each in machine_inspect(machine.name).sockets if each.answers}
-            there = {each.name for each in machine_inspect(other.name).sockets if each.answers}
-            lacks = sorted(wanted - there)
-            return f"it has no {', '.join(lacks)}" if lacks else ""
-    except NotReady as error:
-        return error.reason
-    finally:
-        with suppress(HauloutError):
-            machine_rm(other.name, data=True, force=True)
-
-
 def _wait(place: Place, window: str, progress: Progress, *, when_idle: bool) -> None:
     """Wait for a time of day, and until nobody uses a machine."""
     told = ""
@@ -317,6 +216,24 @@ def _wait(place: Place, window: str, progress: Progress, *, when_idle: bool) -> 
             for _ in range(int(_LOOK_SECONDS / _TICK_SECONDS)):
                 time.sleep(_TICK_SECONDS)
                 task.advance(0)
+
+
+def _rehearsed(machines: Machines, place: Place, journal: Journal, progress: Progress) -> Journal | None:
+    """Rehearse, and undo the update where that fails; return the journal, then."""
+    reason, bad = rehearse_system(machines, place.load(), journal.new, progress)
+    if not reason:
+        return None
+    return write_journal(place, (read_journal(place) or journal).undone(f"rehearsal: {reason}", bad=bad))
+
+
+def _stay(place: Place, machine: Machine, reference: Reference | None, progress: Progress) -> None:
+    """Have a machine that runs the disk of a reference already look there for what comes next."""
+    if reference is None:
+        tell_of_digest(place.name, machine, progress)
+        return
+    with place.lock():
+        machine = place.load()
+        place.save(replace(machine, image=replace(machine.image, reference=str(reference))))
 
 
 def _require_unchanged(place: Place, machine: Machine, journal: Journal) -> None:

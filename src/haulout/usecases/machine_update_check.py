@@ -7,12 +7,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from haulout.documents import Document
-from haulout.machine import Machines, Offer, Step, decide, read_journal, use_of
+from haulout.errors import InvalidFile, NotFoundError
+from haulout.machine import Machines, Offer, Step, decide, read_fixes, read_journal, update_timer, use_of
 from haulout.progress import NullProgress
 from haulout.usecases.arguments import reference_of
 from haulout.usecases.machine_init import pinned
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from haulout.machine import Decision, FixSource, Machine, Place, Severity
     from haulout.oci import Reference
     from haulout.progress import Progress
@@ -63,7 +66,7 @@ def machine_update_check(
     Args:
         name: of the machine.
         to: another reference than the machine's own.
-        fixes: knows what updates fix.
+        fixes: knows what updates fix; None: the file that runs of ``machine auto`` read, if there is one.
         measure: whether to find out how many bytes would be fetched.
         connections: how registries are reached.
         progress: receives the work.
@@ -77,7 +80,9 @@ def machine_update_check(
     place = Machines.here().place(name)
     machine = place.load()
     candidate, _ = pinned(reference_of(machine.image.reference if to is None else to), connections, progress)
-    found = check_of(place, machine, candidate, fixes)
+    found = check_of(place, machine, candidate, fixes or enabled_fixes(progress))
+    if to is None and found.status == "current":
+        tell_of_digest(name, machine, progress)
     if not measure or found.status in {"current", "staged"}:
         return found
     from haulout.usecases.pull import pull  # noqa: PLC0415 - loads what a check alone does not need
@@ -87,6 +92,27 @@ def machine_update_check(
     seeds = [base] if base.exists() else []
     planned = pull(candidate, output=target, seeds=seeds, dry_run=True, connections=connections, progress=progress)
     return replace(found, to_fetch=planned.moved.fetched)
+
+
+def enabled_fixes(progress: Progress) -> FixSource | None:
+    """Return what runs of ``machine auto`` know of what updates fix."""
+    path = update_timer().fixes
+    return None if path is None else fixes_or_none(path, progress)
+
+
+def fixes_or_none(path: Path, progress: Progress) -> FixSource | None:
+    """Read what updates fix. A file that is wrong must not keep machines from their updates: nobody says, then."""
+    try:
+        return read_fixes(path)
+    except (InvalidFile, NotFoundError) as error:
+        progress.note(f"nothing is known of what updates fix: {error}")
+        return None
+
+
+def tell_of_digest(name: str, machine: Machine, progress: Progress) -> None:
+    """Tell of a machine whose reference leads to one disk for ever."""
+    if "@" in machine.image.reference:
+        progress.note(f"the reference of {name} is a digest, which never leads to another version; name one: --to REF")
 
 
 def check_of(

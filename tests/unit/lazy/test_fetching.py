@@ -140,3 +140,17 @@ def test_what_is_expected_comes_in_few_requests_without_being_read(tmp_path):
         asked = len(disk.source.asked)
         assert asked <= 1 + disk.blob.size // (1 << 20) + 1
         assert fetcher.require(0, len(disk.plain), lambda _ok: None), "nothing is waited for"
+
+
+def test_a_registry_that_hangs_is_not_waited_for_at_the_end(tmp_path):
+    disk = LazyDisk(tmp_path)
+    disk.source.answers.clear()
+    came: list[bool] = []
+    with disk.opened() as (_, fetcher):
+        assert not fetcher.require(0, BLOCK, came.append)
+        while not fetcher._in_flight:
+            time.sleep(0.01)
+        assert not fetcher.close(), "a thread is left"
+        assert came == [False]
+        disk.source.answers.set()
+        assert fetcher.close()

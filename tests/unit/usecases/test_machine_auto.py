@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from tests.support.disks import MIB, noise, raw_disk
@@ -16,10 +17,22 @@ from haulout import Architecture, DiskSource, push
 from haulout.cli.main import main
 from haulout.errors import ConflictError, InvalidFile, NotFoundError
 from haulout.local import locked
-from haulout.machine import DiskKind, Image, Machine, Machines, Policy, Severity, Update, read_events
+from haulout.machine import (
+    DiskKind,
+    Image,
+    Machine,
+    Machines,
+    Policy,
+    Severity,
+    Update,
+    read_events,
+    read_journal,
+    write_journal,
+)
 from haulout.machine.update.auto_note import AutoNote, read_note, write_note
 from haulout.machines import machine_auto, machine_auto_run, machine_update, machine_update_check, read_fixes
 from haulout.usecases import machine_auto as module
+from haulout.usecases import machine_update as updates
 from haulout.usecases.lookup import resolve
 
 pytestmark = [pytest.mark.tools, needs("qemu-img")]
@@ -204,8 +217,76 @@ def test_the_command(home, layout, told, capsys):
     assert not os.path.lexists(home / ".config/systemd/user/haulout_auto.timer")
 
 
-def test_only_the_version_that_was_decided_on_is_applied(home, layout, told):
+@pytest.fixture
+def applied(monkeypatch):
+    """What was applied, by digest; the host lets none succeed."""
+    done: list[str] = []
+
+    def undone(place, journal, staged, progress):
+        done.append(journal.new.pinned)
+        write_journal(place, journal.undone("there was no room", bad=False))
+        return replace(staged, status="undone", reason="there was no room")
+
+    monkeypatch.setattr(updates, "_apply", undone)
+    return done
+
+
+@needs("systemctl")
+def test_the_timer_reaches_registries_as_it_was_told_and_what_it_knows_is_known_to_all(
+    home, layout, told, capsys, monkeypatch
+):
+    make(layout, policy=Policy.APPLY, min_severity=Severity.HIGH)
+    fixes = fix_list(home, layout)
+    words = ["--plain-http", "--ca-file", "ca.pem", "--limit-rate", "10M", "--retries", "1", "--allow-host", "a:1"]
+    monkeypatch.chdir(home)
+    assert main(["machine", "auto", "enable", "--fixes", str(fixes), *words]) == 2, "ca.pem is not there"
+    assert not machine_auto().enabled
+    (home / "ca.pem").write_text("")
+    assert main(["machine", "auto", "enable", "--fixes", str(fixes), *words]) == 0
+    unit = (home / ".config/systemd/user/haulout_auto.service").read_text()
+    given = [*words[:2], str(Path("ca.pem").absolute()), "--limit-rate", str(10 * MIB), *words[5:]]
+    assert all(f'"{word}"' in unit for word in given), unit
+    assert machine_update_check("web", measure=False).severity == "high"
+    write_note(Machines.here().place("web"), AutoNote(datetime.now(UTC), str(resolve(f"{layout}:2").pinned)))
+    assert [each.severity for each in machine_auto().machines] == ["high"]
+    fixes.write_text("{")
+    assert main(["machine", "auto", "status"]) == 0
+    assert "nothing is known of what updates fix" in capsys.readouterr().err
+
+
+def test_only_the_version_that_was_decided_on_is_fetched_and_applied(home, layout, told, applied):
+    place = make(layout, version="2", policy=Policy.APPLY)
+    one = str(resolve(f"{layout}:1").pinned)
+    write_note(place, AutoNote(datetime.now(UTC), one))
+    assert [each.status for each in machine_auto_run().machines] == ["undone"]
+    assert applied == [one]
+    journal = read_journal(place)
+    assert journal is not None
+    assert journal.new.reference == f"{layout}:stable", "where it looks from now on"
+
+
+def test_what_is_here_is_applied_without_a_network(home, layout, told, applied):
     place = make(layout, policy=Policy.APPLY)
-    with pytest.raises(ConflictError, match="another disk than a moment ago"):
-        machine_update("web", expect=str(resolve(f"{layout}:1").digest))
-    assert sorted(each.name for each in place.folder.iterdir() if each.suffix == ".json") == ["machine.json"]
+    two = str(resolve(f"{layout}:2").pinned)
+    machine_update("web", stage=True)
+    place.save(replace(place.load(), image=replace(place.load().image, reference="127.0.0.1:9/m:1")))
+    write_note(place, AutoNote(datetime.now(UTC) - timedelta(days=1), two))
+    progress = RecordingProgress()
+    assert [each.status for each in machine_auto_run(progress=progress).machines] == ["undone"]
+    assert applied == [two]
+    assert any("127.0.0.1:9" in note for note in progress.notes)
+
+
+def test_an_update_that_this_host_lets_fail_is_tried_again_in_its_turn_only(home, layout, told, applied):
+    place = make(layout, policy=Policy.APPLY)
+    assert [each.status for each in machine_auto_run(at_once=True).machines] == ["undone"]
+    for _ in range(2):
+        (again,) = machine_auto_run().machines
+        assert (again.status, again.why) == ("waiting", "it was tried and not kept, and is tried again in its turn")
+    assert machine_auto().machines == (again,)
+    assert len(applied) == len(told) == 1
+    note = read_note(place)
+    assert note is not None
+    write_note(place, replace(note, checked=datetime.now(UTC) - timedelta(days=1)))
+    assert [each.status for each in machine_auto_run().machines] == ["undone"]
+    assert len(applied) == 2

@@ -6,15 +6,18 @@ from dataclasses import replace
 
 import pytest
 from tests.support.disks import MIB, noise, raw_disk
+from tests.support.recording_progress import RecordingProgress
 from tests.support.servers import needs
 from tests.unit.usecases.test_machine_auto import IDS, make
 
 from haulout import Architecture, DiskSource, push
 from haulout.cli.main import main
-from haulout.errors import ConflictError, NotFoundError
-from haulout.machine import Step, read_journal, write_journal
-from haulout.machines import machine_rm, machine_rollback, machine_update
+from haulout.errors import ConflictError, NotFoundError, NotReady
+from haulout.machine import Machines, Step, read_journal, write_journal
+from haulout.machines import machine_rm, machine_rollback, machine_update, machine_update_check
 from haulout.progress import NullProgress
+from haulout.usecases import machine_rehearsal as rehearsals
+from haulout.usecases import machine_staging as staging
 from haulout.usecases import machine_update as module
 from haulout.usecases.lookup import resolve
 from haulout.usecases.machine_init import fetch_image
@@ -120,7 +123,7 @@ def test_a_note_of_another_command_while_it_fetches_is_not_lost(home, layout, mo
         write_journal(place, replace(noted(place), data_kept=False))
         return fetch(*words)
 
-    monkeypatch.setattr(module, "fetch_image", fetched)
+    monkeypatch.setattr(staging, "fetch_image", fetched)
     machine_update("web", to=f"{layout}:3", stage=True)
     assert not noted(place).data_kept
 
@@ -143,3 +146,63 @@ def test_words_that_would_be_ignored_are_refused(home, layout, capsys, words):
     place = make(layout)
     assert main(["machine", "update", "web", *words]) == 2
     assert [each.name for each in place.folder.iterdir() if each.name != "update.lock"] == ["machine.json"]
+
+
+def test_a_machine_follows_the_tag_it_is_updated_to_though_it_runs_its_disk(home, layout):
+    place = make(layout, version="4")
+    assert machine_update("web", to=f"{layout}:4", check=True).status == "current"
+    assert place.load().image.reference == f"{layout}:stable"
+    assert machine_update("web", to=f"{layout}:4").status == "current"
+    assert place.load().image.reference == f"{layout}:4"
+
+
+def test_what_the_data_of_before_takes_is_needed(home, layout):
+    place = make(layout)
+    first = machine_update("web", dry_run=True).needed
+    since = place.data_since(place.load().image)
+    since.write_bytes(b"\1" * MIB)
+    assert machine_update("web", dry_run=True).needed == first + since.stat().st_blocks * 512
+
+
+def test_of_a_reference_by_digest_it_is_told_that_nothing_newer_comes(home, layout):
+    place = make(layout)
+    image = place.load().image
+    place.save(replace(place.load(), image=replace(image, reference=image.pinned)))
+    for look in (machine_update, machine_update_check):
+        progress = RecordingProgress()
+        assert look("web", progress=progress).status == "current"
+        assert progress.notes == [
+            "the reference of web is a digest, which never leads to another version; name one: --to REF"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "console", "bad"),
+    [
+        ("QEMU was killed", ["Booting"], False),
+        ("port 2222 is taken", [], False),
+        ("the guest does not answer", ["Kernel panic"], True),
+    ],
+)
+def test_an_image_is_blamed_for_what_it_does_in_a_rehearsal_and_not_for_its_host(
+    home, layout, monkeypatch, reason, console, bad
+):
+    def fails(name, **_options):
+        raise NotReady(name, reason, console)
+
+    monkeypatch.setattr(rehearsals, "machine_start", fails)
+    place = make(layout)
+    left = make(layout, "web-rehearsal", 1)
+    left.save(replace(left.load(), ephemeral=True))
+    machine = place.load()
+    assert rehearsals.rehearse_system(Machines.here(), machine, machine.image, NullProgress()) == (reason, bad)
+    assert not left.exists()
+
+
+def test_a_machine_of_the_name_of_a_rehearsal_stays(home, layout):
+    place = make(layout)
+    other = make(layout, "web-rehearsal", 1)
+    machine = place.load()
+    with pytest.raises(ConflictError, match="there is a machine web-rehearsal"):
+        rehearsals.rehearse_system(Machines.here(), machine, machine.image, NullProgress())
+    assert other.exists()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +12,7 @@ from haulout.cli.tree import Example, Verb
 from haulout.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from haulout.cli.session import Session
     from haulout.machines import AutoMachine
@@ -59,7 +60,10 @@ def command(session: Session, action: str, names: tuple[str, ...], fixes: str | 
             )
         session.result("machine auto run", done.to_dict(), lines(done.machines), brief=[])
         return _NO if done.failed else 0
-    found = machine_auto(enable={"enable": True, "disable": False}.get(action), fixes=fixes)
+    enable = {"enable": True, "disable": False}.get(action)
+    with session.progress() as progress:
+        words = run_options(session.connection) if enable else ()
+        found = machine_auto(enable=enable, fixes=fixes, options=words, progress=progress)
     text = "machines are updated by themselves" if found.enabled else "machines are updated only when you say so"
     first = [text, *([f"  by {found.path}"] if found.enabled else [])]
     if action == "enable" and not found.at_boot and found.path.suffix == ".timer":
@@ -67,6 +71,30 @@ def command(session: Session, action: str, names: tuple[str, ...], fixes: str | 
     told = [*first, *(lines(found.machines) if action == "status" else [])]
     session.result(f"machine auto {action}", found.to_dict(), told, brief="enabled" if found.enabled else "disabled")
     return 0
+
+
+def run_options(connection: Mapping[str, Any]) -> Iterator[str]:
+    """Write how registries are to be reached as options of each run.
+
+    Raises:
+        UsageError: a file of certificates is not there.
+    """
+    for name, value in connection.items():
+        match name:
+            case "plain_http" | "insecure" if value:
+                yield f"--{name.replace('_', '-')}"
+            case "ca_file":
+                if not Path(value).is_file():
+                    raise UsageError(f"no such file: {value}", hint="it is to hold certificate authorities")
+                yield from ("--ca-file", str(Path(value).absolute()))
+            case "allowed_hosts":
+                yield from (word for host in value for word in ("--allow-host", host))
+            case "attempts":
+                yield from ("--retries", str(value - 1))
+            case "connect_seconds":
+                yield from ("--timeout", str(value))
+            case "on_bytes":
+                yield from ("--limit-rate", str(int(value.rate)))
 
 
 def lines(machines: Iterable[AutoMachine]) -> Iterator[str]:

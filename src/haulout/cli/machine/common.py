@@ -213,20 +213,35 @@ def amounts(wanted: Resources) -> str:
 
 
 def remark(status: MachineStatus) -> str:
-    """Say the one thing to know about a machine, in a list."""
+    """Say the one thing to know about a machine, in a list, with the system it has, and how its last update is."""
+    return "; ".join(part for part in (_most_urgent(status), _system(status), _updating(status)) if part)
+
+
+def _most_urgent(status: MachineStatus) -> str:
     if status.problem or status.ended or status.waiting_for:
         return status.problem or status.ended or status.waiting_for or ""
-    if status.update is not None and status.update.is_under_way:
-        return f"updating: {status.update.step}"
     if status.disk_missing:
         return f"{size(status.disk_missing)} of its disk are not here yet"
-    missing = [each.name for each in status.sockets if not each.answers]
     if status.state == "degraded":
+        missing = [each.name for each in status.sockets if not each.answers]
         return "; ".join([*status.lost, *([f"it has no {', '.join(missing)}"] if missing else [])])
-    image = status.machine.image.reference if status.machine is not None else ""
-    match status.update.step if status.update is not None else "":
+    return ""
+
+
+def _system(status: MachineStatus) -> str:
+    # A tag is moved from one version to the next: the digest tells them apart.
+    image = None if status.machine is None else status.machine.image
+    return "" if image is None else f"{image.reference.partition('@')[0]} ({image.slot})"
+
+
+def _updating(status: MachineStatus) -> str:
+    update = status.update
+    match None if update is None else update.step:
+        case None | "committed" | "staging":
+            return ""
         case "staged":
-            return f"{image}; an update is staged"
+            return "an update is staged"
         case "undone":
-            return f"{image}; an update was undone: {status.update.reason}" if status.update is not None else image
-    return image
+            return f"an update was undone: {update.reason}" if update is not None else ""
+        case step:
+            return f"updating: {step}"

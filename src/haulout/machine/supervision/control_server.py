@@ -6,7 +6,7 @@ import asyncio
 import json
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from haulout.errors import HauloutError
 from haulout.machine.update.updating import Switch
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from haulout.machine.states import Status
+
+_SILENCE: Final = 60.0
+"""Seconds after which who listens is told that it goes on."""
 
 
 class Story:
@@ -45,7 +48,12 @@ class Story:
         while True:
             async with self._told:
                 while len(self._lines) <= at:
-                    await self._told.wait()
+                    try:
+                        async with asyncio.timeout(_SILENCE):
+                            await self._told.wait()
+                    except TimeoutError:
+                        # What takes long without a word is told from a supervisor that hangs.
+                        writer.write(_line({"goes_on": True}))
                 lines, at = self._lines[at:], len(self._lines)
             for line in lines:
                 writer.write(_line(line))

@@ -39,6 +39,24 @@ class AutoTimer:
         linked = self.wanted_by is None or self.wanted_by.is_symlink()
         return linked and all(path.exists() for path in self.files)
 
+    @property
+    def fixes(self) -> Path | None:
+        """The file of fixes that each run reads."""
+        with suppress(OSError, ValueError, KeyError, IndexError):
+            words = self._words()
+            return Path(words[words.index("--fixes") + 1])
+        return None
+
+    def _words(self) -> list[str]:
+        text = self.files[0].read_bytes()
+        if self.wanted_by is None:
+            import plistlib  # noqa: PLC0415 - as below
+
+            return list(map(str, plistlib.loads(text)["ProgramArguments"]))
+        begin = "ExecStart="
+        (line,) = (each for each in text.decode().splitlines() if each.startswith(begin))
+        return user_units.words_of(line.removeprefix(begin))
+
     def enable(self, arguments: Sequence[str]) -> bool:
         """Write them, and return whether that changed anything.
 
@@ -51,7 +69,7 @@ class AutoTimer:
         """
         user_units.require_reader("let your session run every quarter of an hour: haulout machine auto run")
         words = [*user_units.program(), "machine", "auto", "run", *arguments]
-        environment = user_units.environment()
+        environment = user_units.environment(registries=True)
         made = (
             [agent(words, environment)]
             if self.wanted_by is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -18,6 +19,9 @@ _SECONDS: Final = 20.0
 _PASSED_ON: Final = ("PATH", "XDG_DATA_HOME", "XDG_CACHE_HOME")
 """Variables without which another data folder or no QEMU would be found: a session's start knows few."""
 
+_REGISTRIES: Final = {"XDG_CONFIG_HOME", "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "CONTAINERS_REGISTRIES_CONF"}
+_PROXIES: Final = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
+
 
 def is_launchd() -> bool:
     """Return whether launchd reads the files, and not systemd."""
@@ -32,9 +36,18 @@ def folder() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "systemd/user"
 
 
-def environment() -> dict[str, str]:
-    """Return the variables that a program which a session starts has to get."""
-    return {key: os.environ[key] for key in _PASSED_ON if os.environ.get(key)}
+def environment(*, registries: bool = False) -> dict[str, str]:
+    """Return the variables that a program which a session starts has to get.
+
+    Args:
+        registries: whether it has to reach them as this process does. A proxy whose URL may hold a password is left
+            out: units are no place for secrets.
+    """
+    found = {key: os.environ[key] for key in _PASSED_ON if os.environ.get(key)}
+    if registries:
+        wanted = {key: text for key, text in os.environ.items() if key in _REGISTRIES or key.lower() in _PROXIES}
+        found |= {key: text for key, text in sorted(wanted.items()) if text and "@" not in text}
+    return found
 
 
 def program() -> list[str]:
@@ -103,6 +116,15 @@ def command(words: Sequence[str]) -> str:
         words = ["/bin/sh", "-c", 'exec "$@"', "haulout", *words]
     # The colon: no variables are put in (systemd.service(5)).
     return ":" + " ".join(map(_quoted, words))
+
+
+def words_of(line: str) -> list[str]:
+    """Return the words of a command line of ours, but for control characters, which stay escaped. Pure.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    return [word.replace("%%", "%") for word in shlex.split(line.removeprefix(":"))]
 
 
 def variables(values: Mapping[str, str]) -> list[str]:

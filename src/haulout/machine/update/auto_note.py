@@ -33,7 +33,10 @@ class AutoNote(Document):
     told: str = ""
     """What its user was told last, so that it is told once."""
 
-    json_members = ("schema", "checked", "candidate", "told")
+    tried: str = ""
+    """What was applied since it was looked last, by digest."""
+
+    json_members = ("schema", "checked", "candidate", "told", "tried")
 
     @property
     def schema(self) -> int:
@@ -49,9 +52,7 @@ def read_note(place: Place) -> AutoNote | None:
         checked = datetime.fromisoformat(table.text("checked"))
         if checked.tzinfo is None:
             return None
-        return AutoNote(
-            checked, table.text("candidate", "", longest=_LONGEST), table.text("told", "", longest=_LONGEST)
-        )
+        return AutoNote(checked, *(table.text(name, "", longest=_LONGEST) for name in ("candidate", "told", "tried")))
     except (HauloutError, ValueError):
         return None
 

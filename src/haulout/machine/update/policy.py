@@ -1,6 +1,7 @@
 """What is done by itself about an update of a machine, when, and why. Pure.
 
-Times are local and naive, as windows are. The day that clocks are changed on moves a turn by an hour, no more.
+Times are local and naive, as windows are. The day that clocks are changed on moves a turn by an hour; a window within
+the hour that is left out in spring does not come on that day.
 """
 
 from __future__ import annotations
@@ -113,7 +114,9 @@ def _only_told(update: Update, offer: Offer) -> str:
 
 def is_turn(update: Update, machine_id: str, now: datetime, checked: datetime) -> bool:
     """Return whether a machine that looked for updates last at ``checked`` has to look again."""
-    return within(update.window, now.time()) and checked < turns(machine_id, update.window, now)[0]
+    # A clock that was wrong may have said a time that is still to come.
+    due = checked < turns(machine_id, update.window, now)[0] or checked > now
+    return within(update.window, now.time()) and due
 
 
 def turns(machine_id: str, window: str, now: datetime) -> tuple[datetime, datetime]:

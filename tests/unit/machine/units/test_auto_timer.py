@@ -11,7 +11,7 @@ from tests.support.servers import needs
 
 from haulout.errors import ToolError
 from haulout.machine.units import user_units
-from haulout.machine.units.auto_timer import phase, service, timer, update_timer
+from haulout.machine.units.auto_timer import AutoTimer, agent, phase, service, timer, update_timer
 
 ODD = """/opt/it's "$HOME" %h \\x é/haulout"""
 
@@ -52,6 +52,31 @@ def test_a_run_comes_every_quarter_of_an_hour():
         env={"PATH": "/usr/bin:/bin", "TZ": "UTC"}, capture_output=True, text=True, timeout=30, check=True,
     )  # fmt: skip
     assert [time in done.stdout for time in ("08:07:23", "08:22:23", "08:37:23")] == [True] * 3
+
+
+def test_the_file_of_fixes_is_read_from_what_was_written(home):
+    timer = update_timer()
+    assert timer.fixes is None
+    path = home / 'my "list" 100% $HOME\\.json'
+    timer.files[0].parent.mkdir(parents=True)
+    words = [ODD, "machine", "auto", "run", "--fixes", str(path)]
+    timer.files[0].write_bytes(service(words, {}))
+    assert timer.fixes == path
+    (home / "list.plist").write_bytes(agent(words, {}))
+    assert AutoTimer((home / "list.plist",), None).fixes == path
+    for text in (b"", b"ExecStart=\n", b'ExecStart=:"x\n', b"\xff", service(words[:-1], {})):
+        timer.files[0].write_bytes(text)
+        assert timer.fixes is None
+
+
+def test_registries_are_reached_as_now_but_no_password_is_written(home, monkeypatch):
+    monkeypatch.setenv("DOCKER_CONFIG", "/etc/here")
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    monkeypatch.setenv("HTTP_PROXY", "http://me:s3cret@proxy:3128")
+    found = user_units.environment(registries=True)
+    assert (found["DOCKER_CONFIG"], found["https_proxy"]) == ("/etc/here", "http://proxy:3128")
+    assert "s3cret" not in str(found)
+    assert "DOCKER_CONFIG" not in user_units.environment()
 
 
 def test_each_user_and_host_has_a_phase_that_stays():

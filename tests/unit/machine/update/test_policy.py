@@ -119,6 +119,10 @@ def test_ten_thousand_machines_do_not_come_at_once(window, hours):
     assert [turns(each, window, NOON) for each in known] == [turns(each, window, NOON) for each in known]
 
 
+def test_a_clock_that_was_wrong_ends_no_updates():
+    assert is_turn(Update(), "web", datetime(2026, 11, 27, 3), datetime(2030, 1, 1))  # noqa: DTZ001 - local, as windows are
+
+
 def test_a_window_that_is_none_or_too_short_is_refused():
     assert [valid_window(each) for each in ("", "23:45-00:15")] == ["", "23:45-00:15"]
     for wrong in ("2-5", "02:00", "02:00-02:29", "02:00-02:00", "24:00-01:00"):
