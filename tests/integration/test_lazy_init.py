@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import threading
 import time
@@ -79,6 +80,34 @@ def test_what_is_here_is_served_while_its_source_is_away_and_another_process_wri
             (place.path / "away").rename(place.path / "machines")
             if not export.require(0, export.size, came.put):
                 assert came.get(timeout=60)
+
+
+def test_a_disk_that_is_damaged_where_it_comes_from_is_not_fetched_again_and_again(place, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    assert place.haulout("machine", "init", "one", "oci:machines:5.0", "--lazy").code == 0
+    note = next(images(place).glob("*.lazy"))
+    blob = place.path / "machines/blobs" / json.loads(note.read_bytes())["blob"].replace(":", "/")
+    data = bytearray(blob.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 64] = bytes(64)
+    blob.chmod(0o600)
+    blob.write_bytes(data)
+    next(images(place).glob(".sha256-*.partial")).write_bytes(b"")
+    notes = Notes()
+    with Serving.open(note.with_suffix(""), notes) as export:
+        export.tick(settled=True)
+        filling = export._filler._thread
+        assert filling is not None
+        filling.join(60)
+        assert not filling.is_alive()
+    assert "not trying again" in notes.said[-1]
+
+
+class Notes(NullProgress):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.said.append(message)
 
 
 def test_a_base_that_is_being_fetched_is_waited_for(place):

@@ -35,6 +35,7 @@ _LONGEST: Final = 1 << 16
 _START_SECONDS: Final = 30.0
 _HANG_SECONDS: Final = 120.0
 """That a server has which lives, but does not listen."""
+_KILL_SECONDS: Final = 5.0
 _POLL: Final = 0.02
 _AGAIN_SECONDS: Final = 0.5
 KEPT_SECONDS: Final = 7 * 86400.0
@@ -153,10 +154,11 @@ class Served:
 
     def __init__(self, place: Place, machine: Machine) -> None:
         self._socket = served_at(place, machine) or _shared_socket(place, machine)
-        self._log = place.file("disk-server.log")
-        uses = place.file(USES)
+        uses, base = place.file(USES), place.base(machine)
         recording = ["--record", os.fspath(uses)] if uses.exists() else []
-        what = [*recording, os.fspath(place.base(machine)), os.fspath(self._socket)]
+        # The server may outlive the machine, and others use it, too.
+        self._log = place.file("disk-server.log") if recording else base.with_name(f"{base.name}.log")
+        what = [*recording, os.fspath(base), os.fspath(self._socket)]
         self._argv = [sys.executable, "-P", "-m", "haulout.lazy", *what]
         self._settled = False
         self._peer: Peer | None = None
@@ -187,6 +189,8 @@ class Served:
         finally:
             if peer is None and process is not None and process.returncode is None:
                 process.kill()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), _KILL_SECONDS)
         self._peer = peer
         if self._settled:
             # It may be one that another machine started.

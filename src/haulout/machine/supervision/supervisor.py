@@ -366,7 +366,7 @@ class Supervisor:
     async def _switch(self, what: Switch) -> None:
         link = self._link if self._ready.is_set() else None
         if await self._updates.begin(what, link, self._machine, self.story.tell) and not self._stop.is_set():
-            self.stop(None, None, again=True)
+            self.stop(_UNREADY_SECONDS if self._updates.hangs else None, None, again=True)
 
     async def forward(self) -> None:
         """Lead the ports into the guest that the machine file names by now; see ``VirtualMachine``."""

@@ -68,11 +68,14 @@ class Updater:
         self._refused = ""
         self.trial: Journal | None = None
         """Of the system that has to prove itself now."""
+        self.hangs = False
+        """Whether the guest that is to be left says nothing any more."""
         self.blame = False
         """Whether it is the new image's fault when its trial ends now."""
 
     async def begin(self, what: Switch, link: Link | None, machine: Machine, tell: Tell) -> bool:
         """Note what runs, before the machine is stopped for the switch; False: ``tell`` is told why it is not."""
+        self.hangs = False
         try:
             if what is Switch.UPDATE:
                 running = await self._note(link, machine)
@@ -118,12 +121,14 @@ class Updater:
         """Return the containers that run, as far as that is told soon: a guest that hangs has to be left, too."""
         found: dict[str, tuple[Container, ...]] = {}
         self._say("noting what runs")
+        self.hangs = True
         with suppress(TimeoutError):
             async with asyncio.timeout(_GLANCE_SECONDS):
                 if link is not None:
                     for name in sorted(link.sockets):
                         with suppress(OSError):
                             found[name] = await api.containers(link.inner(name))
+            self.hangs = False
         return found
 
     def adopt(self, machine: Machine) -> bool:

@@ -144,7 +144,7 @@ def test_a_guest_that_hangs_is_left_nevertheless(linked, tmp_path, monkeypatch):
     monkeypatch.setattr(api, "containers", hanging)
     monkeypatch.setattr(updating, "_GLANCE_SECONDS", 0.1)
     begins, told, updater = begin(place, Switch.ROLLBACK, linked=linked)
-    assert (begins, told) == (True, ["noting what runs"])
+    assert (begins, told, updater.hangs) == (True, ["noting what runs"], linked)
     assert asyncio.run(updater.system()).image == OLD
 
 
