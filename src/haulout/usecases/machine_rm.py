@@ -70,4 +70,4 @@ def machine_rm(name: str, *, data: bool = False, force: bool = False) -> Removed
         removed = [*remove(place, data=data), *remove_unused_bases(machines)]
     publish(machines.history, name, identity, EventKind.REMOVED, kept_data=place.file("data.raw").exists())
     kept = tuple(path for path in (place.file("data.raw"), *parts(place)) if path.exists())
-    return RemovedMachine(name, tuple(removed), kept)
+    return RemovedMachine(name, tuple(path for path in removed if path.name != "update.lock"), kept)

@@ -54,7 +54,7 @@ def test_a_machine_that_is_being_updated_is_not_removed(home, layout):
     place = make(layout)
     with place.updating(), pytest.raises(ConflictError, match="another command is updating machine web"):
         machine_rm("web", data=True)
-    machine_rm("web", data=True)
+    assert machine_rm("web", data=True).removed == (place.file("machine.json"),)
     assert not place.folder.exists()
 
 
