@@ -114,6 +114,7 @@ def test_help_of_every_verb_shows_its_examples_and_the_common_options(name):
         "machine export",
         "machine import",
         "machine update",
+        "machine record",
         "machine auto",
     }
     for option in ("--plain-http", "--insecure", "--ca-file"):

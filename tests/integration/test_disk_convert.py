@@ -218,7 +218,7 @@ def test_bad_places_are_errors_of_ours(tmp_path, sources):
 
 def test_a_missing_tool_says_what_to_install(tmp_path, sources, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ToolError, match="not found") as caught:
+    with pytest.raises(ToolError, match="is not installed") as caught:
         to_raw(sources / "disk.qcow2", tmp_path / "out")
     assert "qemu-utils" in str(caught.value.hint)
     assert names(tmp_path) == []

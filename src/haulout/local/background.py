@@ -81,8 +81,8 @@ async def terminate(process: asyncio.subprocess.Process, seconds: float = _END_S
     """
     import asyncio  # noqa: PLC0415 - as above
 
-    for act in (process.terminate, process.kill):
-        deadline = time.monotonic() + seconds
+    for act, patience in ((process.terminate, seconds), (process.kill, _END_SECONDS)):
+        deadline = time.monotonic() + patience
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 act()

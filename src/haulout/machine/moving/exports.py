@@ -41,7 +41,7 @@ CHUNK: Final = 1 << 20
 """Bytes of the disk that one blob holds."""
 SEGMENT: Final = 4096
 """Chunks of the disk that one manifest may list: as many as are read."""
-_SEALED: Final = "io.github.haulout.machine.moving.sealing"
+_SEALED: Final = "io.github.haulout.machine.sealing"
 _NUMBER: Final = "io.github.haulout.machine.chunk"
 _HEAD_PLACE: Final = 1 << 64
 _LARGEST_HEAD: Final = 2 << 20
