@@ -499,7 +499,7 @@ def hostile_images():
             store.push_manifest(manifest.to_bytes(), manifest.media_type, "1")
         if name == "damaged":
             path = Path("damaged/blobs/sha256") / layer.digest.hex
-            path.write_bytes(data[:-1] + b"x")
+            path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
 
 
 @pytest.mark.parametrize("name", BAD)
