@@ -43,7 +43,7 @@ class Update:
     window: str = ""
     """``HH:MM-HH:MM``, local time, in which it is done by itself; it may cross midnight. Empty: at any time."""
     min_severity: Severity = Severity.LOW
-    """Of what an update has to fix, where that is known, to be applied by itself."""
+    """The least that an update has to fix to be fetched by itself; one that nobody has rated counts as low."""
     pin: bool = False
     """Whether the image stays until the user names another one."""
     hooks: tuple[str, ...] = ()
