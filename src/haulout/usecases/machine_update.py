@@ -48,7 +48,7 @@ class UpdatedMachine(Document):
 
     name: str
     status: str
-    """``current``: there is nothing newer; ``available``, ``planned``: nothing was done; ``staged``: it is here;
+    """``current``: there is nothing newer; ``planned``: nothing was done; ``staged``: it is here;
     ``updated``; ``undone``: it did not prove itself, and the machine is as before; ``rolled-back``."""
     image: str
     """What the machine runs now, by digest."""
@@ -70,7 +70,6 @@ def machine_update(  # noqa: PLR0913 - each is one word of the request
     name: str,
     *,
     to: str | Reference | None = None,
-    check: bool = False,
     dry_run: bool = False,
     stage: bool = False,
     when_idle: bool = False,
@@ -89,7 +88,6 @@ def machine_update(  # noqa: PLR0913 - each is one word of the request
     Args:
         name: of the machine.
         to: the reference of another disk; None: what its own reference leads to now.
-        check: only find out whether there is something newer.
         dry_run: find out what would be fetched and stopped, and do nothing.
         stage: only fetch it, while the machine goes on.
         when_idle: wait until nobody uses the machine; what cannot be found out counts as use.
@@ -122,17 +120,15 @@ def machine_update(  # noqa: PLR0913 - each is one word of the request
             found, digest = pinned(reference, connections, progress)
         else:
             found, digest = candidate, candidate.rpartition("@")[2]
-        known = UpdatedMachine(name, "available", machine.image.pinned, found)
+        known = UpdatedMachine(name, "planned", machine.image.pinned, found)
         if digest == machine.image.digest:
-            _stay(place, machine, None if to is None or check or dry_run or stage else reference, progress)
+            _stay(place, machine, None if to is None or dry_run or stage else reference, progress)
             return replace(known, status="current")
         bad = journal.bad_reason(digest) if journal is not None else None
-        if check:
-            return replace(known, reason=bad)
         needs = plan_staging(machines, machine, found, connections, progress)
         planned = replace(known, fetched=needs.fetched, needed=needs.needed, stops=needs.stops)
         if dry_run:
-            return replace(planned, status="planned", reason=bad)
+            return replace(planned, reason=bad)
         if not force:
             _require_allowed(found, bad, name if machine.update.pin and to is None else None)
         require_room(place, planned.needed)

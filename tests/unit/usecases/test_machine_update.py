@@ -150,7 +150,7 @@ def test_words_that_would_be_ignored_are_refused(home, layout, capsys, words):
 
 def test_a_machine_follows_the_tag_it_is_updated_to_though_it_runs_its_disk(home, layout):
     place = make(layout, version="4")
-    assert machine_update("web", to=f"{layout}:4", check=True).status == "current"
+    assert machine_update("web", to=f"{layout}:4", dry_run=True).status == "current"
     assert place.load().image.reference == f"{layout}:stable"
     assert machine_update("web", to=f"{layout}:4").status == "current"
     assert place.load().image.reference == f"{layout}:4"

@@ -120,8 +120,6 @@ def lines(done: UpdatedMachine) -> Iterator[str]:
     match done.status:
         case "current":
             yield f"{done.name} is up to date: {done.image}"
-        case "available":
-            yield f"{done.name} can be updated to {done.candidate}"
         case "planned":
             yield f"{done.name} would be updated to {done.candidate}"
             yield f"  {size(done.fetched)} would be fetched; {size(done.needed)} have to be free"
@@ -134,5 +132,5 @@ def lines(done: UpdatedMachine) -> Iterator[str]:
             yield f"{done.name} went back{down}: {done.image}"
         case _:
             yield f"{done.name} is as before, the update was undone: {done.reason}"
-    if done.reason and done.status in {"available", "planned"}:
+    if done.reason and done.status == "planned":
         yield f"  it was undone on this machine before: {done.reason}"
