@@ -7,14 +7,16 @@ import json
 import os
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from haulout.local import printable
 from haulout.machine.update.journal import Container
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+_Result = TypeVar("_Result")
 _SECONDS: Final = 60.0
 """For one answer: podman begins with the first request, and a guest without acceleration is slow."""
 _LONGEST: Final = 16 << 20
@@ -53,12 +55,18 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
         key, _, value = line.partition(b":")
         headers[key.strip().lower()] = value.strip().lower()
     if headers.get(b"transfer-encoding") != b"chunked":
-        size = int(headers.get(b"content-length", b"-1"))
-        return status, await (reader.read(_LONGEST) if size < 0 else reader.readexactly(min(size, _LONGEST)))
+        length = headers.get(b"content-length")
+        return status, await (reader.read(_LONGEST) if length is None else reader.readexactly(_bounded(int(length))))
     body = b""
-    while (size := int((await reader.readline()).split(b";")[0], 16)) and len(body) < _LONGEST:
+    while size := _bounded(int((await reader.readline()).split(b";")[0], 16) + len(body)) - len(body):
         body += (await reader.readexactly(size + 2))[:-2]
     return status, body
+
+
+def _bounded(size: int) -> int:
+    if not 0 <= size <= _LONGEST:
+        raise ValueError(size)
+    return size
 
 
 async def answers(path: Path) -> bool:
@@ -74,7 +82,13 @@ async def containers(path: Path) -> tuple[Container, ...]:
     Raises:
         OSError: there is no answer that can be read.
     """
-    return tuple(map(_container, await _json(path, _LIST, list)))
+    return await _read(path, _LIST, _containers)
+
+
+def _containers(found: Any) -> tuple[Container, ...]:
+    if not isinstance(found, list | None):
+        raise TypeError(found)
+    return tuple(map(_container, found or ()))
 
 
 def _container(found: dict[str, Any]) -> Container:
@@ -100,21 +114,21 @@ async def kind_of_data(path: Path) -> str:
     Releases of one minor version read the same; the database and the storage driver are told apart.
     """
     with suppress(OSError):
-        found = await _json(path, "/v4.0.0/libpod/info", dict)
-        version = re.match(r"\d+\.\d+", str(found.get("version", {}).get("Version", "")))
-        database = found.get("host", {}).get("databaseBackend", "")
-        driver = found.get("store", {}).get("graphDriverName", "")
-        if version:
-            return printable(" ".join(f"podman {version[0]} {database} {driver}".split()))[:_NAME]
+        return await _read(path, "/v4.0.0/libpod/info", _kind)
     return ""
 
 
-async def _json(path: Path, target: str, kind: type) -> Any:
+def _kind(found: Any) -> str:
+    version = re.match(r"\d+\.\d+", found["version"]["Version"])
+    database = found.get("host", {}).get("databaseBackend", "")
+    driver = found.get("store", {}).get("graphDriverName", "")
+    return printable(" ".join(f"podman {version[0]} {database} {driver}".split()))[:_NAME] if version else ""
+
+
+async def _read(path: Path, target: str, parse: Callable[[Any], _Result]) -> _Result:
+    """Ask for a document, and parse it; None where there is none. Whoever answers may be hostile."""
     try:
         status, body = await ask(path, target)
-        found = kind() if status == _NOT_FOUND else json.loads(body)
-        if isinstance(found, kind):
-            return found
-    except (ValueError, IndexError) as error:
-        raise OSError(f"no answer to {target}") from error
-    raise OSError(f"no answer to {target}")
+        return parse(None if status == _NOT_FOUND else json.loads(body))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise OSError(f"no answer to {target} that can be read") from error
