@@ -94,7 +94,7 @@ def _open(path: str, *, follow_symlinks: bool, allow_device: bool) -> int:
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
         return os.open(path, flags if follow_symlinks else flags | os.O_NOFOLLOW)
     except FileNotFoundError:
-        raise NotFoundError(f"no such file: {path}") from None
+        raise NotFoundError(f"no such file: {path}", hint="check the path") from None
     except ValueError:
         raise NotFoundError(f"no such file: {path!r}", hint="a file name cannot hold a NUL character") from None
     except OSError as error:

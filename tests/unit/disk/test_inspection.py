@@ -70,8 +70,9 @@ def test_symbolic_links_are_followed_only_if_wanted(tmp_path):
 
 def test_names_that_cannot_be_opened(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError) as caught:
         inspect(tmp_path / "absent")
+    assert caught.value.hint == "check the path"
     with pytest.raises(HauloutError):
         inspect("disk\0name")
     with pytest.raises(StorageError):
