@@ -11,6 +11,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
+from tests.support.mounts import mounted
 from tests.support.sandbox import sandbox
 from tests.support.servers import needs
 
@@ -123,3 +124,13 @@ def test_a_base_that_is_being_fetched_is_waited_for(place):
     assert second.code == 0, second.err
     assert "another process is fetching this disk; waiting for it" in second.err
     assert not partial.exists()
+
+
+def test_a_host_without_room_for_the_whole_disk_is_told_before_anything_is_made(place, tmp_path):
+    with mounted(tmp_path, "tmpfs", "size=160k") as small:
+        for lazy in ((), ("--lazy",)):
+            done = place.haulout("machine", "init", "one", "oci:machines:5.0", *lazy, XDG_DATA_HOME=str(small))
+            assert (done.code, "bytes are needed and" in done.err) == (10, True), done.err
+            # What machine init has no option for is not offered.
+            assert "hint: make room, or set XDG_DATA_HOME" in done.err
+            assert [path for path in small.rglob("*") if path.is_file()] == []

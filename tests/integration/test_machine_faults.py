@@ -9,12 +9,13 @@ import shutil
 import signal
 import socket
 import subprocess
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from demo.disks import START, pack_initrd, run
 from tests.support.machines import listed, machines, rootless, supervisor, tiny_image, until, vm
+from tests.support.mounts import mounted
 from tests.support.sandbox import ROOT
 
 pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -326,23 +327,11 @@ def test_a_data_disk_without_room(place):
     assert ssh(place, f"cat {STORE}/v; rm {STORE}/fill") == "kept\n"
 
 
-@contextmanager
-def small_disk(path, size):
-    """A file system of its own, of so many MiB."""
-    path.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}m", "tmpfs", path], check=False).returncode:
-        pytest.skip("mounting is not allowed here")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "-l", path], check=True)
-
-
 def test_a_host_without_room_and_a_home_that_is_read_only(place, tmp_path):
     # The machine of the tests before this one may run, under the same name.
     runtime = Path(place.environment["XDG_RUNTIME_DIR"], "b")
     runtime.mkdir(mode=0o700)
-    with small_disk(tmp_path / "home", 120) as home:
+    with mounted(tmp_path, "tmpfs", "size=120m") as home:
         there = _with(place, XDG_DATA_HOME=str(home), XDG_RUNTIME_DIR=str(runtime))
         fill = home / "fill"
 

@@ -93,6 +93,8 @@ def begin(
     if kind is not None and str(kind) not in set(DiskKind):
         raise UsageError(f"{found.reference} has a disk of format {kind}, which no machine boots")
     with open_partial(base, found.layer.digest) as partial, ExitStack() as stack:
+        # All of it comes, sooner or later.
+        partial.require_room(toc.data_bytes - os.fstat(partial.fd).st_blocks * 512)
         with storage_errors(partial.path, doing="cannot be written"):
             # Without the lock, which ends with this block whatever a thread is at.
             fd = os.open(partial.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from haulout.errors import ConflictError
+from haulout.errors import ConflictError, StorageError
 from haulout.machine import Image, is_written, partial_base
 
 if TYPE_CHECKING:
@@ -79,6 +79,10 @@ def patiently(base: Path, progress: Progress, fetch: Callable[[], _T]) -> _T:
     while True:
         try:
             return fetch()
+        except StorageError as error:
+            if "--output" not in (error.hint or ""):
+                raise
+            raise StorageError(error.path, error.reason, hint="make room, or set XDG_DATA_HOME") from error
         except ConflictError:
             if told and not is_written(base):
                 raise
