@@ -8,6 +8,7 @@ somewhere on its way, and recovers by the verbs that a user would type next: ``s
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import signal
@@ -29,6 +30,8 @@ NAME = "web"
 STORE = ".local/share/containers"
 OPTIONS = ("oci:machines:5.0", "--cpus", "1", "--memory", "256", "--disk", "1")
 SIZE = 2 << 20
+BACKUP = "oci:backup:{id}"
+"""A machine made anew, on kept data, is another one: its export does not replace that of the old one."""
 SECONDS = 300.0
 """For a verb: a host that is busy with many others boots slowly."""
 VERBS = {
@@ -48,7 +51,7 @@ VERBS = {
     "rm --force": (("rm", NAME, "--force"), True, 4.0),
     "init": (("init", NAME, *OPTIONS), None, 1.5),
     "clone": (("clone", NAME, "copy"), False, 0.8),
-    "export": (("export", NAME, "oci:backup:1"), True, 10.0),
+    "export": (("export", NAME, BACKUP), True, 10.0),
     "nothing": ((), True, 1.0),
 }
 VICTIMS = (("command",), ("supervisor",), ("qemu",), ("command", "supervisor"), ("supervisor", "qemu"),
@@ -124,6 +127,8 @@ class Killer:
             self._do("rm", NAME)
         if verb == "take over":
             self._kill("supervisor", None)
+        if verb == "export":
+            words = tuple(each.format(id=self._id()) for each in words)
         argv = ["haulout", "machine", *words] if words else ["sleep", "60"]
         with subprocess.Popen(
             argv, cwd=self.place.path, env=self.place.environment, stdin=subprocess.DEVNULL,
@@ -161,7 +166,7 @@ class Killer:
             self._do("rm", "copy", "--data")
         self._do("start", NAME, "--no-connect")
         if "export" in what:
-            self._do("export", NAME, "oci:backup:1")
+            self._do("export", NAME, BACKUP.format(id=self._id()))
             folders = [each.name for each in self._folder.iterdir() if each.is_dir()]
             assert set(folders) <= {"seed", "slots"}, f"what was copied is left: {folders}"
         number = sum(self.report.rounds.values())
@@ -173,6 +178,9 @@ class Killer:
         if len(read) < 2 or int(read[0]) < self._acknowledged or read[1] != self._content:
             self.report.lost.append(f"{what}: {read}")
         self._acknowledged = number
+
+    def _id(self) -> str:
+        return json.loads((self._folder / "machine.json").read_text())["id"]
 
     def _call(self, *words: str) -> Done:
         done = subprocess.run(
