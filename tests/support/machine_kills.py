@@ -180,7 +180,7 @@ class Killer:
         self._acknowledged = number
 
     def _id(self) -> str:
-        return json.loads((self._folder / "machine.json").read_text())["id"]
+        return str(json.loads((self._folder / "machine.json").read_text())["id"])
 
     def _call(self, *words: str) -> Done:
         done = subprocess.run(
