@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.tee.azure import Vtpm
     from haulout.tee.inputs import Given, Policy
     from haulout.tee.kinds import KINDS, Kind
     from haulout.tee.nonces import as_report_data
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from haulout.tee.roots import EMULATOR
     from haulout.tee.verdict import Anchor, Claims, Refusal, Rule, Statement, Verdict, stamp
     from haulout.tee.verify import verify
+    from haulout.tee.wrappings import Unwrapped, certificates_of, unwrap
 
 from haulout.extras import require
 
@@ -35,17 +37,22 @@ __all__ = [
     "Refusal",
     "Rule",
     "Statement",
+    "Unwrapped",
     "Verdict",
+    "Vtpm",
     "as_report_data",
+    "certificates_of",
     "der",
     "parse_policy",
     "stamp",
+    "unwrap",
     "verify",
 ]
 
 open_face(
     __name__,
     {
+        "azure": ("Vtpm",),
         "inputs": ("Given", "Policy"),
         "kinds": ("KINDS", "Kind"),
         "nonces": ("as_report_data",),
@@ -53,5 +60,6 @@ open_face(
         "roots": ("EMULATOR",),
         "verdict": ("Anchor", "Claims", "Refusal", "Rule", "Statement", "Verdict", "stamp"),
         "verify": ("verify",),
+        "wrappings": ("Unwrapped", "certificates_of", "unwrap"),
     },
 )
