@@ -71,7 +71,8 @@ class Vendors:
 
     def _pcs(self, path: str, asked: dict[str, str]) -> tuple[int, dict[str, str], bytes] | None:
         early = asked.pop("update", "standard") == "early"
-        parts = json.loads(tdx().collateral(self.at, **({"info": self.early, "identity": self.early} if early else {})))
+        changed = self.early if early else {}
+        parts = json.loads(tdx().collateral(self.at, info=changed, identity=changed))
 
         def chain(name: str) -> str:
             return quote(parts[name])
