@@ -107,8 +107,7 @@ def _leaf(report: SnpReport, signer: Signer, given: Sequence[x509.Certificate]) 
             Rule.CERTIFICATE_ROLE if others else Rule.CERTIFICATE_MISSING,
             f"it was signed by a {signer.upper()}, whose certificate was not given"
             + (f"; there are {', '.join(map(repr, others[:4]))}" if others else ""),
-            hint=f"add the {signer.upper()}'s certificate with --cert; "
-            + (address(report) if signer is Signer.VCEK else "the machine's provider hands it out with the report"),
+            hint=f"add the {signer.upper()}'s certificate with --cert; {address(report)}",
         )
     for candidate in candidates:
         if not isinstance(candidate.key, ec.EllipticCurvePublicKey) or not is_on(candidate.key, P384):

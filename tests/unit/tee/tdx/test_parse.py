@@ -21,7 +21,9 @@ def test_zeros_behind_a_quote_are_left_alone(size):
 @pytest.mark.parametrize("behind", [b"x", bytes(100) + b"x", b"a trailer of 39 bytes, of another tool.", b"\n"])
 def test_what_is_behind_a_quote_is_counted_and_not_judged(behind):
     """Intel's library, go-tdx-guest and dcap-qvl judge such quotes; the sample of go-tdx-guest is one."""
-    data = bytearray(tdx().quote(DATA, BOOT).rstrip(b"\0") + behind)
+    whole = tdx().quote(DATA, BOOT)
+    # The chain of certificates ends with a NUL, and with it the quote.
+    data = bytearray(whole[: len(whole.rstrip(b"\0")) + 1] + behind)
     verdict = judge(data=bytes(data))
     assert verdict.accepted
     assert verdict.to_dict()["claims"]["unread_bytes"] == len(behind)
