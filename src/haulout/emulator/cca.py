@@ -15,7 +15,6 @@ from haulout.emulator import authorities
 from haulout.emulator.bundle import Evidence, listed
 from haulout.tee.cca import keys
 from haulout.tee.cca import parse as token
-from haulout.tee.signatures import HASHES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,7 +147,7 @@ def sign(claims: dict[int, Any], key: ec.EllipticCurvePrivateKey, algorithm: int
     protected = cbor2.dumps({1: curve.algorithms[0] if algorithm is None else algorithm})
     payload = cbor2.dumps({name: value for name, value in claims.items() if value is not None})
     signed = token.to_verify(protected, payload)
-    numbers = decode_dss_signature(key.sign(signed, ec.ECDSA(HASHES[key.curve.name]())))
+    numbers = decode_dss_signature(key.sign(signed, ec.ECDSA(curve.hash)))
     signature = b"".join(number.to_bytes(curve.size, "big") for number in numbers)
     return cbor2.dumps(cbor2.CBORTag(token.COSE_SIGN1, [protected, {}, payload, signature]))
 

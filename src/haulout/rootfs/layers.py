@@ -51,11 +51,11 @@ def from_layers(
     sources = []
     count = 0
     plain = 0
-    odd: dict[str, str] = {}
     for index, opener in enumerate(layers):
         source = LayerSource(opener, names[index] if names else f"layer {index + 1}", limits)
         sources.append(source)
         merge.begin_layer(source.name)
+        leftovers = False
         with open_stream(opener, source.name, limits) as stream:
             for entry in entries(stream, index + 1, source.name, limits, strict=strict):
                 count += 1
@@ -63,20 +63,23 @@ def from_layers(
                     raise InvalidRootfs(source.name, "", "bomb", f"more than {limits.entries} entries so far")
                 if seen is not None and isinstance(entry.node, File):
                     seen(entry.path, entry.node, stream)
-                if is_metadata(entry.path):
-                    odd[source.name] = "has leftovers of aufs, which are passed over"
+                leftovers = leftovers or is_metadata(entry.path)
                 merge.add(entry)
-            if not stream.position:
-                odd[source.name] = "is empty"
-            elif not stream.ended:
-                odd[source.name] = "has no end-of-archive marker"
             plain += stream.position
         if plain > limits.plain_bytes:
             raise InvalidRootfs(source.name, "", "bomb", f"more than {limits.plain_bytes} bytes in the layers so far")
-    for name, what in odd.items():
         if note is not None:
-            note(f"{name} {what}")
+            _tell(note, source.name, stream, leftovers=leftovers)
     return Tree(merge.root, (Held(), *sources))
+
+
+def _tell(note: Callable[[str], None], name: str, stream: Stream, *, leftovers: bool) -> None:
+    if not stream.position:
+        note(f"{name} is empty")
+    elif not stream.ended:
+        note(f"{name} has no end-of-archive marker")
+    if leftovers:
+        note(f"{name} has leftovers of aufs, which are passed over")
 
 
 class LayerSource:

@@ -289,7 +289,9 @@ def test_damaged_layers_are_refused(layer, rule):
 )
 def test_odd_layers_are_taken_as_other_engines_take_them(layer, told):
     notes: list[str] = []
-    tree = rootfs.from_layers([lambda: io.BytesIO(tar("a")), lambda: io.BytesIO(layer)], strict=False, note=notes.append)
+    tree = rootfs.from_layers(
+        [lambda: io.BytesIO(tar("a")), lambda: io.BytesIO(layer)], strict=False, note=notes.append
+    )
     opaque = b".wh..wh..opq" in layer
     assert {path for path, _ in tree.walk()} - {b"b"} == ({b""} if opaque else {b"", b"a"})
     assert [note.startswith(f"layer 2 {told}") for note in notes] == ([] if told is None else [True])

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import struct
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -74,12 +75,13 @@ WRAPPINGS = {
 
 
 def judge(kind, data, **more):
-    asked = {
+    files: dict[str, dict[str, Any]] = {
         "snp": {"certificates": [snp().certificates()], "policy": snp_policy()},
         "tdx": {"collateral": [tdx().collateral(AT)], "policy": tdx_policy()},
         "cca": {"certificates": [cca().certificates()], "policy": cca_policy()},
-    }[kind]
-    return verify_evidence(data, **({"at": AT, "nonce": DATA} | asked | more))
+    }
+    asked: dict[str, Any] = {"at": AT, "nonce": DATA} | files[kind] | more
+    return verify_evidence(data, **asked)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -276,7 +278,7 @@ def test_a_quote_of_the_virtual_tpm_carries_the_nonce():
     assert result.wrapping == ("JSON", "base64", "Azure HCL report")
     assert result.vtpm is not None
     assert len(result.vtpm.pcrs) == 24
-    older = {name: list(bytes.fromhex(text)) for name, text in tpm_quote().items() if name != "pcrs"}
+    older: dict[str, Any] = {name: list(bytes.fromhex(text)) for name, text in tpm_quote().items() if name != "pcrs"}
     older["pcrs"] = [list(bytes.fromhex(one)) for one in tpm_quote()["pcrs"]]
     assert judge("snp", azure(quote=older, tpm_quote=None), nonce=NONCE, certificates=above).accepted
     assert str(judge("snp", azure(), certificates=above).verdict.refusal.rule) == "report-data"

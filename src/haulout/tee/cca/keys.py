@@ -15,10 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from haulout.errors import InvalidEvidence, InvalidManifest
 from haulout.oci import loads
 from haulout.tee.cca import cbor
-from haulout.tee.signatures import ORDERS, P256, P384, P521, big_endian, is_signed, require_numbers
+from haulout.tee.signatures import HASHES, ORDERS, P256, P384, P521, big_endian, is_signed, require_numbers
 from haulout.tee.verdict import Refused, Rule
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives import hashes
+
     from haulout.tee.cca.parse import Signed
 
 ES256: Final = -7
@@ -44,6 +46,11 @@ class Curve:
     size: int
     algorithm: str
     algorithms: tuple[int, int]
+
+    @property
+    def hash(self) -> hashes.HashAlgorithm:
+        """Return the hash that the algorithm uses."""
+        return HASHES[self.curve.name]()
 
 
 CURVES: Final = {

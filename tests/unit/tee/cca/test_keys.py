@@ -93,7 +93,9 @@ def test_json_web_keys_of_every_curve(curve):
 
     given = json.dumps({"kty": "EC", "crv": curve.name, "x": number(numbers.x), "y": number(numbers.y)}).encode()
     assert read(given, "key").fingerprint == read(pem(key), "key").fingerprint
-    compressed = cbor2.dumps({1: 2, -1: curve.number, -2: numbers.x.to_bytes(curve.size, "big"), -3: numbers.y & 1 == 1})
+    compressed = cbor2.dumps(
+        {1: 2, -1: curve.number, -2: numbers.x.to_bytes(curve.size, "big"), -3: numbers.y & 1 == 1}
+    )
     assert realm_key(compressed, bare=False).public_numbers() == numbers
 
 
