@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from haulout.tee.inputs import Given, Policy
     from haulout.tee.kinds import KINDS, Kind
     from haulout.tee.nonces import as_report_data
-    from haulout.tee.policy import parse_policy
+    from haulout.tee.policy import parse_policy, read_policy, read_section
     from haulout.tee.publications import KDS, PCS, Needs, Publication, accept, identify, publications
     from haulout.tee.roots import EMULATOR
+    from haulout.tee.shortfall import Shortfall
     from haulout.tee.verdict import Anchor, Claims, Refusal, Rule, Span, Statement, Verdict, stamp
-    from haulout.tee.verify import verify
+    from haulout.tee.verify import objection, verify
     from haulout.tee.wrappings import Unwrapped, certificates_of, unwrap
 
 from haulout.extras import require
@@ -41,6 +42,7 @@ __all__ = [
     "Publication",
     "Refusal",
     "Rule",
+    "Shortfall",
     "Span",
     "Statement",
     "Unwrapped",
@@ -51,8 +53,11 @@ __all__ = [
     "certificates_of",
     "der",
     "identify",
+    "objection",
     "parse_policy",
     "publications",
+    "read_policy",
+    "read_section",
     "stamp",
     "unwrap",
     "verify",
@@ -65,11 +70,12 @@ open_face(
         "inputs": ("Given", "Policy"),
         "kinds": ("KINDS", "Kind"),
         "nonces": ("as_report_data",),
-        "policy": ("parse_policy",),
+        "policy": ("parse_policy", "read_policy", "read_section"),
         "publications": ("KDS", "PCS", "Needs", "Publication", "accept", "identify", "publications"),
         "roots": ("EMULATOR",),
+        "shortfall": ("Shortfall",),
         "verdict": ("Anchor", "Claims", "Refusal", "Rule", "Span", "Statement", "Verdict", "stamp"),
-        "verify": ("verify",),
+        "verify": ("objection", "verify"),
         "wrappings": ("Unwrapped", "certificates_of", "unwrap"),
     },
 )
