@@ -90,7 +90,7 @@ def test_a_disk_becomes_one_file_while_its_guest_runs(folder):
 def test_what_a_killed_supervisor_had_begun_is_ended_before_the_guest_goes_on(when, folder, monkeypatch):
     """Killed as QEMU was asked to go over to the one file, or after that."""
     real = Qmp.execute
-    dead = []
+    dead: list[str] = []
 
     async def execute(self, name, **arguments):
         if dead or (name == "block-job-complete" and when == "before"):

@@ -16,8 +16,8 @@ from haulout.errors import StorageError
 from haulout.machine import Step
 from haulout.machine.guest.link import GuestFailed, Link
 from haulout.machine.update import api, data_disk, gate, switch, updating
-from haulout.machine.update.journal import Container
-from haulout.machine.update.updating import Switch, Updater
+from haulout.machine.update.journal import Container, Switch
+from haulout.machine.update.updating import Updater
 from haulout.machine.update_settings import Update
 
 pytestmark = [pytest.mark.tools]
