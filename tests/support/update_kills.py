@@ -77,8 +77,9 @@ class UpdateKiller:
         """Kill so often; the machine runs before and afterwards."""
         self._check("before")
         while self.report.kills < kills:
-            step, victims = self._rng.choice(STEPS), self._rng.choice(VICTIMS)
-            target = self._rng.choice([each for each in VARIANTS if each != self._system()] + ["back"])
+            target = self._rng.choice([*(each for each in VARIANTS if each != self._system()), "back"])
+            steps = ("stopping", "trying", "undone") if target == "back" else STEPS
+            step, victims = self._rng.choice(steps), self._rng.choice(VICTIMS)
             delay = self._rng.choice((0.0, self._rng.uniform(0, 6)))
             what = f"round {self._number}: {target}, {step} + {delay:.1f} s, {' and '.join(victims)}"
             try:

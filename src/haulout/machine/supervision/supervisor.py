@@ -116,7 +116,7 @@ class Supervisor:
         self._hang_up()
         for each in self._machine.sockets:
             inner = self._place.socket(f"to-{each.name}")
-            forwarder = Forwarder(inner, self._ready, partial(self._lacks, each.name))
+            forwarder = Forwarder(inner, self._ready, lambda name=each.name: name in self._missing())
             self._forwarders.append(forwarder)
             listener = bind(self._place.socket(each.name))
             self._servers.append(
@@ -319,9 +319,6 @@ class Supervisor:
         self._waiting_for = what
         self._spawn(self.story.tell({"say": what}))
 
-    def _lacks(self, name: str) -> bool:
-        return name in self._missing()
-
     def _missing(self) -> list[str]:
         found = self._link.sockets if self._link is not None else set()
         return [each.name for each in self._machine.sockets if self._phase is Phase.READY and each.name not in found]
@@ -365,8 +362,8 @@ class Supervisor:
 
     async def _switch(self, what: Switch) -> None:
         link = self._link if self._ready.is_set() else None
-        begun = await self._updates.begin(what, link, self._life, self._machine, self.story.tell)
-        if begun and not self._stop.is_set():
+        begins = self._updates.begin(what, link, self._life, self._machine, self.story.tell)
+        if await begins and not self._stop.is_set():
             self.stop(_UNREADY_SECONDS if self._updates.hangs else None, None, again=True)
 
     async def forward(self) -> None:
