@@ -116,7 +116,7 @@ class Supervisor:
         self._hang_up()
         for each in self._machine.sockets:
             inner = self._place.socket(f"to-{each.name}")
-            forwarder = Forwarder(inner, self._ready, lambda name=each.name: name in self._missing())
+            forwarder = Forwarder(inner, self._ready, partial(self._lacks, each.name))
             self._forwarders.append(forwarder)
             listener = bind(self._place.socket(each.name))
             self._servers.append(
@@ -148,7 +148,6 @@ class Supervisor:
         task.add_done_callback(self._tasks.discard)
 
     async def _live(self) -> None:
-        """Live one life of the virtual machine."""
         self._enter(Phase.BOOTING)
         self.story.begin_chapter()
         self._came_up = False
@@ -318,6 +317,9 @@ class Supervisor:
     def _say(self, what: str) -> None:
         self._waiting_for = what
         self._spawn(self.story.tell({"say": what}))
+
+    def _lacks(self, name: str) -> bool:
+        return name in self._missing()
 
     def _missing(self) -> list[str]:
         found = self._link.sockets if self._link is not None else set()
