@@ -27,7 +27,20 @@ MUST_NOT_KNOW = {
     "trust": {"machine", "broker"},
 }
 KNOWS_ONLY = {
-    "guest": {"errors", "extras", "tee", "broker.protocol", "workload.luks", "workload.verity", "workload.binding"},
+    "guest": {
+        "_face",
+        "broker.protocol",
+        "documents",
+        "errors",
+        "extras",
+        "http",
+        "local",
+        "progress",
+        "tee",
+        "workload.binding",
+        "workload.luks",
+        "workload.verity",
+    },
 }
 ONLY = {
     "click": ("cli",),
@@ -41,7 +54,7 @@ ONLY = {
 FACES = {"haulout", "haulout.machines"}
 """Modules through which the use cases are entered."""
 DECIDE = re.compile(
-    r"haulout\.((\w+\.)*policy|broker\.(protocol|sessions)|machine\.(model|states|update\.journal)|tee\b.*)"
+    r"haulout\.((\w+\.)*policy|broker\.(protocol|sessions|policy|audit)(\.\w+)*|machine\.(model|states|update\.journal)|tee\b.*)"
 )
 """Modules that decide and never act."""
 ACTS = {"http", "os", "pathlib", "random", "secrets", "socket", "ssl", "subprocess", "tempfile", "time", "urllib3"}

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from haulout.tee.inputs import Given, Policy
     from haulout.tee.kinds import KINDS, Kind
     from haulout.tee.nonces import as_report_data
-    from haulout.tee.policy import parse_policy
+    from haulout.tee.policy import parse_policy, read_policy, read_section
+    from haulout.tee.publications import KDS, PCS, Needs, Publication, accept, identify, publications
     from haulout.tee.roots import EMULATOR
-    from haulout.tee.verdict import Anchor, Claims, Refusal, Rule, Statement, Verdict, stamp
-    from haulout.tee.verify import verify
+    from haulout.tee.shortfall import Shortfall
+    from haulout.tee.verdict import Anchor, Claims, Refusal, Rule, Span, Statement, Verdict, stamp
+    from haulout.tee.verify import objection, verify
 
 from haulout.extras import require
 
@@ -26,19 +28,31 @@ require("cryptography", "cbor2")
 
 __all__ = [
     "EMULATOR",
+    "KDS",
     "KINDS",
+    "PCS",
     "Anchor",
     "Claims",
     "Given",
     "Kind",
+    "Needs",
     "Policy",
+    "Publication",
     "Refusal",
     "Rule",
+    "Shortfall",
+    "Span",
     "Statement",
     "Verdict",
+    "accept",
     "as_report_data",
     "der",
+    "identify",
+    "objection",
     "parse_policy",
+    "publications",
+    "read_policy",
+    "read_section",
     "stamp",
     "verify",
 ]
@@ -49,9 +63,11 @@ open_face(
         "inputs": ("Given", "Policy"),
         "kinds": ("KINDS", "Kind"),
         "nonces": ("as_report_data",),
-        "policy": ("parse_policy",),
+        "policy": ("parse_policy", "read_policy", "read_section"),
+        "publications": ("KDS", "PCS", "Needs", "Publication", "accept", "identify", "publications"),
         "roots": ("EMULATOR",),
-        "verdict": ("Anchor", "Claims", "Refusal", "Rule", "Statement", "Verdict", "stamp"),
-        "verify": ("verify",),
+        "shortfall": ("Shortfall",),
+        "verdict": ("Anchor", "Claims", "Refusal", "Rule", "Span", "Statement", "Verdict", "stamp"),
+        "verify": ("objection", "verify"),
     },
 )
