@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from haulout.tee.inputs import Given, Policy
     from haulout.tee.kinds import KINDS, Kind
     from haulout.tee.nonces import as_report_data
-    from haulout.tee.policy import parse_policy
+    from haulout.tee.policy import parse_policy, read_policy, read_section
     from haulout.tee.roots import EMULATOR
     from haulout.tee.verdict import Anchor, Claims, Refusal, Rule, Statement, Verdict, stamp
-    from haulout.tee.verify import verify
+    from haulout.tee.verify import objection, verify
 
 from haulout.extras import require
 
@@ -38,7 +38,10 @@ __all__ = [
     "Verdict",
     "as_report_data",
     "der",
+    "objection",
     "parse_policy",
+    "read_policy",
+    "read_section",
     "stamp",
     "verify",
 ]
@@ -49,9 +52,9 @@ open_face(
         "inputs": ("Given", "Policy"),
         "kinds": ("KINDS", "Kind"),
         "nonces": ("as_report_data",),
-        "policy": ("parse_policy",),
+        "policy": ("parse_policy", "read_policy", "read_section"),
         "roots": ("EMULATOR",),
         "verdict": ("Anchor", "Claims", "Refusal", "Rule", "Statement", "Verdict", "stamp"),
-        "verify": ("verify",),
+        "verify": ("objection", "verify"),
     },
 )
