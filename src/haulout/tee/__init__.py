@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from haulout.tee.nonces import as_report_data
     from haulout.tee.policy import parse_policy, read_policy, read_section
     from haulout.tee.roots import EMULATOR
+    from haulout.tee.shortfall import Shortfall
     from haulout.tee.verdict import Anchor, Claims, Refusal, Rule, Statement, Verdict, stamp
     from haulout.tee.verify import objection, verify
 
@@ -34,6 +35,7 @@ __all__ = [
     "Policy",
     "Refusal",
     "Rule",
+    "Shortfall",
     "Statement",
     "Verdict",
     "as_report_data",
@@ -54,6 +56,7 @@ open_face(
         "nonces": ("as_report_data",),
         "policy": ("parse_policy", "read_policy", "read_section"),
         "roots": ("EMULATOR",),
+        "shortfall": ("Shortfall",),
         "verdict": ("Anchor", "Claims", "Refusal", "Rule", "Statement", "Verdict", "stamp"),
         "verify": ("objection", "verify"),
     },

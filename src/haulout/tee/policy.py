@@ -44,21 +44,22 @@ def parse_policy(data: bytes, what: str = "policy", *, kinds: Iterable[Kind[Any,
     except UnicodeDecodeError as exc:
         raise wrong("", "is not UTF-8") from exc
     top = parse_toml(text, wrong)
-    policy = read_policy(top, what, kinds=kinds)
-    top.end()
-    return policy
+    return read_policy(top, what, kinds=kinds)
 
 
-def read_policy(top: Table, what: str, *, kinds: Iterable[Kind[Any, Any, Any]] = KINDS) -> Policy:
-    """Read a policy from a parsed document, which may have more keys: the caller ends the table.
+def read_policy(
+    top: Table, what: str, *, kinds: Iterable[Kind[Any, Any, Any]] = KINDS, also: Iterable[str] = ()
+) -> Policy:
+    """Read a policy from a parsed document.
 
     Args:
         top: the document.
         what: the policy's name where the document gives none.
         kinds: the kinds of TEE that it may have a section about.
+        also: keys that the document may have besides.
 
     Raises:
-        InvalidPolicy: as :func:`parse_policy`, but for unknown keys.
+        InvalidPolicy: as :func:`parse_policy`.
     """
     kinds = tuple(kinds)
     schema = top.number("schema", 0, 1 << 31)
@@ -77,12 +78,10 @@ def read_policy(top: Table, what: str, *, kinds: Iterable[Kind[Any, Any, Any]] =
         sections={kind.name: _section(top, kind) for kind in kinds if top.has(kind.name)},
     )
     freshness.end()
+    top.end(*(kind.name for kind in kinds), *also)
     if roots and not test:
         # AMD's and Intel's roots are pinned: no other can be right for them.
         raise top.wrong("roots", "only a policy for tests may add roots", hint="for tests only, add: test = true")
-    # An absent section is a known key, too.
-    for kind in kinds:
-        top.take(kind.name)
     return policy
 
 

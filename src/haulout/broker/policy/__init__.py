@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from haulout.broker.policy.decide import ALLOWED, Decision, Facts, ReleaseRule, decide
     from haulout.broker.policy.document import Release, WorkloadPolicy, parse
     from haulout.broker.policy.images import Image
+    from haulout.broker.policy.recorded import Outlook, Recorded, Rerun, dry_run, forecast, machine_of
     from haulout.broker.policy.signed import ARTIFACT_TYPE, PAYLOAD_TYPE, ImageList, RefusedList, follow, read_list
 
 from haulout.extras import require
@@ -24,12 +25,18 @@ __all__ = [
     "Facts",
     "Image",
     "ImageList",
+    "Outlook",
+    "Recorded",
     "RefusedList",
     "Release",
     "ReleaseRule",
+    "Rerun",
     "WorkloadPolicy",
     "decide",
+    "dry_run",
     "follow",
+    "forecast",
+    "machine_of",
     "parse",
     "read_list",
 ]
@@ -40,6 +47,7 @@ open_face(
         "decide": ("ALLOWED", "Decision", "Facts", "ReleaseRule", "decide"),
         "document": ("Release", "WorkloadPolicy", "parse"),
         "images": ("Image",),
+        "recorded": ("Outlook", "Recorded", "Rerun", "dry_run", "forecast", "machine_of"),
         "signed": ("ARTIFACT_TYPE", "PAYLOAD_TYPE", "ImageList", "RefusedList", "follow", "read_list"),
     },
 )

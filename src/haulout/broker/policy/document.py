@@ -165,14 +165,13 @@ def parse(data: bytes, what: str = "policy") -> WorkloadPolicy:
     wrong = wrong_policy(what)
     top = _table(data, what)
     digest = hashlib.sha256(data).hexdigest()
-    evidence = read_policy(top, what)
+    evidence = read_policy(top, what, also=("release", "images", "follow"))
     release = _release(top.table("release"))
     images = read_images(top)
     follow = top.table("follow")
     follows = top.has("follow")
     keys = tuple(read_key(follow, text) for text in follow.listed("keys") or ()) if follows else ()
     follow.end()
-    top.end()
     if follows and not keys:
         raise wrong("follow.keys", "is missing", hint="list the public keys, in PEM, that may sign the list")
     sections: dict[str, Mapping[str, Any]] = {kind: top.take(kind) for kind in evidence.sections}
