@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.evidence import BOOT, DATA, snp
-from tests.support.workload_policies import AT, BINDINGS, MEASURED, OTHER, document, judge
+from tests.support.evidence import AT, BOOT, DATA, snp
+from tests.support.workload_policies import BINDINGS, MEASURED, OTHER, document, judge
 
 from haulout.broker.policy import Decision, Facts, decide, parse
 from haulout.emulator.snp import DEFAULT_POLICY, SnpState
 from haulout.tee import stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ENTRIES = [(epoch, right) for epoch in (1, 2, 3) for right in (True, False)]
 DEBUG = 1 << 19
@@ -121,7 +125,7 @@ situations = st.builds(
     releases=st.integers(0, 3),
     v0=st.booleans(),
 )
-LOOSER = {
+LOOSER: dict[str, Callable[[Asked], dict[str, Any]]] = {
     "images": lambda one: {"images": (*one.images, (4, True))},
     "images-known": lambda one: {"images": (*one.images, (1, True))},
     "releases": lambda one: {"releases": None if one.releases is None else one.releases + 1},

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from haulout.tee.kinds import KINDS, Kind
     from haulout.tee.nonces import as_report_data
     from haulout.tee.policy import parse_policy, read_policy, read_section
+    from haulout.tee.publications import KDS, PCS, Needs, Publication, accept, identify, publications
     from haulout.tee.roots import EMULATOR
     from haulout.tee.shortfall import Shortfall
-    from haulout.tee.verdict import Anchor, Claims, Refusal, Rule, Statement, Verdict, stamp
+    from haulout.tee.verdict import Anchor, Claims, Refusal, Rule, Span, Statement, Verdict, stamp
     from haulout.tee.verify import objection, verify
 
 from haulout.extras import require
@@ -27,21 +28,29 @@ require("cryptography", "cbor2")
 
 __all__ = [
     "EMULATOR",
+    "KDS",
     "KINDS",
+    "PCS",
     "Anchor",
     "Claims",
     "Given",
     "Kind",
+    "Needs",
     "Policy",
+    "Publication",
     "Refusal",
     "Rule",
     "Shortfall",
+    "Span",
     "Statement",
     "Verdict",
+    "accept",
     "as_report_data",
     "der",
+    "identify",
     "objection",
     "parse_policy",
+    "publications",
     "read_policy",
     "read_section",
     "stamp",
@@ -55,9 +64,10 @@ open_face(
         "kinds": ("KINDS", "Kind"),
         "nonces": ("as_report_data",),
         "policy": ("parse_policy", "read_policy", "read_section"),
+        "publications": ("KDS", "PCS", "Needs", "Publication", "accept", "identify", "publications"),
         "roots": ("EMULATOR",),
         "shortfall": ("Shortfall",),
-        "verdict": ("Anchor", "Claims", "Refusal", "Rule", "Statement", "Verdict", "stamp"),
+        "verdict": ("Anchor", "Claims", "Refusal", "Rule", "Span", "Statement", "Verdict", "stamp"),
         "verify": ("objection", "verify"),
     },
 )

@@ -7,9 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.support.evidence import BOOT, DATA, given, snp
+from tests.support.evidence import AT, BOOT, DATA, given, snp
 from tests.support.workload_policies import (
-    AT,
     BINDINGS,
     FACTS,
     NOW,

@@ -24,7 +24,7 @@ CURVES = {
 }
 
 
-def pem(key: Any) -> str:
+def pem(key: Any) -> Any:
     """Write a public key."""
     return (
         key.public_key()
@@ -33,7 +33,7 @@ def pem(key: Any) -> str:
     )
 
 
-def der(key: Any) -> bytes:
+def der(key: Any) -> Any:
     """Write a public key as policies hold it."""
     return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
