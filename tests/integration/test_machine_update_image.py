@@ -55,7 +55,8 @@ def built():
     if len(kernels) < 2 or len(libraries) < 2 or (now[KERNEL], now[LIBRARY]) != (kernels[0], libraries[0]):
         pytest.skip("the mirror has one version of these packages, or the image is older than its updates")
     old_kernel = {KERNEL: kernels[1], depends(KERNEL, kernels[1]): kernels[1]}
-    listed = {name: version for name, version in now.items() if name != depends(KERNEL, kernels[0])} | old_kernel
+    listed = now | old_kernel
+    del listed[depends(KERNEL, kernels[0])]
     older = listed | dict.fromkeys((LIBRARY, "openssl"), libraries[1])
     made = []
     for name, wanted in (("old", older), ("fixed", listed)):

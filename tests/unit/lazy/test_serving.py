@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from haulout.lazy import serving
 from haulout.lazy.serving import Serving
 
 
 @pytest.fixture
 def clock(monkeypatch):
     now = SimpleNamespace(at=1000.0)
-    monkeypatch.setattr(serving.time, "monotonic", lambda: now.at)
+    monkeypatch.setattr("haulout.lazy.serving.time.monotonic", lambda: now.at)
     return now
 
 
@@ -26,9 +26,9 @@ class Filler:
 
 @pytest.fixture
 def served(tmp_path, clock):
-    made = SimpleNamespace(waits=(0.0, ""), filler=Filler(), file=tmp_path / "x.waits")
+    made: Any = SimpleNamespace(waits=(0.0, ""), filler=Filler(), file=tmp_path / "x.waits")
     made.file.write_text("of one that was killed")
-    image = SimpleNamespace(size=1, fd=-1)
+    image: Any = SimpleNamespace(size=1, fd=-1)
     made.serving = Serving(tmp_path / "base", image, made, made.filler, made.file)
 
     def tick(seconds, *, settled=True, waits=(0.0, "")):
