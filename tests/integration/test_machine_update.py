@@ -76,6 +76,7 @@ def variant(place):
     return ok(place, "ssh", "web", "--", "cat", "/run/variant", f"{STORE}/file").out.split()
 
 
+@pytest.mark.long
 @needs("docker-registry")
 def test_an_update_is_kept_and_taken_back_with_and_without_its_data(tmp_path):
     """By the examples that the help of the two verbs shows."""
