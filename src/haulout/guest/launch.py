@@ -1,0 +1,80 @@
+"""The launch document: what the host hands to a guest. Nobody vouches for it; pure.
+
+The binding in it counts only if the processor vouches for its hash, and the URL only leads to whoever holds the key of
+the binding. docs/formats/launch.md has the layout.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Final, Self
+
+from haulout.errors import HauloutError
+from haulout.guest.refusal import GuestRefusal, Rule
+from haulout.workload.binding import Binding
+
+TYPE: Final = "io.github.haulout.launch"
+VERSION: Final = 1
+SERIAL: Final = "haulout-launch"
+"""Serial number of the small disk that holds the document."""
+DISK_SERIAL: Final = "haulout-disk"
+"""Serial number of the encrypted disk."""
+TEE_PORT: Final = "io.github.haulout.tee"
+"""Name of the virtio-serial port that leads to an emulated TEE."""
+STATUS_PORT: Final = "io.github.haulout.status"
+"""Name of the virtio-serial port on which the guest says what it does."""
+RESOURCE: Final = "default/luks/passphrase"
+"""The resource that holds the passphrase of the disk, where nothing else is said."""
+MAX_BYTES: Final = 64 << 10
+_SECTOR: Final = 512
+_MEMBERS: Final = frozenset({"binding", "broker_url", "resource", "type", "version"})
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What the host hands over.
+
+    Attributes:
+        binding: of the workload.
+        broker_url: where the broker is; "" where there is none.
+        resource: ``repository/type/tag`` of the passphrase.
+    """
+
+    binding: Binding
+    broker_url: str
+    resource: str = RESOURCE
+
+    def to_bytes(self) -> bytes:
+        """Return the document, and zeros up to a multiple of 512 bytes: the content of a disk."""
+        document = {
+            "binding": self.binding.to_bytes().decode(),
+            "broker_url": self.broker_url,
+            "resource": self.resource,
+            "type": TYPE,
+            "version": VERSION,
+        }
+        data = json.dumps(document, separators=(",", ":")).encode()
+        return data + bytes(-len(data) % _SECTOR)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Parse a document; zeros may follow it.
+
+        Raises:
+            GuestRefusal: it is none, or of a later version.
+        """
+        text = data.rstrip(b"\0")
+        try:
+            if len(text) > MAX_BYTES:
+                raise ValueError(f"it has more than {MAX_BYTES} bytes")
+            values = json.loads(text)
+            if not isinstance(values, dict) or values.get("type") != TYPE or values.get("version") != VERSION:
+                raise ValueError(f"it is not of the type {TYPE}, version {VERSION}")
+            members = [values.get(name) for name in ("binding", "broker_url", "resource")]
+            if set(values) != _MEMBERS or not all(isinstance(one, str) and one.isprintable() for one in members):
+                raise ValueError("its members are not those of version 1")
+            binding, url, resource = members
+            return cls(Binding.parse(binding.encode()), url, resource)
+        except (ValueError, RecursionError, HauloutError) as exc:
+            raise GuestRefusal(Rule.LAUNCH, f"the launch document cannot be read: {exc}") from exc
