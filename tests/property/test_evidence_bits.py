@@ -86,12 +86,12 @@ def known(data):
     """Return what collateral says, certificates by their content; the chain of the PCK's list is in the quote as well."""
     found = parse_collateral(data, "collateral")
     return (
-        found.tcb_info_bytes,
-        found.tcb_info_signature,
-        [one.fingerprint for one in found.tcb_info_chain],
-        found.qe_identity_bytes,
-        found.qe_identity_signature,
-        [one.fingerprint for one in found.qe_identity_chain],
+        found.tcb_info_part.content,
+        found.tcb_info_part.signature,
+        [one.fingerprint for one in found.tcb_info_part.given],
+        found.qe_identity_part.content,
+        found.qe_identity_part.signature,
+        [one.fingerprint for one in found.qe_identity_part.given],
         found.root_list.der,
         found.pck_list.der,
     )

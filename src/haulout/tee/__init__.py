@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from haulout.tee.kinds import KINDS, Kind
     from haulout.tee.nonces import as_report_data
     from haulout.tee.policy import parse_policy
+    from haulout.tee.publications import KDS, PCS, Needs, Publication, accept, identify, publications
     from haulout.tee.roots import EMULATOR
-    from haulout.tee.verdict import Anchor, Claims, Refusal, Rule, Statement, Verdict, stamp
+    from haulout.tee.verdict import Anchor, Claims, Refusal, Rule, Span, Statement, Verdict, stamp
     from haulout.tee.verify import verify
 
 from haulout.extras import require
@@ -26,19 +27,27 @@ require("cryptography")
 
 __all__ = [
     "EMULATOR",
+    "KDS",
     "KINDS",
+    "PCS",
     "Anchor",
     "Claims",
     "Given",
     "Kind",
+    "Needs",
     "Policy",
+    "Publication",
     "Refusal",
     "Rule",
+    "Span",
     "Statement",
     "Verdict",
+    "accept",
     "as_report_data",
     "der",
+    "identify",
     "parse_policy",
+    "publications",
     "stamp",
     "verify",
 ]
@@ -50,8 +59,9 @@ open_face(
         "kinds": ("KINDS", "Kind"),
         "nonces": ("as_report_data",),
         "policy": ("parse_policy",),
+        "publications": ("KDS", "PCS", "Needs", "Publication", "accept", "identify", "publications"),
         "roots": ("EMULATOR",),
-        "verdict": ("Anchor", "Claims", "Refusal", "Rule", "Statement", "Verdict", "stamp"),
+        "verdict": ("Anchor", "Claims", "Refusal", "Rule", "Span", "Statement", "Verdict", "stamp"),
         "verify": ("verify",),
     },
 )

@@ -128,6 +128,11 @@ def read_bundle(data: bytes, what: str) -> tuple[Certificate, ...]:
     return tuple(_read_in(what, one.public_bytes(serialization.Encoding.DER)) for one in found)
 
 
+def pem(*certificates: Certificate) -> bytes:
+    """Write certificates in PEM."""
+    return b"".join(one.parsed.public_bytes(serialization.Encoding.PEM) for one in certificates)
+
+
 def _read_in(what: str, der: bytes) -> Certificate:
     try:
         return read_certificate(der)

@@ -123,6 +123,14 @@ class Anchor:
     given: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From when until when something holds: what was issued later replaces it."""
+
+    issued: datetime
+    until: datetime
+
+
 class Statement(Protocol):
     """What evidence says of itself, true or not."""
 

@@ -35,17 +35,41 @@ _HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One signed document with its chain."""
+
+    content: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+    given: tuple[x509.Certificate, ...] = field(repr=False)
+
+    @classmethod
+    def read(cls, data: bytes, name: str, what: str) -> Part:
+        """Read a document of a file of collateral, or of one that holds nothing else; raises InvalidEvidence."""
+        values = _values(data, what)
+        signature = _binary(values, f"{name}_signature", what, size=64)
+        return cls(_text(values, name, what), signature, _chain(values, f"{name}_issuer_chain", what))
+
+    def path(self, what: str, at: datetime) -> tuple[x509.Certificate, ...]:
+        """Follow its signer to a root."""
+        signers = [one for one in self.given if one.common_name == SIGNER]
+        if not signers:
+            raise Refused(Rule.COLLATERAL, f"the {what} comes without the certificate of {SIGNER!r}")
+        return chain_of(signers[0], self.given, at)
+
+    def require_signed(self, what: str, signer: x509.Certificate) -> None:
+        """Refuse what the signer did not sign."""
+        if not verifies(signer.key, self.signature, self.content):
+            raise Refused(Rule.COLLATERAL, f"the {what} is not signed by {SIGNER!r}")
+
+
+@dataclass(frozen=True, slots=True)
 class Collateral:
     """Collateral as it was parsed; nothing about it is verified."""
 
     tcb_info: documents.TcbInfo
-    tcb_info_bytes: bytes = field(repr=False)
-    tcb_info_signature: bytes = field(repr=False)
-    tcb_info_chain: tuple[x509.Certificate, ...] = field(repr=False)
+    tcb_info_part: Part = field(repr=False)
     qe_identity: documents.QeIdentity
-    qe_identity_bytes: bytes = field(repr=False)
-    qe_identity_signature: bytes = field(repr=False)
-    qe_identity_chain: tuple[x509.Certificate, ...] = field(repr=False)
+    qe_identity_part: Part = field(repr=False)
     root_list: RevocationList
     pck_list: RevocationList
     pck_list_chain: tuple[x509.Certificate, ...] = field(repr=False)
@@ -58,24 +82,28 @@ def parse(data: bytes, what: str) -> Collateral:
     Raises:
         InvalidEvidence: it is not collateral.
     """
-    try:
-        values = loads(data, what)
-    except InvalidManifest as exc:
-        raise InvalidEvidence(what, exc.reason) from exc
-    info, identity = _text(values, "tcb_info", what), _text(values, "qe_identity", what)
+    info, identity = Part.read(data, "tcb_info", what), Part.read(data, "qe_identity", what)
+    pck_list, pck_list_chain = read_pck_list(data, what)
     return Collateral(
-        tcb_info=documents.tcb_info(info),
-        tcb_info_bytes=info,
-        tcb_info_signature=_binary(values, "tcb_info_signature", what, size=64),
-        tcb_info_chain=_chain(values, "tcb_info_issuer_chain", what),
-        qe_identity=documents.qe_identity(identity),
-        qe_identity_bytes=identity,
-        qe_identity_signature=_binary(values, "qe_identity_signature", what, size=64),
-        qe_identity_chain=_chain(values, "qe_identity_issuer_chain", what),
-        root_list=_list(values, "root_ca_crl", what),
-        pck_list=_list(values, "pck_crl", what),
-        pck_list_chain=_chain(values, "pck_crl_issuer_chain", what),
+        tcb_info=documents.tcb_info(info.content),
+        tcb_info_part=info,
+        qe_identity=documents.qe_identity(identity.content),
+        qe_identity_part=identity,
+        root_list=read_root_list(data, what),
+        pck_list=pck_list,
+        pck_list_chain=pck_list_chain,
     )
+
+
+def read_pck_list(data: bytes, what: str) -> tuple[RevocationList, tuple[x509.Certificate, ...]]:
+    """Read the revocation list of platforms, and its chain; raises InvalidEvidence."""
+    values = _values(data, what)
+    return _list(values, "pck_crl", what), _chain(values, "pck_crl_issuer_chain", what)
+
+
+def read_root_list(data: bytes, what: str) -> RevocationList:
+    """Read the revocation list of the root; raises InvalidEvidence."""
+    return _list(_values(data, what), "root_ca_crl", what)
 
 
 def require(
@@ -102,26 +130,20 @@ def require(
             f"the collateral has no revocation list of {chain[missing + 1].common_name!r}, which issued "
             f"{chain[missing].common_name!r}",
         )
-    for what, content, signature, given in (
-        ("TCB info", collateral.tcb_info_bytes, collateral.tcb_info_signature, collateral.tcb_info_chain),
-        ("QE identity", collateral.qe_identity_bytes, collateral.qe_identity_signature, collateral.qe_identity_chain),
-    ):
-        signers = [one for one in given if one.common_name == SIGNER]
-        if not signers:
-            raise Refused(Rule.COLLATERAL, f"the {what} comes without the certificate of {SIGNER!r}")
-        path = chain_of(signers[0], given, at)
+    for what, part in (("TCB info", collateral.tcb_info_part), ("QE identity", collateral.qe_identity_part)):
+        path = part.path(what, at)
         found = anchor(path[-1], "Intel", trusted=(root.fingerprint,) if root.test else (), test=test)
         if found.fingerprint != root.fingerprint:
             raise Refused(Rule.ROOT, f"the {what} and the quote end in different roots")
         if not require_not_revoked(path, lists, at):
             raise Refused(Rule.COLLATERAL, f"the collateral has no revocation list for the signer of the {what}")
-        if not verifies(signers[0].key, signature, content):
-            raise Refused(Rule.COLLATERAL, f"the {what} is not signed by {SIGNER!r}")
-    _require_current("TCB info", collateral.tcb_info.issued, collateral.tcb_info.next_update, at)
-    _require_current("QE identity", collateral.qe_identity.issued, collateral.qe_identity.next_update, at)
+        part.require_signed(what, path[0])
+    require_current("TCB info", collateral.tcb_info.issued, collateral.tcb_info.next_update, at)
+    require_current("QE identity", collateral.qe_identity.issued, collateral.qe_identity.next_update, at)
 
 
-def _require_current(what: str, issued: datetime, until: datetime, at: datetime) -> None:
+def require_current(what: str, issued: datetime, until: datetime, at: datetime) -> None:
+    """Refuse a document that is not valid at a time."""
     if at < issued:
         raise Refused(Rule.COLLATERAL_VALIDITY, f"the {what} is not valid before {stamp(issued)}")
     if at > until:
@@ -133,6 +155,13 @@ def verifies(key: x509.PublicKey, signature: bytes, signed: bytes) -> bool:
     if not isinstance(key, ec.EllipticCurvePublicKey) or not is_on(key, P256) or len(signature) != 64:
         return False
     return is_signed(key, big_endian(signature), signed)
+
+
+def _values(data: bytes, what: str) -> dict[str, Any]:
+    try:
+        return loads(data, what)
+    except InvalidManifest as exc:
+        raise InvalidEvidence(what, exc.reason) from exc
 
 
 def _text(values: dict[str, Any], name: str, what: str) -> bytes:
