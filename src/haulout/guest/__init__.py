@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.guest import arguments
     from haulout.guest.devices.port import Answer, as_answer, read_question
     from haulout.guest.initramfs.build import GuestFiles, build_guest, read_guest
     from haulout.guest.launch import DISK_SERIAL, RESOURCE, SERIAL, STATUS_PORT, TEE_PORT, Launch
@@ -26,6 +27,7 @@ __all__ = [
     "GuestRefusal",
     "Launch",
     "Rule",
+    "arguments",
     "as_answer",
     "build_guest",
     "read_guest",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from haulout.documents import Document
 from haulout.errors import ToolError, UsageError
 from haulout.guest.initramfs import cpio, modules, packages
-from haulout.local import replace_file, run, storage_errors
+from haulout.local import parse_json, read_text, replace_file, run, storage_errors, wrong_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,6 +138,9 @@ class _Tree:
         yield from (cpio.file(self._place(path), path.read_bytes()) for path in extensions)
         yield from (cpio.file(name, path.read_bytes(), executable=True) for name, path in programs.items())
         yield from self._needed([*programs.values(), *extensions])
+        # Debian's cryptography does not start without it.
+        for legacy in self._root.rglob("ossl-modules/legacy.so"):
+            yield cpio.file(self._place(legacy), legacy.read_bytes())
         yield cpio.file(self._loader_name, self._loader.read_bytes(), executable=True)
         ordered = modules.in_order(self._root)
         yield from (cpio.file(f"modules/{name}", data) for name, data in ordered.items())
@@ -210,3 +213,23 @@ for path in open(sys.argv[1]).read().splitlines():
     shown = path.removeprefix(sys.argv[2])
     py_compile.compile(path, path[:-3] + ".pyc", shown, doraise=True, invalidation_mode=mode)
 """
+
+
+def read_guest(folder: Path) -> GuestFiles:
+    """Read a guest that :func:`build_guest` made; its files may have been changed since: nothing is compared.
+
+    Raises:
+        NotFoundError: there is none.
+        InvalidFile: it is not one.
+    """
+    table = parse_json(read_text(folder / ABOUT), wrong_file(folder / ABOUT))
+    digests, versions = table.take("digests"), table.take("packages")
+    return GuestFiles(
+        folder,
+        folder / KERNEL,
+        folder / INITRAMFS,
+        table.text("command_line"),
+        table.number("size", None, 1 << 40),
+        dict(digests),
+        dict(versions),
+    )
