@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from haulout.tee.inputs import Given, Policy
     from haulout.tee.kinds import KINDS, Kind
     from haulout.tee.nonces import as_report_data
-    from haulout.tee.policy import parse_policy
+    from haulout.tee.policy import parse_policy, read_policy, read_section
     from haulout.tee.publications import KDS, PCS, Needs, Publication, accept, identify, publications
     from haulout.tee.roots import EMULATOR
+    from haulout.tee.shortfall import Shortfall
     from haulout.tee.verdict import Anchor, Claims, Refusal, Rule, Span, Statement, Verdict, stamp
-    from haulout.tee.verify import verify
+    from haulout.tee.verify import objection, verify
 
 from haulout.extras import require
 
@@ -39,6 +40,7 @@ __all__ = [
     "Publication",
     "Refusal",
     "Rule",
+    "Shortfall",
     "Span",
     "Statement",
     "Verdict",
@@ -46,8 +48,11 @@ __all__ = [
     "as_report_data",
     "der",
     "identify",
+    "objection",
     "parse_policy",
     "publications",
+    "read_policy",
+    "read_section",
     "stamp",
     "verify",
 ]
@@ -58,10 +63,11 @@ open_face(
         "inputs": ("Given", "Policy"),
         "kinds": ("KINDS", "Kind"),
         "nonces": ("as_report_data",),
-        "policy": ("parse_policy",),
+        "policy": ("parse_policy", "read_policy", "read_section"),
         "publications": ("KDS", "PCS", "Needs", "Publication", "accept", "identify", "publications"),
         "roots": ("EMULATOR",),
+        "shortfall": ("Shortfall",),
         "verdict": ("Anchor", "Claims", "Refusal", "Rule", "Span", "Statement", "Verdict", "stamp"),
-        "verify": ("verify",),
+        "verify": ("objection", "verify"),
     },
 )

@@ -18,12 +18,14 @@ from haulout.tee.snp import rules as snp_rules
 from haulout.tee.tdx import genuine as tdx
 from haulout.tee.tdx import parse as tdx_quote
 from haulout.tee.tdx import rules as tdx_rules
+from haulout.tee.tdx import shortfall as tdx_shortfall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from haulout.local import Table
-    from haulout.tee.inputs import Inputs
+    from haulout.tee.inputs import Given, Inputs
+    from haulout.tee.shortfall import Shortfall
     from haulout.tee.verdict import Claims, Statement
 
 S = TypeVar("S", bound="Statement")
@@ -47,6 +49,9 @@ class Kind(Generic[S, C, P]):
         policy: reads this kind's section of a policy document.
         strict: the section with which evidence is compared where there is no policy.
         require: refuses genuine evidence that breaks the section; returns the names of what the section leaves open.
+        shortfalls: names the security versions that are too low by the section and by some collateral.
+        suits: says whether some collateral is about the platform of genuine evidence.
+        machine: names the machine that made genuine evidence, the same each time; "" where it does not tell.
     """
 
     name: str
@@ -57,6 +62,9 @@ class Kind(Generic[S, C, P]):
     policy: Callable[[Table], P]
     strict: P
     require: Callable[[C, P], tuple[str, ...]]
+    shortfalls: Callable[[C, P, Sequence[Given]], tuple[Shortfall, ...]] = lambda _claims, _section, _collateral: ()
+    suits: Callable[[C, Given], bool] = lambda _claims, _given: False
+    machine: Callable[[C], str] = lambda _claims: ""
 
     def __str__(self) -> str:
         return self.name
@@ -72,6 +80,7 @@ KINDS: Final[tuple[Kind[Any, Any, Any], ...]] = (
         policy=cca_rules.read_policy,
         strict=cca_rules.CcaPolicy(),
         require=cca_rules.require,
+        machine=cca_rules.machine,
     ),
     Kind(
         name="tdx",
@@ -82,6 +91,9 @@ KINDS: Final[tuple[Kind[Any, Any, Any], ...]] = (
         policy=tdx_rules.read_policy,
         strict=tdx_rules.STRICT,
         require=tdx_rules.require,
+        shortfalls=tdx_shortfall.shortfalls,
+        suits=tdx_shortfall.suits,
+        machine=tdx_rules.machine,
     ),
     # Recognised by its length: after those that have a mark.
     Kind(
@@ -93,6 +105,8 @@ KINDS: Final[tuple[Kind[Any, Any, Any], ...]] = (
         policy=snp_rules.read_policy,
         strict=snp_rules.STRICT,
         require=snp_rules.require,
+        shortfalls=snp_rules.shortfalls,
+        machine=snp_rules.machine,
     ),
 )
 """The kinds that are known, in the order in which evidence is recognised."""

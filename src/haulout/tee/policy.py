@@ -16,6 +16,8 @@ from haulout.tee.kinds import KINDS, Kind
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from haulout.local import Table
+
 SCHEMA: Final = 1
 MAX_BYTES: Final = 1 << 20
 
@@ -42,6 +44,24 @@ def parse_policy(data: bytes, what: str = "policy", *, kinds: Iterable[Kind[Any,
     except UnicodeDecodeError as exc:
         raise wrong("", "is not UTF-8") from exc
     top = parse_toml(text, wrong)
+    return read_policy(top, what, kinds=kinds)
+
+
+def read_policy(
+    top: Table, what: str, *, kinds: Iterable[Kind[Any, Any, Any]] = KINDS, also: Iterable[str] = ()
+) -> Policy:
+    """Read a policy from a parsed document.
+
+    Args:
+        top: the document.
+        what: the policy's name where the document gives none.
+        kinds: the kinds of TEE that it may have a section about.
+        also: keys that the document may have besides.
+
+    Raises:
+        InvalidPolicy: as :func:`parse_policy`.
+    """
+    kinds = tuple(kinds)
     schema = top.number("schema", 0, 1 << 31)
     if schema != SCHEMA:
         reason = "is missing" if not top.has("schema") else f"{schema} is not known; this haulout knows {SCHEMA}"
@@ -49,7 +69,6 @@ def parse_policy(data: bytes, what: str = "policy", *, kinds: Iterable[Kind[Any,
     test = top.flag("test", default=False)
     roots = frozenset(one.hex() for one in top.digests("roots", (32,)) or ())
     freshness = top.table("freshness")
-    names = [kind.name for kind in kinds]
     policy = Policy(
         name=top.text("name", what),
         test=test,
@@ -59,15 +78,23 @@ def parse_policy(data: bytes, what: str = "policy", *, kinds: Iterable[Kind[Any,
         sections={kind.name: _section(top, kind) for kind in kinds if top.has(kind.name)},
     )
     freshness.end()
-    top.end(*names)
+    top.end(*(kind.name for kind in kinds), *also)
     if roots and not test:
         # AMD's and Intel's roots are pinned: no other can be right for them.
         raise top.wrong("roots", "only a policy for tests may add roots", hint="for tests only, add: test = true")
     return policy
 
 
-def _section(top: Any, kind: Kind[Any, Any, Any]) -> Any:
-    table = top.table(kind.name)
+def _section(top: Table, kind: Kind[Any, Any, Any]) -> Any:
+    return read_section(top.table(kind.name), kind)
+
+
+def read_section(table: Table, kind: Kind[Any, Any, Any]) -> Any:
+    """Read what a policy demands of one kind of TEE, from a table of its own.
+
+    Raises:
+        InvalidPolicy: a key is unknown, or has an impossible value.
+    """
     found = kind.policy(table)
     table.end()
     return found

@@ -52,7 +52,7 @@ def verify(
         claims = kind.genuine(statement, Inputs(at, certificates, collateral, policy, section))
         _require_occasion(statement.report_data, report_data, policy)
         if policy is None:
-            warning = _objection(kind, claims)
+            warning = objection(kind, claims, kind.strict)
         else:
             left = _require(kind, claims, section)
     except Refused as exc:
@@ -68,10 +68,10 @@ def _require(kind: Kind[Any, Any, Any], claims: Claims | None, section: object) 
     return kind.require(claims, section)
 
 
-def _objection(kind: Kind[Any, Any, Any], claims: Claims | None) -> Refusal | None:
-    """Return what a policy that leaves the strict defaults as they are would object to."""
+def objection(kind: Kind[Any, Any, Any], claims: Claims, section: object) -> Refusal | None:
+    """Return what a section of a policy objects to in genuine evidence; None where it accepts it."""
     try:
-        kind.require(claims, kind.strict)
+        kind.require(claims, section)
     except Refused as exc:
         return exc.refusal
     return None

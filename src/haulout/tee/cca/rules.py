@@ -96,3 +96,8 @@ def require(claims: CcaClaims, policy: CcaPolicy) -> tuple[str, ...]:
     candidates |= {f"rem{number}": allowed for number, allowed in enumerate(policy.rem)}
     candidates |= {"personalization": policy.personalization}
     return tuple(name for name, value in candidates.items() if value is None)
+
+
+def machine(claims: CcaClaims) -> str:
+    """Name the platform by its instance ID."""
+    return claims.token.platform.instance.hex()

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from haulout.documents import Document
 from haulout.tee.rules import Allowed, Need, require_allowed
+from haulout.tee.shortfall import Shortfall
 from haulout.tee.snp.endorsement import Signer
 from haulout.tee.snp.parse import PLATFORM_BITS, VERSIONS, Product, Tcb
 from haulout.tee.verdict import ORIGIN, Refused, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from haulout.local import Table
+    from haulout.tee.inputs import Given
     from haulout.tee.snp.endorsement import Endorsement
     from haulout.tee.snp.parse import SnpReport
     from haulout.tee.verdict import Anchor
@@ -225,6 +227,29 @@ def _require_tcb(claims: SnpClaims, policy: SnpPolicy) -> None:
         if below := tcb.below(floor):
             parts = ", ".join(f"{part} {tcb.parts[part]} < {floor.parts[part]}" for part in below)
             raise Refused(Rule.TCB_FLOOR, f"its {name} TCB is too old: {parts}", hint="update the host's firmware")
+
+
+def shortfalls(claims: SnpClaims, policy: SnpPolicy, collateral: Sequence[Given]) -> tuple[Shortfall, ...]:  # noqa: ARG001
+    """Compare a processor's TCBs with the policy's floor for its product."""
+    floor = policy.tcb.get(claims.product)
+    if floor is None:
+        return ()
+    named = (("reported", claims.reported_tcb), ("committed", claims.committed_tcb), ("launch", claims.launch_tcb))
+    return tuple(
+        Shortfall(
+            f"{name} TCB of {claims.product}, {part}", tcb.parts.get(part, 0), floor.parts[part], "the host's firmware"
+        )
+        for name, tcb in named
+        for part in tcb.below(floor)
+    )
+
+
+def machine(claims: SnpClaims) -> str:
+    """Name the processor by its chip ID; "" where it hides it."""
+    return (
+        claims.report.chip_id.hex().rstrip("0")
+        and claims.report.chip_id.hex()[: 16 if claims.product is Product.TURIN else 128]
+    )
 
 
 def _require_platform(report: SnpReport, policy: SnpPolicy) -> None:

@@ -40,6 +40,9 @@ class TcbLevel:
     status: TcbStatus
     date: datetime
     advisories: tuple[str, ...]
+    names: tuple[str, ...] = ("",) * 16
+    tdx_names: tuple[str, ...] = ("",) * 16
+    """What Intel calls the components, and in brackets who updates them; "" where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,8 @@ def _level(source: Table) -> TcbLevel:
         status=_status(source),
         date=_time(source, "tcbDate"),
         advisories=_advisories(source),
+        names=_names(tcb, "sgxtcbcomponents"),
+        tdx_names=_names(tcb, "tdxtcbcomponents"),
     )
 
 
@@ -236,3 +241,10 @@ def _components(source: Table, name: str) -> tuple[int, ...]:
     if len(found) != 16:
         raise source.wrong(name, "expected 16 versions")
     return found
+
+
+def _names(source: Table, name: str) -> tuple[str, ...]:
+    found = (
+        (one.text("type", "", longest=_TEXT), one.text("category", "", longest=_TEXT)) for one in _many(source, name)
+    )
+    return tuple(f"{kind} ({who})".strip() if who else kind for kind, who in found)

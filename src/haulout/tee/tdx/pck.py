@@ -32,12 +32,14 @@ class Platform:
         fmspc: family, model, stepping, platform type and custom SKU, 6 bytes.
         components: the 16 security versions of what runs below enclaves.
         pce_svn: the version of the provisioning certification enclave.
+        ppid: what tells this platform from all others, 16 bytes.
     """
 
     fmspc: bytes
     pce_id: bytes
     components: tuple[int, ...]
     pce_svn: int
+    ppid: bytes = b""
 
 
 def read(certificate: Certificate) -> Platform:
@@ -57,6 +59,7 @@ def read(certificate: Certificate) -> Platform:
             pce_id=_bytes(found, PCEID, 2),
             components=tuple(_number(tcb, f"{TCB}.{place}", 0xFF) for place in range(1, COMPONENTS + 1)),
             pce_svn=_number(tcb, PCESVN, 0xFFFF),
+            ppid=_bytes(found, PPID, 16),
         )
         again = _bytes(tcb, CPUSVN, COMPONENTS)
     except der.NotDer as exc:

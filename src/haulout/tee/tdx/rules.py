@@ -152,6 +152,11 @@ def require(claims: TdxClaims, policy: TdxPolicy) -> tuple[str, ...]:
     return tuple(name for name, value in candidates.items() if value is None)
 
 
+def machine(claims: TdxClaims) -> str:
+    """Name the platform by its PPID."""
+    return claims.platform.ppid.hex()
+
+
 def _require_tcb(claims: TdxClaims, policy: TdxPolicy) -> None:
     rating = claims.tcb
     if rating is None:
