@@ -76,9 +76,8 @@ def qemu_snp(machine: Machine, binding: Binding) -> list[str]:
     """Return the command line for SEV-SNP: the binding is HOST_DATA, kernel and initramfs are measured."""
     value = base64.b64encode(binding.host_data).decode()
     memory = f"memory-backend-memfd,id=memory,size={machine.memory}M,share=true,prealloc=false"
-    guest = (
-        f"sev-snp-guest,id=tee,cbitpos=51,reduced-phys-bits=1,policy={_SNP_POLICY:#x},kernel-hashes=on,host-data={value}"
-    )
+    policy = f"cbitpos=51,reduced-phys-bits=1,policy={_SNP_POLICY:#x}"
+    guest = f"sev-snp-guest,id=tee,{policy},kernel-hashes=on,host-data={value}"
     return [
         *("qemu-system-x86_64", "-no-user-config", "-accel", "kvm", "-cpu", "EPYC-v4"),
         *("-machine", "q35,confidential-guest-support=tee,memory-backend=memory,vmport=off"),

@@ -74,7 +74,14 @@ def unlock(disk: Path, header: bytes, passphrase: bytes, binding: Binding, scrat
     _require(done, Rule.PASSPHRASE)
     plain = os.fspath(_MAPPED / _CRYPT)
     verity = [
-        *("veritysetup", "open", "--no-superblock", "--format=1", "--hash=sha256", f"--salt={binding.salt.hex() or '-'}"),
+        *(
+            "veritysetup",
+            "open",
+            "--no-superblock",
+            "--format=1",
+            "--hash=sha256",
+            f"--salt={binding.salt.hex() or '-'}",
+        ),
         *(f"--data-block-size={BLOCK}", f"--hash-block-size={BLOCK}"),
         # The block at the hash offset is the superblock, which nobody vouches for.
         *(f"--data-blocks={binding.hash_offset // BLOCK}", f"--hash-offset={binding.hash_offset + BLOCK}"),

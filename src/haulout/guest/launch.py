@@ -10,8 +10,9 @@ import json
 from dataclasses import dataclass
 from typing import Final, Self
 
-from haulout.errors import HauloutError
+from haulout.errors import InvalidWorkload
 from haulout.guest.refusal import GuestRefusal, Rule
+from haulout.local import parse_json
 from haulout.workload.binding import Binding
 
 TYPE: Final = "io.github.haulout.launch"
@@ -28,7 +29,6 @@ RESOURCE: Final = "default/luks/passphrase"
 """The resource that holds the passphrase of the disk, where nothing else is said."""
 MAX_BYTES: Final = 64 << 10
 _SECTOR: Final = 512
-_MEMBERS: Final = frozenset({"binding", "broker_url", "resource", "type", "version"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +65,18 @@ class Launch:
             GuestRefusal: it is none, or of a later version.
         """
         text = data.rstrip(b"\0")
+        table = parse_json(text[:MAX_BYTES], _wrong)
+        if (table.text("type"), table.number("version", None, 1 << 31)) != (TYPE, VERSION):
+            raise _wrong("type", f"it is not {TYPE}, version {VERSION}")
+        binding = table.text("binding", longest=MAX_BYTES)
+        url, resource = table.text("broker_url", ""), table.text("resource", RESOURCE)
+        table.end()
         try:
-            if len(text) > MAX_BYTES:
-                raise ValueError(f"it has more than {MAX_BYTES} bytes")
-            values = json.loads(text)
-            if not isinstance(values, dict) or values.get("type") != TYPE or values.get("version") != VERSION:
-                raise ValueError(f"it is not of the type {TYPE}, version {VERSION}")
-            members = [values.get(name) for name in ("binding", "broker_url", "resource")]
-            if set(values) != _MEMBERS or not all(isinstance(one, str) and one.isprintable() for one in members):
-                raise ValueError("its members are not those of version 1")
-            binding, url, resource = members
             return cls(Binding.parse(binding.encode()), url, resource)
-        except (ValueError, RecursionError, HauloutError) as exc:
-            raise GuestRefusal(Rule.LAUNCH, f"the launch document cannot be read: {exc}") from exc
+        except InvalidWorkload as exc:
+            raise _wrong("binding", str(exc)) from exc
+
+
+def _wrong(where: str, reason: str, *, hint: str | None = None) -> GuestRefusal:
+    at = f" at {where}" if where else ""
+    return GuestRefusal(Rule.LAUNCH, f"the launch document cannot be read{at}: {reason}", hint=hint)

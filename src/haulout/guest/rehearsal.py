@@ -48,7 +48,11 @@ def rehearse() -> None:
     read_answer(as_answer(Answer("snp", b"evidence")))
     for find in DEVICES:
         find(Path("/nowhere"))
-    for reading in (lambda: read_header(io.BytesIO(bytes(4096))), lambda: Launch.parse(b"{}"), lambda: Binding.parse(b"{}")):
+    for reading in (
+        lambda: read_header(io.BytesIO(bytes(4096))),
+        lambda: Launch.parse(b"{}"),
+        lambda: Binding.parse(b"{}"),
+    ):
         with suppress(HauloutError):
             reading()
     command_of(b'{"config":{"Cmd":["x"]}}', "", "")

@@ -63,7 +63,7 @@ def require_own_binding(device: Device, binding: Binding) -> None:
     if not hmac.compare_digest(found, expected):
         raise GuestRefusal(
             Rule.BINDING_VALUE,
-            f"the processor vouches for the binding {found.hex()[:16]}…, but the host handed over {expected.hex()[:16]}…",
+            f"the processor vouches for the binding {found.hex()[:16]}…, but the host gave {expected.hex()[:16]}…",
             hint="the machine was not started for this workload",
         )
 
@@ -80,9 +80,7 @@ def _own_value(answer: Answer, binding: Binding) -> tuple[bytes, bytes]:
     raise GuestRefusal(Rule.DEVICE, f"this guest cannot read the evidence of {answer.tee[:20]!r}")
 
 
-def fetch_passphrase(
-    launch: Launch, device: Device, say: Callable[[str], None], *, seconds: float = SECONDS
-) -> bytes:
+def fetch_passphrase(launch: Launch, device: Device, say: Callable[[str], None], *, seconds: float = SECONDS) -> bytes:
     """Attest, and return the passphrase of the disk.
 
     Args:

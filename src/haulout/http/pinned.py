@@ -22,7 +22,7 @@ LARGEST: Final = 4 << 20
 """Bytes of an answer that are read."""
 
 
-class WrongServerKey(UnreachableError):
+class WrongServerKey(UnreachableError):  # noqa: N818 - named as its siblings in haulout.errors
     """A server that holds another key than the one it is known by; nothing was sent to it."""
 
     def __init__(self, server: str) -> None:
@@ -75,9 +75,7 @@ class PinnedServer:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        connection = HTTPSConnection(
-            self._origin.host, self._origin.port, timeout=self._seconds, context=context
-        )
+        connection = HTTPSConnection(self._origin.host, self._origin.port, timeout=self._seconds, context=context)
         prefix = f"/{self._path}" if self._path else ""
         try:
             with closing(connection):
@@ -88,7 +86,7 @@ class PinnedServer:
                 found = answer.read(LARGEST + 1)
                 names = {name.lower(): value for name, value in answer.getheaders()}
         except (OSError, HTTPException) as exc:
-            raise UnreachableError(f"no answer from {self._origin}: {exc or type(exc).__name__}") from exc
+            raise UnreachableError(f"no answer from {self._origin}: {str(exc) or type(exc).__name__}") from exc
         if len(found) > LARGEST:
             raise UnreachableError(f"the answer of {self._origin} has more than {LARGEST} bytes")
         return PinnedAnswer(answer.status, names, found)

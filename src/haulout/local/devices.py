@@ -11,4 +11,4 @@ def control(descriptor: int, request: int, argument: bytearray) -> None:
     Raises:
         OSError: the driver refuses.
     """
-    fcntl.ioctl(descriptor, request, argument, True)  # noqa: FBT003 - its own way to say that it is written to
+    fcntl.ioctl(descriptor, request, argument, True)

@@ -46,13 +46,16 @@ class Ports:
 
     @property
     def tee(self) -> Path:
+        """The socket of the TEE."""
         return self.folder / "tee"
 
     @property
     def status(self) -> Path:
+        """The socket of the status."""
         return self.folder / "status"
 
     def ready(self) -> bool:
+        """Return whether QEMU listens on both."""
         return self.tee.exists() and self.status.exists()
 
     def serve(self, sign: Callable[[bytes], Answer]) -> None:

@@ -1,4 +1,4 @@
-"""Run a confidential image in a virtual machine of this host, with an emulated TEE; or say how real hardware runs it."""
+"""Run a confidential image in a virtual machine with an emulated TEE, or say how real hardware runs it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from haulout.errors import ToolError, UsageError
 from haulout.guest import RESOURCE, Launch, read_guest
 from haulout.guest import arguments as lines
 from haulout.http import is_loopback
-from haulout.local import PIPE, printable, private_folder, replace_file, started, storage_errors, wait_until
+from haulout.local import PIPE, last_line, private_folder, replace_file, started, storage_errors, wait_until
 from haulout.machine import Machines
 from haulout.machine.qemu import qemu_here
 from haulout.places import open_store
@@ -129,7 +129,7 @@ class WorkloadRun(Document):
     start_seconds: float | None
 
 
-def run_workload(  # noqa: PLR0913 - each is one word of the request
+def run_workload(
     request: WorkloadRequest,
     emulator: Emulator,
     *,
@@ -158,7 +158,9 @@ def run_workload(  # noqa: PLR0913 - each is one word of the request
         ports = Ports(folder, told)
         argv = lines.emulated(machine, program, str(accelerator), ports.tee, ports.status)
         binding = request.vouched or unpacked.binding
-        sign = emulator(Measured(machine.kernel, machine.initramfs, machine.command_line, binding, str(unpacked.config.tee)))
+        sign = emulator(
+            Measured(machine.kernel, machine.initramfs, machine.command_line, binding, str(unpacked.config.tee))
+        )
         begun = time.monotonic()
         with started(argv, stdout=PIPE) as process:
             wait_until(ports.ready, process, seconds=_START_SECONDS, what="its sockets")
@@ -167,6 +169,7 @@ def run_workload(  # noqa: PLR0913 - each is one word of the request
             if watch is not None:
                 watch.daemon = True
                 watch.start()
+            assert process.stdout is not None
             tail = follow(process.stdout, console)
             process.wait()
             if watch is not None:
@@ -175,7 +178,7 @@ def run_workload(  # noqa: PLR0913 - each is one word of the request
         seconds = time.monotonic() - begun
         ports.finish()
         if process.returncode and not ports.events:
-            raise ToolError(Path(program).name, f"ended with exit code {process.returncode}: {printable(errors.decode(errors='replace').strip()[-300:])}")
+            raise ToolError(Path(program).name, f"ended with exit code {process.returncode}: {last_line(errors)}")
         return _judged(unpacked.binding.workload_id, ports, tail, seconds, begun)
 
 

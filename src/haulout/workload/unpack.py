@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from haulout import rootfs
 from haulout.errors import ContentError
-from haulout.local import read_small, replace_file, replacing, storage_errors
+from haulout.local import read_small, replacing, storage_errors
 from haulout.workload import binding as bindings
 from haulout.workload import krun
 from haulout.workload.source import find_image, layer_opener
@@ -79,5 +79,7 @@ def unpacked_disk(folder: Path) -> UnpackedDisk:
     disk = folder / krun.DISK_NAME
     config, binding = (read_small(folder / name, krun.MAX_JSON) for name in _SMALL)
     if not disk.is_file():
-        raise ContentError(f"there is no {krun.DISK_NAME} in {folder}", hint="name an image, or a folder that cw run --unpack made")
+        raise ContentError(
+            f"there is no {krun.DISK_NAME} in {folder}", hint="name an image, or a folder that cw run --unpack made"
+        )
     return UnpackedDisk(disk, bindings.Binding.parse(binding), krun.WorkloadConfig.parse(config, krun.CONFIG_NAME))

@@ -55,7 +55,9 @@ _HARDWARE = ("krun", "qemu-snp", "qemu-tdx")
     multiple=True,
     help="Forward a TCP port of 127.0.0.1 to the guest. May be repeated.",
 )
-@click.option("-c", "--cpus", metavar="N", type=click.IntRange(1, 255), help="Processors.  [default: as the image says]")
+@click.option(
+    "-c", "--cpus", metavar="N", type=click.IntRange(1, 255), help="Processors.  [default: as the image says]"
+)
 @click.option(
     "-m",
     "--memory",
@@ -83,7 +85,9 @@ _HARDWARE = ("krun", "qemu-snp", "qemu-tdx")
 @options.registry
 @options.common
 @click.pass_obj
-def command(session: Session, /, subject: str, guest: Path, emulator: Path | None, hardware: str | None, **given: Any) -> int:
+def command(
+    session: Session, /, subject: str, guest: Path, emulator: Path | None, hardware: str | None, **given: Any
+) -> int:
     """Run a confidential image under QEMU with an emulated TEE.
 
     IMAGE is oci:DIR:TAG, a registry reference, or a folder that one was unpacked into. The guest attests to the key
@@ -93,15 +97,13 @@ def command(session: Session, /, subject: str, guest: Path, emulator: Path | Non
 
     A broker on 127.0.0.1 is reached. Exit status is that of the workload, and 1 if the guest refuses to start it.
     """
-    from haulout.guests import Hardware, WorkloadRequest, run_workload, workload_arguments  # noqa: PLC0415
+    from haulout.guests import Hardware, WorkloadRequest, workload_arguments  # noqa: PLC0415
 
     values = {name: value for name, value in given.items() if value is not None}
     request = WorkloadRequest(subject=subject_of(subject), guest=guest, **values)
     if hardware is not None:
         with session.progress() as progress:
-            argv = workload_arguments(
-                request, Hardware(hardware), connections=session.connections(), progress=progress
-            )
+            argv = workload_arguments(request, Hardware(hardware), connections=session.connections(), progress=progress)
         session.result("cw run", {"arguments": argv}, (shlex.join(argv),))
         return 0
     return _run(session, request, emulator or guest / "emulator")

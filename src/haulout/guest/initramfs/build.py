@@ -30,11 +30,15 @@ KERNEL: Final = "vmlinuz"
 INITRAMFS: Final = "initramfs"
 ABOUT: Final = "guest.json"
 COMMAND_LINE: Final = "console=ttyS0 quiet loglevel=4 panic=-1 no_timer_check"
-"""Of the kernel. no_timer_check: a guest that is emulated on a busy host panics otherwise, since the timer seems broken."""
+"""Of the kernel. no_timer_check: an emulated guest on a busy host panics otherwise, since the timer seems broken."""
 LARGEST: Final = 12 << 20
 """Bytes of an initramfs."""
 _HERE: Final = Path(__file__).resolve().parent
-_PROGRAMS: Final = {"bin/busybox": ("busybox",), "usr/sbin/cryptsetup": ("cryptsetup",), "usr/sbin/veritysetup": ("veritysetup",)}
+_PROGRAMS: Final = {
+    "bin/busybox": ("busybox",),
+    "usr/sbin/cryptsetup": ("cryptsetup",),
+    "usr/sbin/veritysetup": ("veritysetup",),
+}
 _LOADERS: Final = {"x86_64": "lib64/ld-linux-x86-64.so.2", "aarch64": "lib/ld-linux-aarch64.so.1"}
 _OURS: Final = ("haulout", "joserfc")
 """Packages of this installation; the others are Debian's."""
@@ -130,7 +134,9 @@ class _Tree:
         programs = {"usr/bin/python3": self._python}
         for name, (program,) in _PROGRAMS.items():
             programs[name] = next(
-                path for place in ("bin", "sbin", "usr/bin", "usr/sbin") if (path := self._root / place / program).is_file()
+                path
+                for place in ("bin", "sbin", "usr/bin", "usr/sbin")
+                if (path := self._root / place / program).is_file()
             )
         loaded = list(self._imported())
         yield from self._compiled([path for path in loaded if path.suffix == ".py"])
@@ -165,9 +171,7 @@ class _Tree:
             "PATH": os.defpath,
         }
         libraries = ":".join(map(str, self._libraries))
-        done = run(
-            [str(self._loader), "--library-path", libraries, *argv], seconds=_SECONDS, environment=environment
-        )
+        done = run([str(self._loader), "--library-path", libraries, *argv], seconds=_SECONDS, environment=environment)
         if done.code:
             raise ToolError(Path(argv[-1]).name, f"of Debian failed: {done.said}")
         return done.out.decode()

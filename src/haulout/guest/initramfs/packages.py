@@ -40,7 +40,7 @@ def kernel_package(meta: str) -> str:
         ToolError: it is not known here.
     """
     done = _run(["apt-cache", "depends", meta])
-    found = re.search(rf"Depends: (linux-image-[0-9][^\s]*)", done.out.decode())
+    found = re.search(r"Depends: (linux-image-[0-9][^\s]*)", done.out.decode())
     return meta if found is None else found[1]
 
 
