@@ -9,7 +9,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -43,7 +43,7 @@ def spki_of(tls: TlsFiles) -> bytes:
 @contextmanager
 def small_broker(tls: TlsFiles):
     """Run one."""
-    sessions = {}
+    sessions: dict[str, list[Any]] = {}
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -13,12 +13,11 @@ if TYPE_CHECKING:
     from haulout.guest import arguments
     from haulout.guest.devices.port import Answer, as_answer, read_question
     from haulout.guest.initramfs.build import GuestFiles, build_guest, read_guest
-    from haulout.guest.launch import DISK_SERIAL, RESOURCE, SERIAL, STATUS_PORT, TEE_PORT, Launch
+    from haulout.guest.launch import DISK_SERIAL, SERIAL, STATUS_PORT, TEE_PORT, Launch
     from haulout.guest.refusal import GuestRefusal, Rule
 
 __all__ = [
     "DISK_SERIAL",
-    "RESOURCE",
     "SERIAL",
     "STATUS_PORT",
     "TEE_PORT",
@@ -39,7 +38,7 @@ open_face(
     {
         "devices.port": ("Answer", "as_answer", "read_question"),
         "initramfs.build": ("GuestFiles", "build_guest", "read_guest"),
-        "launch": ("DISK_SERIAL", "RESOURCE", "SERIAL", "STATUS_PORT", "TEE_PORT", "Launch"),
+        "launch": ("DISK_SERIAL", "SERIAL", "STATUS_PORT", "TEE_PORT", "Launch"),
         "refusal": ("GuestRefusal", "Rule"),
     },
 )

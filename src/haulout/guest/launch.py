@@ -25,8 +25,6 @@ TEE_PORT: Final = "io.github.haulout.tee"
 """Name of the virtio-serial port that leads to an emulated TEE."""
 STATUS_PORT: Final = "io.github.haulout.status"
 """Name of the virtio-serial port on which the guest says what it does."""
-RESOURCE: Final = "default/luks/passphrase"
-"""The resource that holds the passphrase of the disk, where nothing else is said."""
 MAX_BYTES: Final = 64 << 10
 _SECTOR: Final = 512
 
@@ -38,12 +36,17 @@ class Launch:
     Attributes:
         binding: of the workload.
         broker_url: where the broker is; "" where there is none.
-        resource: ``repository/type/tag`` of the passphrase.
+        resource: ``repository/type/tag`` of the passphrase; "": ``default/key/`` and the workload's id.
     """
 
     binding: Binding
     broker_url: str
-    resource: str = RESOURCE
+    resource: str = ""
+
+    @property
+    def resource_path(self) -> str:
+        """The name of the resource that holds the passphrase."""
+        return self.resource or f"default/key/{self.binding.workload_id}"
 
     def to_bytes(self) -> bytes:
         """Return the document, and zeros up to a multiple of 512 bytes: the content of a disk."""
@@ -69,7 +72,7 @@ class Launch:
         if (table.text("type"), table.number("version", None, 1 << 31)) != (TYPE, VERSION):
             raise _wrong("type", f"it is not {TYPE}, version {VERSION}")
         binding = table.text("binding", longest=MAX_BYTES)
-        url, resource = table.text("broker_url", ""), table.text("resource", RESOURCE)
+        url, resource = table.text("broker_url", ""), table.text("resource", "")
         table.end()
         try:
             return cls(Binding.parse(binding.encode()), url, resource)

@@ -145,7 +145,7 @@ class _Session:
         say(f"sending evidence of {self._device.name}")
         attestation = Attestation.of(challenge, signed.tee, key.public, evidence)
         self._ask("POST", "/kbs/v0/attest", attestation.to_bytes())
-        path = ResourcePath.parse(self._launch.resource)
+        path = ResourcePath.parse(self._launch.resource_path)
         return key.decrypt(self._ask("GET", path.url_path).body)
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> PinnedAnswer:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from haulout.documents import Document
 from haulout.errors import ToolError, UsageError
-from haulout.guest import RESOURCE, Launch, read_guest
+from haulout.guest import Launch, read_guest
 from haulout.guest import arguments as lines
 from haulout.http import is_loopback
 from haulout.local import PIPE, last_line, private_folder, replace_file, started, storage_errors, wait_until
@@ -81,7 +81,7 @@ class WorkloadRequest:
         subject: an image, or a folder that one was unpacked into.
         guest: folder of the guest.
         broker_url: instead of the URL in the image.
-        resource: of the broker that holds the passphrase: ``repository/type/tag``.
+        resource: of the broker that holds the passphrase, ``repository/type/tag``; "": ``default/key/`` and the id.
         append: added to the kernel's command line, which is measured.
         forwards: port of this machine and port of the guest, TCP.
         cpus: None: as the image says.
@@ -94,7 +94,7 @@ class WorkloadRequest:
     subject: Path | Reference
     guest: Path
     broker_url: str | None = None
-    resource: str = RESOURCE
+    resource: str = ""
     append: str = ""
     forwards: tuple[tuple[int, int], ...] = ()
     cpus: int | None = None

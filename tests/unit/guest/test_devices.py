@@ -4,6 +4,7 @@ import ctypes
 import os
 import struct
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -84,6 +85,7 @@ def test_configfs_is_read_as_the_kernel_documents_it(tmp_path, provider, tee):
     if tee is None:
         assert device is None
         return
+    assert device is not None
     assert device.evidence(DATA) == Answer(tee, b"evidence", (b"vcek",) if tee == "snp" else ())
     assert (entry / "inblob").read_bytes() == DATA
     (entry / "outblob").unlink()
@@ -113,7 +115,7 @@ def test_an_emulated_tee_answers_line_by_line(tmp_path):
 
     host, guest = pty.openpty()
     tty.setraw(guest)
-    name = os.ttyname(guest)
+    name = Path(os.ttyname(guest))
 
     def serve():
         for _ in range(2):

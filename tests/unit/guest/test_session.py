@@ -54,10 +54,10 @@ def binding_of(key, workload="web"):
     return Binding(workload, Digest.of(b"header"), bytes(32), b"salt", 4096, key)
 
 
-def fetch(broker, snp, *, key=None, seconds=60.0, resource="default/luks/passphrase", said=None):
+def fetch(broker, snp, *, key=None, seconds=60.0, resource="", said=None):
     binding = binding_of(key or broker.key)
     device = Emulated(snp, binding.host_data)
-    say = [].append if said is None else said.append
+    say = ([] if said is None else said).append
     return session.fetch_passphrase(Launch(binding, broker.url, resource), device, say, seconds=seconds)
 
 
@@ -65,7 +65,7 @@ def test_a_guest_attests_and_gets_its_passphrase(broker, snp):
     assert fetch(broker, snp) == broker.secret
     assert broker.workloads == ["web"]
     paths = [path for _, path in broker.requests]
-    assert paths == ["/kbs/v0/auth", "/kbs/v0/attest", "/kbs/v0/resource/default/luks/passphrase"]
+    assert paths == ["/kbs/v0/auth", "/kbs/v0/attest", "/kbs/v0/resource/default/key/web"]
     # The evidence is about this nonce and the key that the secret is encrypted to.
     attestation = broker.attestations[0]
     assert attestation.parse_evidence("snp").data[0x50:0x90] == attestation.report_data("sha384")
@@ -87,24 +87,22 @@ def test_a_server_with_another_key_learns_nothing(broker, snp, tmp_path):
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-@pytest.mark.parametrize("path", ["/auth", "/attest", "/passphrase"])
+@pytest.mark.parametrize("path", ["/auth", "/attest", "/web"])
 def test_what_passes_is_tried_again_with_new_evidence(broker, snp, status, path):
     broker.failures.append((status, path, {}))
-    said = []
+    said: list[str] = []
     assert fetch(broker, snp, said=said) == broker.secret
     assert any("trying again" in line for line in said)
 
 
 def test_a_session_that_an_instance_lost_is_begun_anew(broker, snp):
-    broker.failures.append((401, "/passphrase", {}))
+    broker.failures.append((401, "/web", {}))
     assert fetch(broker, snp) == broker.secret
     assert len(broker.attestations) == 2
     assert broker.attestations[0].nonce != broker.attestations[1].nonce
 
 
-@pytest.mark.parametrize(
-    ("status", "path"), [(401, "/attest"), (403, "/passphrase"), (404, "/passphrase"), (400, "/auth")]
-)
+@pytest.mark.parametrize(("status", "path"), [(401, "/attest"), (403, "/web"), (404, "/web"), (400, "/auth")])
 def test_a_refusal_is_final(broker, snp, status, path):
     broker.failures.append((status, path, {}))
     with pytest.raises(GuestRefusal, match=rf"{status}, PolicyDeny: not today \(request r-1\)") as refused:
@@ -126,17 +124,19 @@ def test_a_wait_that_a_broker_asks_for_is_kept(broker, snp):
 
 
 def test_without_a_broker_nothing_is_asked(snp):
+    said: list[str] = []
     for binding, url in ((binding_of(None), "https://localhost"), (binding_of(b"key"), "")):
         with pytest.raises(GuestRefusal) as refused:
-            session.fetch_passphrase(Launch(binding, url), Emulated(snp, binding.host_data), [].append)
+            session.fetch_passphrase(Launch(binding, url), Emulated(snp, binding.host_data), said.append)
         assert refused.value.rule is Rule.BROKER_URL
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "ftp://x", "nonsense"])
 def test_plain_http_is_refused(snp, url):
+    said: list[str] = []
     binding = binding_of(b"key")
     with pytest.raises(GuestRefusal) as refused:
-        session.fetch_passphrase(Launch(binding, url), Emulated(snp, binding.host_data), [].append, seconds=0.01)
+        session.fetch_passphrase(Launch(binding, url), Emulated(snp, binding.host_data), said.append, seconds=0.01)
     assert refused.value.rule is Rule.BROKER_URL
 
 

@@ -43,7 +43,7 @@ _HARDWARE = ("krun", "qemu-snp", "qemu-tdx")
 @click.option(
     "--resource",
     metavar="REPO/TYPE/TAG",
-    help="The broker's resource that holds the passphrase.  [default: default/luks/passphrase]",
+    help="The broker's resource that holds the passphrase.  [default: default/key/ID of the workload]",
 )
 @click.option("--append", metavar="TEXT", default="", help="Add to the kernel's command line, which is measured.")
 @click.option(
