@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from tests.support.evidence import DATA, rule_of
+from tests.support.documents import blocks
+from tests.support.evidence import DATA, ROOT, policy, rule_of
 from tests.support.tpm import SoftwareTpm, software_tpm
 
 from haulout.tee import Given, parse_policy, verify
@@ -74,11 +78,15 @@ def test_quotes_of_all_kinds_of_keys_and_banks_are_accepted(tpm, algorithm, sche
     certificate = tpm.ek_certificate()
     enrolment = enrol(tpm, certificate)
     evidence = tpm.quote(DATA, pcrs, hash_name, scheme=scheme)
-    asked = {"certificates": [Given("EK", certificate)], "collateral": [Given("enrolment", enrolment.to_bytes())]}
+    asked: dict[str, Any] = {
+        "certificates": [Given("EK", certificate)],
+        "collateral": [Given("enrolment", enrolment.to_bytes())],
+    }
     bank = pcrs.partition(":")[0]
     value = tpm.tool("pcrread", f"{bank}:4").decode().split("0x")[-1].strip().lower()
     verdict = verify(evidence, at=NOW, policy=policy_for(tpm, f'pcr4 = ["{value}"]'), report_data=DATA, **asked)
     assert rule_of(verdict) is None
+    assert verdict.claims is not None
     origin = verdict.claims.to_dict()
     assert (origin["manufacturer"], origin["model"]) == ("id:00001014", "swtpm")
     assert verdict.statement.to_dict()["pcrs"][f"{bank}:4"] == value
@@ -161,8 +169,23 @@ def test_extending_a_pcr_shows_the_workload(tpm):
     tpm.tool("pcrextend", f"8:sha256={digest.hex()}")
     tpm.make_ak()
     enrolment, certificate = enrol(tpm, tpm.ek_certificate()), tpm.ek_certificate()
-    asked = {"certificates": [Given("EK", certificate)], "collateral": [Given("enrolment", enrolment.to_bytes())]}
+    asked: dict[str, Any] = {
+        "certificates": [Given("EK", certificate)],
+        "collateral": [Given("enrolment", enrolment.to_bytes())],
+    }
     evidence = tpm.quote()
     for wanted, rule in ((digest, None), (bytes(32), "workload")):
         verdict = verify(evidence, at=NOW, policy=policy_for(tpm, f'workload = ["{wanted.hex()}"]'), **asked)
         assert rule_of(verdict) == rule
+
+
+def test_the_commands_of_the_document_make_evidence(tpm):
+    tpm.make_ak()
+    (block,) = (one for one in blocks(ROOT / "docs/formats/tpm-evidence.md") if one.language == "console")
+    lines = [line.removeprefix("$ ") for line in block.text.splitlines()]
+    script = f"set -eu\nnonce={DATA.hex()}\n" + "\n".join(lines)
+    environment = {**os.environ, "TPM2TOOLS_TCTI": f"swtpm:path={tpm.socket}"}
+    subprocess.run(["bash", "-c", script], cwd=tpm.folder, env=environment, check=True, timeout=240)
+    named = policy(f'[tpm]\naks = ["{tpm.file("ak.name").hex()}"]')
+    verdict = verify(tpm.file("evidence.json"), at=NOW, policy=named, report_data=DATA)
+    assert rule_of(verdict) is None

@@ -150,7 +150,10 @@ class Quoted:
         )
 
 
-@dataclass(frozen=True, eq=False)
+_CERTIFIED: dict[tuple[str, ...], bytes] = {}
+
+
+@dataclass(frozen=True)
 class Maker:
     """A maker of TPMs: root, and an authority below it."""
 
@@ -158,14 +161,19 @@ class Maker:
     issuer: x509.Certificate
     key: rsa.RSAPrivateKey
 
-    @cache  # noqa: B019 - makers are kept anyway
     def certify(
         self,
         key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey,
         usage: str = endorsement.EK_USAGE,
         manufacturer: str = "id:48414F00",
     ) -> bytes:
-        """A certificate of an endorsement or attestation key, in DER."""
+        """A certificate of an endorsement or attestation key, in DER; the same each time."""
+        asked = (self.fingerprint, endorsement.fingerprint(key), usage, manufacturer)
+        if asked not in _CERTIFIED:
+            _CERTIFIED[asked] = self._certify(key, usage, manufacturer)
+        return _CERTIFIED[asked]
+
+    def _certify(self, key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey, usage: str, manufacturer: str) -> bytes:
         names = [("2.23.133.2.1", manufacturer), ("2.23.133.2.2", "toy"), ("2.23.133.2.3", "id:1")]
         directory = x509.Name([x509.NameAttribute(x509.ObjectIdentifier(oid), value) for oid, value in names])
         builder = _builder("", "Toy TPM CA", key)

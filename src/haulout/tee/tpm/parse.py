@@ -77,7 +77,8 @@ class TpmQuote(Document):
 
 def recognise(data: bytes) -> bool:
     """Return whether bytes are TPM evidence."""
-    return data.lstrip()[:1] == b"{" and b'"tpm_quote"' in data
+    # Evidence of Azure's machines has a tpm_quote as well, beside a report of the hardware.
+    return data.lstrip()[:1] == b"{" and all(name in data for name in (b'"ak_public"', b'"tpm_quote"'))
 
 
 def parse(data: bytes) -> TpmQuote:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -31,7 +32,7 @@ def judge(
     """Judge a quote of a TPM whose key was enrolled, by a policy that trusts its maker."""
     by = by or maker()
     ek = EK.public_key()
-    asked = {
+    asked: dict[str, Any] = {
         "certificates": [Given("EK", by.certify(ek, usage)), Given("authorities", by.pem)],
         "collateral": [Given("enrolment", Enrolment(quoted.name, fingerprint(ek)).to_bytes())],
         "policy": policy(f'[tpm]\nroots = ["{maker().fingerprint}"]\n{lines}'),
@@ -228,8 +229,8 @@ def _fields(evidence: bytes) -> list[tuple[str, bytes]]:
             put(f"pcr {number}", ("tpm_quote", "pcrs", number), changed)
         put(f"pcr {number} upper", ("tpm_quote", "pcrs", number), value.replace("0", "A"))
     pcrs = values["tpm_quote"]["pcrs"]
-    for name, changed in (("swapped", pcrs[::-1]), ("fewer", pcrs[1:]), ("more", [*pcrs, pcrs[0]]), ("none", [])):
-        put(f"pcrs {name}", ("tpm_quote", "pcrs"), changed)
+    for name, listed in (("swapped", pcrs[::-1]), ("fewer", pcrs[1:]), ("more", [*pcrs, pcrs[0]]), ("none", [])):
+        put(f"pcrs {name}", ("tpm_quote", "pcrs"), listed)
     put("unknown member", ("other",), 1)
     return made
 

@@ -88,6 +88,7 @@ def test_what_is_built_is_parsed():
     without = json.loads(made.evidence())
     del without["report_data"]
     assert parse.parse(json.dumps(without).encode()).report_data == made.extra
+    assert not parse.recognise(b'{"tpm_quote":{},"hcl_report":""}')
     for broken in (b"", b"{", b"[]", b'{"tpm_quote":1}'):
         with pytest.raises(InvalidEvidence):
             parse.parse(broken)
