@@ -28,6 +28,7 @@ class ServeRequest:
         collateral: folder of the vendors' certificates and collateral; None: guests bring them.
         shared_port: several processes listen on this port.
         forwarded: the client's address is what a proxy wrote into X-Forwarded-For.
+        v0: also speak the protocol of libkrun up to 1.19.
     """
 
     folder: Path
@@ -40,6 +41,7 @@ class ServeRequest:
     collateral: Path | None = None
     shared_port: bool = False
     forwarded: bool = False
+    v0: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def broker_serve(request: ServeRequest, ready: Callable[[Serving], None]) -> Non
     try:
         store.require_current()
         supply = Folder() if request.collateral is None else Folder.read(request.collateral)
-        broker = Broker(store, supply, Settings(place.url, forwarded=request.forwarded))
+        broker = Broker(store, supply, Settings(place.url, v0=request.v0, forwarded=request.forwarded))
         broker.keys()  # no request is taken that could not be answered
         listening = Listening(
             request.host,

@@ -12,6 +12,7 @@ from haulout.broker.protocol import (
     MAX_BODY,
     Attestation,
     InvalidMessage,
+    Members,
     Rejected,
     Request,
     ResourcePath,
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
 
     from haulout.broker.app.broker import Broker
+    from haulout.broker.app.legacy import Legacy
 
 AUTH: Final = "/kbs/v0/auth"
 ATTEST: Final = "/kbs/v0/attest"
 RESOURCE: Final = "/kbs/v0/resource/{repository}/{type}/{tag}"
+LEGACY_VERSION: Final = "0.0.0"
+"""Of the protocol of libkrun up to 1.19; see ``legacy``."""
+LEGACY_COOKIE: Final = "session_id"
 _LONGEST_COOKIE: Final = 256
 
 _TEXT: Final = {"type": "string"}
@@ -53,8 +58,9 @@ ATTESTATION_SCHEMA: Final[dict[str, Any]] = {
 class Guests:
     """The operations, for one broker."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, legacy: Legacy | None = None) -> None:
         self._broker = broker
+        self._legacy = legacy
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return the table of operations."""
@@ -89,7 +95,10 @@ class Guests:
 
     async def auth(self, http: HttpRequest) -> Response:
         """Answer a Request by a Challenge."""
-        request = Request.parse(await body_of(http, MAX_BODY))
+        body = await body_of(http, MAX_BODY)
+        if self._legacy is not None and version_of(body) == LEGACY_VERSION:
+            return await self._legacy.auth(body, self.client(http))
+        request = Request.parse(body)
         cookie, challenge = await off_loop(self._broker.auth, request, self.client(http))
         response = Response(challenge.to_bytes(), media_type=JSON)
         response.set_cookie(
@@ -107,6 +116,9 @@ class Guests:
         # Before the body is read: without a session there is no reason to.
         cookie = cookie_of(http)
         if cookie is None:
+            older = cookie_of(http, LEGACY_COOKIE)
+            if self._legacy is not None and older is not None:
+                return await self._legacy.attest(older, await body_of(http, MAX_BODY), self.client(http))
             raise Rejected(Trouble.NO_SESSION, f"the cookie {COOKIE} is missing")
         attestation = await off_loop(Attestation.parse, await body_of(http, MAX_BODY))
         token = await off_loop(self._broker.attest, cookie, attestation, self.client(http))
@@ -124,6 +136,14 @@ class Guests:
     def client(self, http: HttpRequest) -> str:
         """Return the guest's address."""
         return client_of(http, forwarded=self._broker.settings.forwarded)
+
+
+def version_of(body: bytes) -> object:
+    """Return the version that a Request says, whatever it is."""
+    try:
+        return Members.parse(body, "Request", largest=1 << 16).values.get("version")
+    except InvalidMessage:
+        return None
 
 
 def cookie_of(http: HttpRequest, name: str = COOKIE) -> str | None:

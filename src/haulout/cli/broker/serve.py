@@ -48,6 +48,7 @@ _PORTS = 65535
 )
 @click.option("--share-port", "shared_port", is_flag=True, help="Let several processes listen on this port.")
 @click.option("--forwarded", is_flag=True, help="Take clients' addresses from the proxy's X-Forwarded-For.")
+@click.option("--v0", is_flag=True, help="Also speak the protocol of buildah and libkrun up to 1.19, which binds less.")
 @options.common
 @click.pass_obj
 def command(
@@ -61,6 +62,7 @@ def command(
     collateral: Path | None,
     shared_port: bool,
     forwarded: bool,
+    v0: bool,
 ) -> int:
     """Answer guests and owners until SIGINT or SIGTERM.
 
@@ -90,6 +92,7 @@ def command(
             collateral=collateral,
             shared_port=shared_port,
             forwarded=forwarded,
+            v0=v0,
         ),
         ready,
     )
