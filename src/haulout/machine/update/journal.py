@@ -31,7 +31,7 @@ _ONE_SCHEMA: Final = re.compile(
     r"podman (?P<major>4(?=\.\d+ boltdb |\.(?:[89]|\d\d+) )|5)\.\d+ (?P<data>(?:sqlite|boltdb) \S+)"
 )
 """What :func:`haulout.machine.update.api.kind_of_data` tells of releases whose major version keeps the schema of its
-database (libpod, ``schemaVersion``): of podman 5, and 4, there with SQLite from 4.8 on, where that was no experiment."""
+database (libpod, ``schemaVersion``): of podman 5 and 4, but for SQLite before 4.8, an experiment."""
 _KEPT: Final = timedelta(days=7)
 """That the data of before an update is kept apart, so that ``rollback --data`` can bring it back."""
 
