@@ -1,6 +1,6 @@
 """The table of TEE kinds: one row for each, one folder behind each row.
 
-A new TEE is a folder beside ``snp``, ``tdx`` and ``cca``, and a row in :data:`KINDS`.
+A new TEE is a folder beside ``snp``, ``tdx``, ``cca`` and ``tpm``, and a row in :data:`KINDS`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from haulout.tee.tdx import genuine as tdx
 from haulout.tee.tdx import parse as tdx_quote
 from haulout.tee.tdx import rules as tdx_rules
 from haulout.tee.tdx import shortfall as tdx_shortfall
+from haulout.tee.tpm import genuine as tpm
+from haulout.tee.tpm import parse as tpm_quote
+from haulout.tee.tpm import rules as tpm_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,6 +37,10 @@ P = TypeVar("P")
 
 MAX_BYTES: Final = 1 << 20
 """Bytes of evidence read; the largest known has 16 KB."""
+
+
+WRAPPED: Final = "binary, or in hexadecimal, base64, JSON, protobuf, or Azure's HCL report"
+"""What :mod:`.wrappings` opens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +102,17 @@ KINDS: Final[tuple[Kind[Any, Any, Any], ...]] = (
         suits=tdx_shortfall.suits,
         machine=tdx_rules.machine,
     ),
+    Kind(
+        name="tpm",
+        title="TPM quote",
+        recognise=tpm_quote.recognise,
+        parse=tpm_quote.parse,
+        genuine=tpm.genuine,
+        policy=tpm_rules.read_policy,
+        strict=tpm_rules.STRICT,
+        require=tpm_rules.require,
+        machine=tpm_rules.machine,
+    ),
     # Recognised by its length: after those that have a mark.
     Kind(
         name="snp",
@@ -126,7 +144,7 @@ def recognise(data: bytes, kinds: Iterable[Kind[Any, Any, Any]] = KINDS) -> Kind
     for kind in kinds:
         if kind.recognise(data):
             return kind
-    hint = f"known, all binary: {', '.join(kind.title for kind in kinds)}"
+    hint = f"known: {', '.join(kind.title for kind in kinds)}; {WRAPPED}"
     if data.lstrip()[:1] in {b"{", b"["} or data.startswith(b"-----BEGIN"):
-        raise InvalidEvidence("evidence", "it is JSON or PEM, not the binary form that the TEE signs", hint=hint)
+        raise InvalidEvidence("evidence", "it is JSON or PEM, and no known evidence is in it", hint=hint)
     raise InvalidEvidence("evidence", "its format is not known", hint=hint)
