@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.unit.machine.test_model import MACHINE
@@ -96,10 +97,11 @@ def test_where_all_are_denied_it_fails_in_time(opened):
         opened(0, "root core", seconds=0.6)
 
 
-def test_a_socket_that_comes_late_is_found(monkeypatch):
+def test_a_socket_that_comes_late_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(link, "_LATE_SECONDS", (0.01, 0.02))
-    made = link.Link(None, MACHINE, SimpleNamespace(), ("", ""))
-    made._masters["root"] = None
+    life: Any = SimpleNamespace()
+    made = link.Link(Place("web", tmp_path, tmp_path, tmp_path), MACHINE, life, ("", ""))
+    monkeypatch.setattr(made, "_masters", {"root": None})
     made.sockets = {"podman-root"}
     # A guest that is too slow to answer, one that has not got it yet, and one that has.
     answers = iter([[], ["told"], ["podman"]])
