@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
-from haulout.broker.app.web import JSON, Endpoint, answer, body_of, client_of, off_loop
+from haulout.broker.app.web import (
+    JSON,
+    LEGACY_COOKIE,
+    LEGACY_VERSION,
+    RESOURCE,
+    Endpoint,
+    answer,
+    bearer_of,
+    body_of,
+    client_of,
+    cookie_of,
+    off_loop,
+    path_of,
+)
 from haulout.broker.protocol import (
     COOKIE,
     MAX_BODY,
@@ -15,7 +28,6 @@ from haulout.broker.protocol import (
     Members,
     Rejected,
     Request,
-    ResourcePath,
     Trouble,
 )
 from haulout.broker.sessions import LIFETIME
@@ -28,11 +40,6 @@ if TYPE_CHECKING:
 
 AUTH: Final = "/kbs/v0/auth"
 ATTEST: Final = "/kbs/v0/attest"
-RESOURCE: Final = "/kbs/v0/resource/{repository}/{type}/{tag}"
-LEGACY_VERSION: Final = "0.0.0"
-"""Of the protocol of libkrun up to 1.19; see ``legacy``."""
-LEGACY_COOKIE: Final = "session_id"
-_LONGEST_COOKIE: Final = 256
 
 _TEXT: Final = {"type": "string"}
 REQUEST_SCHEMA: Final[dict[str, Any]] = {
@@ -144,27 +151,3 @@ def version_of(body: bytes) -> object:
         return Members.parse(body, "Request", largest=1 << 16).values.get("version")
     except InvalidMessage:
         return None
-
-
-def cookie_of(http: HttpRequest, name: str = COOKIE) -> str | None:
-    """Return a session's cookie."""
-    value = http.cookies.get(name)
-    return value if value and len(value) <= _LONGEST_COOKIE else None
-
-
-def bearer_of(http: HttpRequest) -> str | None:
-    """Return the token of an ``Authorization`` header (RFC 6750)."""
-    scheme, _, token = http.headers.get("authorization", "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
-
-
-def path_of(http: HttpRequest) -> ResourcePath:
-    """Return the name of the resource that a request is about.
-
-    Raises:
-        Rejected: it is none.
-    """
-    try:
-        return ResourcePath(*(http.path_params[name] for name in ("repository", "type", "tag")))
-    except InvalidMessage as exc:
-        raise Rejected(Trouble.NOT_FOUND, str(exc)) from exc

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Final
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from starlette.responses import Response
 
-from haulout.broker.app.guests import LEGACY_COOKIE, cookie_of
 from haulout.broker.app.owners import managed_by
-from haulout.broker.app.web import JSON, Endpoint, answer, body_of, client_of, off_loop
+from haulout.broker.app.web import JSON, LEGACY_COOKIE, Endpoint, answer, body_of, client_of, cookie_of, off_loop
 from haulout.broker.protocol import Evidence, InvalidMessage, Members, Rejected, Request, ResourcePath, Trouble
 from haulout.oci import json
 from haulout.workload import REGISTER_PATH, Registration, parse_registration

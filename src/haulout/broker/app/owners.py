@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.responses import Response
 
-from haulout.broker.app.guests import RESOURCE, bearer_of, path_of
-from haulout.broker.app.web import JSON, OCTETS, Endpoint, answer, body_of, client_of, off_loop
+from haulout.broker.app.web import (
+    JSON,
+    OCTETS,
+    RESOURCE,
+    Endpoint,
+    answer,
+    bearer_of,
+    body_of,
+    client_of,
+    off_loop,
+    path_of,
+)
 from haulout.broker.management import Management
 from haulout.broker.protocol import Rejected, Trouble
 from haulout.broker.sessions import digest_of
