@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from haulout.broker.stores.attestations import Proof
     from haulout.broker.stores.errors import InvalidKeyring, SealError, StoreError, Taken, Unknown
     from haulout.broker.stores.keyring import FileKeyring, Keyring, Wrapper, add_key
+    from haulout.broker.stores.overview import Machine
     from haulout.broker.stores.resources import Resource
     from haulout.broker.stores.store import Store, Unit
     from haulout.broker.stores.workloads import StoredPolicy, Workload
@@ -25,6 +26,7 @@ __all__ = [
     "FileKeyring",
     "InvalidKeyring",
     "Keyring",
+    "Machine",
     "Proof",
     "Resource",
     "SealError",
@@ -45,6 +47,7 @@ open_face(
         "attestations": ("Proof",),
         "errors": ("InvalidKeyring", "SealError", "StoreError", "Taken", "Unknown"),
         "keyring": ("FileKeyring", "Keyring", "Wrapper", "add_key"),
+        "overview": ("Machine",),
         "resources": ("Resource",),
         "store": ("Store", "Unit"),
         "workloads": ("StoredPolicy", "Workload"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from haulout.broker.stores.attestations import Attestations
 from haulout.broker.stores.auditing import AuditLog
 from haulout.broker.stores.engine import migrate, open_engine, require_current, transaction
+from haulout.broker.stores.overview import Overview
 from haulout.broker.stores.owners import Owners
 from haulout.broker.stores.resources import Resources
 from haulout.broker.stores.signing import SigningKeys
@@ -32,6 +33,7 @@ class Unit:
     attestations: Attestations
     audit: AuditLog
     signing_keys: SigningKeys
+    overview: Overview
 
     @classmethod
     def of(cls, connection: Connection, wrapper: Wrapper) -> Unit:
@@ -43,6 +45,7 @@ class Unit:
             Attestations(connection),
             AuditLog(connection),
             SigningKeys(connection, wrapper),
+            Overview(connection),
         )
 
 
