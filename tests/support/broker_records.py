@@ -99,6 +99,8 @@ def _attempt(
     words: str = "",
 ) -> None:
     refused = rule != "allowed"
+    if not refused:
+        unit.workloads.count_release(workload)  # type: ignore[attr-defined]
     for event in ("attest",) if refused else ("attest", "release"):
         unit.audit.append(  # type: ignore[attr-defined]
             Entry(

@@ -88,7 +88,7 @@ def test_an_owner_sees_their_workloads_machines_refusals_and_forecast(browser):
         "web-frontend",
         "payments",
         "none: no key is released",
-        "0 of 500",
+        "4 of 500",
         "until <time",
         TOO_LOW,
         "<code>tcb-floor</code>",
