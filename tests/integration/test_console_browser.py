@@ -103,7 +103,8 @@ def test_what_a_screen_reader_is_told(url, page_in):
         ("main", None),
         ("navigation", "Sections"),
         ("table", "Machines"),
-        ("region", "Refusals"), ("group", "Refusals"),
+        ("region", "Refusals"),
+        ("group", "Refusals"),
     ):
         assert page.get_by_role(role, **({"name": name, "exact": True} if name else {})).count() == 1, role
     assert page.get_by_role("columnheader", name="Last success").count() == 1
