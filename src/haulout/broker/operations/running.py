@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from haulout.broker.audit import Entry
+    from haulout.broker.audit import Row
     from haulout.broker.operations.guard import App
     from haulout.broker.stores import Store
 
@@ -105,6 +105,8 @@ class Running:
         )
 
     def __enter__(self) -> Self:
+        self._store.committed = self._decided
+        self._store.failed = self.metrics.database_errors.inc
         self._upkeep.start()
         if self._refresher is not None:
             self._refresher.start()
@@ -144,11 +146,11 @@ class Running:
         """
         self._limits.require("workload", workload, self.metrics, time.monotonic())
 
-    def decided(self, entry: Entry) -> None:
-        """Count and log a row of the audit log, once it is committed."""
+    def _decided(self, row: Row) -> None:
+        entry = row.entry
         self.metrics.decided(entry.event, entry.decision, entry.rule, entry.tee)
         facts = {name: getattr(entry, name) for name in _FACTS}
-        _DECISIONS.info(entry.decision, extra={**facts, "reason": entry.words})
+        _DECISIONS.info("decided", extra={**facts, "reason": entry.words, "audit": row.number})
 
     async def _readyz(self, _: Request) -> Response:
         checks = await run_in_threadpool(self._ready.ask)
@@ -168,7 +170,6 @@ class Running:
             try:
                 self._read = now, self._look()
             except HauloutError:
-                self.metrics.database_errors.inc()
                 return None
         return self._read[1]
 

@@ -26,6 +26,8 @@ class AuditLog:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.appended: list[Row] = []
+        """The rows of this transaction."""
 
     def append(self, entry: Entry) -> Row:
         """Append a row. Nobody else appends until this transaction ends: do it last."""
@@ -35,6 +37,7 @@ class AuditLog:
         self._connection.execute(
             insert(audit).values(number=row.number, previous=row.previous, hash=row.hash, **values)
         )
+        self.appended.append(row)
         return row
 
     def head(self) -> Head:

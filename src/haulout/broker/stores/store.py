@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from haulout.broker.stores.attestations import Attestations
 from haulout.broker.stores.auditing import AuditLog
 from haulout.broker.stores.engine import migrate, open_engine, require_current, transaction
+from haulout.broker.stores.errors import StoreError
 from haulout.broker.stores.overview import Overview
 from haulout.broker.stores.owners import Owners
 from haulout.broker.stores.resources import Resources
@@ -16,10 +17,11 @@ from haulout.broker.stores.signing import SigningKeys
 from haulout.broker.stores.workloads import Workloads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection
 
+    from haulout.broker.audit import Row
     from haulout.broker.stores.keyring import Wrapper
 
 
@@ -64,6 +66,10 @@ class Store:
         """
         self.engine = open_engine(url)
         self.wrapper = wrapper
+        self.committed: Callable[[Row], None] = _nothing
+        """Told of each row of the audit log, once it is committed."""
+        self.failed: Callable[[], None] = _nothing
+        """Told of each transaction that the database refused."""
 
     def close(self) -> None:
         """Close all connections."""
@@ -84,7 +90,7 @@ class Store:
         Raises:
             StoreError: the database refuses or cannot be reached.
         """
-        with transaction(self.engine, writes=False) as connection:
+        with self._told(), transaction(self.engine, writes=False) as connection:
             yield Unit.of(connection, self.wrapper)
 
     @contextmanager
@@ -94,5 +100,20 @@ class Store:
         Raises:
             StoreError: as of :meth:`read`; it may then not be known whether it was committed.
         """
-        with transaction(self.engine, writes=True) as connection:
-            yield Unit.of(connection, self.wrapper)
+        with self._told(), transaction(self.engine, writes=True) as connection:
+            unit = Unit.of(connection, self.wrapper)
+            yield unit
+        for row in unit.audit.appended:
+            self.committed(row)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreError:
+            self.failed()
+            raise
+
+
+def _nothing(*_: object) -> None:
+    """Tell nobody."""

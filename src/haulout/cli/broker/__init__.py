@@ -9,7 +9,7 @@ import click
 from haulout.cli import options
 from haulout.cli.tree import Example, Verbs
 
-VERBS: Final = {name: f"haulout.cli.broker.{name}" for name in ("init", "owner", "serve")}
+VERBS: Final = {name: f"haulout.cli.broker.{name}" for name in ("init", "owner", "collateral", "serve")}
 
 
 @click.group(
