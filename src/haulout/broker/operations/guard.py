@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from haulout.broker.operations.limits import Limit, Limiter
 from haulout.broker.operations.logs import begin_request
-from haulout.broker.protocol import MAX_BODY, MEDIA_TYPE, STATUS, Problem, Rejected, Trouble
+from haulout.broker.protocol import MEDIA_TYPE, STATUS, Problem, Rejected, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -62,7 +62,7 @@ class Limits:
 class Bounds:
     """The largest body in bytes; the seconds for a body to come, and for an answer to be taken."""
 
-    body: int = MAX_BODY
+    body: int = 4 << 20
     body_seconds: float = 20.0
     send_seconds: float = 20.0
 
