@@ -17,17 +17,35 @@ if TYPE_CHECKING:
         list_collateral,
     )
     from haulout.usecases.broker_init import MadeBroker, broker_init
+    from haulout.usecases.broker_keys import (
+        BackedUp,
+        MovedResources,
+        RotatedKeys,
+        broker_backup,
+        broker_export,
+        broker_import,
+        broker_restore,
+        broker_rotate,
+    )
     from haulout.usecases.broker_owner import OwnerReport, broker_owner
     from haulout.usecases.broker_serve import ServeRequest, Serving, broker_serve
 
 __all__ = [
+    "BackedUp",
     "CollateralReport",
     "MadeBroker",
+    "MovedResources",
     "OwnerReport",
+    "RotatedKeys",
     "ServeRequest",
     "Serving",
+    "broker_backup",
+    "broker_export",
+    "broker_import",
     "broker_init",
     "broker_owner",
+    "broker_restore",
+    "broker_rotate",
     "broker_serve",
     "fetch_collateral",
     "import_collateral",
@@ -44,6 +62,16 @@ open_face(
             "list_collateral",
         ),
         "usecases.broker_init": ("MadeBroker", "broker_init"),
+        "usecases.broker_keys": (
+            "BackedUp",
+            "MovedResources",
+            "RotatedKeys",
+            "broker_backup",
+            "broker_export",
+            "broker_import",
+            "broker_restore",
+            "broker_rotate",
+        ),
         "usecases.broker_owner": ("OwnerReport", "broker_owner"),
         "usecases.broker_serve": ("ServeRequest", "Serving", "broker_serve"),
     },

@@ -191,8 +191,8 @@ class Running:
             unit.owners.names()
 
     def _check_kek(self) -> None:
-        wrapper = self._store.wrapper
-        if wrapper.unwrap(wrapper.current, wrapper.wrap(PROBE, b"probe"), b"probe") != PROBE:
+        kek, wrapped = self._store.wrapper.wrap(PROBE, b"probe")
+        if self._store.wrapper.unwrap(kek, wrapped, b"probe") != PROBE:
             raise HauloutError("the key-encryption key does not open what it wrapped")
 
     def _check_signing_key(self) -> None:
