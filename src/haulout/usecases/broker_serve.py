@@ -37,9 +37,7 @@ class ServeRequest:
         collateral: folder of the vendors' certificates and collateral; None: guests bring them.
         shared_port: several processes listen on this port.
         forwarded: the client's address is what a proxy wrote into X-Forwarded-For.
-<<<<<<< HEAD
         v0: also speak the protocol of libkrun up to 1.19.
-=======
         cache: folder of what is fetched from vendors; None: ``collateral`` in the broker's.
         offline: nothing is fetched.
         kds, pcs: URLs of AMD's and Intel's services, or of what caches them; None: the vendors' own.
@@ -47,7 +45,6 @@ class ServeRequest:
         metrics_token_file: has what Prometheus sends as a bearer token; None: there are no metrics.
         overdue_hours: after so many hours without success a machine is overdue.
         evidence_days: how long evidence is kept for dry runs and forecasts.
->>>>>>> main
     """
 
     folder: Path
@@ -60,9 +57,7 @@ class ServeRequest:
     collateral: Path | None = None
     shared_port: bool = False
     forwarded: bool = False
-<<<<<<< HEAD
     v0: bool = False
-=======
     cache: Path | None = None
     offline: bool = False
     kds: str | None = None
@@ -104,7 +99,6 @@ def _token(file: Path) -> str:
     if len(token) < _SHORTEST_TOKEN:
         raise UsageError(f"{file} holds no token: at least {_SHORTEST_TOKEN} characters are needed")
     return token
->>>>>>> main
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +135,10 @@ def broker_serve(request: ServeRequest, ready: Callable[[Serving], None], *, log
     store = place.store()
     try:
         store.require_current()
-<<<<<<< HEAD
-        supply = Folder() if request.collateral is None else Folder.read(request.collateral)
-        broker = Broker(store, supply, Settings(place.url, v0=request.v0, forwarded=request.forwarded))
-=======
         running = Running(store, request.operation(place.folder))
         supply = running.supply if request.collateral is None else Folder.read(request.collateral)
-        settings = Settings(place.url, forwarded=request.forwarded)
+        settings = Settings(place.url, v0=request.v0, forwarded=request.forwarded)
         broker = Broker(store, supply, settings, admit=running.admit)
->>>>>>> main
         broker.keys()  # no request is taken that could not be answered
         listening = Listening(
             request.host,

@@ -48,9 +48,7 @@ _PORTS = 65535
 )
 @click.option("--share-port", "shared_port", is_flag=True, help="Let several processes listen on this port.")
 @click.option("--forwarded", is_flag=True, help="Take clients' addresses from the proxy's X-Forwarded-For.")
-<<<<<<< HEAD
 @click.option("--v0", is_flag=True, help="Also speak the protocol of buildah and libkrun up to 1.19, which binds less.")
-=======
 @click.option(
     "--cache", metavar="DIR", type=_FILE, help="Where fetched collateral is kept. [default: STATE/collateral]"
 )
@@ -81,7 +79,6 @@ _PORTS = 65535
     show_default=True,
     help="How long evidence is kept for dry runs and forecasts.",
 )
->>>>>>> main
 @options.common
 @click.pass_obj
 def command(
@@ -95,9 +92,7 @@ def command(
     collateral: Path | None,
     shared_port: bool,
     forwarded: bool,
-<<<<<<< HEAD
     v0: bool,
-=======
     cache: Path | None,
     offline: bool,
     kds: str | None,
@@ -107,7 +102,6 @@ def command(
     metrics_token_file: Path | None,
     overdue_hours: float,
     evidence_days: float,
->>>>>>> main
 ) -> int:
     """Answer guests and owners until SIGINT or SIGTERM.
 
@@ -139,9 +133,7 @@ def command(
             collateral=collateral,
             shared_port=shared_port,
             forwarded=forwarded,
-<<<<<<< HEAD
             v0=v0,
-=======
             cache=cache,
             offline=offline,
             kds=kds,
@@ -151,7 +143,6 @@ def command(
             metrics_token_file=metrics_token_file,
             overdue_hours=overdue_hours,
             evidence_days=evidence_days,
->>>>>>> main
         ),
         ready,
         logs=sys.stderr,
