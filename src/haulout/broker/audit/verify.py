@@ -58,13 +58,16 @@ class LogReport(Document):
         return self.finding is None
 
 
-def verify_log(rows: Iterable[Row], kept: Head | None = None, *, part: bool = False) -> LogReport:
+def verify_log(
+    rows: Iterable[Row], kept: Head | None = None, *, part: bool = False, gaps: bool = False
+) -> LogReport:
     """Verify a log.
 
     Args:
         rows: in the order of the log.
         kept: a head that was printed or exported before; None: the end of the log cannot be judged.
         part: whether it may begin after its first row, as an export since a day does.
+        gaps: whether rows may be left out, as an owner gets only their own: deletions are then not found.
     """
     rest = iter(rows)
     head, begin, count = BEGINNING, None, 0
@@ -76,7 +79,7 @@ def verify_log(rows: Iterable[Row], kept: Head | None = None, *, part: bool = Fa
             begin = row.number
             if part:
                 head = Head(row.number - 1, row.previous)
-        finding = _damage(head, row, rest)
+        finding = _damage(head, row, rest, gaps=gaps)
         if finding is None and kept is not None and row.number == kept.number:
             met = True
             if row.hash != kept.hash:
@@ -90,9 +93,11 @@ def verify_log(rows: Iterable[Row], kept: Head | None = None, *, part: bool = Fa
     return LogReport(count, begin, head, kept is not None, finding)
 
 
-def _damage(head: Head, row: Row, rest: Iterator[Row]) -> Finding | None:
+def _damage(head: Head, row: Row, rest: Iterator[Row], *, gaps: bool) -> Finding | None:
     due = head.number + 1
-    if row.number != due:
+    if gaps and row.number > due:
+        head = Head(row.number - 1, row.previous)
+    elif row.number != due:
         words = f"row {due} should follow row {head.number}, but row {row.number} does"
         if row.number < due or any(each.number == due for each in rest):
             return Finding(Damage.REORDERED, due, f"{words}: rows are in another order, or twice")

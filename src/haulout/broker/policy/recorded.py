@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from haulout.broker.policy.decide import Decision, Facts, decide
+from haulout.broker.policy.document import read_time
 from haulout.documents import Document
 from haulout.errors import InvalidEvidence
 from haulout.tee import KINDS, Given, Shortfall, Verdict, stamp, verify
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from haulout.broker.policy.document import WorkloadPolicy
+    from haulout.local import Table
 
 _KINDS: Final = {kind.name: kind for kind in KINDS}
 UNREADABLE: Final = "unreadable"
@@ -55,6 +59,52 @@ class Recorded(Document):
     def stamp(self) -> str:
         """Return the time as text."""
         return stamp(self.at)
+
+    def to_line(self, number: int) -> bytes:
+        """Return the JSON line that a broker's owner gets, without its end; ``number`` is of the audit log's row."""
+        files = {"certificates": self.certificates, "collateral": self.collateral}
+        values = {
+            "number": number,
+            "at": self.stamp,
+            "workload": self.workload,
+            "rule": self.rule,
+            "session": self.session,
+            "client": self.client,
+            "v0": self.v0,
+            "evidence": _encoded(self.evidence),
+            "report_data": None if self.report_data is None else _encoded(self.report_data),
+            **{name: [_encoded(one.data) for one in given] for name, given in files.items()},
+        }
+        return json.dumps(values, separators=(",", ":")).encode()
+
+    @classmethod
+    def read(cls, table: Table) -> Self:
+        """Read what :meth:`to_line` wrote, but for the number.
+
+        Raises:
+            Exception: as the table makes it: a member is missing, or of the wrong type.
+        """
+        at = read_time(table, "at")
+        if at is None:
+            raise table.wrong("at", "is missing")
+
+        def files(name: str) -> tuple[Given, ...]:
+            return tuple(
+                Given(f"{name} {place}", _decoded(table, name, one)) for place, one in enumerate(table.lines(name))
+            )
+
+        return cls(
+            at=at,
+            workload=table.line("workload"),
+            evidence=_decoded(table, "evidence", table.line("evidence")),
+            certificates=files("certificates"),
+            collateral=files("collateral"),
+            report_data=_decoded(table, "report_data", table.line("report_data", "")) or None,
+            v0=table.flag("v0", default=False),
+            rule=table.line("rule"),
+            session=table.line("session", "") or None,
+            client=table.line("client", "") or None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,3 +236,14 @@ def _judge(
     except InvalidEvidence as error:
         return None, Decision(False, UNREADABLE, str(error), error.hint, policy.digest)
     return verdict, decide(policy, verdict, facts)
+
+
+def _encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _decoded(table: Table, name: str, text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as exc:
+        raise table.wrong(name, "is not base64") from exc
