@@ -28,6 +28,19 @@ CURVES: Final = {"P-256": 32, "P-521": 66}
 """Curve → bytes of a coordinate."""
 RSA_BITS: Final = (2048, 4096)
 
+
+class _CurveKey(ECKey):
+    """A key on a curve whose ephemeral counterparts are written with sorted members.
+
+    Trustee's clients write the header of an answer anew before they authenticate it, and their maps are sorted.
+    """
+
+    @classmethod
+    def generate_key(cls, *args: Any, **named: Any) -> Self:
+        made = super().generate_key(*args, **named)
+        return cls.import_key(dict(sorted(made.as_dict(private=True).items())))
+
+
 _PARTS: Final = ("protected", "encrypted_key", "iv", "ciphertext", "tag")
 
 
@@ -69,7 +82,7 @@ class PublicKey:
             if not RSA_BITS[0] <= bits <= RSA_BITS[1] or exponent != 65537:
                 raise members.wrong("n", f"expected {RSA_BITS[0]} to {RSA_BITS[1]} bits, and the exponent 65537")
         try:
-            key = ECKey.import_key(dict(jwk)) if kind == "EC" else RSAKey.import_key(dict(jwk))
+            key = _CurveKey.import_key(dict(jwk)) if kind == "EC" else RSAKey.import_key(dict(jwk))
             _ = key.public_key  # imported when it is needed: only now a point beside the curve is noticed
         except (ValueError, TypeError, JoseError) as exc:
             raise members.wrong("", "it is not a valid public key") from exc

@@ -1,0 +1,228 @@
+"""What stands before the application: request ids, limits, bounds of size and time, one line of log, one observation.
+
+It is plain ASGI, outermost; so whatever the application does, the client gets an answer, and the log has a line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from haulout.broker.operations.limits import Limit, Limiter
+from haulout.broker.operations.logs import begin_request
+from haulout.broker.protocol import MAX_BODY, MEDIA_TYPE, STATUS, Problem, Rejected, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+    from typing import TypeAlias
+
+    from haulout.broker.operations.metrics import Metrics
+
+    Message: TypeAlias = MutableMapping[str, Any]
+    Scope: TypeAlias = MutableMapping[str, Any]
+    Receive: TypeAlias = Callable[[], Awaitable[Message]]
+    Send: TypeAlias = Callable[[Message], Awaitable[None]]
+    App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_LOG: Final = logging.getLogger("haulout.broker.access")
+_FREE: Final = frozenset({"/healthz", "/readyz"})
+"""Probes are not limited: they cost nothing, and an orchestrator would end a broker that does not answer them."""
+PER_CLIENT: Final = Limit(burst=300, per_second=30)
+PER_WORKLOAD: Final = Limit(burst=100, per_second=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much each may ask: clients by their address, workloads by their id."""
+
+    client: Limiter = field(default_factory=lambda: Limiter(PER_CLIENT))
+    workload: Limiter = field(default_factory=lambda: Limiter(PER_WORKLOAD))
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The largest body in bytes; the seconds for a body to come, and for an answer to be taken."""
+
+    body: int = MAX_BODY
+    body_seconds: float = 20.0
+    send_seconds: float = 20.0
+
+
+class Guard:
+    """An application before another."""
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        limits: Limits,
+        metrics: Metrics,
+        monotonic: Callable[[], float],
+        bounds: Bounds | None = None,
+    ) -> None:
+        self._app = app
+        self._limits = limits
+        self._metrics = metrics
+        self._monotonic = monotonic
+        self._bounds = bounds or Bounds()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection's scope."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send, self._bounds, self._monotonic)
+        try:
+            self._admit(scope)
+            await self._app(scope, exchange.receive, exchange.send)
+        except Rejected as exc:
+            await exchange.reject(exc)
+        except _ClientGoneError:
+            exchange.broken = True
+        except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer, and the log its place
+            if exchange.refused is None:
+                _LOG.exception("failed")
+                await exchange.reject(Rejected(Trouble.UNAVAILABLE, "something went wrong here", retry_after=5), 500)
+        finally:
+            self._observe(scope, exchange)
+
+    def limit_workload(self, workload: str) -> None:
+        """Count a request for a workload's key.
+
+        Raises:
+            Rejected: there are too many.
+        """
+        self._take("workload", self._limits.workload, workload, "this workload's key is asked for too often")
+
+    def _admit(self, scope: Scope) -> None:
+        if scope["path"] not in _FREE:
+            self._take("client", self._limits.client, client_of(scope), "too many requests from this address")
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if len(length) > 15 or not length.isdigit() or int(length) > self._bounds.body:
+            raise Rejected(Trouble.TOO_LARGE, f"the body is larger than {self._bounds.body} bytes")
+
+    def _take(self, name: str, limiter: Limiter, key: str, detail: str) -> None:
+        wait = limiter.take(key, self._monotonic())
+        if wait:
+            self._metrics.limited.labels(name).inc()
+            raise Rejected(Trouble.TOO_MANY, detail, retry_after=math.ceil(wait))
+
+    def _observe(self, scope: Scope, exchange: _Exchange) -> None:
+        seconds = self._monotonic() - exchange.begun
+        endpoint = getattr(scope.get("endpoint"), "__name__", "none")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.requests.labels(endpoint, method, str(exchange.status)).observe(seconds)
+        facts = {
+            "client": (scope.get("client") or ("",))[0],
+            "method": method,
+            "path": scope["path"],
+            "status": exchange.status,
+            "seconds": round(seconds, 4),
+            "received": exchange.received,
+        }
+        _LOG.info("broken off" if exchange.broken else "answered", extra=facts)
+
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
+
+
+class _ClientGoneError(Exception):
+    """The client does not take its answer."""
+
+
+class _Exchange:
+    """One request and its answer, counted and bounded."""
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, bounds: Bounds, monotonic: Callable[[], float]
+    ) -> None:
+        self._receive, self._send, self._bounds = receive, send, bounds
+        self._monotonic = monotonic
+        self.id = begin_request()
+        scope.setdefault("state", {})["request"] = self.id
+        self.begun = monotonic()
+        self.received = 0
+        self.status = 0
+        self.broken = False
+        self.refused: Rejected | None = None
+        """Why the body is not read on."""
+        self._over = False
+
+    async def receive(self) -> Message:
+        """Receive a part of the body."""
+        if self._over:
+            return await self._receive()
+        left = self.begun + self._bounds.body_seconds - self._monotonic()
+        try:
+            async with asyncio.timeout(max(left, 0)):
+                message = await self._receive()
+        except TimeoutError:
+            self._refuse(Trouble.INVALID_REQUEST, "the body did not come in time")
+        self.received += len(message.get("body", b""))
+        if self.received > self._bounds.body:
+            self._refuse(Trouble.TOO_LARGE, f"the body is larger than {self._bounds.body} bytes")
+        self._over = not message.get("more_body", False)
+        return message
+
+    def _refuse(self, trouble: Trouble, detail: str) -> NoReturn:
+        self.refused = Rejected(trouble, detail)
+        raise self.refused
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer."""
+        if self.refused is not None:
+            # Whatever the application makes of the error: the client is told what is wrong with its body.
+            await self.reject(self.refused)
+            return
+        await self._pass(message)
+
+    async def _pass(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            names = {name.lower() for name, _ in message["headers"]}
+            added = [(name, value) for name, value in _HEADERS if name not in names]
+            message["headers"] = [*message["headers"], *added, (b"x-request-id", self.id.encode())]
+        try:
+            async with asyncio.timeout(self._bounds.send_seconds):
+                await self._send(message)
+        except (TimeoutError, ConnectionError) as exc:
+            raise _ClientGoneError from exc
+
+    async def reject(self, why: Rejected, status: int = 0) -> None:
+        """Answer with a problem, unless an answer has begun."""
+        if self.status:
+            self.broken = self.broken or self.refused is None
+            return
+        status = status or STATUS[why.trouble]
+        body = Problem(why.trouble, why.detail, self.id, status).to_bytes()
+        headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+        if why.retry_after is not None:
+            headers.append((b"retry-after", str(why.retry_after).encode()))
+        if not self._over:
+            # What is left of the body is not read.
+            headers.append((b"connection", b"close"))
+        await self._pass({"type": "http.response.start", "status": status, "headers": headers})
+        await self._pass({"type": "http.response.body", "body": body})
+
+
+_HEADERS: Final = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"strict-transport-security", b"max-age=31536000"),
+)
+
+
+def client_of(scope: Scope) -> str:
+    """Return whom a limit counts: an IPv4 address, or the /64 network of an IPv6 one, which one subscriber has."""
+    address = (scope.get("client") or ("",))[0]
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 6 and found.ipv4_mapped is None:
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return str(found.ipv4_mapped or found) if found.version == 6 else str(found)
