@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from haulout.broker.operations import Cache, Services, fetch
 from haulout.broker.policy import Outlook, Recorded, Rerun, dry_run, forecast, parse
 from haulout.documents import Document
-from haulout.local import read_small
-from haulout.tee import Given, stamp
+from haulout.errors import HauloutError
+from haulout.http import Client
+from haulout.local import read_small, scratch_folder, temporary_place
+from haulout.registry import ConnectionOptions
+from haulout.tee import Given, publications, stamp
 from haulout.usecases.broker_access import OwnersApi
 from haulout.usecases.broker_workload import BrokerWorkload, get_policy, read_policy
 
@@ -16,13 +22,11 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator
     from datetime import datetime
-    from pathlib import Path
 
-    from haulout.registry import ConnectionOptions
+    from haulout.broker.policy import WorkloadPolicy
     from haulout.usecases.broker_access import BrokerAccess
 
 _LARGEST: Final = 4 << 20
-_MOST: Final = (1 << 53) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +66,15 @@ class Forecast(Document):
         at: the time that was judged for.
         since: machines that did not attest since then were left out.
         outlooks: of each machine.
+        notes: what could not be judged, and why.
     """
 
     at: str
     since: str
     outlooks: tuple[Outlook, ...]
+    notes: tuple[str, ...] = ()
 
-    json_members: ClassVar = ("at", "since", "machines=outlooks", "warnings")
+    json_members: ClassVar = ("at", "since", "machines=outlooks", "warnings", "notes")
 
     @property
     def warnings(self) -> int:
@@ -113,6 +119,7 @@ def broker_forecast(
     workloads: Iterable[str] = (),
     policy: str | os.PathLike[str] | None = None,
     collateral: Iterable[Given | Path] = (),
+    early: str | None = None,
     connections: ConnectionOptions | None = None,
 ) -> Forecast:
     """Foretell which machines will be refused.
@@ -124,6 +131,7 @@ def broker_forecast(
         workloads: whose machines; none: all of the owner's.
         policy: file of a policy that will be set, such as one with a higher floor; None: each workload's own.
         collateral: newer documents of the vendors, by content or path.
+        early: URL of Intel's service (or a PCCS) to fetch from what will be in force after its next TCB recovery.
         connections: how the broker is reached.
 
     Raises:
@@ -133,15 +141,48 @@ def broker_forecast(
     newer = [one if isinstance(one, Given) else Given(str(one), read_small(one, _LARGEST)) for one in collateral]
     other = None if policy is None else parse(read_policy(policy), str(policy))
     found: list[Outlook] = []
+    notes: list[str] = []
     with OwnersApi(access, connections) as api:
         every = [BrokerWorkload.read(one) for one in api.listed("listing workloads", "workloads")]
         named = {one.id: one for one in every}
         for name in tuple(workloads) or tuple(one.id for one in every if one.policy is not None):
             info = named.get(name) or BrokerWorkload.read(api.document(f"workload {name}", "workloads", name))
             asked = other or get_policy(api, name).policy
-            attempts = _attempts(api, name, since)
-            found += forecast(asked, attempts, at, collateral=newer, releases=info.releases)
-    return Forecast(stamp(at), stamp(since), tuple(found))
+            attempts = tuple(_attempts(api, name, since))
+            fetched = _fetch_early(attempts, asked, early, connections, notes) if early else ()
+            found += forecast(asked, attempts, at, collateral=[*newer, *fetched], releases=info.releases)
+    return Forecast(stamp(at), stamp(since), tuple(found), tuple(dict.fromkeys(notes)))
+
+
+def _fetch_early(
+    attempts: Iterable[Recorded],
+    policy: WorkloadPolicy,
+    service: str,
+    connections: ConnectionOptions | None,
+    notes: list[str],
+) -> list[Given]:
+    """Fetch what Intel announces about the platforms that attested; what cannot be had is noted."""
+    services = Services(pcs=service)
+    found: dict[str, Given] = {}
+    with (
+        scratch_folder(Path(temporary_place()), "haulout-early-") as folder,
+        Client(connections or ConnectionOptions()) as client,
+    ):
+        cache = Cache(folder, trusted=policy.evidence.roots)
+        for one in attempts:
+            try:
+                needs = publications(one.evidence, early=True)
+                if needs.kind != "tdx":
+                    continue
+                for publication in needs.collateral:
+                    if cache.get(publication) is None:
+                        fetch(publication, cache, client, services)
+            except HauloutError as error:
+                notes.append(str(error))
+                continue
+            _, collateral = needs.given(cache.find(needs).content)
+            found |= {hashlib.sha256(each.data).hexdigest(): each for each in collateral}
+    return list(found.values())
 
 
 def _attempts(api: OwnersApi, workload: str, since: datetime) -> Iterator[Recorded]:
@@ -151,8 +192,9 @@ def _attempts(api: OwnersApi, workload: str, since: datetime) -> Iterator[Record
         for table in api.lines(
             f"attempts of {workload}", "workloads", workload, "attempts", since=stamp(since), after=after
         ):
-            number = table.number("number", None, _MOST)
-            yield Recorded.read(table)
+            one = Recorded.read(table)
+            number = one.number
+            yield one
         if number == after:
             return
         after = number

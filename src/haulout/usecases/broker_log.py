@@ -3,78 +3,128 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003 - part of a dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from haulout.broker import Place
 from haulout.broker.audit import Head, LogReport, Row, parse_row, verify_log
 from haulout.local import open_regular, storage_errors
 from haulout.tee import stamp
-from haulout.usecases.broker_access import OwnersApi
+from haulout.usecases.broker_access import BrokerAccess, OwnersApi
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     from haulout.registry import ConnectionOptions
-    from haulout.usecases.broker_access import BrokerAccess
 
 _LONGEST_LINE: Final = 1 << 20
+_BATCH: Final = 1000
 _POLL_SECONDS: Final = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """The folder of a broker on this machine: its operator reads the whole log."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A file of rows that were exported; it may begin later than the log."""
+
+    path: Path
+
+
+LogSource: TypeAlias = BrokerAccess | StateFolder | Exported
+"""Where a log is: a broker gives an owner the rows about their workloads."""
+
+
 def broker_log(
-    access: BrokerAccess,
+    source: LogSource,
     *,
     since: datetime | None = None,
     follow: bool = False,
     connections: ConnectionOptions | None = None,
 ) -> Iterator[Row]:
-    """Yield the rows about an owner's workloads, the oldest first.
+    """Yield rows, the oldest first.
 
     Args:
-        access: which broker.
+        source: where the log is.
         since: leave out what was before.
-        follow: go on, and yield what happens.
-        connections: how the broker is reached.
+        follow: go on, and yield what happens; an export ends all the same.
+        connections: how a broker is reached.
 
     Raises:
+        InvalidRow: a line of an export is not a row.
         HauloutError: see the tree in :mod:`haulout.errors`.
     """
-    after = 0
-    with OwnersApi(access, connections) as api:
+    begin = None if since is None else stamp(since)
+    if isinstance(source, Exported):
+        yield from (row for row in _exported(source.path) if begin is None or row.entry.at >= begin)
+        return
+    with ExitStack() as stack:
+        more = _of_folder(source, stack) if isinstance(source, StateFolder) else _of_broker(source, connections, stack)
+        after = 0
         while True:
             begun = after
-            begin = None if since is None else stamp(since)
-            for line in api.get("audit log", "log", since=begin, after=after).splitlines():
-                row = parse_row(line, "the broker's log")
+            for row in more(after, begin):
                 after = row.number
                 yield row
-            if after > begun:
-                continue
-            if not follow:
-                return
-            time.sleep(_POLL_SECONDS)
+            if after == begun:
+                if not follow:
+                    return
+                time.sleep(_POLL_SECONDS)
 
 
 def broker_log_verify(
-    source: BrokerAccess | str | os.PathLike[str],
-    *,
-    head: Head | None = None,
-    connections: ConnectionOptions | None = None,
+    source: LogSource, *, head: Head | None = None, connections: ConnectionOptions | None = None
 ) -> LogReport:
     """Verify a log.
 
     Args:
-        source: an export, which may begin later than the log; or a broker, which gives an owner only the rows about their
-            workloads, so that nobody can tell whether some are missing.
+        source: where the log is; of an owner's rows nobody can tell whether some are missing.
         head: what an earlier verification printed.
-        connections: how the broker is reached.
+        connections: how a broker is reached.
 
     Raises:
-        InvalidRow: a line of the export is not a row.
-        NotFoundError, StorageError: the export cannot be read.
+        InvalidRow: a line of an export is not a row.
+        HauloutError: see the tree in :mod:`haulout.errors`.
     """
-    if not isinstance(source, (str, Path)) and hasattr(source, "url"):
-        return verify_log(broker_log(source, connections=connections), head, part=True, gaps=True)
-    return verify_log(_exported(Path(source)), head, part=True)
+    rows = broker_log(source, connections=connections)
+    return verify_log(rows, head, part=not isinstance(source, StateFolder), gaps=isinstance(source, BrokerAccess))
+
+
+def _of_folder(source: StateFolder, stack: ExitStack) -> Callable[[int, str | None], Iterable[Row]]:
+    store = Place.open(source.path).store()
+    stack.callback(store.close)
+    store.require_current()
+
+    def more(after: int, since: str | None) -> Iterable[Row]:
+        with store.read() as unit:
+            return list(unit.audit.rows(after=after, since=since, limit=_BATCH))
+
+    return more
+
+
+def _of_broker(
+    source: BrokerAccess, connections: ConnectionOptions | None, stack: ExitStack
+) -> Callable[[int, str | None], Iterable[Row]]:
+    api = stack.enter_context(OwnersApi(source, connections))
+
+    def more(after: int, since: str | None) -> Iterable[Row]:
+        lines = api.get("audit log", "log", since=since, after=after).splitlines()
+        return [parse_row(line, "the broker's log") for line in lines]
+
+    return more
+
+
+def _exported(path: Path) -> Iterator[Row]:
+    with open_regular(path, "an exported log") as fd, storage_errors(path), open(fd, "rb", closefd=False) as file:
+        number = 0
+        while line := file.readline(_LONGEST_LINE):
+            number += 1
+            yield parse_row(line, f"{path}, line {number}")

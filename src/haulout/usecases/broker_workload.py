@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 from haulout.broker.policy import WorkloadPolicy, parse
+from haulout.broker.protocol import InvalidMessage, ResourcePath
 from haulout.documents import Document
-from haulout.errors import InvalidPolicy
+from haulout.errors import InvalidPolicy, UsageError
 from haulout.local import read_small
 from haulout.usecases.broker_access import OwnersApi, read_object
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 _LARGEST: Final = 1 << 20
 _MOST: Final = (1 << 53) - 1
 _TOML: Final = "application/toml"
+_OCTETS: Final = "application/octet-stream"
+PASSPHRASE: Final = "luks/passphrase"  # noqa: S105 - the name of one
+"""Type and tag of the resource that holds the passphrase of a disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,26 +122,34 @@ def broker_workload_add(
     workload: str,
     *,
     policy: str | os.PathLike[str] | None = None,
+    passphrase: bytes | None = None,
+    resource: str | None = None,
     connections: ConnectionOptions | None = None,
 ) -> BrokerWorkload:
-    """Register a workload, which may be there already.
+    """Register a workload, or give one that is there another policy or passphrase.
 
     Args:
         access: which broker.
         workload: its name, which evidence of protocol v0 has to name.
-        policy: file of its policy; None: no key is released before one is set.
+        policy: file of its policy; None: it stays as it is, and without one no key is released.
+        passphrase: what is released to guests; None: it stays as it is.
+        resource: the name by which guests ask for it, REPOSITORY/TYPE/TAG; None: WORKLOAD/luks/passphrase.
         connections: how the broker is reached.
 
     Raises:
-        ConflictError: the name is in use.
+        ConflictError: the name of the workload or of the resource is in use.
+        UsageError: the resource's name is not one.
         InvalidPolicy: the file is not a policy; nothing was registered.
     """
     document = None if policy is None else read_policy(policy)
-    what = f"registering {workload}"
+    what, path = f"registering {workload}", _resource(resource or f"{workload}/{PASSPHRASE}")
     with OwnersApi(access, connections) as api:
         answer = api.put(what, "workloads", workload, attempts=5)
         if document is not None:
             answer = api.put(what, "workloads", workload, "policy", body=document, kind=_TOML)
+        if passphrase is not None:
+            api.put(what, "workloads", workload, "resources", *path, body=passphrase, kind=_OCTETS)
+            answer = api.get(what, "workloads", workload)
     return BrokerWorkload.read(read_object(answer, what))
 
 
@@ -216,3 +228,12 @@ def read_policy(file: str | os.PathLike[str]) -> bytes:
     document = read_small(path, _LARGEST, too_large=lambda reason: InvalidPolicy(str(path), "", reason))
     parse(document, str(path))
     return document
+
+
+def _resource(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(ResourcePath.parse(text)).split("/"))
+    except InvalidMessage as exc:
+        raise UsageError(
+            f"not the name of a resource: {text[:100]!r}", hint="REPOSITORY/TYPE/TAG, with --resource"
+        ) from exc

@@ -41,6 +41,7 @@ class LogReport(Document):
         begin: number of the first row; None: the log is empty.
         head: of the last of them: keep it elsewhere, and give it the next time.
         compared: whether a head that was kept was given.
+        gaps: whether rows may be left out.
         finding: the first damage, or None.
     """
 
@@ -48,19 +49,28 @@ class LogReport(Document):
     begin: int | None
     head: Head
     compared: bool
+    gaps: bool
     finding: Finding | None
 
-    json_members: ClassVar = ("whole", "rows", "begin", "head", "compared", "finding")
+    json_members: ClassVar = ("whole", "rows", "begin", "head", "compared", "finding", "notes")
 
     @property
     def whole(self) -> bool:
         """Return whether no damage was found."""
         return self.finding is None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what this answer does not say."""
+        found = []
+        if self.gaps:
+            found.append("rows about others' workloads are not shown to an owner: deleted rows cannot be found")
+        if not self.compared:
+            found.append("without a head that was kept, nobody can tell whether rows are missing at the end")
+        return tuple(found)
 
-def verify_log(
-    rows: Iterable[Row], kept: Head | None = None, *, part: bool = False, gaps: bool = False
-) -> LogReport:
+
+def verify_log(rows: Iterable[Row], kept: Head | None = None, *, part: bool = False, gaps: bool = False) -> LogReport:
     """Verify a log.
 
     Args:
@@ -90,7 +100,7 @@ def verify_log(
         head, count = row.head, count + 1
     if finding is None and kept is not None and not met:
         finding = _unmet(head, begin, kept)
-    return LogReport(count, begin, head, kept is not None, finding)
+    return LogReport(count, begin, head, kept is not None, gaps, finding)
 
 
 def _damage(head: Head, row: Row, rest: Iterator[Row], *, gaps: bool) -> Finding | None:

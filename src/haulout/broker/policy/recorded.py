@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from haulout.local import Table
 
 _KINDS: Final = {kind.name: kind for kind in KINDS}
+_MOST: Final = (1 << 53) - 1
 UNREADABLE: Final = "unreadable"
 """Rule of a decision about evidence that cannot be read."""
 
@@ -40,6 +41,7 @@ class Recorded(Document):
         rule: what was decided then: ``allowed``, or the rule that was broken.
         session: the guest's.
         client: address of the client.
+        number: of the row in the audit log.
     """
 
     at: datetime
@@ -52,19 +54,20 @@ class Recorded(Document):
     rule: str = ""
     session: str | None = None
     client: str | None = None
+    number: int = 0
 
-    json_members: ClassVar = ("at=stamp", "workload", "session", "client")
+    json_members: ClassVar = ("number", "at=stamp", "workload", "session", "client")
 
     @property
     def stamp(self) -> str:
         """Return the time as text."""
         return stamp(self.at)
 
-    def to_line(self, number: int) -> bytes:
-        """Return the JSON line that a broker's owner gets, without its end; ``number`` is of the audit log's row."""
+    def to_line(self) -> bytes:
+        """Return the JSON line that a broker's owner gets, without its end."""
         files = {"certificates": self.certificates, "collateral": self.collateral}
         values = {
-            "number": number,
+            "number": self.number,
             "at": self.stamp,
             "workload": self.workload,
             "rule": self.rule,
@@ -104,6 +107,7 @@ class Recorded(Document):
             rule=table.line("rule"),
             session=table.line("session", "") or None,
             client=table.line("client", "") or None,
+            number=table.number("number", None, _MOST),
         )
 
 

@@ -7,12 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from tests.support.evidence import AT, BOOT, DATA, given, snp, tdx, vector
 from tests.support.workload_policies import BINDINGS, bound, document, image, policy, report
 
 from haulout.broker.policy import Recorded, dry_run, forecast, parse
 from haulout.emulator.snp import SnpState
 from haulout.emulator.tdx import TdxState, default_info
+from haulout.local import parse_json
 from haulout.tee import KINDS, Given, verify
 from haulout.tee import parse_policy as parse_evidence_policy
 
@@ -111,6 +113,23 @@ def test_evidence_that_cannot_be_read_is_a_refusal():
 def test_report_data_that_was_not_recorded_is_not_asked_for():
     (found,) = dry_run(policy(image(1)), [attempt(report_data=None)])
     assert found.decision.allowed
+
+
+def test_an_attempt_reads_back_from_its_line():
+    def wrong(where: str, reason: str, *, hint: str | None = None) -> Exception:
+        return ValueError(where, reason, hint)
+
+    for one in (tdx_attempt(v0=True, number=7), attempt(report_data=None, session=None, client=None)):
+        line = one.to_line()
+        assert b"\n" not in line
+        read = Recorded.read(parse_json(line, wrong))
+        given = [(each.data for each in files) for files in (read.certificates, read.collateral)]
+        assert [list(each) for each in given] == [[e.data for e in one.certificates], [e.data for e in one.collateral]]
+        assert replace(read, certificates=one.certificates, collateral=one.collateral) == one
+        for name, value in (("at", None), ("at", "x"), ("evidence", "?"), ("number", "1"), ("collateral", [1])):
+            values = {**json.loads(line), name: value}
+            with pytest.raises(ValueError, match=name):
+                Recorded.read(parse_json(json.dumps(values), wrong))
 
 
 def test_a_forecast_without_news_warns_of_nothing():
