@@ -33,10 +33,6 @@ def build(broker: Broker, *, routes: Sequence[BaseRoute] = (), middleware: Seque
             raised into problems: raise ``Rejected`` to refuse a request.
     """
     endpoints = (*Guests(broker).endpoints(), *Owners(broker).endpoints())
-    if broker.settings.v0:
-        from haulout.broker.app.v0 import Legacy  # noqa: PLC0415 - most brokers do without
-
-        endpoints += Legacy(broker).endpoints()
     document = describe(endpoints, broker.settings.url, __version__)
 
     async def openapi(_: Request) -> Response:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from haulout.brokers import BrokerAccess
-
     from haulout.cli.session import Session
 
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -58,7 +57,6 @@ def opened(session: Session, url: str, token_file: str | None) -> BrokerAccess:
     from pathlib import Path  # noqa: PLC0415 - only here
 
     from haulout.brokers import BrokerAccess  # noqa: PLC0415 - loads the HTTP client
-
     from haulout.local import read_head  # noqa: PLC0415
 
     token = None

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from haulout.brokers import Forecast
-
     from haulout.cli.session import Session
 
 _NO: Final = 1

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from haulout.brokers import Head, LogReport, LogSource, Row
-
     from haulout.cli.session import Session
 
 _NO: Final = 1

@@ -6,5 +6,7 @@ from alembic import context
 
 from haulout.broker.stores.tables import metadata
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
-context.run_migrations()
+# Absent where the module is imported by anybody else.
+if hasattr(context, "config"):
+    context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+    context.run_migrations()

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from haulout.brokers import PolicyCheck
-
     from haulout.cli.session import Session
 
 _NO = 1

@@ -55,7 +55,6 @@ def command(
     Until it has both, nothing is released.
     """
     from haulout.brokers import broker_workload_add  # noqa: PLC0415 - loads the HTTP client
-
     from haulout.workload import read_passphrase  # noqa: PLC0415
 
     done = broker_workload_add(

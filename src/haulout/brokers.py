@@ -1,0 +1,94 @@
+"""Key brokers, as a library: what ``haulout broker`` does.
+
+Functions take and return typed values; every failure is a :class:`haulout.HauloutError`. docs/broker.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from haulout._face import open_face
+
+if TYPE_CHECKING:
+    from haulout.broker.audit import Head, LogReport, Row
+    from haulout.usecases.broker_access import BrokerAccess
+    from haulout.usecases.broker_follow import FollowedList, broker_workload_follow
+    from haulout.usecases.broker_foresight import Forecast, PolicyCheck, broker_forecast, broker_policy_check
+    from haulout.usecases.broker_init import MadeBroker, broker_init
+    from haulout.usecases.broker_log import Exported, LogSource, StateFolder, broker_log, broker_log_verify
+    from haulout.usecases.broker_owner import OwnerReport, broker_owner
+    from haulout.usecases.broker_serve import ServeRequest, Serving, broker_serve
+    from haulout.usecases.broker_workload import (
+        BrokerWorkload,
+        PolicyDocument,
+        PolicyVersion,
+        broker_policy_history,
+        broker_policy_set,
+        broker_policy_show,
+        broker_workload_add,
+        broker_workload_list,
+        broker_workload_rm,
+        broker_workload_show,
+    )
+
+__all__ = [
+    "BrokerAccess",
+    "BrokerWorkload",
+    "Exported",
+    "FollowedList",
+    "Forecast",
+    "Head",
+    "LogReport",
+    "LogSource",
+    "MadeBroker",
+    "OwnerReport",
+    "PolicyCheck",
+    "PolicyDocument",
+    "PolicyVersion",
+    "Row",
+    "ServeRequest",
+    "Serving",
+    "StateFolder",
+    "broker_forecast",
+    "broker_init",
+    "broker_log",
+    "broker_log_verify",
+    "broker_owner",
+    "broker_policy_check",
+    "broker_policy_history",
+    "broker_policy_set",
+    "broker_policy_show",
+    "broker_serve",
+    "broker_workload_add",
+    "broker_workload_follow",
+    "broker_workload_list",
+    "broker_workload_rm",
+    "broker_workload_show",
+]
+
+open_face(
+    __name__,
+    {
+        "broker.audit": ("Head", "LogReport", "Row"),
+        "usecases.broker_access": ("BrokerAccess",),
+        "usecases.broker_follow": ("FollowedList", "broker_workload_follow"),
+        "usecases.broker_foresight": ("Forecast", "PolicyCheck", "broker_forecast", "broker_policy_check"),
+        "usecases.broker_log": ("Exported", "LogSource", "StateFolder", "broker_log", "broker_log_verify"),
+        "usecases.broker_workload": (
+            "BrokerWorkload",
+            "PolicyDocument",
+            "PolicyVersion",
+            "broker_policy_history",
+            "broker_policy_set",
+            "broker_policy_show",
+            "broker_workload_add",
+            "broker_workload_list",
+            "broker_workload_rm",
+            "broker_workload_show",
+        ),
+        "usecases.broker_init": ("MadeBroker", "broker_init"),
+        "usecases.broker_owner": ("OwnerReport", "broker_owner"),
+        "usecases.broker_serve": ("ServeRequest", "Serving", "broker_serve"),
+    },
+    root="haulout",
+)
