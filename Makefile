@@ -5,14 +5,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo test peers image test-machines test-kills test-lazy test-updates test-update-kills test-libvirt container-test check fix lock docs bench fuzz packages clean
+.PHONY: demo test test-long peers image test-machines test-kills test-lazy test-updates test-update-kills test-libvirt container-test check fix lock docs bench fuzz packages clean
 
 demo: $(VENV)/ready packages
 	@$(BIN)/python demo/demo.py
 
 test: $(VENV)/ready packages
-	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal $(if $(COVERAGE),--cov --cov-report=json:build/coverage.json) $(ARGS)
+	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal $(if $(COVERAGE),--cov --cov-report=json:build/coverage.json,-m "not long") $(ARGS)
 	$(if $(COVERAGE),@$(BIN)/python -m tools.check_coverage build/coverage.json)
+
+# What test leaves out: machines that fail, kills, updates; five minutes more.
+test-long: $(VENV)/ready packages
+	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal -m long tests/integration $(ARGS)
 
 # Fetches the tools of Debian sid anew, runs each line of docs/other-tools.md, and writes what happened into it.
 peers: $(VENV)/ready packages

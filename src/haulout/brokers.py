@@ -69,11 +69,29 @@ __all__ = [
 open_face(
     __name__,
     {
-        "broker.audit": ("Head", "LogReport", "Row"),
+        "broker.audit": (
+            "Head",
+            "LogReport",
+            "Row",
+        ),
         "usecases.broker_access": ("BrokerAccess",),
-        "usecases.broker_follow": ("FollowedList", "broker_workload_follow"),
-        "usecases.broker_foresight": ("Forecast", "PolicyCheck", "broker_forecast", "broker_policy_check"),
-        "usecases.broker_log": ("Exported", "LogSource", "StateFolder", "broker_log", "broker_log_verify"),
+        "usecases.broker_follow": (
+            "FollowedList",
+            "broker_workload_follow",
+        ),
+        "usecases.broker_foresight": (
+            "Forecast",
+            "PolicyCheck",
+            "broker_forecast",
+            "broker_policy_check",
+        ),
+        "usecases.broker_log": (
+            "Exported",
+            "LogSource",
+            "StateFolder",
+            "broker_log",
+            "broker_log_verify",
+        ),
         "usecases.broker_workload": (
             "BrokerWorkload",
             "PolicyDocument",

@@ -14,6 +14,7 @@ from tests.support.brokers import PATH, POLICY, SECRET, Guest, make_folder, regi
 from tests.support.sandbox import ROOT
 
 from haulout.broker.protocol import Problem, ResourcePath
+from haulout.cli.tree import Verb, Verbs
 from haulout.cli.tree import haulout as tree
 
 TOKENS = {"alice": "token-of-alice", "bob": "token-of-bob"}
@@ -156,10 +157,13 @@ def run(*words, cwd):
 
 
 def test_the_examples_of_the_help_run_as_they_stand(tmp_path):
+    assert isinstance(tree, Verbs)
     context = click.Context(tree)
     group = tree.get_command(context, "broker")
+    assert isinstance(group, Verbs)
     assert run(*shlex.split("broker init --state broker --url https://127.0.0.1:8443"), cwd=tmp_path).returncode == 0
-    shown = {example.command for name in group.verbs for example in group.get_command(context, name).examples}
+    verbs = [group.get_command(context, name) for name in group.verbs]
+    shown = {example.command for verb in verbs if isinstance(verb, Verb) for example in verb.examples}
     for command in sorted({*shown, *(example.command for example in group.examples)}):
         words = shlex.split(command)[1:]
         if words[1] == "serve":

@@ -100,6 +100,7 @@ def test_every_example_of_machines_runs_and_prints_what_is_documented(tmp_path):
         )
 
 
+@pytest.mark.long
 def test_a_machine_survives_what_is_killed(tmp_path):
     with machines(tmp_path) as place:
         options = "--cpus 1 --memory 256 --disk 1"

@@ -61,6 +61,7 @@ def test_zeros_become_holes_whatever_is_on_the_disk(disk):
     assert disk.read_bytes() == content
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_machine_gives_back_what_was_deleted_in_it(tmp_path):

@@ -173,6 +173,7 @@ def test_a_runtime_directory_that_is_too_long(place, tmp_path):
     assert list(long.iterdir()) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "code", "text", "says"),
     [
@@ -206,6 +207,7 @@ def without_sshd(place, name, work):
     publish(place, name, "256")
 
 
+@pytest.mark.long
 def test_an_image_without_sshd(place, tmp_path):
     without_sshd(place, "silent", tmp_path)
     # A host that is busy gets more time, until the guest was up before it was given up.
@@ -221,6 +223,7 @@ def test_an_image_without_sshd(place, tmp_path):
     assert place.haulout("machine", "rm", "silent", "--data").code == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
 def test_a_qemu_that_crashes(place, number):
     boot_sector(place, "crashes", b"")
@@ -236,6 +239,7 @@ def test_a_qemu_that_crashes(place, number):
     assert place.haulout("machine", "rm", "crashes", "--data").code == 0
 
 
+@pytest.mark.long
 def test_two_commands_at_once(place):
     with (
         begun(place, "init", "twice", "oci:machines:5.0") as one,
@@ -262,6 +266,7 @@ def test_two_commands_at_once(place):
         assert place.haulout("machine", "init", "web", "oci:machines:5.0", *OPTIONS).code == 0
 
 
+@pytest.mark.long
 def test_the_runtime_directory_is_removed_while_it_runs(place):
     start(place)
     ssh(place, f"echo kept >{STORE}/v; sync")
@@ -281,6 +286,7 @@ def test_the_runtime_directory_is_removed_while_it_runs(place):
     assert ssh(place, f"cat {STORE}/v") == "kept\n"
 
 
+@pytest.mark.long
 def test_what_hangs_is_ended(place):
     start(place)
     os.kill(supervisor(place, "web")[0], signal.SIGSTOP)
@@ -290,6 +296,7 @@ def test_what_hangs_is_ended(place):
     stop(place)
 
 
+@pytest.mark.long
 def test_the_host_goes_down(place):
     start(place)
     ssh(place, f"echo kept >{STORE}/v; sync")
@@ -315,6 +322,7 @@ def test_the_host_goes_down(place):
     assert not stale.exists()
 
 
+@pytest.mark.long
 def test_a_data_disk_without_room(place):
     start(place)
     ssh(
@@ -327,6 +335,7 @@ def test_a_data_disk_without_room(place):
     assert ssh(place, f"cat {STORE}/v; rm {STORE}/fill") == "kept\n"
 
 
+@pytest.mark.long
 def test_a_host_without_room_and_a_home_that_is_read_only(place, tmp_path):
     # The machine of the tests before this one may run, under the same name.
     runtime = Path(place.environment["XDG_RUNTIME_DIR"], "b")

@@ -15,6 +15,7 @@ SEED = int(os.environ.get("HAULOUT_TEST_SEED", time.time()))
 pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(120 + 30 * KILLS)]
 
 
+@pytest.mark.long
 def test_nothing_is_lost_and_nobody_is_needed(tmp_path):
     with machines(tmp_path) as place:
         killer = Killer(place, SEED)

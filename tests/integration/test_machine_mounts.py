@@ -19,6 +19,7 @@ def kill(pids):
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/usr/lib/qemu/virtiofsd").exists(), reason="not installed: virtiofsd")
 @pytest.mark.skipif(os.geteuid() != 0, reason="the virtiofsd of Debian 12 writes as root for root alone")
 def test_mounts_are_what_was_asked_for_and_stay_it(tmp_path):

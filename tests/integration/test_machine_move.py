@@ -487,6 +487,7 @@ def check_counted(place, early, late):
     assert counted == [str(number) for number in range(1, len(counted) + 1)]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_machine_that_ran_is_moved_with_what_it_wrote(tmp_path):

@@ -19,6 +19,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.long
 def test_a_machine_starts_without_network_and_without_dns(tmp_path):
     with machines(tmp_path) as place:
         trustme.CA().cert_pem.write_to_path(str(place.path / "ca.pem"))

@@ -76,6 +76,7 @@ def variant(place):
     return ok(place, "ssh", "web", "--", "cat", "/run/variant", f"{STORE}/file").out.split()
 
 
+@pytest.mark.long
 @needs("docker-registry")
 def test_an_update_is_kept_and_taken_back_with_and_without_its_data(tmp_path):
     """By the examples that the help of the two verbs shows."""
@@ -107,7 +108,7 @@ def test_an_update_is_kept_and_taken_back_with_and_without_its_data(tmp_path):
         assert (running(place), running(place, "podman-root")) == (["db"], ["proxy"])
         assert "no system to go back to" in ok(place, *back_with_data, code=12).err
         ok(place, "stop", "web")
-        assert sorted(path.name for path in folder(place).glob("data*")) == ["data.raw"]
+        assert len(list(folder(place).glob("data-*"))) == 1, "the next start writes it into data.raw"
 
 
 @thorough

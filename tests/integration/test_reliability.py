@@ -13,6 +13,7 @@ from tests.support.servers import needs
 SCRIPT = Path(__file__).parents[2] / "benchmarks/reliability.py"
 
 
+@pytest.mark.long
 @pytest.mark.tools
 @pytest.mark.slow
 @needs("docker-registry", "strace", "qemu-img")

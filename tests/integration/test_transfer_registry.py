@@ -338,6 +338,7 @@ def _start_pull(ref, out: Path) -> subprocess.Popen[bytes]:
     )
 
 
+@pytest.mark.long
 def test_kill_9_anywhere_then_the_next_pull_completes(registry, tmp_path):
     disk = raw_disk(tmp_path / "d.raw", data_mib=48, size_mib=256)
     push(reference(registry), [DiskSource(disk, X86)], level=1)

@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from contextlib import suppress
@@ -76,8 +77,9 @@ class UpdateKiller:
         """Kill so often; the machine runs before and afterwards."""
         self._check("before")
         while self.report.kills < kills:
-            step, victims = self._rng.choice(STEPS), self._rng.choice(VICTIMS)
-            target = self._rng.choice([each for each in VARIANTS if each != self._system()])
+            target = self._rng.choice([*(each for each in VARIANTS if each != self._system()), "back"])
+            steps = ("stopping", "trying", "undone") if target == "back" else STEPS
+            step, victims = self._rng.choice(steps), self._rng.choice(VICTIMS)
             delay = self._rng.choice((0.0, self._rng.uniform(0, 6)))
             what = f"round {self._number}: {target}, {step} + {delay:.1f} s, {' and '.join(victims)}"
             try:
@@ -90,10 +92,14 @@ class UpdateKiller:
                     _kill(one)
                 self._acknowledged = 0
                 assert self._call("start", NAME, "--no-connect").returncode == 0
+            faults = len(self.report.lost) + len(self.report.half) + len(self.report.stuck)
+            sys.stdout.write(f"{time.strftime('%H:%M:%S')} {what}: {self.report.kills} kills, {faults} faults\n")
+            sys.stdout.flush()
 
     def _round(self, target: str, step: str, delay: float, victims: tuple[str, ...]) -> None:
+        verb = ["rollback", NAME] if target == "back" else ["update", NAME, "--to", VARIANTS[target], "--force"]
         with subprocess.Popen(
-            ["haulout", "machine", "update", NAME, "--to", VARIANTS[target], "--force"], cwd=self.place.path,
+            ["haulout", "machine", *verb], cwd=self.place.path,
             env=self.place.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         ) as command:  # fmt: skip
             self._orphaned = False
@@ -117,7 +123,7 @@ class UpdateKiller:
                     self.report.kills += 1
                     self.report.cuts += victim == "qemu"
             # Whoever takes over knows what ran from the journal alone.
-            self._orphaned &= self._journal().get("step") in {"stopping", "trying"}
+            self._orphaned &= bool(self._journal().get("running"))
             command.wait(timeout=SECONDS)
 
     def _check(self, what: str) -> None:

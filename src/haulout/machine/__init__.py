@@ -68,20 +68,19 @@ if TYPE_CHECKING:
     from haulout.machine.update.data_disk import keep_current, parts, unite_kept
     from haulout.machine.update.fixes import Fixed, FixedVersion, FixList, FixSource, read_fixes
     from haulout.machine.update.idleness import use_of
-    from haulout.machine.update.journal import BadImage, Container, Journal, Step, begin_journal
+    from haulout.machine.update.journal import BadImage, Container, Journal, Step, Switch, begin_journal
     from haulout.machine.update.notifications import tell_desktop, tell_guest
     from haulout.machine.update.policy import Action, Decision, Offer, decide, is_turn, turns, valid_window
     from haulout.machine.update.switch import (
         check_way_back,
+        plan_rollback,
         prune,
         read_journal,
         rest,
-        roll_back,
         settle,
         take_over,
         write_journal,
     )
-    from haulout.machine.update.updating import Switch
     from haulout.machine.update_settings import Policy, Severity, Update, is_window, within
 
 __all__ = [
@@ -167,6 +166,7 @@ __all__ = [
     "parse_podman",
     "partial_base",
     "parts",
+    "plan_rollback",
     "proxy_for_guest",
     "proxy_setting",
     "prune",
@@ -182,7 +182,6 @@ __all__ = [
     "require_room",
     "rest",
     "restore",
-    "roll_back",
     "settle",
     "start_file",
     "start_supervisor",
@@ -212,11 +211,19 @@ open_face(
         "update.notifications": ("tell_desktop", "tell_guest"),
         "update.api": ("containers", "answers"),
         "update.data_disk": ("keep_current", "parts", "unite_kept"),
-        "update.journal": ("begin_journal", "Journal", "Step", "BadImage", "Container"),
+        "update.journal": ("begin_journal", "Journal", "Step", "Switch", "BadImage", "Container"),
         "update.switch": (
-            *("check_way_back", "prune", "read_journal", "rest", "roll_back", "settle", "take_over", "write_journal"),
+            *(
+                "check_way_back",
+                "prune",
+                "read_journal",
+                "plan_rollback",
+                "rest",
+                "settle",
+                "take_over",
+                "write_journal",
+            ),
         ),
-        "update.updating": ("Switch",),
         "update.idleness": ("use_of",),
         "units.autostart": ("start_file", "starts_at_boot"),
         "base": ("check_base",),

@@ -73,6 +73,13 @@ class VirtualMachine(Protocol):
             ToolError: that does not go.
         """
 
+    async def unite_data(self) -> None:
+        """Make the data disk one file, which is in two parts since an update.
+
+        Raises:
+            ToolError: that does not go; it goes on with both parts.
+        """
+
     async def press_power_button(self) -> None:
         """Ask the guest to shut down; never fails."""
 

@@ -145,7 +145,11 @@ def machine_update(  # noqa: PLR0913 - each is one word of the request
             _wait(place, window, progress, when_idle=when_idle)
             held.enter_context(place.updating())
             _require_unchanged(place, machine, journal)
-        done = _apply(place, journal, staged, progress)
+        after = switch_or_start(place, Switch.UPDATE, read_journal(place) or journal, progress)
+        image = place.load().image.pinned
+        done = replace(staged, status="undone", image=image, reason=after.reason)
+        if after.step is Step.COMMITTED:
+            done = replace(staged, status="updated", image=image, downtime=after.downtime)
     remove_unused_bases(machines)
     return done
 
@@ -240,16 +244,34 @@ def _require_unchanged(place: Place, machine: Machine, journal: Journal) -> None
         raise ConflictError(f"machine {place.name} was changed while its update waited", hint="repeat the command")
 
 
-def _apply(place: Place, journal: Journal, staged: UpdatedMachine, progress: Progress) -> UpdatedMachine:
-    """Have the supervisor switch, and return what came of it."""
+def switch_or_start(
+    place: Place, what: Switch, journal: Journal, progress: Progress, *, supervised: bool = True
+) -> Journal:
+    """Have a machine try another system, and return the journal of what came of it: ``committed`` or ``undone``.
+
+    One that does not run is started for that, and stopped again.
+
+    Args:
+        place: of the machine.
+        what: is tried.
+        journal: of the system that is tried.
+        progress: told what is waited for.
+        supervised: False: it runs, but nobody answers for it, and it is to be ended first.
+
+    Raises:
+        NotReady: the machine does not run, and not because of the other system.
+        HauloutError: files cannot be written.
+    """
     running = place.is_held("run.lock") or place.is_held("vm.lock")
     try:
-        if running:
+        if running and supervised:
             # It may be starting, or have lost its supervisor.
-            machine_start(place.name, connect=False, progress=progress)
-            switch_system(place, Switch.UPDATE, progress)
+            if what is Switch.UPDATE:
+                machine_start(place.name, connect=False, progress=progress)
+            switch_system(place, what, progress)
         else:
-            write_journal(place, (read_journal(place) or journal).turned(Step.DUE))
+            machine_stop(place.name, progress=progress)
+            write_journal(place, journal.turned(Step.DUE))
             machine_start(place.name, connect=False, progress=progress)
     except NotReady:
         after = read_journal(place)
@@ -259,9 +281,6 @@ def _apply(place: Place, journal: Journal, staged: UpdatedMachine, progress: Pro
     if not running:
         machine_stop(place.name, progress=progress)
     after = read_journal(place)
-    image = place.load().image.pinned
-    if after is not None and after.step is Step.COMMITTED:
-        return replace(staged, status="updated", image=image, downtime=after.downtime)
-    if after is None or after.step is not Step.UNDONE:
-        raise NotReady(place.name, "the update was cut short; the next start, update or rollback ends it")
-    return replace(staged, status="undone", image=image, reason=after.reason)
+    if after is None or after.step not in {Step.COMMITTED, Step.UNDONE}:
+        raise NotReady(place.name, "the switch was cut short; the next start, update or rollback ends it")
+    return after

@@ -222,12 +222,11 @@ def applied(monkeypatch):
     """What was applied, by digest; the host lets none succeed."""
     done: list[str] = []
 
-    def undone(place, journal, staged, progress):
+    def undone(place, what, journal, progress):
         done.append(journal.new.pinned)
-        write_journal(place, journal.undone("there was no room", bad=False))
-        return replace(staged, status="undone", reason="there was no room")
+        return write_journal(place, journal.undone("there was no room", bad=False))
 
-    monkeypatch.setattr(updates, "_apply", undone)
+    monkeypatch.setattr(updates, "switch_or_start", undone)
     return done
 
 

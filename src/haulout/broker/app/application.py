@@ -8,11 +8,11 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
 
-from haulout import __version__
 from haulout.broker.app.guests import Guests
 from haulout.broker.app.openapi import describe
 from haulout.broker.app.owners import Owners
 from haulout.broker.app.web import Answering, answer, problem, rejection, routes_of
+from haulout.broker.protocol import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ def build(broker: Broker, *, routes: Sequence[BaseRoute] = (), middleware: Seque
             raised into problems: raise ``Rejected`` to refuse a request.
     """
     endpoints = (*Guests(broker).endpoints(), *Owners(broker).endpoints())
-    document = describe(endpoints, broker.settings.url, __version__)
+    document = describe(endpoints, broker.settings.url, VERSION)
 
     async def openapi(_: Request) -> Response:
         return answer(document)

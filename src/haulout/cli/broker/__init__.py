@@ -9,9 +9,8 @@ import click
 from haulout.cli import options
 from haulout.cli.tree import Example, Verbs
 
-VERBS: Final = {
-    name: f"haulout.cli.broker.{name}" for name in ("init", "owner", "serve", "workload", "policy", "forecast", "log")
-}
+_NAMES: Final = ("init", "owner", "serve", "workload", "policy", "forecast", "log")
+VERBS: Final = {name: f"haulout.cli.broker.{name}" for name in _NAMES}
 
 
 @click.group(

@@ -242,6 +242,7 @@ def _updating(status: MachineStatus) -> str:
         case "staged":
             return "an update is staged"
         case "undone":
-            return f"an update was undone: {update.reason}" if update is not None else ""
+            what = "an update" if update is None or update.kind == "update" else "a rollback"
+            return f"{what} was undone: {update.reason}" if update is not None else ""
         case step:
             return f"updating: {step}"

@@ -131,6 +131,6 @@ def lines(done: UpdatedMachine) -> Iterator[str]:
         case "rolled-back":
             yield f"{done.name} went back{down}: {done.image}"
         case _:
-            yield f"{done.name} is as before, the update was undone: {done.reason}"
+            yield f"{done.name} is as before, going to {done.candidate} was undone: {done.reason}"
     if done.reason and done.status == "planned":
         yield f"  it was undone on this machine before: {done.reason}"

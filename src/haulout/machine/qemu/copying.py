@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from haulout.machine.qemu.qmp import Qmp
 
 _NAME: Final = "haulout-copy"
-_POLL: Final = 0.2
+POLL: Final = 0.2
 _MOMENT_SECONDS: Final = 60.0
 
 
@@ -46,33 +46,53 @@ async def copy_data(
         try:
             # What the guest writes is written to both, so that this ends however much it writes.
             how = {"sync": "full", "copy-mode": "write-blocking", "auto-dismiss": False}
-            await qmp.execute("blockdev-mirror", **{"job-id": _NAME, "device": "data", "target": _NAME, **how})
-            while (job := await _job(qmp))["status"] not in {"ready", "concluded"}:
-                yield int(job["current-progress"])
-                await asyncio.sleep(_POLL)
+            await qmp.execute(
+                "blockdev-mirror", **{"job-id": _NAME, "device": await data_node(qmp), "target": _NAME, **how}
+            )
+            while (found := await job(qmp, _NAME))["status"] not in {"ready", "concluded"}:
+                yield int(found["current-progress"])
+                await asyncio.sleep(POLL)
             async with moment, asyncio.timeout(_MOMENT_SECONDS):
-                if job["status"] == "ready":
+                if found["status"] == "ready":
                     # Without force: the copy is complete then (QEMU, docs/interop/live-block-operations).
                     await qmp.execute("block-job-cancel", device=_NAME, force=False)
-                while (job := await _job(qmp))["status"] != "concluded":  # noqa: ASYNC110 - QEMU tells by events, which nobody here reads
-                    await asyncio.sleep(_POLL / 4)
-            if "error" in job:
-                raise ToolError("QEMU", f"cannot copy the data disk: {job['error']}")
+                while (found := await job(qmp, _NAME))["status"] != "concluded":  # noqa: ASYNC110 - QEMU tells by events, which nobody here reads
+                    await asyncio.sleep(POLL / 4)
+            if "error" in found:
+                raise ToolError("QEMU", f"cannot copy the data disk: {found['error']}")
         except TimeoutError:
             raise ToolError("QEMU", "cannot copy the data disk: this host is too slow") from None
         finally:
             await _end(qmp)
 
 
-async def _job(qmp: Qmp) -> dict[str, Any]:
+async def data_node(qmp: Qmp) -> str:
+    """Return the node that the guest's data disk is: ``before`` where it became one file while it ran."""
+    devices = await qmp.execute("query-block")
+    return next((node for each in devices if (node := each.get("inserted", {}).get("node-name")) == "before"), "data")
+
+
+async def job(qmp: Qmp, name: str) -> dict[str, Any]:
+    """Return how a job is."""
     found: list[dict[str, Any]] = await qmp.execute("query-jobs")
-    return next((each for each in found if each["id"] == _NAME), {"status": "null"})
+    return next((each for each in found if each["id"] == name), {"status": "null"})
+
+
+async def end_job(qmp: Qmp, name: str) -> None:
+    """End a job.
+
+    Raises:
+        ToolError: QEMU does not answer.
+    """
+    while (status := (await job(qmp, name))["status"]) != "null":
+        # Another command of QEMU may end it at the same moment.
+        with suppress(ToolError):
+            await qmp.execute("job-dismiss" if status == "concluded" else "job-cancel", id=name)
+        await asyncio.sleep(0 if status == "concluded" else POLL)
 
 
 async def _end(qmp: Qmp) -> None:
     """End a job, and let go of its file; never fails."""
     with suppress(ToolError):
-        while (status := (await _job(qmp))["status"]) != "null":
-            await qmp.execute("job-dismiss" if status == "concluded" else "job-cancel", id=_NAME)
-            await asyncio.sleep(0 if status == "concluded" else _POLL)
+        await end_job(qmp, _NAME)
         await qmp.execute("blockdev-del", **{"node-name": _NAME})

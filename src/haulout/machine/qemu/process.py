@@ -20,6 +20,7 @@ from haulout.machine.qemu import accel, argv, virtiofsd
 from haulout.machine.qemu.copying import copy_data
 from haulout.machine.qemu.files import check, prepare
 from haulout.machine.qemu.qmp import Qmp
+from haulout.machine.qemu.uniting import end_uniting, unite_data
 from haulout.machine.store import tail
 
 if TYPE_CHECKING:
@@ -191,6 +192,23 @@ class _Life:
             raise ToolError("QEMU", "does not answer")
         return copy_data(self._qmp, self._copying, target, moment)
 
+    async def unite_data(self) -> None:
+        """Make the data disk one file; see :func:`haulout.machine.qemu.uniting.unite_data`."""
+        if self._qmp is None:
+            raise ToolError("QEMU", "does not answer")
+        await unite_data(self._qmp, self._copying)
+
+    async def go_on(self) -> None:
+        """Let it go on as it was left by a supervisor that was killed, which may have paused it.
+
+        Raises:
+            ToolError: it does not answer.
+            StorageError: files cannot be removed.
+        """
+        if self._qmp is not None:
+            await end_uniting(self._qmp)
+            await self._tell("cont")
+
     async def press_power_button(self) -> None:
         """Ask the guest to shut down, and its agent, too: a guest may pass over the button; never fails."""
         await self._tell("system_powerdown")
@@ -290,8 +308,7 @@ class Qemu:
             await life.connect(place.socket("qmp"))
             if await life.has_served_base():
                 life.serve(Served(place, place.load()))
-            # It may have been paused, too.
-            await life._tell("cont")  # noqa: SLF001 - of this module
+            await life.go_on()
             await life.watch_mounts(place)
         except ToolError:
             # It hangs: there is no other way with it than to end it, which the caller does.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from haulout.errors import HauloutError
-from haulout.machine.update.updating import Switch
+from haulout.machine.update.journal import Switch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping

@@ -24,7 +24,7 @@ from haulout.machine.states import Phase, State, Status, why_ended
 from haulout.machine.store import boot
 from haulout.machine.supervision.control_server import Story, answer
 from haulout.machine.supervision.forward import BACKLOG, CHUNK, Forwarder, bind
-from haulout.machine.update.updating import Switch, Updater
+from haulout.machine.update.updating import Updater
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from haulout.machine.provider import Ended, Provider, VirtualMachine
     from haulout.machine.store import Place
+    from haulout.machine.update.journal import Switch
 
 _Result = TypeVar("_Result")
 STOP_SECONDS: Final = 90.0
@@ -147,7 +148,6 @@ class Supervisor:
         task.add_done_callback(self._tasks.discard)
 
     async def _live(self) -> None:
-        """Live one life of the virtual machine."""
         self._enter(Phase.BOOTING)
         self.story.begin_chapter()
         self._came_up = False
@@ -278,8 +278,7 @@ class Supervisor:
                 if self._updates.trial is not None:
                     left = (seconds or 0.0) - (time.monotonic() - began)
                     self._machine = await self._updates.prove(link, self._machine, left)
-                else:
-                    await self._updates.restore(link)
+                await self._updates.restore(link)
                 # A guest that was ready once is never given up: it may have been stopped with its host.
                 seconds = None
                 self._enter(Phase.READY)
@@ -365,7 +364,8 @@ class Supervisor:
 
     async def _switch(self, what: Switch) -> None:
         link = self._link if self._ready.is_set() else None
-        if await self._updates.begin(what, link, self._machine, self.story.tell) and not self._stop.is_set():
+        begins = self._updates.begin(what, link, self._life, self._machine, self.story.tell)
+        if await begins and not self._stop.is_set():
             self.stop(_UNREADY_SECONDS if self._updates.hangs else None, None, again=True)
 
     async def forward(self) -> None:

@@ -85,6 +85,21 @@ async def containers(path: Path) -> tuple[Container, ...]:
     return await _read(path, _LIST, _containers)
 
 
+async def interrupted(path: Path) -> tuple[Container, ...]:
+    """Return the containers that did not end before the guest did: they were started last, and have no end since.
+
+    Raises:
+        OSError: there is no answer that can be read.
+    """
+    return await _read(path, f"{_LIST}?all=true", _interrupted)
+
+
+def _interrupted(found: Any) -> tuple[Container, ...]:
+    listed = [each for each in found or () if each.get("State") != "running" and not each.get("AutoRemove")]
+    # Seconds since 1970; before that: never.
+    return _containers([each for each in listed if each.get("StartedAt", 0) > max(each.get("ExitedAt", 0), 0)])
+
+
 def _containers(found: Any) -> tuple[Container, ...]:
     if not isinstance(found, list | None):
         raise TypeError(found)

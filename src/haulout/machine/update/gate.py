@@ -82,9 +82,17 @@ async def look(link: Link, machine: Machine, names: Iterable[str]) -> Proof:
     return Proof("booted" in said, frozenset(answering), said.count("mounted"), running, podman)
 
 
-async def bring_back(link: Link, running: Mapping[str, tuple[Container, ...]]) -> None:
-    """Start the containers that ran before and do not run, as they were running; what fails is seen later."""
-    for name, before in running.items():
+async def bring_back(link: Link, running: Mapping[str, tuple[Container, ...]], *, interrupted: bool = False) -> None:
+    """Start the containers that ran before and do not run, as they were running; what fails is seen later.
+
+    With ``interrupted``, also those that did not end, but went down with the guest.
+    """
+    found = dict(running)
+    if interrupted:
+        for name in link.sockets:
+            with suppress(OSError):
+                found[name] = (*found.get(name, ()), *await api.interrupted(link.inner(name)))
+    for name, before in found.items():
         with suppress(OSError):
             there = await api.containers(link.inner(name))
             for each in before:

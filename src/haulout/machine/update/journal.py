@@ -7,6 +7,7 @@ replacement is what keeps an update; so a journal that is lost or damaged loses 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum, auto
@@ -26,6 +27,11 @@ SCHEMA: Final = 1
 LONGEST: Final = 4 << 20
 _LONGEST_REASON: Final = 4000
 _MOST_BAD: Final = 64
+_KIND: Final = r"podman (?P<major>\d+)\.\d+ (?P<rest>(?:sqlite|boltdb) \S+)"
+"""What :func:`haulout.machine.update.api.kind_of_data` tells: version, database and storage driver."""
+_ONE_SCHEMA: Final = frozenset({"4", "5"})
+"""Major versions of podman of which no release changes the schema of its database (libpod, ``schemaVersion``), but the
+database itself, which is told apart."""
 _KEPT: Final = timedelta(days=7)
 """That the data of before an update is kept apart, so that ``rollback --data`` can bring it back."""
 
@@ -45,6 +51,15 @@ class Step(StrEnum):
     UNDOING = "undoing"
     COMMITTED = "committed"
     UNDONE = "undone"
+
+
+class Switch(StrEnum):
+    """What a machine goes on to."""
+
+    NONE = ""
+    UPDATE = "update"
+    ROLLBACK = "rollback"
+    ROLLBACK_DATA = "rollback-data"
 
 
 class Action(StrEnum):
@@ -103,7 +118,7 @@ class Journal(Document):
     sockets: tuple[str, ...] = ()
     """Names of those that answered before."""
     running: Mapping[str, tuple[Container, ...]] = field(default_factory=dict)
-    """Containers that ran before, by the name of the socket they were seen through."""
+    """Containers that ran before, and are to run again, by the name of the socket they were seen through."""
     old_podman: str = ""
     """What tells podman's data of the old system from another's; empty: not known."""
     new_podman: str = ""
@@ -116,11 +131,13 @@ class Journal(Document):
     """Whether the data of before the last update that was kept is still there, apart."""
     bad: tuple[BadImage, ...] = ()
     """Images that are not tried again by themselves."""
+    kind: Switch = Switch.UPDATE
+    """Whether the new system is a newer one, or the one before."""
     schema: int = SCHEMA
 
     json_members = (
         *("schema", "step", "old", "new", "at", "reason", "sockets", "running", "old_podman", "new_podman"),
-        *("downtime", "previous", "previous_podman", "data_kept", "bad"),
+        *("downtime", "previous", "previous_podman", "data_kept", "bad", "kind"),
     )
 
     def to_json(self) -> str:
@@ -166,7 +183,7 @@ def begin_journal(before: Journal | None, old: Image, new: Image) -> Journal:
     journal = Journal(Step.STAGING, old, new, _now())
     if before is None:
         return journal
-    journal = replace(journal, bad=before.bad, data_kept=before.data_kept)
+    journal = replace(journal, bad=before.bad, data_kept=before.data_kept, running=before.running)
     if before.way_back is None:
         return journal
     image, podman, here = before.way_back
@@ -176,9 +193,20 @@ def begin_journal(before: Journal | None, old: Image, new: Image) -> Journal:
     return replace(journal, previous=image, previous_podman=podman, old_podman=here)
 
 
+def begin_rollback(before: Journal, kind: Switch) -> Journal:
+    """Return the journal of a rollback that begins: the system before is tried, and stays the way back if it fails."""
+    assert before.way_back is not None
+    image, there, here = before.way_back
+    return Journal(
+        Step.STAGED, before.left, image, _now(), running=before.running, old_podman=here, previous=image,
+        previous_podman=there, data_kept=before.data_kept, bad=before.bad, kind=kind,
+    )  # fmt: skip
+
+
 def rolled_back(before: Journal, active: Image, back: Image) -> Journal:
     """Return the journal after a rollback; the image that was left is not tried again by itself."""
-    return replace(before, old=back, new=active, previous=None, data_kept=False).undone("rolled back", bad=True)
+    after = replace(before, old=back, new=active, previous=None, data_kept=False, kind=Switch.UPDATE)
+    return after.undone("rolled back", bad=True)
 
 
 def decide(journal: Journal | None, active: str, *, running: bool) -> Action:
@@ -201,6 +229,21 @@ def decide(journal: Journal | None, active: str, *, running: bool) -> Action:
         case Step.TRYING | Step.UNDOING:
             return Action.COMMIT if new else Action.UNDO
     return Action.ROLLED_BACK if back else Action.NOTHING
+
+
+def is_migrated(there: str, here: str) -> bool:
+    """Return whether podman's data may have been changed so that another podman does not read it; pure.
+
+    Args:
+        there: the other one's, as :func:`haulout.machine.update.api.kind_of_data` tells it; "": not known.
+        here: the same of the one that wrote the data last.
+    """
+    if there == here:
+        return False
+    one, other = re.fullmatch(_KIND, there), re.fullmatch(_KIND, here)
+    if one is None or other is None or one["major"] not in _ONE_SCHEMA:
+        return True
+    return (one["major"], one["rest"]) != (other["major"], other["rest"])
 
 
 def is_data_due(journal: Journal | None, now: datetime | None = None) -> bool:
@@ -239,6 +282,7 @@ def parse(text: bytes, wrong: Wrong) -> Journal:
         previous_podman=table.text("previous_podman", ""),
         data_kept=table.flag("data_kept", default=False),
         bad=_ended(table.tables("bad"), _bad),
+        kind=table.choice("kind", Switch.UPDATE),
     )
     table.end()
     return journal

@@ -12,8 +12,21 @@ from typing import TYPE_CHECKING, Final
 from haulout.errors import ConflictError, HauloutError
 from haulout.local import printable, read_small, replace_file, storage_errors, wrong_file
 from haulout.machine.events import EventKind, publish
+from haulout.machine.partial import partial_base
 from haulout.machine.update import data_disk
-from haulout.machine.update.journal import LONGEST, Action, Journal, Step, decide, is_data_due, parse, rolled_back
+from haulout.machine.update.journal import (
+    LONGEST,
+    Action,
+    Journal,
+    Step,
+    Switch,
+    begin_rollback,
+    decide,
+    is_data_due,
+    is_migrated,
+    parse,
+    rolled_back,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,6 +151,26 @@ def note(place: Place, machine: Machine, journal: Journal | None, action: Action
             return journal
 
 
+def forget_running(place: Place) -> None:
+    """Note that what ran before a switch runs again, as far as it can.
+
+    Raises:
+        HauloutError: the journal cannot be read or written.
+    """
+    if (journal := read_journal(place)) is not None and journal.running:
+        write_journal(place, replace(journal, running={}))
+
+
+def give_up_before(place: Place) -> None:
+    """Note that the data of before an update cannot be brought back any more.
+
+    Raises:
+        HauloutError: the journal cannot be read or written.
+    """
+    if (journal := read_journal(place)) is not None and journal.data_kept:
+        write_journal(place, replace(journal, data_kept=False))
+
+
 def unite(place: Place, image: Image, say: Callable[[str], None]) -> None:
     """Let the data disk be one file again: what was before an update cannot be brought back any more.
 
@@ -147,8 +180,7 @@ def unite(place: Place, image: Image, say: Callable[[str], None]) -> None:
     if not place.data_since(image).exists():
         return
     with suppress(HauloutError):
-        if (journal := read_journal(place)) is not None and journal.data_kept:
-            write_journal(place, replace(journal, data_kept=False))
+        give_up_before(place)
     say("writing what changed since the last update into the data disk")
     data_disk.unite(place, image)
 
@@ -156,7 +188,8 @@ def unite(place: Place, image: Image, say: Callable[[str], None]) -> None:
 def _enter(place: Place, machine: Machine, journal: Journal, say: Callable[[str], None]) -> Machine:
     """Go on to the other system, on data that can be given up; the machine file still names the old one."""
     write_journal(place, journal.turned(Step.TRYING))
-    unite(place, machine.image, say)
+    if journal.kind is not Switch.ROLLBACK_DATA:
+        unite(place, machine.image, say)
     data_disk.grow(place, machine)
     data_disk.divide(place, journal.new)
     say(f"trying the system of {journal.new.reference}")
@@ -190,8 +223,14 @@ def commit(place: Place, podman: str, downtime: float | None) -> Machine:
 
 def _keep(place: Place, machine: Machine, journal: Journal) -> Journal:
     """Note that the machine file names the other system."""
+    if journal.kind is not Switch.UPDATE:
+        made = write_journal(place, rolled_back(journal, journal.old, journal.new))
+        data_disk.keep_current(place, journal.new)
+        prune(place, journal.new)
+        _tell(place, machine, EventKind.ROLLED_BACK, journal, before=journal.old.pinned)
+        return made
     kept = place.data_since(journal.new).exists()
-    made = write_journal(place, journal.turned(Step.COMMITTED, data_kept=kept, previous=None))
+    made = write_journal(place, journal.turned(Step.COMMITTED, data_kept=kept, previous=None, running={}))
     prune(place, journal.old, journal.new)
     _tell(place, machine, EventKind.UPDATED, journal, before=journal.old.pinned)
     return made
@@ -238,33 +277,17 @@ def prune(place: Place, *kept: Image) -> None:
                 path.unlink()
 
 
-def roll_back(place: Place, say: Callable[[str], None], *, data: bool) -> Machine:
-    """Go back to the system before; no virtual machine runs.
-
-    Args:
-        place: of the machine.
-        say: told what is waited for.
-        data: whether the data goes back, too.
+def plan_rollback(place: Place, *, data: bool) -> Journal:
+    """Return the journal of a rollback, which is to be written: the system before has to come up, or it is undone.
 
     Raises:
-        ConflictError: there is no way back.
-        HauloutError: files cannot be written; then nothing was changed, but with ``data`` nothing can be lost, either.
+        ConflictError: there is no way back, or not without the data, or not with it.
+        HauloutError: the journal cannot be read.
     """
     journal = read_journal(place)
-    back = check_way_back(place, journal, data=data)
+    check_way_back(place, journal, data=data)
     assert journal is not None
-    with place.lock():
-        machine = place.load()
-        active = machine.image
-        if not data:
-            unite(place, active, say)
-        data_disk.give_up(place, back)
-        place.save(machine := replace(machine, image=back))
-        data_disk.give_up(place, active)
-        write_journal(place, rolled_back(read_journal(place) or journal, active, back))
-    prune(place, back)
-    publish(place.history, place.name, machine.id, EventKind.ROLLED_BACK, image=back.pinned, before=active.pinned)
-    return machine
+    return begin_rollback(journal, Switch.ROLLBACK_DATA if data else Switch.ROLLBACK)
 
 
 def check_way_back(place: Place, journal: Journal | None, *, data: bool) -> Image:
@@ -276,11 +299,14 @@ def check_way_back(place: Place, journal: Journal | None, *, data: bool) -> Imag
     if journal is None or journal.way_back is None or not place.system(journal.way_back[0]).exists():
         raise ConflictError(f"machine {place.name} has no system to go back to")
     image, there, here = journal.way_back
+    base = place.base(replace(place.load(), image=image))
+    if not base.exists() and partial_base(base) is None:
+        raise ConflictError(f"the disk of the system that machine {place.name} had before is gone: {image.pinned}")
     # A journal that another command had in its hands may say so for too long.
     kept = journal.data_kept and place.data_since(journal.left).exists()
     if data and not kept:
         raise ConflictError(f"the data of machine {place.name} from before the update is not kept any more")
-    if not data and there != here:
+    if not data and is_migrated(there, here):
         # Where neither is known, there is no podman.
         what = f"changed podman's data from {there} to {here}" if there and here else "may have changed podman's data"
         raise ConflictError(

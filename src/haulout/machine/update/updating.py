@@ -6,20 +6,21 @@ import asyncio
 import os
 import time
 from contextlib import suppress
-from enum import StrEnum
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from haulout.errors import HauloutError
 from haulout.machine.guest.link import GuestFailed
 from haulout.machine.model import SOCKETS
 from haulout.machine.update import api, gate, switch
-from haulout.machine.update.journal import Action, Step, decide
+from haulout.machine.update.journal import Action, Step, Switch, decide
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from haulout.machine.guest.link import Link
     from haulout.machine.model import Machine
+    from haulout.machine.provider import VirtualMachine
     from haulout.machine.store import Place
     from haulout.machine.update.journal import Container, Journal
 
@@ -29,15 +30,6 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 _GLANCE_SECONDS: Final = 30.0
 _RESTORE_SECONDS: Final = 120.0
-
-
-class Switch(StrEnum):
-    """What is asked for."""
-
-    NONE = ""
-    UPDATE = "update"
-    ROLLBACK = "rollback"
-    ROLLBACK_DATA = "rollback-data"
 
 
 async def _whole(work: Callable[..., _Result], *arguments: Any) -> _Result:
@@ -63,9 +55,9 @@ class Updater:
         self._say = say
         self._asked = Switch.NONE
         self._running: _Running = {}
+        self._interrupted = False
+        """Whether a guest was left that could not be asked what runs."""
         self._quiet_since: float | None = None
-        self._tell: Tell | None = None
-        self._refused = ""
         self.trial: Journal | None = None
         """Of the system that has to prove itself now."""
         self.hangs = False
@@ -73,25 +65,59 @@ class Updater:
         self.blame = False
         """Whether it is the new image's fault when its trial ends now."""
 
-    async def begin(self, what: Switch, link: Link | None, machine: Machine, tell: Tell) -> bool:
-        """Note what runs, before the machine is stopped for the switch; False: ``tell`` is told why it is not."""
-        self.hangs = False
+    async def begin(
+        self, what: Switch, link: Link | None, life: VirtualMachine | None, machine: Machine, tell: Tell
+    ) -> bool:
+        """Note what runs, before the machine is stopped for the switch; False: ``tell`` is told why it is not.
+
+        Args:
+            what: is asked for.
+            link: into the guest; None: there is none.
+            life: of the virtual machine, if it has begun.
+            machine: that runs.
+            tell: told what fails.
+        """
+        self.hangs = self._interrupted = False
         try:
             if what is Switch.UPDATE:
-                running = await self._note(link, machine)
+                noted = await self._note(link, machine)
+                if await self._unite(life, machine):
+                    # That may have taken a while.
+                    noted = await self._note(link, machine)
             else:
-                journal = switch.read_journal(self._place)
-                switch.check_way_back(self._place, journal, data=what is Switch.ROLLBACK_DATA)
-                running = await self._glance(link)
+                noted = switch.plan_rollback(self._place, data=what is Switch.ROLLBACK_DATA)
+                noted = replace(noted, running=await self._glance(link) or noted.running)
+                if what is Switch.ROLLBACK and not self.hangs:
+                    await self._unite(life, machine)
+            self._quiet_since = time.monotonic()
+            await asyncio.to_thread(self._write, noted)
         except (HauloutError, GuestFailed, OSError) as error:
             await tell({"failed": str(error), "console": []})
             return False
-        self._tell = tell
-        self._asked, self._running, self._quiet_since = what, running, time.monotonic()
+        self._asked, self._running = what, noted.running
         return True
 
-    async def _note(self, link: Link | None, machine: Machine) -> _Running:
-        """Note in the journal what the new system has to have; return the containers that run.
+    def _write(self, noted: Journal) -> None:
+        """Write down what the switch needs; what was done to the data meanwhile is in the journal that is there."""
+        before = switch.read_journal(self._place)
+        kept = before is not None and before.data_kept
+        switch.write_journal(self._place, noted.turned(Step.STOPPING, data_kept=kept))
+
+    async def _unite(self, life: VirtualMachine | None, machine: Machine) -> bool:
+        """Make the data disk one file before the machine stops: what fails is done while it does not run."""
+        if life is None or not self._place.data_since(machine.image).exists():
+            return False
+        self._say("writing what changed since the last update into the data disk")
+        try:
+            await asyncio.to_thread(switch.give_up_before, self._place)
+            await life.unite_data()
+        except (HauloutError, OSError) as error:
+            self._say(f"the data disk cannot be made one file while the machine runs: {error}")
+            return False
+        return True
+
+    async def _note(self, link: Link | None, machine: Machine) -> Journal:
+        """Return the journal with what the new system has to have.
 
         Raises:
             GuestFailed: that cannot be found out, or the update could not be kept.
@@ -111,11 +137,7 @@ class Updater:
         if passing := [each.name or each.id[:12] for all_ in seen.running.values() for each in all_ if each.passing]:
             self._say(f"not waited for, as podman removes them when they stop: {', '.join(passing)}")
         running = {name: tuple(each for each in all_ if not each.passing) for name, all_ in seen.running.items()}
-        noted = journal.turned(
-            Step.STOPPING, sockets=tuple(sorted(seen.sockets)), running=running, old_podman=seen.podman
-        )
-        await asyncio.to_thread(switch.write_journal, self._place, noted)
-        return running
+        return replace(journal, sockets=tuple(sorted(seen.sockets)), running=running, old_podman=seen.podman)
 
     async def _glance(self, link: Link | None) -> _Running:
         """Return the containers that run, as far as that is told soon: a guest that hangs has to be left, too."""
@@ -129,6 +151,8 @@ class Updater:
                         with suppress(OSError):
                             found[name] = await api.containers(link.inner(name))
             self.hangs = False
+        # Podman itself knows afterwards which ones did not end.
+        self._interrupted = self.hangs or link is None
         return found
 
     def adopt(self, machine: Machine) -> bool:
@@ -148,8 +172,8 @@ class Updater:
 
     def _remember(self, journal: Journal | None) -> None:
         """Take over what ran before a switch that another supervisor began, and that was killed."""
-        if journal is not None and journal.step in {Step.STOPPING, Step.TRYING, Step.UNDOING}:
-            self._running = journal.running
+        if journal is not None:
+            self._running = self._running or journal.running
 
     async def system(self) -> Machine:
         """Return the machine to start: with its own system, or with another one on trial.
@@ -162,24 +186,15 @@ class Updater:
         def say(what: str) -> None:
             loop.call_soon_threadsafe(self._say, what)
 
-        self._refused = ""
-        machine = await _whole(self._system, say)
-        if self._refused and self._tell is not None:
-            await self._tell({"failed": f"{self._refused}; the machine goes on as it was", "console": []})
-        return machine
+        return await _whole(self._system, say)
 
     def _system(self, say: Callable[[str], None]) -> Machine:
         asked, self._asked, self.trial, self.blame = self._asked, Switch.NONE, None, False
-        if asked in {Switch.ROLLBACK, Switch.ROLLBACK_DATA}:
-            try:
-                return switch.roll_back(self._place, say, data=asked is Switch.ROLLBACK_DATA)
-            except HauloutError as error:
-                self._refused = str(error)
         with suppress(HauloutError):
             self._remember(journal := switch.read_journal(self._place))
             # Where there is no room for it, it is undone like any other.
-            self.trial = journal if asked is Switch.UPDATE else None
-        machine, self.trial = switch.settle(self._place, say, switching=asked is Switch.UPDATE)
+            self.trial = journal if asked is not Switch.NONE else None
+        machine, self.trial = switch.settle(self._place, say, switching=asked is not Switch.NONE)
         return machine
 
     async def prove(self, link: Link, machine: Machine, seconds: float) -> Machine:
@@ -191,7 +206,11 @@ class Updater:
         """
         trial = self.trial
         assert trial is not None
-        before = gate.Proof(sockets=frozenset(trial.sockets), mounts=len(machine.mounts), running=trial.running)
+        back = trial.kind is not Switch.UPDATE
+        # The system before has to boot: what it lacks beyond that is no reason to stay with one that is to be left.
+        before = gate.Proof() if back else gate.Proof(
+            sockets=frozenset(trial.sockets), mounts=len(machine.mounts), running=trial.running
+        )  # fmt: skip
         doing = ""
 
         def say(what: str) -> None:
@@ -210,8 +229,10 @@ class Updater:
         self.blame = False
         down = None if self._quiet_since is None else time.monotonic() - self._quiet_since
         kept = await _whole(self._commit, found.podman, down)
-        self.trial, self._running, self._quiet_since = None, {}, None
-        self._say("the new system is kept")
+        self.trial, self._quiet_since = None, None
+        if not back:
+            self._running = {}
+        self._say("the system before is back" if back else "the new system is kept")
         return kept
 
     def _commit(self, podman: str, down: float | None) -> Machine:
@@ -228,7 +249,7 @@ class Updater:
         trial, self.trial = self.trial, None
         assert trial is not None
         # QEMU that was killed, or failed, is this host's.
-        blame = failed and self.blame and not reason.startswith("QEMU ")
+        blame = failed and self.blame and trial.kind is Switch.UPDATE and not reason.startswith("QEMU ")
         with suppress(HauloutError):
             trial = switch.read_journal(self._place) or trial
         try:
@@ -238,10 +259,11 @@ class Updater:
             self._say(str(error))
 
     async def restore(self, link: Link) -> None:
-        """Start what ran before in the system that it ran in."""
-        running, self._running = self._running, {}
-        if running:
+        """Start what ran before in the system that it ran in; the journal has it until then."""
+        if self._running or self._interrupted:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_RESTORE_SECONDS):
-                    await gate.bring_back(link, running)
-        self._quiet_since = None
+                    await gate.bring_back(link, self._running, interrupted=self._interrupted)
+            with suppress(HauloutError):
+                await asyncio.to_thread(switch.forget_running, self._place)
+        self._running, self._interrupted, self._quiet_since = {}, False, None

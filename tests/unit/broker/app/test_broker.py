@@ -212,9 +212,9 @@ def test_no_key_before_attesting_or_without_a_session(store):
     register(store)
     broker = broker_of(store)
     cookie, _ = broker.auth(Request("snp"), "")
-    for proof in ((cookie, None), ("other", None), (None, "a.b.c"), (None, None), ("", "")):
+    for name, token in ((cookie, None), ("other", None), (None, "a.b.c"), (None, None), ("", "")):
         with rejected(Trouble.NO_SESSION):
-            broker.release(*proof, PATH, "")
+            broker.release(name, token, PATH, "")
 
 
 def test_sessions_and_tokens_expire(store):
@@ -227,9 +227,9 @@ def test_sessions_and_tokens_expire(store):
         broker.attest(cookie, guest.answer(challenge), "")
     cookie, token = guest.attest(broker)
     moment[0] += timedelta(minutes=5, seconds=1)
-    for proof in ((cookie, None), (None, token)):
+    for name, bearer in ((cookie, None), (None, token)):
         with rejected(Trouble.NO_SESSION):
-            broker.release(*proof, PATH, "")
+            broker.release(name, bearer, PATH, "")
     moment[0] -= timedelta(hours=1)
     with rejected(Trouble.NO_SESSION):
         broker.release(cookie, None, PATH, "")

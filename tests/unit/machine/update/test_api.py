@@ -79,3 +79,19 @@ def test_what_is_no_list_of_containers_is_no_answer(path, answer):
 @pytest.mark.parametrize("found", [[], {"version": []}, {"version": {"Version": "5.4"}, "host": 1}, {"version": None}])
 def test_what_says_nothing_of_podman_is_not_known(path, found):
     assert told(path, plain(found), api.kind_of_data) == ""
+
+
+def test_containers_that_went_down_with_their_guest_are_those_that_were_started_and_have_no_end(path):
+    never = -62135596800
+    found = [
+        {"Id": "1", "State": "configured", "StartedAt": 200, "ExitedAt": never},
+        {"Id": "2", "State": "exited", "StartedAt": 200, "ExitedAt": 100},
+        {"Id": "3", "State": "exited", "StartedAt": 200, "ExitedAt": 300},
+        {"Id": "4", "State": "created", "StartedAt": never, "ExitedAt": never},
+        {"Id": "5", "State": "running", "StartedAt": 200, "ExitedAt": 100},
+        {"Id": "6", "State": "exited", "StartedAt": 200, "ExitedAt": 100, "AutoRemove": True},
+    ]
+    assert [each.id for each in told(path, plain(found), api.interrupted)] == ["1", "2"]
+    for hostile in ([{"Id": "1", "StartedAt": "x"}], [None], {"a": 1}):
+        with pytest.raises(OSError, match="that can be read"):
+            told(path, plain(hostile), api.interrupted)

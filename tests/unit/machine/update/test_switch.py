@@ -102,6 +102,15 @@ def stage(place, image):
     return switch.write_journal(place, journal.turned(Step.STAGED))
 
 
+def roll_back(place, *, data=False):
+    """Go back as a machine does that is started on trial: its guest wrote nothing."""
+    switch.write_journal(place, switch.plan_rollback(place, data=data).turned(Step.STOPPING))
+    machine, trial = switch.settle(place, lambda _: None, switching=True)
+    assert trial is not None
+    switch.commit(place, "", None)
+    return machine
+
+
 def enter(place):
     switch.write_journal(place, noted(place).turned(Step.STOPPING, old_podman="podman 4.3"))
     return switch.settle(place, lambda _: None, switching=True)
@@ -144,7 +153,7 @@ def test_a_rollback_that_is_cut_short_loses_nothing(cut, data, tmp_path, monkeyp
     killer = Killer(monkeypatch)
     killer.left = cut
     with suppress(Cut):
-        switch.roll_back(place, lambda _: None, data=data)
+        roll_back(place, data=data)
     killer.left = None
     switch.settle(place, lambda _: None)
     assert seen(place) in {(NEW.slot, b"n"), (OLD.slot, b"o" if data else b"n")}
@@ -173,9 +182,9 @@ def test_another_migration_of_podmans_data_needs_the_data_to_go_back(tmp_path):
     write(place, NEW, b"new")
     switch.commit(place, "podman 5.4", 1.0)
     with pytest.raises(ConflictError, match=r"changed podman's data from podman 4\.3 to podman 5\.4"):
-        switch.roll_back(place, lambda _: None, data=False)
+        roll_back(place)
     assert seen(place) == (NEW.slot, b"n")
-    switch.roll_back(place, lambda _: None, data=True)
+    roll_back(place, data=True)
     assert seen(place) == (OLD.slot, b"o")
 
 
@@ -247,7 +256,7 @@ def test_what_is_not_known_of_podmans_data_needs_the_data_to_go_back(before, aft
     switch.write_journal(place, replace(noted(place), old_podman=before))
     switch.commit(place, after, 1.0)
     with pytest.raises(ConflictError, match="may have changed podman's data") if refused else nullcontext():
-        switch.roll_back(place, lambda _: None, data=False)
+        roll_back(place)
     assert place.load().image == (NEW if refused else OLD)
 
 
@@ -262,9 +271,9 @@ def test_data_that_was_united_behind_a_journals_back_does_not_go_back(tmp_path):
     switch.rest(place, print)
     switch.write_journal(place, held)
     with pytest.raises(ConflictError, match="is not kept any more"):
-        switch.roll_back(place, print, data=True)
+        roll_back(place, data=True)
     with pytest.raises(ConflictError, match="changed podman's data") as caught:
-        switch.roll_back(place, print, data=False)
+        roll_back(place)
     assert caught.value.hint is None
     assert seen(place) == (NEW.slot, b"n")
 
@@ -302,7 +311,7 @@ def test_what_podmans_data_became_is_known_also_after_a_commit_that_was_cut_shor
     switch.settle(place, print)
     assert noted(place).step is Step.COMMITTED
     with pytest.raises(ConflictError, match=r"from podman 4\.3 to podman 5\.4"):
-        switch.roll_back(place, print, data=False)
+        roll_back(place)
 
 
 def test_random_histories_of_updates_never_mix_systems_and_data(tmp_path_factory, monkeypatch):
@@ -328,6 +337,9 @@ def test_random_histories_of_updates_never_mix_systems_and_data(tmp_path_factory
             self.place.save(MINE)
             self.place.file("data.raw").write_bytes(b"0")
             self.place.file("system.qcow2").write_bytes(b"")
+            self.place.images.mkdir()
+            for image in (OLD, NEW, OTHER):
+                self.place.base(replace(MINE, image=image)).write_bytes(b"base")
             switch.take_over(self.place)
             self.wrote = 0
             self.allowed = {(OLD.slot, b"0")}
@@ -372,18 +384,30 @@ def test_random_histories_of_updates_never_mix_systems_and_data(tmp_path_factory
                     switch.undo(self.place, self.place.load(), noted(self.place), "no", bad=True)
             killer.left = None
 
-        @rule(cut=st.integers(0, 8) | st.none(), data=st.booleans())
-        def back(self, cut, data):
+        @rule(cut=st.integers(0, 12) | st.none(), data=st.booleans(), good=st.booleans())
+        def back(self, cut, data, good):
             switch.settle(self.place, lambda _: None)
             before = self.now()
             old = self.place.file("data.raw").read_bytes()
             journal = switch.read_journal(self.place)
+            self.allowed = {before}
             killer.left = cut
             with suppress(Cut, ConflictError):
                 back = switch.check_way_back(self.place, journal, data=data)
-                self.allowed = {before, (back.slot, old if data else before[1])}
-                switch.roll_back(self.place, lambda _: None, data=data)
-                self.allowed -= {before}
+                plan = switch.plan_rollback(self.place, data=data)
+                switch.write_journal(self.place, plan.turned(Step.STOPPING))
+                switch.settle(self.place, lambda _: None, switching=True)
+                since = self.place.data_since(back)
+                assert since.read_bytes() == (old if data else before[1])
+                left, killer.left = killer.left, None
+                after = (back.slot, self.guest(back))
+                killer.left = left
+                if good:
+                    self.allowed = {before, after}
+                    switch.commit(self.place, "podman 4.3", None)
+                    self.allowed = {after}
+                else:
+                    switch.undo(self.place, self.place.load(), noted(self.place), "no", bad=False)
             killer.left = None
 
         @precondition(lambda self: hasattr(self, "place"))

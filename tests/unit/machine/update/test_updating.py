@@ -16,8 +16,8 @@ from haulout.errors import StorageError
 from haulout.machine import Step
 from haulout.machine.guest.link import GuestFailed, Link
 from haulout.machine.update import api, data_disk, gate, switch, updating
-from haulout.machine.update.journal import Container
-from haulout.machine.update.updating import Switch, Updater
+from haulout.machine.update.journal import Container, Switch
+from haulout.machine.update.updating import Updater
 from haulout.machine.update_settings import Update
 
 pytestmark = [pytest.mark.tools]
@@ -42,7 +42,7 @@ def begin(place, what, answers=PODMAN, machine=MINE, *, linked=True):
         link.sockets = {"podman"}
         updater = Updater(place, told.append)
         async with podman(link.inner("podman"), answers):
-            return await updater.begin(what, link if linked else None, machine, tell), told, updater
+            return await updater.begin(what, link if linked else None, None, machine, tell), told, updater
 
     return asyncio.run(run())
 
@@ -146,6 +146,14 @@ def test_a_guest_that_hangs_is_left_nevertheless(linked, tmp_path, monkeypatch):
     begins, told, updater = begin(place, Switch.ROLLBACK, linked=linked)
     assert (begins, told, updater.hangs) == (True, ["noting what runs"], linked)
     assert asyncio.run(updater.system()).image == OLD
+    asked = []
+
+    async def bring_back(_, running, *, interrupted):
+        asked.append((running, interrupted))
+
+    monkeypatch.setattr(gate, "bring_back", bring_back)
+    asyncio.run(updater.restore(FakeLink(tmp_path)))
+    assert asked == [({}, True)]
 
 
 @needs("qemu-img", "qemu-io")
@@ -162,32 +170,39 @@ def test_a_machine_goes_on_where_it_cannot_go_back(tmp_path, monkeypatch):
         raise StorageError("data.raw", "no space left on device")
 
     monkeypatch.setattr(data_disk, "commit_overlay", full)
+    with pytest.raises(StorageError, match="no space left on device"):
+        asyncio.run(updater.system())
+    asyncio.run(updater.undo("data.raw: no space left on device", failed=True))
+    assert told[-1] == "going back to the system before: data.raw: no space left on device"
     assert asyncio.run(updater.system()).image == NEW
-    assert told[-1] == "data.raw: no space left on device; the machine goes on as it was"
     assert seen(place) == (NEW.slot, b"n")
+    assert noted(place).way_back == (OLD, "podman 4.3", "podman 4.3")
 
 
 @needs("qemu-img", "qemu-io")
-@pytest.mark.parametrize("tried", [False, True])
+@pytest.mark.parametrize("tried", ["", "tried", "undone"])
 @pytest.mark.parametrize("adopted", [False, True])
-def test_what_ran_before_a_supervisor_that_was_killed_is_started_again(adopted, tried, tmp_path, monkeypatch):
+def test_what_ran_before_a_supervisor_that_was_killed_is_started_again_once(adopted, tried, tmp_path, monkeypatch):
     place = make(tmp_path)
     stage(place, NEW)
     assert begin(place, Switch.UPDATE)[0]
     if tried:
         switch.settle(place, print, switching=True)
-    updater = Updater(place, print)
-    if adopted:
-        assert updater.adopt(place.load()) is tried
-    assert asyncio.run(updater.system()).image == OLD
+    if tried == "undone":
+        switch.end_trial(place, noted(place), "it panicked", bad=True)
     asked = []
 
-    async def bring_back(_, running):
-        asked.append(running)
+    async def bring_back(_, running, *, interrupted):
+        asked.append((running, interrupted))
 
     monkeypatch.setattr(gate, "bring_back", bring_back)
-    asyncio.run(updater.restore(FakeLink(tmp_path)))
-    assert asked == [{"podman": (DB,)}]
+    for _ in range(2):
+        updater = Updater(place, print)
+        if adopted:
+            assert updater.adopt(place.load()) is (tried == "tried" and not asked)
+        assert asyncio.run(updater.system()).image == OLD
+        asyncio.run(updater.restore(FakeLink(tmp_path)))
+    assert asked == [({"podman": (DB,)}, False)]
 
 
 @needs("qemu-img", "qemu-io")
