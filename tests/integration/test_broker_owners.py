@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
-import subprocess
-import sys
+import os
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
-from tests.support.brokers import Guest, Server, host_data, make_folder, serving
+from tests.support.brokers import Answer, Guest, Server, host_data, make_folder, serving
+from tests.support.disks import raw_disk
 from tests.support.evidence import BOOT, snp, tdx
-from tests.support.image_lists import FOLLOWING, payload, signed
+from tests.support.image_lists import FOLLOWING, envelope, payload, signed
 from tests.support.simulators.vendors import vendors
 from tests.support.workload_policies import BINDINGS, bound, document, image
 
-from haulout.broker.protocol import Attestation, Evidence, ResourcePath, report_data
+import haulout
+from haulout.broker.policy import ARTIFACT_TYPE
+from haulout.broker.protocol import Attestation, Challenge, Evidence, Request, ResourcePath, report_data
 from haulout.brokers import broker_owner
+from haulout.cli.main import main
 from haulout.emulator.snp import SnpState
 from haulout.emulator.tdx import TdxState, default_info
 
@@ -35,26 +41,17 @@ class Desk:
     folder: Path
 
     def run(self, *arguments: str, code: int = 0, owner: str = "alice") -> str:
-        """Run a verb of the owner's."""
-        done = subprocess.run(
-            [sys.executable, "-m", "haulout", "broker", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-            cwd=self.folder,
-            env={
-                "PATH": "/usr/bin:/bin",
-                "HOME": str(self.folder),
-                "HAULOUT_BROKER": f"https://127.0.0.1:{self.server.port}",
-                "HAULOUT_BROKER_TOKEN_FILE": str(self.folder / f"{owner}.token"),
-                "HAULOUT_CA_FILE": str(self.server.certificate),
-                "PYTHONWARNINGS": "error",
-            },
-        )
-        assert done.returncode == code, f"{done.args}\n{done.stdout}{done.stderr}"
-        assert "Traceback" not in done.stderr
-        return done.stdout if code in {0, 1} else done.stderr
+        """Run a verb of the owner's, in this process."""
+        environment = {
+            "HAULOUT_BROKER": f"https://127.0.0.1:{self.server.port}",
+            "HAULOUT_BROKER_TOKEN_FILE": str(self.folder / f"{owner}.token"),
+            "HAULOUT_CA_FILE": str(self.server.certificate),
+        }
+        out, err = io.StringIO(), io.StringIO()
+        with patch.dict(os.environ, environment), chdir(self.folder), redirect_stdout(out), redirect_stderr(err):
+            done = main(["broker", *arguments])
+        assert done == code, f"{arguments}\n{out.getvalue()}{err.getvalue()}"
+        return out.getvalue() if code in {0, 1} else err.getvalue()
 
     def json(self, *arguments: str, **more: Any) -> Any:
         """Run a verb; return its result."""
@@ -66,20 +63,36 @@ class Desk:
         path.write_bytes(data if isinstance(data, bytes) else data.encode())
         return str(path)
 
-    def fetch(self, guest: Guest, path: ResourcePath = KEY) -> bytes:
+    def fetch(self, guest: Any, path: ResourcePath = KEY) -> bytes:
         """Be a guest."""
-        return self.server.fetch(guest, path)
+        answer = self.attest(guest, path)
+        assert answer.status == 200, answer
+        return guest.key.decrypt(answer.body)
 
-    def refused(self, guest: Guest, path: ResourcePath = KEY) -> None:
+    def refused(self, guest: Any, path: ResourcePath = KEY) -> None:
         """Be a guest that is refused."""
-        cookie, challenge = self.server.begin()
-        attested = self.server.ask("POST", "/kbs/v0/attest", guest.answer(challenge).to_bytes(), cookie=cookie)
-        if attested.status == 200:
-            assert self.server.ask("GET", path.url_path, cookie=cookie).status == 404
+        assert self.attest(guest, path).status == 404
+
+    def attest(self, guest: Any, path: ResourcePath) -> Answer:
+        """Attest, and ask for a key."""
+        begun = self.server.ask("POST", "/kbs/v0/auth", Request(guest.tee).to_bytes())
+        cookie = begun.headers["set-cookie"].partition(";")[0].partition("=")[2]
+        answer = guest.answer(Challenge.parse(begun.body)).to_bytes()
+        attested = self.server.ask("POST", "/kbs/v0/attest", answer, cookie=cookie)
+        assert attested.status == 200, attested
+        return self.server.ask("GET", path.url_path, cookie=cookie)
+
+
+class SnpGuest(Guest):
+    """An emulated SEV-SNP guest."""
+
+    tee = "snp"
 
 
 class TdxGuest(Guest):
     """An emulated TDX guest."""
+
+    tee = "tdx"
 
     def answer(self, challenge):
         quote = tdx().quote(
@@ -101,8 +114,8 @@ def desk(tmp_path_factory):
         yield Desk(server, folder)
 
 
-def guest(epoch: int = 1) -> Guest:
-    return Guest(SnpState(host_data=host_data(epoch)))
+def guest(epoch: int = 1) -> SnpGuest:
+    return SnpGuest(SnpState(host_data=host_data(epoch)))
 
 
 def test_an_owner_registers_a_workload_and_a_guest_gets_its_key(desk):
@@ -167,7 +180,7 @@ def test_a_forecast_by_a_higher_floor_names_the_version_that_is_short(desk):
     (machine,) = [one for one in found["machines"] if one["warns"]]
     assert machine["then"]["rule"] == "tcb-floor"
     assert {(one["part"], one["have"], one["need"]) for one in machine["shortfalls"]} == {
-        (f"{name} TCB, microcode", snp().tcb.microcode, snp().tcb.microcode + 2)
+        (f"{name} TCB of Genoa, microcode", snp().tcb.microcode, snp().tcb.microcode + 2)
         for name in ("reported", "committed", "launch")
     }
     text = desk.run("forecast", "web", "--policy", floor, code=1)
@@ -209,21 +222,14 @@ def code_of(name: str) -> int:
 
 
 def test_a_list_is_found_beside_its_image(desk):
-    disk = desk.folder / "disk.raw"
-    disk.write_bytes(bytes(1 << 20))
-    run = [sys.executable, "-m", "haulout"]
-    subprocess.run(
-        [*run, "push", f"oci:{desk.folder}/images:1", str(disk)], check=True, capture_output=True, timeout=240
-    )
+    place = f"oci:{desk.folder}/images:1"
+    haulout.push(place, raw_disk(desk.folder / "disk.raw"), architecture="x86_64")
     for number in (3, 5, 4):
         file = desk.write(f"list{number}.json", signed(payload(2, 3, workload="shop", number=number, floor=2)))
-        subprocess.run(
-            [*run, "attach", f"oci:{desk.folder}/images:1", file, "--type", "application/vnd.haulout.images.v1"],
-            check=True,
-            capture_output=True,
-            timeout=240,
-        )
-    assert desk.json("workload", "follow", "shop", f"oci:{desk.folder}/images:1")["number"] == 5
+        haulout.attach(place, file, artifact_type=ARTIFACT_TYPE)
+    stranger = desk.write("stranger.json", envelope(payload(3, workload="shop", number=9), b"x" * 64))
+    haulout.attach(place, stranger, artifact_type=ARTIFACT_TYPE)
+    assert desk.json("workload", "follow", "shop", place)["number"] == 5
 
 
 def test_the_operator_verifies_the_log_and_an_owner_reads_theirs(desk):

@@ -147,10 +147,11 @@ def broker_forecast(
         named = {one.id: one for one in every}
         for name in tuple(workloads) or tuple(one.id for one in every if one.policy is not None):
             info = named.get(name) or BrokerWorkload.read(api.document(f"workload {name}", "workloads", name))
-            asked = other or get_policy(api, name).policy
+            asked = get_policy(api, name).policy
             attempts = tuple(_attempts(api, name, since))
             fetched = _fetch_early(attempts, asked, early, connections, notes) if early else ()
-            found += forecast(asked, attempts, at, collateral=[*newer, *fetched], releases=info.releases)
+            given = [*newer, *fetched]
+            found += forecast(asked, attempts, at, future=other, collateral=given, releases=info.releases)
     return Forecast(stamp(at), stamp(since), tuple(found), tuple(dict.fromkeys(notes)))
 
 

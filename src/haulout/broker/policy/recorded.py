@@ -178,15 +178,17 @@ def forecast(
     attempts: Iterable[Recorded],
     at: datetime,
     *,
+    future: WorkloadPolicy | None = None,
     collateral: Sequence[Given] = (),
     releases: int = 0,
 ) -> tuple[Outlook, ...]:
     """Foretell which machines will be refused.
 
     Args:
-        policy: as it will be.
+        policy: in force.
         attempts: recorded ones, in the order of time; the last of each machine counts.
         at: the time to judge for.
+        future: the policy that will be in force; None: the same.
         collateral: newer documents of the vendors, which take the place of recorded ones about the same platform.
         releases: how often the key was released so far.
     """
@@ -197,7 +199,7 @@ def forecast(
         latest.pop((one.workload, name), None)
         latest[one.workload, name] = one, verdict, decision
     return tuple(
-        _outlook(policy, one, name, verdict, today, Facts(at, at, releases, one.v0), collateral)
+        _outlook(future or policy, one, name, verdict, today, Facts(at, at, releases, one.v0), collateral)
         for (_, name), (one, verdict, today) in latest.items()
     )
 

@@ -140,8 +140,10 @@ def test_a_forecast_without_news_warns_of_nothing():
 def test_a_higher_floor_names_the_version_that_is_short():
     floor = replace(snp().tcb, microcode=snp().tcb.microcode + 3)
     raised = "\n".join(["[snp.tcb.Genoa]", *(f"{name} = {value}" for name, value in floor.parts.items())])
-    (found,) = forecast(policy(snp_section=bound(), more=raised), [attempt()], TOMORROW)
-    assert found.then.rule == "tcb-floor"
+    future = policy(snp_section=bound(), more=raised)
+    (found,) = forecast(policy(snp_section=bound()), [attempt()], TOMORROW, future=future)
+    assert (found.today.allowed, found.then.rule, found.warns) == (True, "tcb-floor", True)
+    assert not forecast(future, [attempt()], TOMORROW)[0].warns, "it is refused already"
     assert {str(one).partition(" TCB")[0] for one in found.shortfalls} == {"reported", "committed", "launch"}
     assert {(one.have, one.need) for one in found.shortfalls} == {(snp().tcb.microcode, floor.microcode)}
     assert "update the host's firmware" in str(found.shortfalls[0])
