@@ -107,9 +107,6 @@ def test_evidence_of_another_tee_is_refused_by_a_policy(one, other, lab, capsys)
     [
         ("empty", lambda data: b""),
         ("cut short", lambda data: data[:-1]),
-        ("padded", lambda data: data + b"\x01"),
-        ("doubled", lambda data: data + data),
-        ("hexadecimal", lambda data: data.hex().encode()),
         ("JSON", lambda data: b'{"quote": "AAAA"}'),
         ("a disk", lambda data: b"QFI\xfb" + bytes(1 << 21)),
         ("text", lambda data: b"hello\x1b[2J"),
@@ -123,6 +120,39 @@ def test_what_cannot_be_read_ends_with_8_in_one_line(kind, name, change, lab, ca
     path.write_bytes(change(path.read_bytes()))
     assert main(arguments(kind, *policy(kind))) == 8
     one_line(capsys)
+
+
+@pytest.mark.parametrize("kind", PLATFORMS)
+@pytest.mark.parametrize("behind", [b"\x01", b"a trailer of 39 bytes, of another tool.", bytes(range(20)), None])
+def test_what_is_behind_evidence_is_told_of_a_quote_and_refused_of_others(kind, behind, lab, capsys):
+    path = Path(kind, "evidence.bin")
+    data = path.read_bytes()
+    path.write_bytes(data + (data if behind is None else behind))
+    assert main(arguments(kind, *policy(kind))) == (0 if kind == "tdx" else 8)
+    if kind == "tdx":
+        count = len(path.read_bytes()) - len(data.rstrip(b"\0")) - 1
+        assert f"note: {count} bytes behind the TDX quote were not looked at" in capsys.readouterr().out
+        changed = bytearray(path.read_bytes())
+        changed[200] ^= 4
+        path.write_bytes(changed)
+        assert main(arguments(kind, *policy(kind))) == 1
+        return
+    one_line(capsys)
+
+
+@pytest.mark.parametrize("kind", PLATFORMS)
+def test_evidence_in_text_and_json(kind, lab, capsys):
+    path = Path(kind, "evidence.bin")
+    data = path.read_bytes()
+    path.write_text(json.dumps({"quote": data.hex(), "event_log": "[]"}))
+    assert main(arguments(kind, *policy(kind))) == 0
+    assert "  found in: JSON, hexadecimal" in capsys.readouterr().out.splitlines()
+    assert main([*arguments(kind, *policy(kind)), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["wrapping"] == ["JSON", "hexadecimal"]
+    changed = bytearray(data)
+    changed[-1 if kind == "cca" else 200] ^= 4
+    path.write_text(changed.hex())
+    assert main(arguments(kind, *policy(kind))) == 1
 
 
 def one_line(capsys):

@@ -104,13 +104,18 @@ def test_certificates_of_other_chips_do_not_fit():
         assert judge(report, *leaves, *CHAIN).accepted
 
 
-def test_without_the_certificates_above_there_is_no_chain():
+def test_amds_certificates_are_known_and_the_chips_is_asked_for():
     leaf = "snp/milan-v3.vcek.pem"
-    assert rule_of(judge("snp/milan-v3.report.bin")) == "certificate-missing"
-    assert rule_of(judge("snp/milan-v3.report.bin", leaf)) == "certificate-missing"
-    assert rule_of(judge("snp/milan-v3.report.bin", leaf, CHAIN[0])) == "certificate-missing"
-    # The authority of VLEKs has another name, and another key.
-    assert rule_of(judge("snp/milan-v3.report.bin", leaf, *VLEK_CHAIN)) == "certificate-missing"
+    assert judge("snp/milan-v3.report.bin", leaf).accepted
+    assert judge("snp/milan-v3.report.bin", leaf, *VLEK_CHAIN).accepted
+    valid = datetime(2025, 6, 1, tzinfo=UTC)
+    assert judge("snp/milan-v3-vlek.report.bin", "snp/milan-v3-vlek.vlek.der", at=valid).accepted
+    verdict = judge("snp/milan-v3.report.bin")
+    assert rule_of(verdict) == "certificate-missing"
+    chip = parse(vector("snp/milan-v3.report.bin")).chip_id.hex()
+    url = f"https://kdsintf.amd.com/vcek/v1/Milan/{chip}?blSPL=04&teeSPL=00&snpSPL=24&ucodeSPL=219"
+    assert verdict.refusal is not None
+    assert (verdict.refusal.hint or "").endswith(url)
 
 
 QUOTES = ["tdx/quote-v4-debug.dat", "tdx/quote-v4-azure.bin", "tdx/quote-v5.dat", "tdx/quote-uptodate.bin"]

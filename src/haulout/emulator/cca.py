@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import cbor2
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
@@ -25,6 +24,10 @@ if TYPE_CHECKING:
     from haulout.emulator.boot import Boot
 
 SECURED: Final = 0x3000
+_REALMS: Final = {
+    token.Profile.PLATFORM_1: token.RealmProfile.REALM_1,
+    token.Profile.PLATFORM_2: token.RealmProfile.REALM_2,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +36,14 @@ class CcaState:
 
     Attributes:
         platform, realm: claims to replace, or to leave out where None.
-        algorithm: the signature algorithm that it names.
+        algorithm: the signature algorithm that it names; None: that of the key.
     """
 
     profile: token.Profile = token.Profile.PLATFORM_1
     personalization: bytes = bytes(64)
     platform: dict[int, Any] = field(default_factory=dict)
     realm: dict[int, Any] = field(default_factory=dict)
-    algorithm: int = keys.ES384
+    algorithm: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ class CcaEmulator:
         given = state or CcaState()
         profile = given.profile
         key = realm_key or authorities.p384_key()
-        public_key = encode_key(key, legacy=profile is token.Profile.LEGACY)
+        public_key = encode_key(key, bare=profile not in _REALMS)
         realm_claims: dict[int, Any] = {
             token.NONCE: challenge,
             token.PERSONALIZATION: given.personalization,
@@ -112,8 +115,8 @@ class CcaEmulator:
             token.RIM: boot.rim(),
             token.REM: [bytes(64)] * 4,
         }
-        if profile is token.Profile.PLATFORM_1:
-            realm_claims |= {token.PROFILE: "tag:arm.com,2023:realm#1.0.0"}
+        if profile in _REALMS:
+            realm_claims |= {token.PROFILE: str(_REALMS[profile])}
         platform_claims: dict[int, Any] = {
             token.PROFILE: str(profile),
             token.NONCE: hashlib.sha256(public_key).digest(),
@@ -138,17 +141,20 @@ class CcaEmulator:
         return cbor2.dumps(cbor2.CBORTag(token.TOKEN, parts))
 
 
-def sign(claims: dict[int, Any], key: ec.EllipticCurvePrivateKey, algorithm: int = keys.ES384) -> bytes:
+def sign(claims: dict[int, Any], key: ec.EllipticCurvePrivateKey, algorithm: int | None = None) -> bytes:
     """Sign claims: a COSE_Sign1. A claim that is None is left out."""
-    protected = cbor2.dumps({1: algorithm})
+    curve = keys.CURVES[key.curve.name]
+    protected = cbor2.dumps({1: curve.algorithms[0] if algorithm is None else algorithm})
     payload = cbor2.dumps({name: value for name, value in claims.items() if value is not None})
-    r, s = decode_dss_signature(key.sign(token.to_verify(protected, payload), ec.ECDSA(hashes.SHA384())))
-    signature = r.to_bytes(48, "big") + s.to_bytes(48, "big")
+    signed = token.to_verify(protected, payload)
+    numbers = decode_dss_signature(key.sign(signed, ec.ECDSA(curve.hash)))
+    signature = b"".join(number.to_bytes(curve.size, "big") for number in numbers)
     return cbor2.dumps(cbor2.CBORTag(token.COSE_SIGN1, [protected, {}, payload, signature]))
 
 
-def encode_key(key: ec.EllipticCurvePrivateKey, *, legacy: bool) -> bytes:
-    """Write a realm's public key: a bare point in the legacy edition, else a COSE_Key."""
+def encode_key(key: ec.EllipticCurvePrivateKey, *, bare: bool) -> bytes:
+    """Write a realm's public key: a bare point in the first edition, else a COSE_Key."""
+    curve = keys.CURVES[key.curve.name]
     point = key.public_key().public_numbers()
-    x, y = point.x.to_bytes(48, "big"), point.y.to_bytes(48, "big")
-    return b"\x04" + x + y if legacy else cbor2.dumps({1: 2, -1: 2, -2: x, -3: y})
+    x, y = point.x.to_bytes(curve.size, "big"), point.y.to_bytes(curve.size, "big")
+    return b"\x04" + x + y if bare else cbor2.dumps({1: 2, -1: curve.number, -2: x, -3: y})

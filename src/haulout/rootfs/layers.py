@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from haulout.errors import InvalidRootfs
 from haulout.rootfs.limits import Limits
-from haulout.rootfs.merge import Merge
+from haulout.rootfs.merge import Merge, is_metadata
 from haulout.rootfs.nodes import File
 from haulout.rootfs.streams import open_stream
 from haulout.rootfs.tarball import entries
@@ -27,6 +27,7 @@ def from_layers(
     limits: Limits | None = None,
     strict: bool = True,
     seen: Callable[[Path, File, Stream], None] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Tree:
     """Merge layers, lowest first.
 
@@ -38,6 +39,7 @@ def from_layers(
         strict: whether an archive must have its end mark, which some builders leave out.
         seen: is called for each file, whether or not it stays in the tree, with the stream at its first stored byte; it
             may read no further than its last.
+        note: is told, once for each layer, what is odd about it and accepted.
 
     Raises:
         InvalidRootfs: a layer is damaged, an entry is refused, or a limit exceeded; it names layer, entry and rule.
@@ -53,6 +55,7 @@ def from_layers(
         source = LayerSource(opener, names[index] if names else f"layer {index + 1}", limits)
         sources.append(source)
         merge.begin_layer(source.name)
+        leftovers = False
         with open_stream(opener, source.name, limits) as stream:
             for entry in entries(stream, index + 1, source.name, limits, strict=strict):
                 count += 1
@@ -60,11 +63,23 @@ def from_layers(
                     raise InvalidRootfs(source.name, "", "bomb", f"more than {limits.entries} entries so far")
                 if seen is not None and isinstance(entry.node, File):
                     seen(entry.path, entry.node, stream)
+                leftovers = leftovers or is_metadata(entry.path)
                 merge.add(entry)
             plain += stream.position
         if plain > limits.plain_bytes:
             raise InvalidRootfs(source.name, "", "bomb", f"more than {limits.plain_bytes} bytes in the layers so far")
+        if note is not None:
+            _tell(note, source.name, stream, leftovers=leftovers)
     return Tree(merge.root, (Held(), *sources))
+
+
+def _tell(note: Callable[[str], None], name: str, stream: Stream, *, leftovers: bool) -> None:
+    if not stream.position:
+        note(f"{name} is empty")
+    elif not stream.ended:
+        note(f"{name} has no end-of-archive marker")
+    if leftovers:
+        note(f"{name} has leftovers of aufs, which are passed over")
 
 
 class LayerSource:

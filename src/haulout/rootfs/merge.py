@@ -98,8 +98,8 @@ class Merge:
             if directory is not None:
                 self._prune(directory)
             return
-        if any(part.startswith(_META) for part in entry.path):
-            return  # AUFS kept its metadata under such names; no engine takes them for files.
+        if is_metadata(entry.path):
+            return
         if any(part.startswith(WHITEOUT) for part in entry.path[:-1]):
             raise self._refused(entry, "whiteout", "an entry inside a whiteout")
         hidden = name.removeprefix(WHITEOUT)
@@ -132,6 +132,12 @@ class Merge:
 
     def _refused(self, entry: Entry, rule: str, reason: str) -> InvalidRootfs:
         return InvalidRootfs(self._source, b"/".join(entry.path) or b".", rule, reason)
+
+
+def is_metadata(path: Path) -> bool:
+    """Return whether a name is one under which aufs kept its metadata; no engine takes them for files."""
+    names = path if path and path[-1] != _OPAQUE else path[:-1]
+    return any(name.startswith(_META) for name in names)
 
 
 def _take_attributes(old: Directory, new: Directory) -> None:

@@ -91,6 +91,8 @@ class Stream:
         self._scratch = bytearray(0 if seek_from is not None else _BUFFER)
         self._name = name
         self.position = 0
+        self.ended = False
+        """Whether the archive's end mark was met."""
 
     def read(self, amount: int) -> bytes:
         """Return ``amount`` bytes, fewer at the end."""

@@ -94,6 +94,7 @@ def entries(stream: Stream, source: int, name: str, limits: Limits, *, strict: b
         try:
             member = tarfile.TarInfo.fromtarfile(archive)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            stream.ended = True
             break
         except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
             if not strict:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.tee.azure import Vtpm
     from haulout.tee.inputs import Given, Policy
     from haulout.tee.kinds import KINDS, Kind
     from haulout.tee.nonces import as_report_data
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from haulout.tee.shortfall import Shortfall
     from haulout.tee.verdict import Anchor, Claims, Refusal, Rule, Span, Statement, Verdict, stamp
     from haulout.tee.verify import objection, verify
+    from haulout.tee.wrappings import Unwrapped, certificates_of, unwrap
 
 from haulout.extras import require
 
@@ -43,9 +45,12 @@ __all__ = [
     "Shortfall",
     "Span",
     "Statement",
+    "Unwrapped",
     "Verdict",
+    "Vtpm",
     "accept",
     "as_report_data",
+    "certificates_of",
     "der",
     "identify",
     "objection",
@@ -54,12 +59,14 @@ __all__ = [
     "read_policy",
     "read_section",
     "stamp",
+    "unwrap",
     "verify",
 ]
 
 open_face(
     __name__,
     {
+        "azure": ("Vtpm",),
         "inputs": ("Given", "Policy"),
         "kinds": ("KINDS", "Kind"),
         "nonces": ("as_report_data",),
@@ -69,5 +76,6 @@ open_face(
         "shortfall": ("Shortfall",),
         "verdict": ("Anchor", "Claims", "Refusal", "Rule", "Span", "Statement", "Verdict", "stamp"),
         "verify": ("objection", "verify"),
+        "wrappings": ("Unwrapped", "certificates_of", "unwrap"),
     },
 )

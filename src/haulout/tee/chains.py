@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
 from haulout.tee.certificates import BROKEN, read_certificate, require_valid, single
+from haulout.tee.signatures import HASHES
 from haulout.tee.verdict import Refused, Rule
 
 if TYPE_CHECKING:
@@ -100,10 +101,10 @@ def _signed(child: bytes, issuer: bytes) -> bool:
 
 
 def verifies(key: PublicKey, signature: bytes, signed: bytes, algorithm: object, parameters: object) -> bool:
-    """Verify a signature by the two algorithms that vendors use, and no other.
+    """Verify a signature by the algorithms that vendors use, and no other.
 
     AMD: RSASSA-PSS with SHA-384 and a salt of 48 bytes, by keys of 4096 bits. Intel: ECDSA on P-256 with SHA-256. For
-    emulated and Arm hierarchies, ECDSA on P-384 with SHA-384.
+    emulated and Arm hierarchies, ECDSA with the hash that goes with the curve.
     """
     try:
         if isinstance(key, rsa.RSAPublicKey):
@@ -113,7 +114,7 @@ def verifies(key: PublicKey, signature: bytes, signed: bytes, algorithm: object,
                 return False
             key.verify(signature, signed, padding.PSS(padding.MGF1(hashes.SHA384()), 48), hashes.SHA384())
             return True
-        wanted = {"secp256r1": hashes.SHA256, "secp384r1": hashes.SHA384}.get(key.curve.name)
+        wanted = HASHES.get(key.curve.name)
         if wanted is None or not isinstance(algorithm, wanted) or not isinstance(parameters, ec.ECDSA):
             return False
         key.verify(signature, signed, ec.ECDSA(wanted()))

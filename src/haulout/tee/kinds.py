@@ -36,6 +36,10 @@ MAX_BYTES: Final = 1 << 20
 """Bytes of evidence read; the largest known has 16 KB."""
 
 
+WRAPPED: Final = "binary, or in hexadecimal, base64, JSON, protobuf, or Azure's HCL report"
+"""What :mod:`.wrappings` opens."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Kind(Generic[S, C, P]):
     """A row: everything the verifier knows about one kind of TEE. All functions are pure.
@@ -126,7 +130,7 @@ def recognise(data: bytes, kinds: Iterable[Kind[Any, Any, Any]] = KINDS) -> Kind
     for kind in kinds:
         if kind.recognise(data):
             return kind
-    hint = f"known, all binary: {', '.join(kind.title for kind in kinds)}"
+    hint = f"known: {', '.join(kind.title for kind in kinds)}; {WRAPPED}"
     if data.lstrip()[:1] in {b"{", b"["} or data.startswith(b"-----BEGIN"):
-        raise InvalidEvidence("evidence", "it is JSON or PEM, not the binary form that the TEE signs", hint=hint)
+        raise InvalidEvidence("evidence", "it is JSON or PEM, and no known evidence is in it", hint=hint)
     raise InvalidEvidence("evidence", "its format is not known", hint=hint)

@@ -17,8 +17,15 @@ P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC
 P384_ORDER: Final = int(
     "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973", 16
 )
+P521: Final = "secp521r1"
+P521_ORDER: Final = (1 << 521) - 0x5AE79787C40D069948033FEB708F65A2FC44A36477663B851449048E16EC79BF7
 """Points of the curves. Source: FIPS 186-4, appendix D."""
-HASHES: Final[dict[str, type[hashes.SHA256 | hashes.SHA384]]] = {P256: hashes.SHA256, P384: hashes.SHA384}
+ORDERS: Final = {P256: P256_ORDER, P384: P384_ORDER, P521: P521_ORDER}
+HASHES: Final[dict[str, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]]] = {
+    P256: hashes.SHA256,
+    P384: hashes.SHA384,
+    P521: hashes.SHA512,
+}
 """The one hash accepted with each curve."""
 
 

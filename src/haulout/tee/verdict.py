@@ -45,6 +45,8 @@ class Rule(StrEnum):
     TCB_REVOKED = "tcb-revoked"
     PROFILE = "profile"
     REALM_KEY = "realm-key"
+    RUNTIME_DATA = "runtime-data"
+    TPM_QUOTE = "tpm-quote"
     # What the caller expects of this one piece of evidence.
     REPORT_DATA = "report-data"
     FRESHNESS = "freshness"

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from haulout.tee.azure import Vtpm
+
 
 def verify(
     data: bytes,
@@ -22,6 +24,7 @@ def verify(
     collateral: Sequence[Given] = (),
     policy: Policy | None = None,
     report_data: bytes | None = None,
+    vtpm: Vtpm | None = None,
     kinds: Iterable[Kind[Any, Any, Any]] = KINDS,
 ) -> Verdict:
     """Verify a piece of evidence.
@@ -33,6 +36,7 @@ def verify(
         collateral: revocation lists (PEM or DER), and Intel's collateral (JSON).
         policy: what it has to say; None: only genuineness is verified.
         report_data: the 64 bytes that it was asked to carry; None: not known.
+        vtpm: the virtual TPM that the evidence has to vouch for, and that carries the report data in its place.
         kinds: the kinds of TEE that are known.
 
     Raises:
@@ -50,7 +54,8 @@ def verify(
     left: tuple[str, ...] = ()
     try:
         claims = kind.genuine(statement, Inputs(at, certificates, collateral, policy, section))
-        _require_occasion(statement.report_data, report_data, policy)
+        carried = statement.report_data if vtpm is None else vtpm.require(statement.report_data)
+        _require_occasion(carried, report_data, policy)
         if policy is None:
             warning = objection(kind, claims, kind.strict)
         else:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 from haulout.documents import Document
 from haulout.errors import InvalidEvidence
 from haulout.local import read_small
-from haulout.tee import Given, Policy, Verdict, as_report_data, parse_policy, verify
+from haulout.tee import Given, Policy, Verdict, as_report_data, certificates_of, parse_policy, unwrap, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from haulout.tee import Vtpm
 
 File: TypeAlias = str | os.PathLike[str] | bytes
 """A file by its path, or the content of one."""
@@ -31,12 +33,16 @@ class EvidenceResult(Document):
     Attributes:
         path: of the evidence, as it was given; None where its content was given.
         verdict: whether it is accepted, and why not; what it says, and who signed it.
+        wrapping: what was around the evidence in the file, from the outside in: ``JSON``, ``base64``.
+        vtpm: the virtual TPM that it vouches for, of a machine on Azure.
     """
 
     path: str | None
     verdict: Verdict
+    wrapping: tuple[str, ...] = ()
+    vtpm: Vtpm | None = None
 
-    json_members: ClassVar = ("path", "*verdict")
+    json_members: ClassVar = ("path", "wrapping", "*verdict", "vtpm")
 
     @property
     def accepted(self) -> bool:
@@ -58,7 +64,7 @@ def verify_evidence(
     A refusal is not an error: see ``accepted`` and ``verdict`` of the result.
 
     Args:
-        evidence: what the TEE signed.
+        evidence: what the TEE signed; also in hexadecimal, base64, JSON or protobuf, and in Azure's HCL report.
         policy: what the evidence has to say (docs/evidence.md); None: only genuineness is verified.
         certificates: of the signing key and those above it, PEM or DER; for CCA also a JSON Web Key. In any order.
         collateral: Intel's collateral, or revocation lists.
@@ -75,15 +81,19 @@ def verify_evidence(
     if policy is not None and not isinstance(policy, Policy):
         given = _given("policy", policy)
         policy = parse_policy(given.data, given.name)
+    found = unwrap(_given("evidence", evidence).data)
+    given_certificates = [part for one in certificates for part in certificates_of(_given("certificates", one))]
     verdict = verify(
-        _given("evidence", evidence).data,
+        found.evidence,
         at=at or datetime.now(UTC),
-        certificates=[_given("certificates", one) for one in certificates],
+        certificates=[*given_certificates, *found.certificates],
         collateral=[_given("collateral", one) for one in collateral],
         policy=policy,
         report_data=None if nonce is None else as_report_data(nonce),
+        vtpm=found.vtpm,
     )
-    return EvidenceResult(None if isinstance(evidence, bytes) else os.fspath(evidence), verdict)
+    path = None if isinstance(evidence, bytes) else os.fspath(evidence)
+    return EvidenceResult(path, verdict, found.layers, found.vtpm)
 
 
 def _given(what: str, file: File) -> Given:

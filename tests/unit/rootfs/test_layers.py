@@ -272,6 +272,31 @@ def test_damaged_layers_are_refused(layer, rule):
     assert (error.source, error.rule) == ("layer 2", rule)
 
 
+@pytest.mark.parametrize(
+    ("layer", "told"),
+    [
+        (b"", "is empty"),
+        (gzip.compress(b""), "is empty"),
+        (bare(b"b"), "has no end-of-archive marker"),
+        (gzip.compress(bare(b"b")), "has no end-of-archive marker"),
+        (tar("b", ".wh..wh.plnk", (".wh..wh.orph", "dir"), ".wh..wh.orph/x"), "has leftovers of aufs"),
+        (tar("b"), None),
+        (tar("b", ".wh..wh..opq"), None),
+        (bare(b"b") + bytes(512), None),
+        (END, None),
+    ],
+    ids=itertools.count(),
+)
+def test_odd_layers_are_taken_as_other_engines_take_them(layer, told):
+    notes: list[str] = []
+    tree = rootfs.from_layers(
+        [lambda: io.BytesIO(tar("a")), lambda: io.BytesIO(layer)], strict=False, note=notes.append
+    )
+    opaque = b".wh..wh..opq" in layer
+    assert {path for path, _ in tree.walk()} - {b"b"} == ({b""} if opaque else {b"", b"a"})
+    assert [note.startswith(f"layer 2 {told}") for note in notes] == ([] if told is None else [True])
+
+
 def test_absolute_names_mean_the_root_of_the_tree():
     assert paths(merged(tar(("/etc", "dir"), "/etc/passwd", ("/l", "link", {"linkname": "/etc/passwd"})))) == [
         "etc",

@@ -43,8 +43,8 @@ _NO = 1
     metavar="FILE",
     multiple=True,
     type=click.Path(),
-    help="Certificates of the signing key and those above it, in PEM or DER; for CCA also a JSON Web Key. May be "
-    "repeated, in any order.",
+    help="Certificates of the signing key and those above it, in PEM or DER (AMD's own are known), or a driver's table "
+    "of them; for CCA also a JSON Web Key. May be repeated, in any order.",
 )
 @click.option(
     "--collateral",
@@ -79,7 +79,8 @@ def command(
 ) -> int:
     """Verify that evidence is genuine and satisfies a policy.
 
-    FILE is an SEV-SNP report, a TDX quote or an Arm CCA token. The type is detected automatically.
+    FILE is an SEV-SNP report, a TDX quote or an Arm CCA token. The type is detected automatically. Evidence inside of
+    hexadecimal or base64 text, JSON (Trustee, dstack), protobuf, a driver's buffer or Azure's HCL report is found.
 
     Without a policy only genuineness is verified: signature, chain, a pinned root, and that all of it is valid at the
     time. Genuine evidence may still come from an attacker's machine, or allow debugging: a policy says what you accept.
@@ -112,6 +113,11 @@ def _lines(result: EvidenceResult) -> Iterator[str]:
         yield f"{result.path}: {verdict.title}: REFUSED: {refusal.reason} [{refusal.rule}]"
         if refusal.hint:
             yield f"  hint: {refusal.hint}"
+    if result.wrapping:
+        yield f"  found in: {', '.join(result.wrapping)}"
+    statement = _brief(verdict.statement.to_dict())
+    if unread := statement.pop("unread_bytes", 0):
+        yield f"  note: {unread} bytes behind the {verdict.title} were not looked at: nothing signs them"
     if verdict.warning is not None:
         yield f"  warning: the default policy would reject it: {verdict.warning.reason} [{verdict.warning.rule}]"
     if claims is not None and claims.anchor.given:
@@ -122,7 +128,10 @@ def _lines(result: EvidenceResult) -> Iterator[str]:
         yield "  claims (NOT verified):"
     else:
         yield from _spelled(claims.to_dict())
-    yield from _spelled(_brief(verdict.statement.to_dict()))
+    yield from _spelled(statement)
+    if result.vtpm is not None:
+        yield "  virtual TPM" + (":" if verdict.genuine else " (NOT verified):")
+        yield from _spelled(result.vtpm.to_dict() | {"pcrs": len(result.vtpm.pcrs)})
 
 
 def _spelled(values: Mapping[str, Any]) -> Iterator[str]:

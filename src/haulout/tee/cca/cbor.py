@@ -34,9 +34,7 @@ def loads(data: bytes, what: str) -> Any:
 
 
 def _plain(value: Any, what: str) -> Any:
-    """Return a value of plain types only: numbers, bytes, text, lists, maps, tags."""
-    if isinstance(value, bool):
-        raise InvalidEvidence(what, "it has a value of a type that no token has")
+    """Return a value of plain types only: truth values, numbers, bytes, text, lists, maps, tags."""
     if isinstance(value, int | bytes | str):
         return value
     if isinstance(value, cbor2.CBORTag):
@@ -47,6 +45,6 @@ def _plain(value: Any, what: str) -> Any:
         items = list(value.items())
     except AttributeError as exc:
         raise InvalidEvidence(what, "it has a value of a type that no token has") from exc
-    if not all(isinstance(key, int | str) for key, _ in items):
+    if not all(isinstance(key, int | str) and not isinstance(key, bool) for key, _ in items):
         raise InvalidEvidence(what, "a key in it is neither a number nor text")
     return {key: _plain(one, what) for key, one in items}

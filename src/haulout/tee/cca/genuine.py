@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from haulout.errors import InvalidEvidence
 from haulout.tee import certificates as x509
 from haulout.tee.cca import keys
-from haulout.tee.cca.parse import EMULATED, CcaToken, Profile
+from haulout.tee.cca.parse import EMULATED, CcaToken, Profile, RealmProfile
 from haulout.tee.cca.rules import CcaClaims, CcaPolicy
 from haulout.tee.chains import chain_of
 from haulout.tee.roots import EMULATED as BY_EMULATOR
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from haulout.tee.inputs import Inputs
 
 _HASHES: Final = {"sha-256": hashlib.sha256, "sha-384": hashlib.sha384, "sha-512": hashlib.sha512}
-_REALM_PROFILES: Final[dict[Profile, tuple[str | None, ...]]] = {
-    Profile.LEGACY: (None,),
-    Profile.PLATFORM_1: (None, "tag:arm.com,2023:realm#1.0.0"),
-}
-"""Profiles that a realm may name, by that of its platform."""
 
 
 def genuine(token: CcaToken, inputs: Inputs[CcaPolicy]) -> CcaClaims:
@@ -48,7 +43,7 @@ def genuine(token: CcaToken, inputs: Inputs[CcaPolicy]) -> CcaClaims:
     if token.platform.implementation == EMULATED and not inputs.test:
         raise Refused(Rule.TEST_ROOT, BY_EMULATOR, hint="for tests only, a policy with test = true may accept it")
     key, root = _signer(token, bare_keys, certificates, inputs)
-    realm = keys.realm_key(token.realm.key, legacy=profile is Profile.LEGACY)
+    realm = keys.realm_key(token.realm.key, bare=token.realm.profile is None)
     _require_binding(token)
     keys.require_signed(token.realm_signed, realm, "realm")
     return CcaClaims(token, profile, root, key.fingerprint)
@@ -59,8 +54,9 @@ def _profile(token: CcaToken) -> Profile:
         profile = Profile(token.platform.profile)
     except ValueError as exc:
         raise Refused(Rule.PROFILE, f"its profile {token.platform.profile!r} is not known") from exc
-    if token.realm.profile not in _REALM_PROFILES[profile]:
-        raise Refused(Rule.PROFILE, f"its realm's profile {token.realm.profile!r} does not match its platform's")
+    # The firmware of platform and realm is updated separately, so that any edition of one meets any of the other.
+    if token.realm.profile not in {None, *RealmProfile}:
+        raise Refused(Rule.PROFILE, f"its realm's profile {token.realm.profile!r} is not known")
     return profile
 
 

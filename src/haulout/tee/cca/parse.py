@@ -49,10 +49,18 @@ _MOST_COMPONENTS: Final = 64
 
 
 class Profile(StrEnum):
-    """Which edition of the CCA token it is."""
+    """Which edition of the platform's token it is."""
 
     LEGACY = "http://arm.com/CCA-SSD/1.0.0"
     PLATFORM_1 = "tag:arm.com,2023:cca_platform#1.0.0"
+    PLATFORM_2 = "tag:arm.com,2024:cca_platform#2.0.0"
+
+
+class RealmProfile(StrEnum):
+    """Which edition of the realm's token it is. The first one has no name; its key is a bare point on a curve."""
+
+    REALM_1 = "tag:arm.com,2023:realm#1.0.0"
+    REALM_2 = "tag:arm.com,2024:realm#2.0.0"
 
 
 SECURED: Final = 0x30
@@ -73,7 +81,7 @@ class Signed:
     """One COSE_Sign1: its claims, and what its signature covers.
 
     Attributes:
-        algorithm: by its number in the protected header; -35 is ECDSA on P-384 with SHA-384.
+        algorithm: by its number in the protected header (RFC 9053, RFC 9864).
         to_verify: the bytes that the signature covers.
     """
 
@@ -205,7 +213,7 @@ def _signed(data: Any, which: str) -> Signed:
     if unprotected != {}:
         raise InvalidEvidence(what, "it has headers that are not signed")
     headers = cbor.loads(protected, f"{what}'s header")
-    if not isinstance(headers, dict) or headers.keys() != {1} or not isinstance(headers[1], int):
+    if not isinstance(headers, dict) or headers.keys() != {1} or type(headers[1]) is not int:
         raise InvalidEvidence(what, "its header does not consist of the algorithm alone")
     claims = cbor.loads(payload, f"{what}'s claims")
     if not isinstance(claims, dict):
@@ -272,7 +280,7 @@ class _Claims:
     def number(self, claim: int) -> int:
         """Read a number of 16 bits."""
         value = self._claims.get(claim)
-        if not isinstance(value, int) or not 0 <= value <= 0xFFFF:
+        if type(value) is not int or not 0 <= value <= 0xFFFF:
             raise self._wrong(claim, "it is not a number of 16 bits")
         return value
 

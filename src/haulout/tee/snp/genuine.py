@@ -12,6 +12,7 @@ from haulout.tee.chains import chain_of
 from haulout.tee.revocation import read_revocation_list, require_not_revoked
 from haulout.tee.roots import anchor
 from haulout.tee.signatures import P384, P384_ORDER, is_on, is_signed, require_numbers
+from haulout.tee.snp.authorities import address, authorities
 from haulout.tee.snp.endorsement import COMMON_NAMES, Endorsement, Signer, read
 from haulout.tee.snp.parse import SIGNER_VCEK, SIGNER_VLEK, VERSIONS, Product, SnpReport, Tcb, read_tcb
 from haulout.tee.snp.rules import SnpClaims, SnpPolicy
@@ -38,7 +39,7 @@ def genuine(report: SnpReport, inputs: Inputs[SnpPolicy]) -> SnpClaims:
     _require_layout(report)
     signer = _signer(report)
     leaf, signed = _leaf(report, signer, list(x509.distinct(certificates)))
-    chain = chain_of(leaf, certificates, inputs.at)
+    chain = chain_of(leaf, [*certificates, *authorities()], inputs.at)
     if not signed:
         raise Refused(
             Rule.SIGNATURE,
@@ -56,7 +57,7 @@ def genuine(report: SnpReport, inputs: Inputs[SnpPolicy]) -> SnpClaims:
             Rule.TCB_CERTIFICATE,
             f"the signing key's certificate is for TCB {_spelled(endorsement.tcb)}, "
             f"but the report is for {_spelled(reported)}",
-            hint="fetch the certificate for the reported TCB",
+            hint=f"add the certificate for the reported TCB; {address(report)}",
         )
     _require_chip(report, endorsement)
     return SnpClaims(
@@ -106,7 +107,7 @@ def _leaf(report: SnpReport, signer: Signer, given: Sequence[x509.Certificate]) 
             Rule.CERTIFICATE_ROLE if others else Rule.CERTIFICATE_MISSING,
             f"it was signed by a {signer.upper()}, whose certificate was not given"
             + (f"; there are {', '.join(map(repr, others[:4]))}" if others else ""),
-            hint=f"add the {signer.upper()}'s certificate, and its chain, with --cert",
+            hint=f"add the {signer.upper()}'s certificate with --cert; {address(report)}",
         )
     for candidate in candidates:
         if not isinstance(candidate.key, ec.EllipticCurvePublicKey) or not is_on(candidate.key, P384):

@@ -215,7 +215,8 @@ def recognise(data: bytes) -> bool:
     if len(data) == SIZE:
         return True
     if len(data) >= 4 and struct.unpack_from("<I", data)[0] in VERSIONS:
-        raise InvalidEvidence("SEV-SNP report", f"it has {len(data)} bytes; a report has {SIZE}")
+        hint = f"if a report is all that counts in it: head -c {SIZE} FILE > report.bin" if len(data) > SIZE else None
+        raise InvalidEvidence("SEV-SNP report", f"it has {len(data)} bytes; a report has {SIZE}", hint=hint)
     return False
 
 

@@ -31,8 +31,6 @@ _BODIES: Final = {TYPE_TD10: BODY_TD10, TYPE_TD15: BODY_TD15}
 CERTIFICATION_QE: Final = 6
 CERTIFICATION_PCK_CHAIN: Final = 5
 
-MAX_PADDING: Final = 16 << 10
-"""Zeros behind a quote that are accepted: guests get quotes in buffers of a fixed size."""
 _MAX_SIGNATURE: Final = 64 << 10
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
@@ -136,6 +134,8 @@ class TdxQuote(Document):
         qe_signed: the QE's report, which ``qe_signature`` of the platform's key (PCK) covers.
         qe_authentication: what the QE's report binds besides the key.
         pck_chain: certificates in PEM, from the PCK's up to the root.
+        unread_bytes: how many bytes follow the quote, which nothing signs; 0 where they are zeros, with which guests
+            fill buffers of a fixed size.
     """
 
     version: int
@@ -149,8 +149,9 @@ class TdxQuote(Document):
     qe_signature: bytes = field(repr=False)
     qe_authentication: bytes = field(repr=False)
     pck_chain: bytes = field(repr=False)
+    unread_bytes: int = 0
 
-    json_members: ClassVar = ("version", "body=body.version", "*body")
+    json_members: ClassVar = ("version", "body=body.version", "*body", "unread_bytes")
 
     @property
     def report_data(self) -> bytes:
@@ -196,9 +197,7 @@ def parse(data: bytes) -> TdxQuote:
     if length > _MAX_SIGNATURE:
         raise _wrong(f"it claims a signature of {length} bytes", at)
     inner = _Source(source.take(length, "signature"), offset=source.position - length)
-    padding = source.rest()
-    if len(padding) > MAX_PADDING or any(padding):
-        raise _wrong("its end is followed by something other than a few zeros", source.position)
+    behind = source.rest()
     signature = inner.take(64, "signature")
     key = inner.take(64, "attestation key")
     certification = _Source(*_certification(inner, CERTIFICATION_QE))
@@ -221,6 +220,7 @@ def parse(data: bytes) -> TdxQuote:
         qe_signature=qe_signature,
         qe_authentication=authentication,
         pck_chain=_chain(chain, chain_at),
+        unread_bytes=len(behind) if any(behind) else 0,
     )
 
 

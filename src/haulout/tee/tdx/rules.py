@@ -164,7 +164,8 @@ def _require_tcb(claims: TdxClaims, policy: TdxPolicy) -> None:
             raise Refused(
                 Rule.TCB_STATUS,
                 "no collateral was given, and the policy requires it to rate the platform",
-                hint="add Intel's collateral with --collateral",
+                hint=f"add Intel's collateral about platforms {claims.platform.fmspc.hex()} (FMSPC) with --collateral; "
+                "docs/evidence.md says where it comes from",
             )
         return
     if rating.status not in policy.tcb_statuses:

@@ -69,7 +69,7 @@ def inspect_image(image: Image, passphrase: bytes | None, progress: Progress) ->
     """
     manifest = find_image(image, "amd64", "arm64", kind="confidential image")
     data = read_blob(image.store, manifest.config, MAX_CONFIG, "the image's configuration")
-    tree = rootfs.from_layers([layer_opener(image.store, layer) for layer in manifest.layers])
+    tree = rootfs.from_layers([layer_opener(image.store, layer) for layer in manifest.layers], strict=False)
     if not isinstance(tree.find(krun.DISK_NAME), rootfs.File) and tree.find(krun.CONFIG_NAME) is None:
         raise ContentError(
             f"{image} is not a confidential image: it holds neither {krun.DISK_NAME} nor {krun.CONFIG_NAME}",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import timedelta
 
 import cbor2
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from tests.support.cca_tokens import judge
 from tests.support.evidence import AT, BOOT, DATA, cca, cca_policy, given, policy, rule_of
 
@@ -15,7 +17,7 @@ from haulout.emulator.cca import CcaState, encode_key
 from haulout.errors import InvalidEvidence
 from haulout.tee import verify
 from haulout.tee.cca import parse as token
-from haulout.tee.cca.parse import Profile
+from haulout.tee.cca.parse import Profile, RealmProfile
 from haulout.tee.cca.rules import CcaClaims
 
 
@@ -40,7 +42,7 @@ def test_41_the_realms_key_is_hashed_otherwise(name):
 @pytest.mark.parametrize(("name", "digest"), [("sha-384", hashlib.sha384), ("sha-512", hashlib.sha512)])
 def test_41_longer_hashes_of_the_realms_key(name, digest):
     key = authorities.p384_key()
-    told = {token.NONCE: digest(encode_key(key, legacy=False)).digest()}
+    told = {token.NONCE: digest(encode_key(key, bare=False)).digest()}
     state = CcaState(realm={token.REALM_KEY_HASH: name}, platform=told)
     assert rule_of(judge(state, made={"realm_key": key})) is None
 
@@ -74,16 +76,47 @@ def test_42_profiles_that_are_not_known(profile):
     assert rule_of(judge(CcaState(platform={token.PROFILE: profile}))) == "profile"
 
 
-def test_42_profiles_that_do_not_go_together():
-    assert rule_of(judge(CcaState(realm={token.PROFILE: "tag:arm.com,2024:realm#2.0.0"}))) == "profile"
-    legacy = CcaState(profile=Profile.LEGACY, realm={token.PROFILE: "tag:arm.com,2023:realm#1.0.0"})
-    assert rule_of(judge(legacy)) == "profile"
-    # The edition says how the realm's key is written, too.
-    told = CcaState(profile=Profile.LEGACY, platform={token.PROFILE: str(Profile.PLATFORM_1)})
-    with pytest.raises(InvalidEvidence):
-        judge(told)
+@pytest.mark.parametrize("profile", Profile)
+@pytest.mark.parametrize("realm", [None, *RealmProfile])
+def test_42_the_realms_profile_says_how_its_key_is_written(profile, realm):
+    """Firmware of platform and realm is updated separately; Veraison accepts a legacy platform with a named realm."""
+    key = authorities.p384_key()
+    encoded = encode_key(key, bare=realm is None)
+    told = {token.NONCE: hashlib.sha256(encoded).digest()}
+    claims = {token.PROFILE: None if realm is None else str(realm), token.REALM_KEY: encoded}
+    state = CcaState(profile=profile, platform=told, realm=claims)
+    assert rule_of(judge(state, made={"realm_key": key})) is None
+
+
+def test_42_profiles_that_are_not_accepted():
+    assert rule_of(judge(CcaState(realm={token.PROFILE: "tag:arm.com,2024:realm#3.0.0"}))) == "profile"
     table = f'profiles = ["{Profile.PLATFORM_1}"]'
     assert rule_of(judge(CcaState(profile=Profile.LEGACY), table)) == "profile"
+    # A realm that names its profile has a COSE_Key.
+    bare = encode_key(authorities.p384_key(), bare=True)
+    told = {token.NONCE: hashlib.sha256(bare).digest()}
+    with pytest.raises(InvalidEvidence):
+        judge(CcaState(platform=told, realm={token.REALM_KEY: bare}))
+
+
+CURVES = [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()]
+
+
+@pytest.mark.parametrize("profile", Profile)
+@pytest.mark.parametrize("of_realm", CURVES, ids=lambda curve: curve.name)
+@pytest.mark.parametrize("of_platform", CURVES, ids=lambda curve: curve.name)
+def test_42_keys_of_every_curve_of_cca(profile, of_platform, of_realm):
+    leaf = authorities.issue("Haulout CPAK", ec.generate_private_key(of_platform), AT, issuer=cca().root)
+    platform = replace(cca(), cpak=leaf)
+    data = platform.token(DATA, BOOT, CcaState(profile=profile), realm_key=ec.generate_private_key(of_realm))
+    assert rule_of(judge(data=data, certificates=platform.certificates())) is None
+
+
+def test_42_claims_of_later_editions_are_passed_over():
+    component = {1: "FAL", 2: bytes(32), 5: bytes(32), 7: True, 8: [bytes(32)]}
+    more = {2394: 1, 2403: b"lot 7", 2404: [{1: "device"}], token.COMPONENTS: [component]}
+    state = CcaState(profile=Profile.PLATFORM_2, platform=more, realm={44243: "private"})
+    assert rule_of(judge(state)) is None
 
 
 @pytest.mark.parametrize("algorithm", [-7, -36, -37, -8, 0, 5])

@@ -8,6 +8,7 @@ import json
 
 import cbor2
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.support.cca_tokens import judge, with_signed
 from tests.support.evidence import AT, BOOT, DATA, cca, policy, rule_of
@@ -16,6 +17,7 @@ from haulout.emulator import authorities
 from haulout.emulator.cca import CcaState
 from haulout.errors import InvalidEvidence
 from haulout.tee.cca import parse as token
+from haulout.tee.cca.keys import CURVES, read, realm_key
 from haulout.tee.cca.parse import Profile
 
 
@@ -81,6 +83,22 @@ def pem(key=None):
     return (key or cca().cpak.key).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
+@pytest.mark.parametrize("curve", CURVES.values(), ids=lambda curve: curve.name)
+def test_json_web_keys_of_every_curve(curve):
+    key = ec.generate_private_key(curve.curve)
+    numbers = key.public_key().public_numbers()
+
+    def number(value):
+        return base64.urlsafe_b64encode(value.to_bytes(curve.size, "big")).rstrip(b"=").decode()
+
+    given = json.dumps({"kty": "EC", "crv": curve.name, "x": number(numbers.x), "y": number(numbers.y)}).encode()
+    assert read(given, "key").fingerprint == read(pem(key), "key").fingerprint
+    compressed = cbor2.dumps(
+        {1: 2, -1: curve.number, -2: numbers.x.to_bytes(curve.size, "big"), -3: numbers.y & 1 == 1}
+    )
+    assert realm_key(compressed, bare=False).public_numbers() == numbers
+
+
 @pytest.mark.parametrize("bare", [jwk, pem])
 def test_bare_keys_count_by_who_gives_them(bare):
     data = cca().token(DATA, BOOT, CcaState(platform={token.IMPLEMENTATION: bytes(range(32))}))
@@ -108,7 +126,7 @@ def test_bare_keys_count_by_who_gives_them(bare):
         jwk(y=None),
         jwk(d="secret"),
         b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
-        pem(authorities.p256_key()),
+        pem(ec.generate_private_key(ec.SECP256K1())),
     ],
     ids=range(12),
 )
@@ -119,6 +137,6 @@ def test_bare_keys_that_are_none(key):
 
 
 def test_a_platforms_certificate_for_another_kind_of_key():
-    leaf = authorities.issue("Haulout CPAK", authorities.p256_key(), AT, issuer=cca().root)
+    leaf = authorities.issue("Haulout CPAK", ec.generate_private_key(ec.SECP256K1()), AT, issuer=cca().root)
     with pytest.raises(InvalidEvidence, match="P-384"):
         judge(certificates=leaf.pem() + cca().root.pem())
