@@ -67,7 +67,7 @@ class Desk:
         """Be a guest."""
         answer = self.attest(guest, path)
         assert answer.status == 200, answer
-        return guest.key.decrypt(answer.body)
+        return bytes(guest.key.decrypt(answer.body))
 
     def refused(self, guest: Any, path: ResourcePath = KEY) -> None:
         """Be a guest that is refused."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - part of a dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from haulout.broker import Place
 from haulout.broker.audit import Head, LogReport, Row, parse_row, verify_log
 from haulout.local import open_regular, storage_errors
 from haulout.tee import stamp
@@ -99,6 +98,8 @@ def broker_log_verify(
 
 
 def _of_folder(source: StateFolder, stack: ExitStack) -> Callable[[int, str | None], Iterable[Row]]:
+    from haulout.broker import Place  # noqa: PLC0415 - loads the database, which owners can do without
+
     store = Place.open(source.path).store()
     stack.callback(store.close)
     store.require_current()
