@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
-    from haulout.broker.audit import Head, LogReport, Row
+    from haulout.broker.audit import Head, InvalidRow, LogReport, Row
+    from haulout.broker.policy import RefusedList
+    from haulout.broker.protocol import InvalidMessage
+    from haulout.broker.stores import InvalidKeyring, SealError, StoreError, Taken, Unknown
     from haulout.usecases.broker_access import BrokerAccess
     from haulout.usecases.broker_follow import FollowedList, broker_workload_follow
     from haulout.usecases.broker_foresight import Forecast, PolicyCheck, broker_forecast, broker_policy_check
@@ -38,6 +41,9 @@ __all__ = [
     "FollowedList",
     "Forecast",
     "Head",
+    "InvalidKeyring",
+    "InvalidMessage",
+    "InvalidRow",
     "LogReport",
     "LogSource",
     "MadeBroker",
@@ -45,10 +51,15 @@ __all__ = [
     "PolicyCheck",
     "PolicyDocument",
     "PolicyVersion",
+    "RefusedList",
     "Row",
+    "SealError",
     "ServeRequest",
     "Serving",
     "StateFolder",
+    "StoreError",
+    "Taken",
+    "Unknown",
     "broker_forecast",
     "broker_init",
     "broker_log",
@@ -69,11 +80,10 @@ __all__ = [
 open_face(
     __name__,
     {
-        "broker.audit": (
-            "Head",
-            "LogReport",
-            "Row",
-        ),
+        "broker.audit": ("Head", "InvalidRow", "LogReport", "Row"),
+        "broker.policy": ("RefusedList",),
+        "broker.protocol": ("InvalidMessage",),
+        "broker.stores": ("InvalidKeyring", "SealError", "StoreError", "Taken", "Unknown"),
         "usecases.broker_access": ("BrokerAccess",),
         "usecases.broker_follow": (
             "FollowedList",

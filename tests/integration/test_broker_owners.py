@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+import click
 import pytest
 from tests.support.brokers import Answer, Guest, Server, host_data, make_folder, serving
 from tests.support.disks import raw_disk
@@ -24,6 +26,8 @@ from haulout.broker.policy import ARTIFACT_TYPE
 from haulout.broker.protocol import Attestation, Challenge, Evidence, Request, ResourcePath, report_data
 from haulout.brokers import broker_owner
 from haulout.cli.main import main
+from haulout.cli.tree import Verbs
+from haulout.cli.tree import haulout as tree
 from haulout.emulator.snp import SnpState
 from haulout.emulator.tdx import TdxState, default_info
 
@@ -312,3 +316,36 @@ def test_a_workload_is_removed_and_its_rows_stay(desk):
     assert "shop" not in desk.run("workload", "list")
     assert any(json.loads(line)["workload"] == "shop" for line in desk.run("log", "--json").splitlines())
     assert "no" in desk.run("workload", "rm", "shop", code=4)
+
+
+def test_the_examples_of_the_help_run_as_they_stand(desk):
+    files = {
+        "web.toml": document(snp_section=bound(), more=FOLLOWING),
+        "new.toml": document(snp_section=bound()),
+        "higher-floor.toml": document(snp_section=f"{bound()}\n[snp.tcb.Genoa]\nmicrocode = {snp().tcb.microcode}"),
+        "images.json": signed(payload(1, number=1)),
+        "newer.json": signed(payload(1, number=2)),
+    }
+    for name, data in files.items():
+        desk.write(name, data)
+    if not (desk.folder / "broker").exists():
+        (desk.folder / "broker").symlink_to(desk.server.folder)
+    with chdir(desk.folder):
+        haulout.push("oci:web:1.5", raw_disk(desk.folder / "web.raw"), architecture="x86_64")
+        haulout.attach("oci:web:1.5", "newer.json", artifact_type=ARTIFACT_TYPE)
+    context = click.Context(tree)
+    group = tree.get_command(context, "broker")
+    assert isinstance(group, Verbs)
+    commands = []
+    for name in ("workload", "policy", "forecast", "log"):
+        verb = group.get_command(context, name)
+        verbs = [verb.get_command(context, each) for each in verb.verbs] if isinstance(verb, Verbs) else []
+        commands += [example.command for each in (verb, *verbs) for example in each.examples]  # type: ignore[union-attr]
+    # What removes the workload comes last, and what follows a list before the policy that follows none.
+    order = (" workload add", " follow ", " policy check", "")
+    ranks = {
+        each: next(place for place, part in enumerate(order) if part in each) + 9 * (" rm " in each)
+        for each in commands
+    }
+    for command in sorted(ranks, key=lambda each: (ranks[each], each)):
+        desk.run(*shlex.split(command)[2:])

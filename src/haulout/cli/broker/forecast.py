@@ -27,6 +27,7 @@ _MONTH: Final = 30
 @click.command(
     "forecast",
     cls=Verb,
+    short_help="Foretell which machines will be refused.",
     examples=(
         Example("haulout broker forecast --collateral early", "who is refused after Intel's next TCB recovery?"),
         Example("haulout broker forecast web --policy higher-floor.toml", "who is refused by a higher floor?"),

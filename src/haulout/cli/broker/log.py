@@ -40,6 +40,7 @@ class HeadParam(StringParam):
 @click.command(
     "log",
     cls=Verb,
+    short_help="Show, export or verify the audit log.",
     examples=(
         Example("haulout broker log --since 1d", "show what was decided today, as an owner"),
         Example("haulout broker log --state broker --export", "print all rows as JSON lines, as the operator"),

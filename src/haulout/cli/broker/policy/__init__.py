@@ -16,6 +16,7 @@ VERBS: Final = {name: f"haulout.cli.broker.policy.{name}" for name in ("show", "
     "policy",
     cls=Verbs,
     verbs=VERBS,
+    short_help="Show, try and set policies of workloads.",
     examples=(
         Example("haulout broker policy check web new.toml --since 7d", "what would it have refused last week?"),
         Example("haulout broker policy set web new.toml", "put it into force"),

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    "history", cls=Verb, examples=(Example("haulout broker policy history web", "list the versions of a policy"),)
+    "history",
+    cls=Verb,
+    short_help="List the versions of a policy.",
+    examples=(Example("haulout broker policy history web", "list the versions of a policy"),),
 )
 @click.argument("workload", metavar="WORKLOAD")
 @access.access

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.command(
     "show",
     cls=Verb,
+    short_help="Print the policy of a workload.",
     examples=(
         Example("haulout broker policy show web", "print the policy in force"),
         Example("haulout broker policy show web --version 1", "print an earlier one"),

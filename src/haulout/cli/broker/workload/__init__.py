@@ -16,6 +16,7 @@ VERBS: Final = {name: f"haulout.cli.broker.workload.{name}" for name in ("add", 
     "workload",
     cls=Verbs,
     verbs=VERBS,
+    short_help="Register workloads, with policies and keys.",
     examples=(
         Example("haulout broker workload add web --policy web.toml --passphrase-file key", "register a workload"),
         Example("haulout broker workload list", "list the workloads"),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.command(
     "add",
     cls=Verb,
+    short_help="Register a workload.",
     examples=(
         Example(
             "haulout broker workload add web --policy web.toml --passphrase-file key",

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 @click.command(
     "follow",
     cls=Verb,
+    short_help="Accept the images of a signed list.",
     examples=(
         Example("haulout broker workload follow web images.json", "accept the images of a signed list"),
-        Example("haulout broker workload follow web registry.example.com/web:1.5", "take the list beside an image"),
+        Example("haulout broker workload follow web oci:web:1.5", "take the list beside an image"),
     ),
 )
 @click.argument("workload", metavar="WORKLOAD")

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from haulout.cli.session import Session
 
 
-@click.command("list", cls=Verb, examples=(Example("haulout broker workload list", "list the workloads"),))
+@click.command(
+    "list",
+    cls=Verb,
+    short_help="List the workloads of an owner.",
+    examples=(Example("haulout broker workload list", "list the workloads"),),
+)
 @access.access
 @options.common
 @click.pass_obj

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from haulout.cli.session import Session
 
 
-@click.command("show", cls=Verb, examples=(Example("haulout broker workload show web", "show a workload"),))
+@click.command(
+    "show",
+    cls=Verb,
+    short_help="Show a workload.",
+    examples=(Example("haulout broker workload show web", "show a workload"),),
+)
 @click.argument("workload", metavar="WORKLOAD")
 @access.access
 @options.common
