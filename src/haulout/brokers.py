@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from haulout.usecases.broker_follow import FollowedList, broker_workload_follow
     from haulout.usecases.broker_foresight import Forecast, PolicyCheck, broker_forecast, broker_policy_check
     from haulout.usecases.broker_init import MadeBroker, broker_init
+    from haulout.usecases.broker_keys import (
+        BackedUp,
+        MovedResources,
+        RotatedKeys,
+        broker_backup,
+        broker_export,
+        broker_import,
+        broker_restore,
+        broker_rotate,
+    )
     from haulout.usecases.broker_log import Exported, LogSource, StateFolder, broker_log, broker_log_verify
     from haulout.usecases.broker_owner import OwnerReport, broker_owner
     from haulout.usecases.broker_serve import ServeRequest, Serving, broker_serve
@@ -35,6 +45,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "BackedUp",
     "BrokerAccess",
     "BrokerWorkload",
     "Exported",
@@ -47,11 +58,13 @@ __all__ = [
     "LogReport",
     "LogSource",
     "MadeBroker",
+    "MovedResources",
     "OwnerReport",
     "PolicyCheck",
     "PolicyDocument",
     "PolicyVersion",
     "RefusedList",
+    "RotatedKeys",
     "Row",
     "SealError",
     "ServeRequest",
@@ -60,7 +73,10 @@ __all__ = [
     "StoreError",
     "Taken",
     "Unknown",
+    "broker_backup",
+    "broker_export",
     "broker_forecast",
+    "broker_import",
     "broker_init",
     "broker_log",
     "broker_log_verify",
@@ -69,6 +85,8 @@ __all__ = [
     "broker_policy_history",
     "broker_policy_set",
     "broker_policy_show",
+    "broker_restore",
+    "broker_rotate",
     "broker_serve",
     "broker_workload_add",
     "broker_workload_follow",
@@ -80,10 +98,21 @@ __all__ = [
 open_face(
     __name__,
     {
-        "broker.audit": ("Head", "InvalidRow", "LogReport", "Row"),
+        "broker.audit": (
+            "Head",
+            "InvalidRow",
+            "LogReport",
+            "Row",
+        ),
         "broker.policy": ("RefusedList",),
         "broker.protocol": ("InvalidMessage",),
-        "broker.stores": ("InvalidKeyring", "SealError", "StoreError", "Taken", "Unknown"),
+        "broker.stores": (
+            "InvalidKeyring",
+            "SealError",
+            "StoreError",
+            "Taken",
+            "Unknown",
+        ),
         "usecases.broker_access": ("BrokerAccess",),
         "usecases.broker_follow": (
             "FollowedList",
@@ -115,6 +144,16 @@ open_face(
             "broker_workload_show",
         ),
         "usecases.broker_init": ("MadeBroker", "broker_init"),
+        "usecases.broker_keys": (
+            "BackedUp",
+            "MovedResources",
+            "RotatedKeys",
+            "broker_backup",
+            "broker_export",
+            "broker_import",
+            "broker_restore",
+            "broker_rotate",
+        ),
         "usecases.broker_owner": ("OwnerReport", "broker_owner"),
         "usecases.broker_serve": ("ServeRequest", "Serving", "broker_serve"),
     },

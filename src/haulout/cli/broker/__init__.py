@@ -9,8 +9,20 @@ import click
 from haulout.cli import options
 from haulout.cli.tree import Example, Verbs
 
-_NAMES: Final = ("init", "owner", "serve", "workload", "policy", "forecast", "log")
-VERBS: Final = {name: f"haulout.cli.broker.{name}" for name in _NAMES}
+_NAMES: Final = (
+    "init",
+    "owner",
+    "serve",
+    "rotate",
+    "backup",
+    "restore",
+    "export",
+    "workload",
+    "policy",
+    "forecast",
+    "log",
+)
+VERBS: Final = {name: f"haulout.cli.broker.{name}" for name in _NAMES} | {"import": "haulout.cli.broker.import_"}
 
 
 @click.group(
