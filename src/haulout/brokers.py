@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from haulout.broker.protocol import InvalidMessage
     from haulout.broker.stores import InvalidKeyring, SealError, StoreError, Taken, Unknown
     from haulout.usecases.broker_access import BrokerAccess
+    from haulout.usecases.broker_collateral import (
+        CollateralReport,
+        fetch_collateral,
+        import_collateral,
+        list_collateral,
+    )
     from haulout.usecases.broker_follow import FollowedList, broker_workload_follow
     from haulout.usecases.broker_foresight import Forecast, PolicyCheck, broker_forecast, broker_policy_check
     from haulout.usecases.broker_init import MadeBroker, broker_init
@@ -48,6 +54,7 @@ __all__ = [
     "BackedUp",
     "BrokerAccess",
     "BrokerWorkload",
+    "CollateralReport",
     "Exported",
     "FollowedList",
     "Forecast",
@@ -93,6 +100,9 @@ __all__ = [
     "broker_workload_list",
     "broker_workload_rm",
     "broker_workload_show",
+    "fetch_collateral",
+    "import_collateral",
+    "list_collateral",
 ]
 
 open_face(
@@ -142,6 +152,12 @@ open_face(
             "broker_workload_list",
             "broker_workload_rm",
             "broker_workload_show",
+        ),
+        "usecases.broker_collateral": (
+            "CollateralReport",
+            "fetch_collateral",
+            "import_collateral",
+            "list_collateral",
         ),
         "usecases.broker_init": ("MadeBroker", "broker_init"),
         "usecases.broker_keys": (
