@@ -169,7 +169,7 @@ def _fetch_early(
         scratch_folder(Path(temporary_place()), "haulout-early-") as folder,
         Client(connections or ConnectionOptions()) as client,
     ):
-        cache = Cache(folder, trusted=policy.evidence.roots)
+        cache = Cache(folder, trusted=lambda: policy.evidence.roots)
         for one in attempts:
             try:
                 needs = publications(one.evidence, early=True)
