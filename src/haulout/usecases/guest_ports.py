@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 FATAL: Final = re.compile(r"(device-mapper: verity: .*is corrupted|Kernel panic - not syncing: .*)")
 """Why a kernel stops."""
 _TAIL: Final = 60
+_MOST: Final = 1000
+"""Steps that are kept: a guest must not fill the memory."""
 
 
 @dataclass
@@ -69,7 +71,8 @@ class Ports:
             with suppress(ValueError, TypeError, KeyError):
                 more = json.loads(line)
                 step, text = printable(str(more.pop("step"))), printable(str(more.pop("text")))
-                self.events.append(Event(step, text, more, time.monotonic()))
+                if len(self.events) < _MOST:
+                    self.events.append(Event(step, text, more, time.monotonic()))
                 self.told(step, text)
 
         for path, handle in ((self.tee, answer), (self.status, listen)):
