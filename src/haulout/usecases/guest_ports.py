@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from haulout.errors import HauloutError
 from haulout.guest import as_answer, read_question
 from haulout.local import printable
 
@@ -89,7 +90,8 @@ class Ports:
 
 
 def _each_line(connection: socket.socket, handle: Callable[[bytes, socket.socket], None]) -> None:
-    with connection, suppress(OSError), connection.makefile("rb") as file:
+    # A TEE that fails is closed: the guest does not wait for its answer.
+    with connection, suppress(OSError, HauloutError), connection.makefile("rb") as file:
         for line in iter(lambda: file.readline(1 << 16), b""):
             handle(line, connection)
 
