@@ -10,24 +10,68 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.usecases.broker_collateral import (
+        CollateralReport,
+        fetch_collateral,
+        import_collateral,
+        list_collateral,
+    )
     from haulout.usecases.broker_init import MadeBroker, broker_init
+    from haulout.usecases.broker_keys import (
+        BackedUp,
+        MovedResources,
+        RotatedKeys,
+        broker_backup,
+        broker_export,
+        broker_import,
+        broker_restore,
+        broker_rotate,
+    )
     from haulout.usecases.broker_owner import OwnerReport, broker_owner
     from haulout.usecases.broker_serve import ServeRequest, Serving, broker_serve
 
 __all__ = [
+    "BackedUp",
+    "CollateralReport",
     "MadeBroker",
+    "MovedResources",
     "OwnerReport",
+    "RotatedKeys",
     "ServeRequest",
     "Serving",
+    "broker_backup",
+    "broker_export",
+    "broker_import",
     "broker_init",
     "broker_owner",
+    "broker_restore",
+    "broker_rotate",
     "broker_serve",
+    "fetch_collateral",
+    "import_collateral",
+    "list_collateral",
 ]
 
 open_face(
     __name__,
     {
+        "usecases.broker_collateral": (
+            "CollateralReport",
+            "fetch_collateral",
+            "import_collateral",
+            "list_collateral",
+        ),
         "usecases.broker_init": ("MadeBroker", "broker_init"),
+        "usecases.broker_keys": (
+            "BackedUp",
+            "MovedResources",
+            "RotatedKeys",
+            "broker_backup",
+            "broker_export",
+            "broker_import",
+            "broker_restore",
+            "broker_rotate",
+        ),
         "usecases.broker_owner": ("OwnerReport", "broker_owner"),
         "usecases.broker_serve": ("ServeRequest", "Serving", "broker_serve"),
     },

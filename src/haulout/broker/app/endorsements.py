@@ -24,6 +24,7 @@ class Folder:
 
     certificates: tuple[Given, ...] = ()
     collateral: tuple[Given, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Folder:

@@ -11,8 +11,9 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.broker.stores.attestations import Proof
-    from haulout.broker.stores.errors import InvalidKeyring, SealError, StoreError, Taken, Unknown
-    from haulout.broker.stores.keyring import FileKeyring, Keyring, Wrapper, add_key
+    from haulout.broker.stores.errors import InvalidBackup, InvalidKeyring, SealError, StoreError, Taken, Unknown
+    from haulout.broker.stores.keyring import FileKeyring, Keyring, Wrapper, add_key, keep_keys
+    from haulout.broker.stores.overview import Machine
     from haulout.broker.stores.resources import Resource
     from haulout.broker.stores.store import Store, Unit
     from haulout.broker.stores.workloads import StoredPolicy, Workload
@@ -23,8 +24,10 @@ require("sqlalchemy", "alembic", "cryptography", extra="broker")
 
 __all__ = [
     "FileKeyring",
+    "InvalidBackup",
     "InvalidKeyring",
     "Keyring",
+    "Machine",
     "Proof",
     "Resource",
     "SealError",
@@ -37,14 +40,16 @@ __all__ = [
     "Workload",
     "Wrapper",
     "add_key",
+    "keep_keys",
 ]
 
 open_face(
     __name__,
     {
         "attestations": ("Proof",),
-        "errors": ("InvalidKeyring", "SealError", "StoreError", "Taken", "Unknown"),
-        "keyring": ("FileKeyring", "Keyring", "Wrapper", "add_key"),
+        "errors": ("InvalidBackup", "InvalidKeyring", "SealError", "StoreError", "Taken", "Unknown"),
+        "keyring": ("FileKeyring", "Keyring", "Wrapper", "add_key", "keep_keys"),
+        "overview": ("Machine",),
         "resources": ("Resource",),
         "store": ("Store", "Unit"),
         "workloads": ("StoredPolicy", "Workload"),

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from haulout.broker.stores.attestations import Attestations
 from haulout.broker.stores.auditing import AuditLog
+from haulout.broker.stores.backup import read_backup, write_backup
 from haulout.broker.stores.engine import migrate, open_engine, require_current, transaction
+from haulout.broker.stores.errors import StoreError
+from haulout.broker.stores.overview import Overview
 from haulout.broker.stores.owners import Owners
 from haulout.broker.stores.resources import Resources
 from haulout.broker.stores.signing import SigningKeys
 from haulout.broker.stores.workloads import Workloads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy import Connection
 
+    from haulout.broker.audit import Row
     from haulout.broker.stores.keyring import Wrapper
 
 
@@ -32,6 +36,7 @@ class Unit:
     attestations: Attestations
     audit: AuditLog
     signing_keys: SigningKeys
+    overview: Overview
 
     @classmethod
     def of(cls, connection: Connection, wrapper: Wrapper) -> Unit:
@@ -43,6 +48,7 @@ class Unit:
             Attestations(connection),
             AuditLog(connection),
             SigningKeys(connection, wrapper),
+            Overview(connection),
         )
 
 
@@ -61,6 +67,10 @@ class Store:
         """
         self.engine = open_engine(url)
         self.wrapper = wrapper
+        self.committed: Callable[[Row], None] = _nothing
+        """Told of each row of the audit log, once it is committed."""
+        self.failed: Callable[[], None] = _nothing
+        """Told of each transaction that the database refused."""
 
     def close(self) -> None:
         """Close all connections."""
@@ -81,7 +91,7 @@ class Store:
         Raises:
             StoreError: the database refuses or cannot be reached.
         """
-        with transaction(self.engine, writes=False) as connection:
+        with self._told(), transaction(self.engine, writes=False) as connection:
             yield Unit.of(connection, self.wrapper)
 
     @contextmanager
@@ -91,5 +101,36 @@ class Store:
         Raises:
             StoreError: as of :meth:`read`; it may then not be known whether it was committed.
         """
+        with self._told(), transaction(self.engine, writes=True) as connection:
+            unit = Unit.of(connection, self.wrapper)
+            yield unit
+        for row in unit.audit.appended:
+            self.committed(row)
+
+    def backup(self, out: IO[bytes]) -> int:
+        """Write a backup; as :func:`~haulout.broker.stores.backup.write_backup`."""
+        return write_backup(self.engine, out)
+
+    def restore(self, lines: Iterable[bytes], check: Callable[[Unit], None]) -> int:
+        """Fill empty tables from a backup; nothing is kept where ``check`` raises.
+
+        Raises:
+            InvalidBackup: it is not a whole backup of these tables.
+            StoreError: the tables are not empty, or the database refuses.
+        """
         with transaction(self.engine, writes=True) as connection:
-            yield Unit.of(connection, self.wrapper)
+            count = read_backup(connection, lines)
+            check(Unit.of(connection, self.wrapper))
+            return count
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreError:
+            self.failed()
+            raise
+
+
+def _nothing(*_: object) -> None:
+    """Tell nobody."""
