@@ -157,8 +157,8 @@ class Workloads:
             for row in self._connection.execute(wanted)
         ]
 
-    def set_list(self, workload: str, envelope: bytes) -> None:
-        """Keep the signed list that a workload follows; it was verified, and is newer than the one before."""
+    def set_list(self, workload: str, envelope: bytes | None) -> None:
+        """Keep the signed list that a workload follows, which was verified and is newer; None: forget it."""
         self._connection.execute(update(workloads).where(workloads.c.id == workload).values(list=envelope))
 
     def count_release(self, workload: str) -> None:
