@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.command(
     "owner",
     cls=Verb,
+    short_help="Add an owner of workloads, or give out tokens.",
     examples=(
         Example("haulout broker owner alice --state broker --token-out alice.token", "add an owner with a token"),
         Example("haulout broker owner alice --state broker --revoke", "let nobody act as this owner any more"),
