@@ -12,7 +12,7 @@ from tests.support.trustee_client import Failed, TeeKey, unb64
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     made = Lab(tmp_path_factory.mktemp("clients") / "broker")
-    with made.serving() as instance:
+    with made.serving(options=("--collateral", str(made.collateral))) as instance:
         made.owner().register("w1", "snp", "tdx", "cca")
         yield made
         assert instance.process is not None

@@ -73,7 +73,9 @@ def say(lab, data, seconds=240.0):
 
 def request(method=b"POST", path=AUTH, body=GOOD, *headers, close=True):
     lines = [method + b" " + path + b" HTTP/1.1", b"Host: 127.0.0.1", *headers]
-    if body is not None and not any(line.lower().startswith((b"content-length", b"transfer-encoding")) for line in headers):
+    if body is not None and not any(
+        line.lower().startswith((b"content-length", b"transfer-encoding")) for line in headers
+    ):
         lines.append(b"Content-Length: %d" % len(body))
     if close:
         lines.append(b"Connection: close")
@@ -139,10 +141,15 @@ def test_another_type_of_content_is_json_or_refused(lab, kind):
 def test_compressed_bodies_are_not_expanded(lab):
     import gzip
 
-    assert set(say(lab, request(b"POST", AUTH, gzip.compress(b" " * (64 << 20)), b"Content-Encoding: gzip"))) <= {400, 415}
+    assert set(say(lab, request(b"POST", AUTH, gzip.compress(b" " * (64 << 20)), b"Content-Encoding: gzip"))) <= {
+        400,
+        415,
+    }
 
 
-@pytest.mark.parametrize("where", [AUTH, b"/kbs/v0/attest", b"/v1/workloads/w1/policy", b"/kbs/v0/resource/w1/key/disk"])
+@pytest.mark.parametrize(
+    "where", [AUTH, b"/kbs/v0/attest", b"/v1/workloads/w1/policy", b"/kbs/v0/resource/w1/key/disk"]
+)
 def test_a_body_without_end_is_cut(lab, where):
     method = b"PUT" if b"policy" in where else b"POST"
     head = request(method, where, b"", b"Transfer-Encoding: chunked", b"Cookie: kbs-session-id=x", close=False)
@@ -169,7 +176,9 @@ def test_pipelined_requests_are_answered_in_their_order(lab):
 def test_a_thousand_pipelined_requests(lab):
     with closing(dial(lab)) as connection:
         with suppress(ConnectionError, ssl.SSLError):
-            connection.sendall(request(b"GET", b"/nothing", None, close=False) * 1000 + request(b"GET", b"/nothing", None))
+            connection.sendall(
+                request(b"GET", b"/nothing", None, close=False) * 1000 + request(b"GET", b"/nothing", None)
+            )
         assert set(statuses(heard(connection))) <= {404, 429}
 
 

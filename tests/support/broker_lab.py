@@ -25,7 +25,7 @@ from tests.support import trustee_evidence
 from tests.support.evidence import BOOT, rsa_keys
 from tests.support.kbs_http import Answer, Wire
 from tests.support.servers import free_port
-from tests.support.trustee_client import TeeKey, TrusteeClient, jcs
+from tests.support.trustee_client import TrusteeClient, jcs
 
 from haulout.emulator import CcaEmulator, SnpEmulator, TdxEmulator
 from haulout.emulator.cca import CcaState
@@ -34,6 +34,8 @@ from haulout.emulator.tdx import TdxState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from haulout.emulator import Platform
 
 SECONDS = 240.0
 """How long anything may take; hosts of continuous integration are slow."""
@@ -98,7 +100,7 @@ EVIDENCE: dict[str, Callable[..., Any]] = {"snp": snp_evidence, "tdx": tdx_evide
 def policy_for(workload: str, *tees: str, release: str = "", top: str = "") -> bytes:
     """Write the policy of a workload for emulated TEEs; without any, for all."""
     lines = ["schema = 1", f'name = "{workload}"', "test = true"]
-    platforms = {"snp": snp_platform, "tdx": tdx_platform, "cca": cca_platform}
+    platforms: dict[str, Callable[[], Platform]] = {"snp": snp_platform, "tdx": tdx_platform, "cca": cca_platform}
     sections: list[str] = []
     roots: list[str] = []
     for tee in tees or tuple(platforms):
@@ -228,9 +230,7 @@ class Lab:
         haulout("broker", "init", "--state", str(folder), "--url", self.url, *more, folder=folder.parent)
         for name in ("alice", "bob"):
             token = folder.parent / f"{folder.name}-{name}.token"
-            haulout(
-                "broker", "owner", name, "--state", str(folder), "--token-out", str(token), folder=folder.parent
-            )
+            haulout("broker", "owner", name, "--state", str(folder), "--token-out", str(token), folder=folder.parent)
             self.tokens[name] = token.read_text().strip()
 
     @property
@@ -304,7 +304,12 @@ class Owner:
         path = path or f"{workload}/key/disk"
         for method, where, body, kind in (
             ("PUT", f"/v1/workloads/{workload}", None, ""),
-            ("PUT", f"/v1/workloads/{workload}/policy", policy_for(workload, *tees, release=release), "application/toml"),
+            (
+                "PUT",
+                f"/v1/workloads/{workload}/policy",
+                policy_for(workload, *tees, release=release),
+                "application/toml",
+            ),
             ("PUT", f"/v1/workloads/{workload}/resources/{path}", secret, "application/octet-stream"),
         ):
             answer = self.send(method, where, body, kind)
