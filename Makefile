@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo test test-long peers image test-machines test-kills test-lazy test-updates test-update-kills test-libvirt container-test check fix lock docs bench fuzz packages clean
+.PHONY: demo test test-long peers image test-machines test-kills test-lazy test-updates test-update-kills test-libvirt test-console console-pictures console-tools container-test check fix lock docs bench fuzz packages clean
 
 demo: $(VENV)/ready packages
 	@$(BIN)/python demo/demo.py
@@ -60,6 +60,17 @@ test-update-kills: $(VENV)/ready packages
 test-libvirt: $(VENV)/ready packages
 	@tools/debian-packages requirements/debian-libvirt.txt
 	@HAULOUT_TEST_LIBVIRT=1 $(BIN)/pytest -q tests/integration/test_update_disk_examples.py
+
+# The console of a broker in Chromium, which is installed for it; and its pictures in docs/.
+test-console: $(VENV)/ready packages console-tools
+	@HAULOUT_TEST_CONSOLE=1 $(BIN)/pytest -q tests/integration/test_console_browser.py
+
+console-pictures: $(VENV)/ready console-tools
+	@$(BIN)/python -m tools.draw_console
+
+console-tools: $(VENV)/ready
+	@tools/debian-packages requirements/debian-console.txt
+	@$(BIN)/uv pip install -q --system-certs --python $(BIN)/python "playwright>=1.50" "axe-playwright-python>=0.1.5"
 
 # Builds the container image from a bare Debian, and pushes and pulls in it; minutes, as root.
 container-test: $(VENV)/ready packages

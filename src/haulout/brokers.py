@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
+    from haulout.usecases.broker_collateral import (
+        CollateralReport,
+        fetch_collateral,
+        import_collateral,
+        list_collateral,
+    )
     from haulout.usecases.broker_init import MadeBroker, broker_init
     from haulout.usecases.broker_keys import (
         BackedUp,
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackedUp",
+    "CollateralReport",
     "MadeBroker",
     "MovedResources",
     "OwnerReport",
@@ -40,11 +47,20 @@ __all__ = [
     "broker_restore",
     "broker_rotate",
     "broker_serve",
+    "fetch_collateral",
+    "import_collateral",
+    "list_collateral",
 ]
 
 open_face(
     __name__,
     {
+        "usecases.broker_collateral": (
+            "CollateralReport",
+            "fetch_collateral",
+            "import_collateral",
+            "list_collateral",
+        ),
         "usecases.broker_init": ("MadeBroker", "broker_init"),
         "usecases.broker_keys": (
             "BackedUp",

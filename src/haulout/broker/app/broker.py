@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -31,7 +31,7 @@ from haulout.broker.protocol import (
 )
 from haulout.broker.sessions import Session, State, digest_of
 from haulout.broker.stores import Proof, SealError, Unknown, Workload
-from haulout.tee import stamp
+from haulout.tee import Rule, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,12 +73,14 @@ class Broker:
         supply: certificates and collateral of vendors.
         settings: how it is run.
         now: the clock.
+        admit: told which workload's key is asked for; raises Rejected where that is too often.
     """
 
     store: Store
     supply: Supply
     settings: Settings
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+    admit: Callable[[str], None] = field(default=lambda _: None)
     _keys: list[SigningKey] = field(default_factory=list, init=False, repr=False)
     _opened: int = field(default=0, init=False)
 
@@ -120,6 +122,8 @@ class Broker:
         verdict = judge(proof, session.tee, now, by)
         judged = Judged(proof, verdict, workload, policy)
         decision = _appraise(judged, claimed is not None, Facts(now, now, 0, session.v0))
+        if decision.rule == Rule.CERTIFICATE_MISSING and (missing := self.supply.for_evidence(proof.data).missing):
+            decision = replace(decision, words="; ".join((decision.words, *missing)))
         answered = session.answered(
             State.ATTESTED if decision.allowed else State.REFUSED, attestation.key, proof.digest, proof.report_data, now
         )
@@ -165,6 +169,8 @@ class Broker:
             workload = None if resource is None else _found(unit, resource.workload)
             proof = unit.attestations.proof(session.evidence or "")
             sealed = b"" if resource is None else unit.resources.open(resource)
+        if workload is not None:
+            self.admit(workload.id)
         if proof is None:
             raise Rejected(Trouble.NO_SESSION, "the evidence of this session is no longer kept; attest again")
         if session.workload is not None and workload is not None and workload.id != session.workload:

@@ -25,6 +25,7 @@ class Folder:
 
     certificates: tuple[Given, ...] = ()
     collateral: tuple[Given, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Folder:

@@ -11,7 +11,7 @@ from haulout.cli.tree import Example, Verbs
 
 VERBS: Final = {
     name: f"haulout.cli.broker.{name}" for name in ("init", "owner", "serve", "rotate", "backup", "restore", "export")
-} | {"import": "haulout.cli.broker.import_"}
+} | {"collateral": "haulout.cli.broker.collateral", "import": "haulout.cli.broker.import_"}
 
 
 @click.group(
