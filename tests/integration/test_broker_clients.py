@@ -19,6 +19,13 @@ def lab(tmp_path_factory):
         assert instance.process.poll() is None
 
 
+@pytest.fixture(autouse=True)
+def hung_up(lab):
+    """An address has so many connections at once, and all guests here are at one."""
+    yield
+    lab.hang_up()
+
+
 @pytest.mark.parametrize(
     ("tee", "kind"),
     [("snp", "P-256"), ("snp", "P-521"), ("snp", "RSA2048"), ("snp", "RSA4096"), ("tdx", "P-256"), ("cca", "P-256")],

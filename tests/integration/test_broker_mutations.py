@@ -27,6 +27,13 @@ def lab(tmp_path_factory):
         assert "Traceback" not in instance.words()
 
 
+@pytest.fixture(autouse=True)
+def hung_up(lab):
+    """An address has so many connections at once, and all guests here are at one."""
+    yield
+    lab.hang_up()
+
+
 def leaves(value, at=()):
     """Yield the path of each value that is neither an object nor an array."""
     match value:

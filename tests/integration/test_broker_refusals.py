@@ -42,6 +42,13 @@ def lab(tmp_path_factory):
         assert "Traceback" not in instance.words()
 
 
+@pytest.fixture(autouse=True)
+def hung_up(lab):
+    """An address has so many connections at once, and all guests here are at one."""
+    yield
+    lab.hang_up()
+
+
 def attested(lab, workload="w1"):
     guest = lab.guest(workload)
     guest.handshake()

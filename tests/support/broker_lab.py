@@ -225,7 +225,8 @@ class Lab:
         self.url = f"https://127.0.0.1:{self.port}"
         self.tokens: dict[str, str] = {}
         self.wires: list[Wire] = []
-        self.options: tuple[str, ...] = ()
+        many = "1000000/1000000"
+        self.options: tuple[str, ...] = ("--offline", "--client-limit", many, "--workload-limit", many)
         more = ("--database", database) if database else ()
         haulout("broker", "init", "--state", str(folder), "--url", self.url, *more, folder=folder.parent)
         for name in ("alice", "bob"):
@@ -253,7 +254,7 @@ class Lab:
 
     def instance(self, port: int | None = None, **more: Any) -> Instance:
         """Return an instance that is not started."""
-        return Instance(self, port or self.port, **{"options": self.options, **more})
+        return Instance(self, port or self.port, **{**more, "options": (*self.options, *more.get("options", ()))})
 
     @contextmanager
     def serving(self, port: int | None = None, **more: Any) -> Iterator[Instance]:
