@@ -5,10 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo test test-long peers image test-machines test-kills test-lazy test-updates test-update-kills test-libvirt test-console console-pictures console-tools container-test check fix lock docs bench fuzz packages clean
+.PHONY: demo demo-confidential test test-long peers image test-machines test-kills test-lazy test-updates test-update-kills test-confidential test-libvirt test-console console-pictures console-tools container-test check fix lock docs bench fuzz packages clean
 
 demo: $(VENV)/ready packages
 	@$(BIN)/python demo/demo.py
+
+# A confidential image from its build to its page, and eight attempts to cheat; some minutes: docs/confidential.md.
+demo-confidential: $(VENV)/ready packages
+	@mkdir -p build/guest
+	@$(BIN)/python -m demo.confidential build/guest
 
 test: $(VENV)/ready packages
 	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal $(if $(COVERAGE),--cov --cov-report=json:build/coverage.json,-m "not long") $(ARGS)
@@ -64,6 +69,10 @@ test-broker: $(VENV)/ready packages
 test-broker-kills: KILLS ?= 200
 test-broker-kills: $(VENV)/ready packages
 	@HAULOUT_TEST_BROKER_KILLS=$(KILLS) $(BIN)/pytest -q -s tests/integration/test_broker_kills.py
+
+# The guest of confidential images, booted for each attempt to cheat, some minutes; GUEST names a folder of cw guest.
+test-confidential: $(VENV)/ready packages
+	@HAULOUT_TEST_CONFIDENTIAL=$(or $(GUEST),1) $(BIN)/pytest -q tests/integration/test_confidential.py
 
 # The hook of examples/update-disk with a libvirt daemon of its own, which is installed for it.
 test-libvirt: $(VENV)/ready packages
