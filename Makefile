@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo demo-confidential test test-long peers image test-machines test-kills test-lazy test-updates test-update-kills test-confidential test-libvirt test-console console-pictures console-tools container-test check fix lock docs bench fuzz packages clean
+.PHONY: demo demo-confidential test test-long peers image test-machines test-kills test-lazy test-updates test-update-kills test-confidential test-libvirt test-broker test-console console-pictures console-tools container-test check fix lock docs bench fuzz packages clean
 
 demo: $(VENV)/ready packages
 	@$(BIN)/python demo/demo.py
@@ -78,6 +78,11 @@ test-confidential: $(VENV)/ready packages
 test-libvirt: $(VENV)/ready packages
 	@tools/debian-packages requirements/debian-libvirt.txt
 	@HAULOUT_TEST_LIBVIRT=1 $(BIN)/pytest -q tests/integration/test_update_disk_examples.py
+
+# What takes minutes about brokers. KBS_YAML=FILE is a copy of Trustee's kbs/docs/kbs.yaml, which is tried besides our own document.
+test-broker: KBS_YAML ?=
+test-broker: $(VENV)/ready packages
+	@HAULOUT_TEST_BROKER=1 KBS_YAML=$(KBS_YAML) $(BIN)/pytest -q tests/integration/test_broker*.py $(ARGS)
 
 # The console of a broker in Chromium, which is installed for it; and its pictures in docs/.
 test-console: $(VENV)/ready packages console-tools
