@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.support.broker_lab import ROOT, SECRET, Lab, audit_of, broken_links
+from tests.support.servers import free_port
 from tests.support.trustee_client import Failed, unb64
 
+pytestmark = pytest.mark.long
 PATH = "w1/key/disk"
 ROUNDS = 400 if os.environ.get("HAULOUT_TEST_BROKER") else 60
 FAULTY = ("-m", "tests.support.faulty_broker")
@@ -51,7 +53,8 @@ def faulty(lab, tmp_path, share=0.0, ahead=0.0):
 
 def test_a_fifth_of_the_calls_of_the_database_fails(lab, tmp_path):
     serving, change = faulty(lab, tmp_path)
-    came, statuses = [], Counter()
+    came: list[tuple[str, str]] = []
+    statuses: Counter[int] = Counter()
     with serving as instance:
         lab.owner().register("w1", "snp")
         change(0.2)
@@ -121,7 +124,8 @@ def test_a_full_disk(lab):
     with lab.serving():
         lab.owner().register("w1", "snp")
     limit = lab.database.stat().st_size + (96 << 10)
-    came, statuses = [], Counter()
+    came: list[tuple[str, str]] = []
+    statuses: Counter[int] = Counter()
     with lab.serving(before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))) as instance:
         for _ in range(150):
             guest = lab.guest()
@@ -193,8 +197,6 @@ def test_a_broker_whose_key_is_taken_away_while_it_runs(lab):
 
 
 def test_one_nonce_at_two_instances_at_once(lab):
-    from tests.support.servers import free_port
-
     with lab.serving() as first, lab.serving(free_port()) as second:
         lab.owner().register("w1", "snp")
         for _ in range(10):

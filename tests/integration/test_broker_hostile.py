@@ -14,6 +14,7 @@ from contextlib import ExitStack, closing, suppress
 import pytest
 from tests.support.broker_lab import SECRET, Lab
 
+pytestmark = pytest.mark.long
 LONG = os.environ.get("HAULOUT_TEST_BROKER")
 AUTH = b"/kbs/v0/auth"
 GOOD = json.dumps({"version": "0.4.0", "tee": "snp", "extra-params": ""}).encode()

@@ -21,6 +21,7 @@ from typing import Any
 from tests.support.broker_lab import SECRET, Lab, audit_of, broken_links
 from tests.support.trustee_client import unb64
 
+pytestmark = pytest.mark.long
 KILLS = int(os.environ.get("HAULOUT_TEST_BROKER_KILLS", "3"))
 GONE = (OSError, http.client.HTTPException)
 """What a client sees of a server that dies."""
@@ -145,7 +146,7 @@ def test_a_broker_that_is_killed_in_the_middle(tmp_path):
     unlogged = Counter(seen.released) - logged
     attested = Counter(row["session"] for row in found if (row["event"], row["decision"]) == ("attest", "allowed"))
     twice = [nonce for nonce, times in seen.accepted.items() if times > 1]
-    print(
+    print(  # noqa: T201 - what was done
         f"\n{KILLS} kills: {len(seen.released)} keys came, {sum(logged.values())} releases in the log; {len(seen.answers)} nonces, "
         f"{replayed} replayed; {len(seen.registered)} registrations; answers {dict(seen.statuses)}"
     )

@@ -13,6 +13,7 @@ import random
 import pytest
 from tests.support.broker_lab import EVIDENCE, SECRET, Lab, audit_of
 
+pytestmark = pytest.mark.long
 LONG = os.environ.get("HAULOUT_TEST_BROKER")
 EVERY = {"snp": 1, "tdx": 4, "cca": 5}
 """In the long run, each so many bytes of what is not an array."""

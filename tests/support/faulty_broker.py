@@ -42,7 +42,7 @@ def run() -> int:
         plain(self, *given, **named)
         self.now = lambda: datetime.now(UTC) + timedelta(seconds=faults()[1])
 
-    Broker.__init__ = with_its_clock  # type: ignore[assignment]
+    Broker.__init__ = with_its_clock  # type: ignore[method-assign]
     return main()
 
 
