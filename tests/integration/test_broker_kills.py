@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from tests.support.broker_lab import SECRET, Lab, audit_of, broken_links
 from tests.support.trustee_client import unb64
 
