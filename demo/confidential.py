@@ -327,7 +327,14 @@ def attempt(lab: Lab, one: Attempt) -> dict[str, Any]:
             *(*HAULOUT, "cw", "run", image, "--guest", guest, "--emulator", lab.work / "emulator", "--json"),
             *("--publish", f"{port}:{INSIDE}", "--broker-url", lab.url, "--time-limit", str(LIMIT), *more),
         ]
-        run = subprocess.Popen(list(map(str, argv)), cwd=lab.work, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        run = subprocess.Popen(
+            list(map(str, argv)),
+            cwd=lab.work,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # In the background of a shell it would be ignored, and browse() ends the guest by it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one system call
+        )
         pages: list[str] = []
         browser = threading.Thread(target=browse, args=(run, port, pages), kwargs={"stop": one.rule is None})
         browser.start()
