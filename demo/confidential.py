@@ -237,7 +237,7 @@ def as_built(_lab: Lab, _image: Path, _guest: Path) -> list[str]:
 def other_kernel(_lab: Lab, _image: Path, guest: Path) -> list[str]:
     """Boot a kernel with a byte more: it works as before."""
     with (guest / "vmlinuz").open("ab") as file:
-        file.write(b"\0")
+        file.write(b"changed")
     return []
 
 
@@ -342,7 +342,8 @@ def attempt(lab: Lab, one: Attempt) -> dict[str, Any]:
         browser.join()
     try:
         result: dict[str, Any] = json.loads(out)
-    except ValueError:
+        _ = result["rule"]
+    except (ValueError, KeyError):
         raise SystemExit(f"{one.title}: cw run failed:\n{console.decode(errors='replace')[-3000:]}") from None
     rules = [row["rule"] if row["decision"] == "refused" else "allowed" for row in lab.new_rows() if row["decision"]]
     result |= {"page": pages[0] if pages else None, "broker_rules": rules, "console": console.decode(errors="replace")}
