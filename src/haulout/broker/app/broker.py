@@ -7,6 +7,7 @@ and only then let the key leave. Whatever fails on the way, the key stays.
 from __future__ import annotations
 
 import base64
+import math
 import secrets
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -122,8 +123,11 @@ class Broker:
         verdict = judge(proof, session.tee, now, by)
         judged = Judged(proof, verdict, workload, policy)
         decision = _appraise(judged, claimed is not None, Facts(now, now, 0, session.v0))
-        if decision.rule == Rule.CERTIFICATE_MISSING and (missing := self.supply.for_evidence(proof.data).missing):
-            decision = replace(decision, words="; ".join((decision.words, *missing)))
+        wait: int | None = None
+        if decision.rule == Rule.CERTIFICATE_MISSING:
+            supplied = self.supply.for_evidence(proof.data)
+            decision = replace(decision, words="; ".join((decision.words, *supplied.missing)))
+            wait = None if supplied.retry_after is None else math.ceil(supplied.retry_after)
         answered = session.answered(
             State.ATTESTED if decision.allowed else State.REFUSED, attestation.key, proof.digest, proof.report_data, now
         )
@@ -134,7 +138,7 @@ class Broker:
             unit.attestations.keep_evidence(proof, now)
             unit.audit.append(self._entry("attest", answered, judged, decision, client))
         if not decision.allowed:
-            raise Rejected(Trouble.ATTEST_FAILED, REFUSED.format(session=session.public[:16]))
+            raise Rejected(Trouble.ATTEST_FAILED, REFUSED.format(session=session.public[:16]), retry_after=wait)
         return token
 
     def release(self, cookie: str | None, token: str | None, path: ResourcePath, client: str) -> bytes:
