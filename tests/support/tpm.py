@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import socket as socket_module
 import subprocess
 import tempfile
 import time
@@ -281,6 +282,19 @@ class SoftwareTpm:
         output = run(f"tpm2_{name}", *arguments)
         run("tpm2_flushcontext", "-t")
         return output
+
+    def send(self, command: bytes) -> bytes:
+        """Send one command by itself; swtpm keeps the state of the TPM between connections."""
+        with socket_module.socket(socket_module.AF_UNIX) as connection:
+            connection.settimeout(240)
+            connection.connect(str(self.socket))
+            connection.sendall(command)
+            answer = b""
+            while len(answer) < 10 or len(answer) < int.from_bytes(answer[2:6], "big"):
+                piece = connection.recv(4096)
+                assert piece, "swtpm closed the connection"
+                answer += piece
+            return answer
 
     def file(self, name: str) -> bytes:
         return (self.folder / name).read_bytes()
