@@ -47,6 +47,10 @@ def place(tmp_path_factory):
         yield made
 
 
+BOOTING = {"run", "cw guest", "cw run"}
+"""Verbs of which an example takes long."""
+
+
 @pytest.mark.tools
 @needs("qemu-img", "docker-registry")
 def test_every_example_of_the_help_runs_as_it_stands(place):
@@ -85,9 +89,10 @@ def test_every_example_of_the_help_runs_as_it_stands(place):
     ]
     order += ["evidence emulate", "evidence verify", "evidence", "cw build", "cw inspect", "cw"]
     assert sorted([*order, "backport"]) == sorted(
-        name for name in COMMANDS if not name.startswith(("machine", "run", "broker"))
+        name for name in COMMANDS if name not in BOOTING and not name.startswith(("machine", "broker"))
     )
-    # Those of machines boot some: tests/integration/test_machine.py; of brokers, one goes on: test_broker.py there.
+    # Those of machines and guests boot some: tests/integration/test_machine.py, test_confidential.py; of brokers, one
+    # goes on: test_broker.py there.
     for name in [*order, "backport"]:
         command = COMMANDS[name]
         assert command.examples, name
@@ -109,7 +114,7 @@ def test_help_of_every_verb_shows_its_examples_and_the_common_options(name):
     for option in ("--json", "--quiet", "--progress", "--debug", "--help"):
         assert option in text
     registry = (
-        name not in {"logout", "completion"}
+        name not in {"logout", "completion", "cw guest"}
         and not name.startswith(("backport", "broker", "cache", "evidence"))
         and name != "cw"
     )

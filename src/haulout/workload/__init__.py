@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from haulout.workload.passphrase import keep_passphrase, new_passphrase, read_passphrase
     from haulout.workload.policy import policy_for, require_evidence
     from haulout.workload.source import Image, Root, root_of_folder, root_of_image
+    from haulout.workload.unpack import UnpackedDisk, unpack_disk, unpacked_disk
 
 __all__ = [
     "REGISTER_PATH",
@@ -59,6 +60,7 @@ __all__ = [
     "SnpGuest",
     "Tee",
     "UnlockedDisk",
+    "UnpackedDisk",
     "Vmm",
     "WorkloadConfig",
     "broker_key",
@@ -76,6 +78,8 @@ __all__ = [
     "require_evidence",
     "root_of_folder",
     "root_of_image",
+    "unpack_disk",
+    "unpacked_disk",
 ]
 
 open_face(
@@ -100,5 +104,6 @@ open_face(
         "passphrase": ("keep_passphrase", "new_passphrase", "read_passphrase"),
         "policy": ("policy_for", "require_evidence"),
         "source": ("Image", "Root", "root_of_folder", "root_of_image"),
+        "unpack": ("UnpackedDisk", "unpack_disk", "unpacked_disk"),
     },
 )

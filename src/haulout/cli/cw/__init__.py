@@ -11,7 +11,9 @@ from haulout.cli.tree import Example, Verbs
 
 VERBS: Final = {
     "build": "haulout.cli.cw.build",
+    "guest": "haulout.cli.cw.guest",
     "inspect": "haulout.cli.cw.inspect",
+    "run": "haulout.cli.cw.run",
 }
 
 

@@ -18,6 +18,7 @@ from haulout.workload.luks.header import (
     HEADER_BYTES,
     MAX_WORK,
     MIN_ITERATIONS,
+    SECTOR,
     SLOTS,
     STRIPES,
     LuksHeader,
@@ -26,7 +27,7 @@ from haulout.workload.luks.header import (
     material_bytes,
     read_header,
 )
-from haulout.workload.luks.xts import SECTOR, Xts
+from haulout.workload.luks.xts import Xts
 
 if TYPE_CHECKING:
     from typing import BinaryIO
