@@ -43,25 +43,7 @@ def enrol(tpm: SoftwareTpm, ek: bytes, hash_name: str = "sha256") -> Enrolment:
     name = read_public(tpm.file("ak.pub"), "AK").name
     assert name == tpm.file("ak.name")
     made = make_credential(key, name, SECRET, bytes(range(64)))
-    # What tpm2_makecredential writes: a magic number, a version, and both parameters.
-    (tpm.folder / "credential").write_bytes(bytes.fromhex("badcc0de00000001") + made.to_bytes())
-    tpm.tool("startauthsession", "--policy-session", "-S", "session", "-g", hash_name)
-    tpm.tool("policysecret", "-S", "session", "-c", "e")
-    tpm.tool(
-        "activatecredential",
-        "-c",
-        "ak.ctx",
-        "-C",
-        "ek.ctx",
-        "-P",
-        "session:session",
-        "-i",
-        "credential",
-        "-o",
-        "secret",
-    )
-    tpm.tool("flushcontext", "session")
-    assert tpm.file("secret") == SECRET
+    assert tpm.activate(made.to_bytes(), hash_name) == SECRET
     return Enrolment(name, fingerprint(key))
 
 
@@ -124,23 +106,8 @@ def test_a_credential_for_another_key_is_not_activated(tpm):
     tpm.make_ak()
     key = read_certificate(tpm.ek_certificate()).key
     made = make_credential(key, b"\0\x0b" + bytes(32), SECRET, bytes(range(64)))
-    (tpm.folder / "credential").write_bytes(bytes.fromhex("badcc0de00000001") + made.to_bytes())
-    tpm.tool("startauthsession", "--policy-session", "-S", "session")
-    tpm.tool("policysecret", "-S", "session", "-c", "e")
     with pytest.raises(AssertionError, match="integrity check failed"):
-        tpm.tool(
-            "activatecredential",
-            "-c",
-            "ak.ctx",
-            "-C",
-            "ek.ctx",
-            "-P",
-            "session:session",
-            "-i",
-            "credential",
-            "-o",
-            "secret",
-        )
+        tpm.activate(made.to_bytes())
 
 
 def test_a_quote_by_a_key_that_signs_anything_is_refused(tpm):

@@ -367,6 +367,19 @@ class SoftwareTpm:
             activation=activation,
         )
 
+    def activate(self, credential: bytes, hash_name: str = "sha256") -> bytes:
+        """Decrypt a credential by the keys of :meth:`make_ak`; return the secret."""
+        # What tpm2_makecredential writes: a magic number, a version, and both parameters.
+        (self.folder / "credential").write_bytes(bytes.fromhex("badcc0de00000001") + credential)
+        self.tool("startauthsession", "--policy-session", "-S", "session", "-g", hash_name)
+        try:
+            self.tool("policysecret", "-S", "session", "-c", "e")
+            keys = ("-c", "ak.ctx", "-C", "ek.ctx", "-P", "session:session")
+            self.tool("activatecredential", *keys, "-i", "credential", "-o", "secret")
+        finally:
+            self.tool("flushcontext", "session")
+        return self.file("secret")
+
     def ek_certificate(self, index: str = "0x1c00002") -> bytes:
         """The certificate of an endorsement key, DER."""
         self.tool("nvread", index, "-o", "ek.der")

@@ -46,6 +46,8 @@ NAMING: Final = {
     # RTMR1 and RTMR2: boot loader, kernel, command line and initrd; MRTD is the firmware alone.
     "tdx": Naming("mrconfigid", "mrconfigid", ("mrtd", "rtmr0", "rtmr1", "rtmr2", "rtmr3"), ("mrtd", "rtmr1", "rtmr2")),
     "cca": Naming("personalization", "personalization", ("rim", "rem0", "rem1", "rem2", "rem3"), ("rim",)),
+    # PCR 4: boot loader or kernel; PCR 9: initrd and command line. The binding is in PCR 8, extended by that initrd.
+    "tpm": Naming("workload", "host_data", tuple(f"pcr{number}" for number in range(16)), ("pcr4", "pcr9")),
 }
 """By the kind's name. A kind that is not here cannot have keys released to it: its evidence names no workload."""
 
