@@ -11,16 +11,34 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.usecases.broker_init import MadeBroker, broker_init
+    from haulout.usecases.broker_keys import (
+        BackedUp,
+        MovedResources,
+        RotatedKeys,
+        broker_backup,
+        broker_export,
+        broker_import,
+        broker_restore,
+        broker_rotate,
+    )
     from haulout.usecases.broker_owner import OwnerReport, broker_owner
     from haulout.usecases.broker_serve import ServeRequest, Serving, broker_serve
 
 __all__ = [
+    "BackedUp",
     "MadeBroker",
+    "MovedResources",
     "OwnerReport",
+    "RotatedKeys",
     "ServeRequest",
     "Serving",
+    "broker_backup",
+    "broker_export",
+    "broker_import",
     "broker_init",
     "broker_owner",
+    "broker_restore",
+    "broker_rotate",
     "broker_serve",
 ]
 
@@ -28,6 +46,16 @@ open_face(
     __name__,
     {
         "usecases.broker_init": ("MadeBroker", "broker_init"),
+        "usecases.broker_keys": (
+            "BackedUp",
+            "MovedResources",
+            "RotatedKeys",
+            "broker_backup",
+            "broker_export",
+            "broker_import",
+            "broker_restore",
+            "broker_rotate",
+        ),
         "usecases.broker_owner": ("OwnerReport", "broker_owner"),
         "usecases.broker_serve": ("ServeRequest", "Serving", "broker_serve"),
     },

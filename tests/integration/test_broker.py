@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
-import sys
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 import click
 import pytest
 from tests.support.brokers import PATH, POLICY, SECRET, Guest, make_folder, register, serving
 from tests.support.sandbox import ROOT
 
+from haulout.broker import Management, Place, digest_of
 from haulout.broker.protocol import Problem, ResourcePath
+from haulout.cli.main import main
 from haulout.cli.tree import Verb, Verbs
 from haulout.cli.tree import haulout as tree
 
@@ -32,10 +34,6 @@ def server(tmp_path_factory):
 
 
 def give_tokens(store):
-    from datetime import UTC, datetime
-
-    from haulout.broker import digest_of
-
     with store.write() as unit:
         for owner, token in TOKENS.items():
             unit.owners.credit(owner, digest_of(token), "token", datetime.now(UTC))
@@ -150,46 +148,74 @@ def test_nothing_secret_is_in_the_servers_log(server):
         assert secret not in log
 
 
-def run(*words, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "haulout", *words], cwd=cwd, capture_output=True, timeout=240, check=False
-    )
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run a verb in this process, which has loaded the database already."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words):
+        code = main(["broker", *words])
+        out, err = capsys.readouterr()
+        return Done(code, out, err)
+
+    return call
 
 
-def test_the_examples_of_the_help_run_as_they_stand(tmp_path):
+class Done(NamedTuple):
+    """What a verb did."""
+
+    code: int
+    out: str
+    err: str
+
+
+def test_the_commands_of_a_broker(run, tmp_path):
+    """Their examples run as they stand, and print JSON of documented members."""
+    documented = set(re.findall(r"`([a-z_]+)`", (ROOT / "docs/json.md").read_text()))
     assert isinstance(tree, Verbs)
     context = click.Context(tree)
     group = tree.get_command(context, "broker")
     assert isinstance(group, Verbs)
-    assert run(*shlex.split("broker init --state broker --url https://127.0.0.1:8443"), cwd=tmp_path).returncode == 0
-    verbs = [group.get_command(context, name) for name in group.verbs]
-    shown = {example.command for verb in verbs if isinstance(verb, Verb) for example in verb.examples}
-    for command in sorted({*shown, *(example.command for example in group.examples)}):
-        words = shlex.split(command)[1:]
-        if words[1] == "serve":
-            continue  # all of this module is about it
-        (tmp_path / "alice.token").unlink(missing_ok=True)
-        done = run(*words, cwd=tmp_path)
-        assert done.returncode == 0, (command, done.stderr)
+    shown = {
+        name: [example.command for example in verb.examples]
+        for name in group.verbs
+        if isinstance(verb := group.get_command(context, name), Verb)
+    }
+    resource = tmp_path / "repository" / "default" / "key" / "1"
+    resource.parent.mkdir(parents=True)
+    resource.write_bytes(b"secret")
+
+    def follow(name):
+        for command in shown[name]:
+            done = run(*shlex.split(command)[2:], "--json")
+            assert done.code == 0, (command, done.err)
+            assert set(json.loads(done.out)) <= {*documented, "schema", "verb"}, command
+
+    for name in ("init", "owner"):
+        follow(name)
+    store = Place.open(tmp_path / "broker").store()
+    Management(store, "alice").add("web")
+    store.close()
+    for name in ("import", "rotate", "backup", "export"):
+        follow(name)
+    assert (tmp_path / "resources" / "default" / "key" / "1").read_bytes() == b"secret"
+    assert run("init", "--state", "new", "--url", "https://127.0.0.1:8443").code == 0
+    refused = run("restore", "broker.backup", "--state", "new")
+    assert (refused.code, "not at hand" in refused.err) == (8, True)
+    (tmp_path / "new" / "keys").write_bytes((tmp_path / "broker" / "keys").read_bytes())
+    follow("restore")
+    done = run("export", "again", "--workload", "web", "--state", "new")
+    assert (tmp_path / "again" / "default" / "key" / "1").read_bytes() == b"secret", done.err
 
 
-def test_the_json_of_each_verb_has_the_documented_members(tmp_path):
-    documented = set(re.findall(r"`([a-z_]+)`", (ROOT / "docs/json.md").read_text()))
-    for words in ("init --url https://127.0.0.1:8443", "owner alice --token-out token"):
-        done = run("broker", *shlex.split(words), "--state", "state", "--json", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert set(json.loads(done.stdout)) <= {*documented, "schema", "verb"}
-
-
-def test_a_token_is_written_once_and_is_in_no_output(tmp_path):
-    run("broker", "init", "--state", "state", "--url", "https://127.0.0.1:8443", cwd=tmp_path)
-    done = run("broker", "owner", "alice", "--state", "state", "--token-out", "token", cwd=tmp_path)
-    token = (tmp_path / "token").read_bytes().strip()
+def test_a_token_is_written_once_and_is_in_no_output(run, tmp_path):
+    run("init", "--state", "state", "--url", "https://127.0.0.1:8443")
+    done = run("owner", "alice", "--state", "state", "--token-out", "token")
+    token = (tmp_path / "token").read_text().strip()
     assert len(token) >= 43
-    assert token not in done.stdout + done.stderr
+    assert token not in done.out + done.err
     assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
-    again = run("broker", "owner", "alice", "--state", "state", "--token-out", "token", cwd=tmp_path)
-    assert again.returncode == 10
+    assert run("owner", "alice", "--state", "state", "--token-out", "token").code == 10
 
 
 @pytest.mark.parametrize(
@@ -200,10 +226,11 @@ def test_a_token_is_written_once_and_is_in_no_output(tmp_path):
         ("init --state state --url https://broker.example.com --database mysql://x/y", 2),
         ("serve --state nowhere --listen 8443", 2),
         ("owner alice --state nowhere", 4),
+        ("serve --state nowhere --no-tls --listen 0.0.0.0:1", 2),
     ],
 )
-def test_what_cannot_be_done_is_one_line_and_a_hint(tmp_path, words, code):
-    done = run("broker", *shlex.split(words), cwd=tmp_path)
-    assert done.returncode == code, done.stderr
-    assert b"Traceback" not in done.stderr
-    assert done.stdout == b""
+def test_what_cannot_be_done_is_one_line_and_a_hint(run, words, code):
+    done = run(*shlex.split(words))
+    assert done.code == code, done.err
+    assert "Traceback" not in done.err
+    assert done.out == ""

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 from demo.box import NAME, write_box
 from images import machine
-from tests.support.machines import short_folder
+from tests.support.machines import short_folder, vm
 from tests.support.sandbox import sandbox
 from tests.support.servers import needs
 
@@ -150,6 +151,9 @@ def test_updates_under_load_lose_no_container_and_no_line_that_was_synced(tmp_pa
                 notes = done.stderr
                 assert (UNITES in notes) is (image == images[2])
                 assert notes.find(UNITES) < notes.index("stopping")
+            # A guest that hangs cannot be asked for its containers.
+            for pid in vm(place, "web"):
+                os.kill(pid, signal.SIGSTOP)
             back = json.loads(said("haulout machine rollback web --json"))
             assert back["status"] == "rolled-back"
             sys.stdout.write(f"\nback: downtime {back['downtime']} s\n")

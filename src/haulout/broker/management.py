@@ -14,7 +14,7 @@ from haulout.errors import UsageError
 from haulout.tee import stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from haulout.broker.audit import Row
     from haulout.broker.policy import ImageList, WorkloadPolicy
@@ -202,6 +202,29 @@ class Management:
             words = "kept" if new else "replaced"
             unit.audit.append(self._entry("resource", workload, found.owner, words, resource=str(path)))
             return new
+
+    def put_all(self, workload: str, contents: Mapping[ResourcePath, bytes]) -> None:
+        """Keep resources: all of them, or none; as :meth:`put`."""
+        with self.store.write() as unit:
+            found = unit.workloads.get(workload, self.owner, locked=True)
+            for path, content in contents.items():
+                unit.resources.put(path, workload, content, self.now())
+            for path in contents:
+                unit.audit.append(self._entry("resource", workload, found.owner, "imported", resource=str(path)))
+
+    def take_out(self, workload: str) -> dict[ResourcePath, bytes]:
+        """Return a workload's resources in clear; each is a row of the audit log.
+
+        Raises:
+            Unknown: there is no such workload.
+            SealError: the key-encryption key is not at hand.
+        """
+        with self.store.write() as unit:
+            found = unit.workloads.get(workload, self.owner, locked=True)
+            contents = {one.path: unit.resources.open(one) for one in unit.resources.of(workload)}
+            for path in contents:
+                unit.audit.append(self._entry("resource", workload, found.owner, "exported", resource=str(path)))
+            return contents
 
     def remove_resource(self, workload: str, path: ResourcePath) -> None:
         """Remove a resource.

@@ -11,8 +11,8 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.broker.stores.attestations import Proof
-    from haulout.broker.stores.errors import InvalidKeyring, SealError, StoreError, Taken, Unknown
-    from haulout.broker.stores.keyring import FileKeyring, Keyring, Wrapper, add_key
+    from haulout.broker.stores.errors import InvalidBackup, InvalidKeyring, SealError, StoreError, Taken, Unknown
+    from haulout.broker.stores.keyring import FileKeyring, Keyring, Wrapper, add_key, keep_keys
     from haulout.broker.stores.resources import Resource
     from haulout.broker.stores.store import Store, Unit
     from haulout.broker.stores.workloads import StoredPolicy, Workload
@@ -23,6 +23,7 @@ require("sqlalchemy", "alembic", "cryptography", extra="broker")
 
 __all__ = [
     "FileKeyring",
+    "InvalidBackup",
     "InvalidKeyring",
     "Keyring",
     "Proof",
@@ -37,14 +38,15 @@ __all__ = [
     "Workload",
     "Wrapper",
     "add_key",
+    "keep_keys",
 ]
 
 open_face(
     __name__,
     {
         "attestations": ("Proof",),
-        "errors": ("InvalidKeyring", "SealError", "StoreError", "Taken", "Unknown"),
-        "keyring": ("FileKeyring", "Keyring", "Wrapper", "add_key"),
+        "errors": ("InvalidBackup", "InvalidKeyring", "SealError", "StoreError", "Taken", "Unknown"),
+        "keyring": ("FileKeyring", "Keyring", "Wrapper", "add_key", "keep_keys"),
         "resources": ("Resource",),
         "store": ("Store", "Unit"),
         "workloads": ("StoredPolicy", "Workload"),

@@ -77,8 +77,13 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def transaction(engine: Engine, *, writes: bool) -> Iterator[Connection]:
+def transaction(engine: Engine, *, writes: bool, snapshot: bool = False) -> Iterator[Connection]:
     """Run a block in one transaction: committed, durably, where it ends well.
+
+    Args:
+        engine: the database.
+        writes: whether the block writes.
+        snapshot: whether all that the block reads is of one moment, as in SQLite it always is.
 
     Raises:
         StoreError: the database refuses or cannot be reached: nothing of the block was committed, or it is not known
@@ -86,6 +91,8 @@ def transaction(engine: Engine, *, writes: bool) -> Iterator[Connection]:
     """
     with database_errors(), engine.connect() as connection:
         connection = connection.execution_options(haulout_writes=writes)  # noqa: PLW2901
+        if snapshot and connection.dialect.name == "postgresql":
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901
         with connection.begin():
             yield connection
 
@@ -136,8 +143,13 @@ def require_current(engine: Engine) -> None:
             )
 
 
+def revision(connection: Connection) -> str | None:
+    """Return the revision of the tables; None: there are none."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
 def _require_known(connection: Connection) -> str | None:
-    found = MigrationContext.configure(connection).get_current_revision()
+    found = revision(connection)
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     if found is not None and found not in known:
         raise StoreError(

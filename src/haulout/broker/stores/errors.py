@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from haulout.errors import HauloutError, UsageError
+from haulout.errors import ContentError, HauloutError, UsageError
 
 
 class StoreError(HauloutError):
@@ -37,3 +37,10 @@ class Taken(HauloutError):  # noqa: N818
 
     def __init__(self, what: str) -> None:
         super().__init__(f"the {what} exists already", hint="choose another name")
+
+
+class InvalidBackup(ContentError):  # noqa: N818 - as in haulout.errors
+    """A file that is not a whole backup of a broker."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the backup cannot be restored: {reason}")

@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from haulout.broker.stores.errors import InvalidKeyring, SealError
-from haulout.local import PRIVATE, read_small, replace_file
+from haulout.local import PRIVATE, read_small, replace_file, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,8 +45,8 @@ class Wrapper(Protocol):
     def current(self) -> str:
         """Return the id of the key that wraps from now on."""
 
-    def wrap(self, data_key: bytes, context: bytes) -> bytes:
-        """Encrypt a data key with the current key."""
+    def wrap(self, data_key: bytes, context: bytes) -> tuple[str, bytes]:
+        """Encrypt a data key with the current key; return that key's id, too."""
 
     def unwrap(self, kek: str, wrapped: bytes, context: bytes) -> bytes:
         """Decrypt a data key; raises SealError."""
@@ -87,9 +87,9 @@ class Keyring:
         """Return the id of the first key."""
         return next(iter(self.keys))
 
-    def wrap(self, data_key: bytes, context: bytes) -> bytes:
-        """Encrypt a data key with the first key."""
-        return _encrypt(self.keys[self.current], data_key, _with(self.current, context))
+    def wrap(self, data_key: bytes, context: bytes) -> tuple[str, bytes]:
+        """Encrypt a data key with the first key; return that key's id, too."""
+        return self.current, _encrypt(self.keys[self.current], data_key, _with(self.current, context))
 
     def unwrap(self, kek: str, wrapped: bytes, context: bytes) -> bytes:
         """Decrypt a data key.
@@ -105,32 +105,46 @@ class Keyring:
 
 
 class FileKeyring:
-    """A :class:`Keyring` that reads its file again when a key is missing, so that keys are rotated without downtime."""
+    """A :class:`Keyring` that is read again when its file changes, so that keys are rotated without downtime."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._keys = self._read()
+        self._seen, self._keys = self._read()
 
     @property
     def current(self) -> str:
         """Return the id of the first key."""
-        return self._keys.current
+        return self._fresh().current
 
-    def wrap(self, data_key: bytes, context: bytes) -> bytes:
-        """Encrypt a data key with the first key."""
-        return self._keys.wrap(data_key, context)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the ids of all keys."""
+        return tuple(self._fresh().keys)
+
+    def wrap(self, data_key: bytes, context: bytes) -> tuple[str, bytes]:
+        """Encrypt a data key with the first key; return that key's id, too."""
+        return self._fresh().wrap(data_key, context)
 
     def unwrap(self, kek: str, wrapped: bytes, context: bytes) -> bytes:
         """Decrypt a data key; as of :class:`Keyring`."""
-        if kek not in self._keys.keys:
-            self._keys = self._read()
-        return self._keys.unwrap(kek, wrapped, context)
+        keys = self._keys if kek in self._keys.keys else self._fresh()
+        return keys.unwrap(kek, wrapped, context)
 
-    def _read(self) -> Keyring:
-        return Keyring.parse(
-            read_small(self._path, LARGEST, too_large=lambda reason: InvalidKeyring(f"{self._path}: {reason}")),
-            str(self._path),
-        )
+    def _fresh(self) -> Keyring:
+        if _stamp(self._path) != self._seen:
+            self._seen, self._keys = self._read()
+        return self._keys
+
+    def _read(self) -> tuple[tuple[int, int], Keyring]:
+        seen = _stamp(self._path)
+        data = read_small(self._path, LARGEST, too_large=lambda reason: InvalidKeyring(f"{self._path}: {reason}"))
+        return seen, Keyring.parse(data, str(self._path))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    with storage_errors(path):
+        found = path.stat()
+    return found.st_ino, found.st_mtime_ns
 
 
 def add_key(path: Path, name: str) -> None:
@@ -145,11 +159,22 @@ def add_key(path: Path, name: str) -> None:
     replace_file(path, f"{name} {base64.b64encode(secrets.token_bytes(_KEY)).decode()}\n".encode() + old, mode=PRIVATE)
 
 
+def keep_keys(path: Path, names: set[str]) -> int:
+    """Remove all other keys from a keyring's file, but never the first; return how many there were."""
+    keys = Keyring.parse(path.read_bytes(), str(path))
+    kept = {name: key for name, key in keys.keys.items() if name in names or name == keys.current}
+    if len(kept) < len(keys.keys):
+        lines = (f"{name} {base64.b64encode(key).decode()}\n" for name, key in kept.items())
+        replace_file(path, "".join(lines).encode(), mode=PRIVATE)
+    return len(keys.keys) - len(kept)
+
+
 def seal(wrapper: Wrapper, secret: bytes, context: str) -> Sealed:
     """Encrypt a secret for a place that ``context`` names."""
     data_key = secrets.token_bytes(_KEY)
     where = context.encode()
-    return Sealed(wrapper.current, wrapper.wrap(data_key, where), _encrypt(data_key, secret, where))
+    kek, wrapped = wrapper.wrap(data_key, where)
+    return Sealed(kek, wrapped, _encrypt(data_key, secret, where))
 
 
 def unseal(wrapper: Wrapper, sealed: Sealed, context: str) -> bytes:
@@ -169,7 +194,7 @@ def rewrap(wrapper: Wrapper, sealed: Sealed, context: str) -> Sealed:
         SealError: as of :func:`unseal`.
     """
     where = context.encode()
-    return Sealed(wrapper.current, wrapper.wrap(wrapper.unwrap(sealed.kek, sealed.wrapped, where), where), sealed.data)
+    return Sealed(*wrapper.wrap(wrapper.unwrap(sealed.kek, sealed.wrapped, where), where), sealed.data)
 
 
 def _with(kek: str, context: bytes) -> bytes:

@@ -83,6 +83,10 @@ class Resources:
         """Remove a resource."""
         self._connection.execute(delete(resources).where(resources.c.path == str(path)))
 
+    def keks(self) -> set[str]:
+        """Return the ids of the keys that anything is wrapped by."""
+        return set(self._connection.execute(select(resources.c.kek).distinct()).scalars())
+
     def rewrap(self) -> int:
         """Wrap everything anew that another than the current key wraps; return how many there were.
 

@@ -44,9 +44,13 @@ class SigningKeys:
             for row in self._connection.execute(wanted)
         ]
 
-    def remove_all_but(self, kid: str) -> int:
-        """Remove all keys but one; return how many there were."""
-        return self._connection.execute(delete(signing_keys).where(signing_keys.c.kid != kid)).rowcount
+    def remove_all_but(self, *kids: str) -> int:
+        """Remove all other keys; return how many there were."""
+        return self._connection.execute(delete(signing_keys).where(signing_keys.c.kid.not_in(kids))).rowcount
+
+    def keks(self) -> set[str]:
+        """Return the ids of the keys that anything is wrapped by."""
+        return set(self._connection.execute(select(signing_keys.c.kek).distinct()).scalars())
 
     def rewrap(self) -> int:
         """Wrap everything anew that another than the current key wraps; as :meth:`Resources.rewrap`."""

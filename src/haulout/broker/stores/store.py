@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from haulout.broker.stores.attestations import Attestations
 from haulout.broker.stores.auditing import AuditLog
+from haulout.broker.stores.backup import read_backup, write_backup
 from haulout.broker.stores.engine import migrate, open_engine, require_current, transaction
 from haulout.broker.stores.owners import Owners
 from haulout.broker.stores.resources import Resources
@@ -15,7 +16,7 @@ from haulout.broker.stores.signing import SigningKeys
 from haulout.broker.stores.workloads import Workloads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy import Connection
 
@@ -93,3 +94,19 @@ class Store:
         """
         with transaction(self.engine, writes=True) as connection:
             yield Unit.of(connection, self.wrapper)
+
+    def backup(self, out: IO[bytes]) -> int:
+        """Write a backup; as :func:`~haulout.broker.stores.backup.write_backup`."""
+        return write_backup(self.engine, out)
+
+    def restore(self, lines: Iterable[bytes], check: Callable[[Unit], None]) -> int:
+        """Fill empty tables from a backup; nothing is kept where ``check`` raises.
+
+        Raises:
+            InvalidBackup: it is not a whole backup of these tables.
+            StoreError: the tables are not empty, or the database refuses.
+        """
+        with transaction(self.engine, writes=True) as connection:
+            count = read_backup(connection, lines)
+            check(Unit.of(connection, self.wrapper))
+            return count

@@ -9,7 +9,9 @@ import click
 from haulout.cli import options
 from haulout.cli.tree import Example, Verbs
 
-VERBS: Final = {name: f"haulout.cli.broker.{name}" for name in ("init", "owner", "serve")}
+VERBS: Final = {
+    name: f"haulout.cli.broker.{name}" for name in ("init", "owner", "serve", "rotate", "backup", "restore", "export")
+} | {"import": "haulout.cli.broker.import_"}
 
 
 @click.group(
