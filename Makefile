@@ -5,10 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo test test-long peers image test-machines test-kills test-lazy test-updates test-update-kills test-libvirt container-test check fix lock docs bench fuzz packages clean
+.PHONY: demo demo-confidential test test-long peers image test-machines test-kills test-lazy test-updates test-update-kills test-confidential test-libvirt test-broker test-console console-pictures console-tools container-test check fix lock docs bench fuzz packages clean
 
 demo: $(VENV)/ready packages
 	@$(BIN)/python demo/demo.py
+
+# A confidential image from its build to its page, and eight attempts to cheat; some minutes: docs/confidential.md.
+demo-confidential: $(VENV)/ready packages
+	@mkdir -p build/guest
+	@$(BIN)/python -m demo.confidential build/guest
 
 test: $(VENV)/ready packages
 	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal $(if $(COVERAGE),--cov --cov-report=json:build/coverage.json,-m "not long") $(ARGS)
@@ -56,10 +61,30 @@ test-update-kills: KILLS ?= 200
 test-update-kills: $(VENV)/ready packages
 	@HAULOUT_TEST_UPDATE_KILLS=$(KILLS) $(BIN)/pytest -q -s tests/integration/test_machine_update_kills.py
 
+# The guest of confidential images, booted for each attempt to cheat, some minutes; GUEST names a folder of cw guest.
+test-confidential: $(VENV)/ready packages
+	@HAULOUT_TEST_CONFIDENTIAL=$(or $(GUEST),1) $(BIN)/pytest -q tests/integration/test_confidential.py
+
 # The hook of examples/update-disk with a libvirt daemon of its own, which is installed for it.
 test-libvirt: $(VENV)/ready packages
 	@tools/debian-packages requirements/debian-libvirt.txt
 	@HAULOUT_TEST_LIBVIRT=1 $(BIN)/pytest -q tests/integration/test_update_disk_examples.py
+
+# What takes minutes about brokers. KBS_YAML=FILE is a copy of Trustee's kbs/docs/kbs.yaml, which is tried besides our own document.
+test-broker: KBS_YAML ?=
+test-broker: $(VENV)/ready packages
+	@HAULOUT_TEST_BROKER=1 KBS_YAML=$(KBS_YAML) $(BIN)/pytest -q tests/integration/test_broker*.py $(ARGS)
+
+# The console of a broker in Chromium, which is installed for it; and its pictures in docs/.
+test-console: $(VENV)/ready packages console-tools
+	@HAULOUT_TEST_CONSOLE=1 $(BIN)/pytest -q tests/integration/test_console_browser.py
+
+console-pictures: $(VENV)/ready console-tools
+	@$(BIN)/python -m tools.draw_console
+
+console-tools: $(VENV)/ready
+	@tools/debian-packages requirements/debian-console.txt
+	@$(BIN)/uv pip install -q --system-certs --python $(BIN)/python "playwright>=1.50" "axe-playwright-python>=0.1.5"
 
 # Builds the container image from a bare Debian, and pushes and pulls in it; minutes, as root.
 container-test: $(VENV)/ready packages

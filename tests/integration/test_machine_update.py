@@ -191,6 +191,31 @@ def test_a_system_that_does_not_boot_any_more_is_not_gone_back_to(tmp_path):
 
 
 @thorough
+def test_a_program_of_the_users_that_reaches_the_new_system_decides(tmp_path):
+    hook = tmp_path / "hook"
+    hook.write_text(f"""#!/bin/sh
+    ssh -F "$HAULOUT_SSH_CONFIG" "$HAULOUT_MACHINE" cat /run/variant >{tmp_path}/seen || exit 3
+    [ -S "$HAULOUT_SOCKET_PODMAN" ] || exit 4
+    echo "the application does not answer"
+    [ -e {tmp_path}/answers ]
+    """)
+    hook.chmod(0o755)
+    with web(tmp_path) as place:
+        file = folder(place) / "machine.json"
+        document = json.loads(file.read_text())
+        document["update"]["hooks"] = [str(hook)]
+        file.write_text(json.dumps(document))
+        ok(place, "restart", "web")
+        publish(place, "second")
+        undone = ok(place, "update", "web", "--json", code=1).json
+        assert undone["reason"] == f"{hook} failed with exit code 1: the application does not answer"
+        assert ((tmp_path / "seen").read_text(), variant(place)[0]) == ("second\n", "plain")
+        (tmp_path / "answers").touch()
+        assert ok(place, "update", "web", "--force", "--json").json["status"] == "updated"
+        assert variant(place) == ["second", "kept"]
+
+
+@thorough
 def test_a_rehearsal_refuses_before_anything_is_stopped_and_idleness_is_waited_for(tmp_path):
     with web(tmp_path, "-p", f"{(port := free_port())}:22") as place:
         boot = ok(place, "ssh", "web", "--", "cat", "/proc/sys/kernel/random/boot_id").out

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from haulout.broker.audit import Row
-    from haulout.broker.policy import ImageList, WorkloadPolicy
+    from haulout.broker.policy import ImageList, Recorded, WorkloadPolicy
     from haulout.broker.protocol import ResourcePath
     from haulout.broker.stores import Store, StoredPolicy, Unit, Workload
 
@@ -239,6 +239,18 @@ class Management:
                 raise Unknown("resource of this workload")
             unit.resources.remove(path)
             unit.audit.append(self._entry("resource", workload, found.owner, "removed", resource=str(path)))
+
+    def attempts(
+        self, workload: str, after: int = 0, since: str | None = None, limit: int | None = None
+    ) -> list[Recorded]:
+        """Return attempts to get a workload's keys, with the evidence, after the number of a row.
+
+        Raises:
+            Unknown: there is no such workload.
+        """
+        with self.store.read() as unit:
+            unit.workloads.get(workload, self.owner)
+            return list(unit.attestations.recorded(since or "", workload=workload, after=after, limit=limit))
 
     def rows(self, after: int = 0, since: str | None = None, limit: int | None = None) -> list[Row]:
         """Return rows of the audit log about this owner's workloads, after a number."""

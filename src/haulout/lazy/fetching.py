@@ -28,8 +28,9 @@ CONNECTIONS: Final = 4
 PATIENCE: Final = 600.0
 """Seconds that a read waits for a registry that does not answer."""
 _LEAST_AHEAD: Final = 64 << 10
-_MOST_AHEAD: Final = 4 << 20
-"""Bytes of the blob that one miss brings, at first and after many in order."""
+_MOST_AHEAD: Final = 2 << 20
+"""Bytes of the blob that one miss brings, at first and after many in order: half of what the stream has brought. So a
+third of that was not read, at most, where it ends."""
 _STREAMS: Final = 64
 """Files that may be read in order at once."""
 _BATCH: Final = 1 << 20
@@ -82,8 +83,8 @@ class Fetcher:
         self._in_flight: set[int] = set()
         self._alone: set[int] = set()
         """Frames that came with a damaged one: they are fetched one by one."""
-        self._windows: dict[int, int] = {}
-        """By the frame behind the last miss of a stream: how much the next one brings."""
+        self._streams: dict[int, int] = {}
+        """By the frame behind the last miss of a stream: how much it has brought."""
         self._pause = 0.0
         self._resume = 0.0
         self._cause = "the registry does not answer"
@@ -194,7 +195,8 @@ class Fetcher:
         return not (self._image.is_right(frame) or frame in self._in_flight or frame in self._alone)
 
     def _with_neighbours(self, first: int) -> list[int]:
-        window = self._windows.pop(first, _LEAST_AHEAD)
+        brought = self._streams.pop(first, 0)
+        window = min(max(brought // 2, _LEAST_AHEAD), _MOST_AHEAD)
         frames, size = [first], self._toc.compressed[first]
         following = first + 1
         while following < len(self._toc):
@@ -204,9 +206,9 @@ class Fetcher:
                 frames.append(following)
                 size += self._toc.compressed[following]
             following += 1
-        while len(self._windows) >= _STREAMS:
-            self._windows.pop(next(iter(self._windows)))
-        self._windows[following] = min(2 * window, _MOST_AHEAD)
+        while len(self._streams) >= _STREAMS:
+            self._streams.pop(next(iter(self._streams)))
+        self._streams[following] = brought + size
         return frames
 
     def _bring(self, batch: list[int]) -> None:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from haulout.errors import HauloutError
 from haulout.guest import as_answer, read_question
 from haulout.local import printable
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 FATAL: Final = re.compile(r"(device-mapper: verity: .*is corrupted|Kernel panic - not syncing: .*)")
 """Why a kernel stops."""
 _TAIL: Final = 60
+_MOST: Final = 1000
+"""Steps that are kept: a guest must not fill the memory."""
 
 
 @dataclass
@@ -69,7 +72,8 @@ class Ports:
             with suppress(ValueError, TypeError, KeyError):
                 more = json.loads(line)
                 step, text = printable(str(more.pop("step"))), printable(str(more.pop("text")))
-                self.events.append(Event(step, text, more, time.monotonic()))
+                if len(self.events) < _MOST:
+                    self.events.append(Event(step, text, more, time.monotonic()))
                 self.told(step, text)
 
         for path, handle in ((self.tee, answer), (self.status, listen)):
@@ -86,7 +90,8 @@ class Ports:
 
 
 def _each_line(connection: socket.socket, handle: Callable[[bytes, socket.socket], None]) -> None:
-    with connection, suppress(OSError), connection.makefile("rb") as file:
+    # A TEE that fails is closed: the guest does not wait for its answer.
+    with connection, suppress(OSError, HauloutError), connection.makefile("rb") as file:
         for line in iter(lambda: file.readline(1 << 16), b""):
             handle(line, connection)
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from haulout.documents import Document
@@ -38,6 +38,7 @@ LAUNCH: Final = "launch.img"
 SMALLEST_MEMORY: Final = 512
 """MiB: the guest itself is unpacked into memory."""
 _START_SECONDS: Final = 60.0
+INTERRUPTED: Final = "it was interrupted"
 
 
 class Hardware(StrEnum):
@@ -112,7 +113,7 @@ class WorkloadRun(Document):
         workload_id: whose it was.
         started: whether the workload was started.
         code: exit code of the workload; None: it did not end by itself.
-        rule: why it was not started, or died: a rule of the guest, ``died``, or None.
+        rule: why it was not started, or did not end by itself: a rule of the guest, ``died``, ``stopped``, or None.
         reason: one line about it, or None.
         steps: what the guest did, in order.
         seconds: from the start of QEMU to its end.
@@ -165,21 +166,35 @@ def run_workload(
         with started(argv, stdout=PIPE) as process:
             wait_until(ports.ready, process, seconds=_START_SECONDS, what="its sockets")
             ports.serve(sign)
-            watch = threading.Timer(request.seconds, process.terminate) if request.seconds else None
-            if watch is not None:
-                watch.daemon = True
-                watch.start()
-            assert process.stdout is not None
-            tail = follow(process.stdout, console)
-            process.wait()
-            if watch is not None:
-                watch.cancel()
-            errors = process.stderr.read() if process.stderr else b""
+            tail, stopped = _watched(process, console, request.seconds)
+            errors = process.stderr.read() if process.stderr and stopped is None else b""
         seconds = time.monotonic() - begun
         ports.finish()
-        if process.returncode and not ports.events:
+        if process.returncode and not ports.events and stopped is None:
             raise ToolError(Path(program).name, f"ended with exit code {process.returncode}: {last_line(errors)}")
-        return _judged(unpacked.binding.workload_id, ports, tail, seconds, begun)
+        return _judged(unpacked.binding.workload_id, ports, tail, stopped, seconds, begun)
+
+
+def _watched(process: Any, console: Callable[[bytes], None], seconds: float | None) -> tuple[list[str], str | None]:
+    """Follow a process to its end; return the last lines of its console, and why it was stopped, if it was."""
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        process.terminate()
+
+    watch = threading.Timer(seconds or 0, stop)
+    watch.daemon = True
+    try:
+        if seconds:
+            watch.start()
+        tail = follow(process.stdout, console)
+        process.wait()
+    except KeyboardInterrupt:
+        return [], INTERRUPTED
+    finally:
+        watch.cancel()
+    return tail, f"it was switched off after {seconds:.0f} seconds" if late.is_set() else None
 
 
 def workload_arguments(
@@ -256,15 +271,20 @@ def _as_seen_inside(url: str) -> str:
     return parts._replace(netloc=f"{lines.HOST}{port}").geturl()
 
 
-def _judged(workload_id: str, ports: Ports, tail: list[str], seconds: float, begun: float) -> WorkloadRun:
+def _judged(
+    workload_id: str, ports: Ports, tail: list[str], stopped: str | None, seconds: float, begun: float
+) -> WorkloadRun:
     begin = next((one.at - begun for one in ports.events if one.step == "start"), None)
     refused = next((one for one in ports.events if one.step == "refused"), None)
     ended = next((one for one in ports.events if one.step == "ended"), None)
     code = ended.more.get("code") if ended is not None else None
+    code = code if isinstance(code, int) and 0 <= code <= 255 else None
     rule, reason = None, None
     if refused is not None:
         rule, reason = str(refused.more.get("rule")), refused.text
-    elif ended is None:
+    elif stopped is not None:
+        rule, reason = "stopped", stopped
+    elif code is None:
         fatal = [found[1] for line in tail if (found := FATAL.search(line))]
         rule, reason = "died", fatal[0] if fatal else (tail[-1] if tail else "the machine said nothing")
     steps = tuple(one.step for one in ports.events)

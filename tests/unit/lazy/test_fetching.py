@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.support.disks import raw_disk
 from tests.support.lazy_disks import LazyDisk
 
 from haulout.frames import BLOCK
@@ -149,6 +150,19 @@ def test_what_is_expected_comes_in_few_requests_without_being_read(tmp_path):
         asked = len(disk.source.asked)
         assert asked <= 1 + disk.blob.size // (1 << 20) + 1
         assert fetcher.require(0, len(disk.plain), lambda _ok: None), "nothing is waited for"
+
+
+def test_what_is_read_in_order_comes_in_few_requests_and_little_beyond_its_end(tmp_path):
+    disk = LazyDisk(tmp_path, raw_disk(tmp_path / "disk.raw", data_mib=48, size_mib=64))
+    wanted = disk.toc.data_frames[: len(disk.toc.data_frames) // 2]
+    with disk.opened() as (image, fetcher):
+        for frame in wanted:
+            offset, length = disk.toc.disk_offsets[frame], disk.toc.plain_size(frame)
+            assert read(disk, image, fetcher, offset, length) == disk.plain[offset : offset + length]
+    read_bytes = sum(disk.toc.compressed[frame] for frame in wanted)
+    brought = sum((stop or 0) - start for start, stop in disk.source.asked)
+    assert read_bytes <= brought <= 1.5 * read_bytes + max(disk.toc.compressed)
+    assert len(disk.source.asked) < len(wanted) * 2 // 3
 
 
 def test_a_registry_that_hangs_is_not_waited_for_at_the_end(tmp_path):

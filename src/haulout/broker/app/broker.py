@@ -7,6 +7,7 @@ and only then let the key leave. Whatever fails on the way, the key stays.
 from __future__ import annotations
 
 import base64
+import math
 import secrets
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -33,7 +34,7 @@ from haulout.broker.protocol import (
 )
 from haulout.broker.sessions import Session, State, digest_of
 from haulout.broker.stores import Proof, SealError, Unknown, Workload
-from haulout.tee import stamp
+from haulout.tee import Rule, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,12 +76,14 @@ class Broker:
         supply: certificates and collateral of vendors.
         settings: how it is run.
         now: the clock.
+        admit: told which workload's key is asked for; raises Rejected where that is too often.
     """
 
     store: Store
     supply: Supply
     settings: Settings
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+    admit: Callable[[str], None] = field(default=lambda _: None)
     _keys: list[SigningKey] = field(default_factory=list, init=False, repr=False)
     _opened: int = field(default=0, init=False)
 
@@ -125,6 +128,11 @@ class Broker:
         verdict = judge(proof, session.tee, now, by)
         judged = Judged(proof, verdict, workload, policy)
         decision = _appraise(judged, claimed is not None, Facts(now, now, 0, session.v0))
+        wait: int | None = None
+        if decision.rule == Rule.CERTIFICATE_MISSING:
+            supplied = self.supply.for_evidence(proof.data)
+            decision = replace(decision, words="; ".join((decision.words, *supplied.missing)))
+            wait = None if supplied.retry_after is None else math.ceil(supplied.retry_after)
         answered = session.answered(
             State.ATTESTED if decision.allowed else State.REFUSED, attestation.key, proof.digest, proof.report_data, now
         )
@@ -135,7 +143,7 @@ class Broker:
             unit.attestations.keep_evidence(proof, now)
             unit.audit.append(self._entry("attest", answered, judged, decision, client))
         if not decision.allowed:
-            raise Rejected(Trouble.ATTEST_FAILED, REFUSED.format(session=session.public[:16]))
+            raise Rejected(Trouble.ATTEST_FAILED, REFUSED.format(session=session.public[:16]), retry_after=wait)
         return token
 
     def release(self, cookie: str | None, token: str | None, path: ResourcePath, client: str) -> bytes:
@@ -170,6 +178,8 @@ class Broker:
             workload = None if resource is None else _found(unit, resource.workload)
             proof = unit.attestations.proof(session.evidence or "")
             sealed = b"" if resource is None else unit.resources.open(resource)
+        if workload is not None:
+            self.admit(workload.id)
         if proof is None:
             raise Rejected(Trouble.NO_SESSION, "the evidence of this session is no longer kept; attest again")
         if session.workload is not None and workload is not None and workload.id != session.workload:

@@ -24,6 +24,8 @@ class Folder:
 
     certificates: tuple[Given, ...] = ()
     collateral: tuple[Given, ...] = ()
+    missing: tuple[str, ...] = ()
+    retry_after: float | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Folder:

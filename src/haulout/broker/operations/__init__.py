@@ -8,14 +8,16 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.broker.operations.collateral import Cache, Entry, Refresher, Services, Supply, fetch
-    from haulout.broker.operations.connections import Connections
+    from haulout.broker.operations.connections import MOST_EACH, Connections
     from haulout.broker.operations.guard import Bounds, Guard, Limits
     from haulout.broker.operations.health import Readiness
     from haulout.broker.operations.limits import Limit, Limiter
     from haulout.broker.operations.logs import current_request, write_logs
     from haulout.broker.operations.metrics import Metrics
+    from haulout.broker.operations.running import Options, Running
 
 __all__ = [
+    "MOST_EACH",
     "Bounds",
     "Cache",
     "Connections",
@@ -25,8 +27,10 @@ __all__ = [
     "Limiter",
     "Limits",
     "Metrics",
+    "Options",
     "Readiness",
     "Refresher",
+    "Running",
     "Services",
     "Supply",
     "current_request",
@@ -38,11 +42,12 @@ open_face(
     __name__,
     {
         "collateral": ("Cache", "Entry", "Refresher", "Services", "Supply", "fetch"),
-        "connections": ("Connections",),
+        "connections": ("MOST_EACH", "Connections"),
         "guard": ("Bounds", "Guard", "Limits"),
         "health": ("Readiness",),
         "limits": ("Limit", "Limiter"),
         "logs": ("current_request", "write_logs"),
         "metrics": ("Metrics",),
+        "running": ("Options", "Running"),
     },
 )

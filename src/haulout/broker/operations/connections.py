@@ -30,17 +30,22 @@ class Connections:
     Attributes:
         seconds: for a request's head.
         most: of one address.
-        exempt: addresses of reverse proxies, which speak for many.
+        base: the protocol that is bounded.
     """
 
     seconds: float = HEAD_SECONDS
     most: int = MOST_EACH
-    exempt: frozenset[str] = frozenset()
+    base: type[H11Protocol] = H11Protocol
     open: Counter[str] = field(default_factory=Counter)
+    _made: type[BoundedConnection] | None = None
 
     def __call__(self, **given: Any) -> BoundedConnection:
         """Make one, as uvicorn asks for it."""
-        return BoundedConnection(self, **given)
+        if self._made is None:
+            # Its own methods first, then what the base adds to uvicorn's.
+            plain = self.base is H11Protocol
+            self._made = BoundedConnection if plain else type("Connection", (BoundedConnection, self.base), {})
+        return self._made(self, **given)
 
 
 class BoundedConnection(H11Protocol):
@@ -56,7 +61,7 @@ class BoundedConnection(H11Protocol):
         """Begin to wait for a request; end at once where the client has too many."""
         super().connection_made(transport)
         address = self.client[0] if self.client else ""
-        if address and address not in self._bounds.exempt:
+        if address:
             self._counted = address
             self._bounds.open[address] += 1
             if self._bounds.open[address] > self._bounds.most:

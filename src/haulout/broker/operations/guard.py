@@ -10,11 +10,11 @@ import ipaddress
 import logging
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from haulout.broker.operations.limits import Limit, Limiter
 from haulout.broker.operations.logs import begin_request
-from haulout.broker.protocol import MAX_BODY, MEDIA_TYPE, STATUS, Problem, Rejected, Trouble
+from haulout.broker.protocol import MEDIA_TYPE, STATUS, Problem, Rejected, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -33,6 +33,10 @@ _FREE: Final = frozenset({"/healthz", "/readyz"})
 """Probes are not limited: they cost nothing, and an orchestrator would end a broker that does not answer them."""
 PER_CLIENT: Final = Limit(burst=300, per_second=30)
 PER_WORKLOAD: Final = Limit(burst=100, per_second=10)
+_TOO_MANY: Final = {
+    "client": "there were too many requests from this address",
+    "workload": "the key of this workload was asked for too often",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,23 @@ class Limits:
     client: Limiter = field(default_factory=lambda: Limiter(PER_CLIENT))
     workload: Limiter = field(default_factory=lambda: Limiter(PER_WORKLOAD))
 
+    def require(self, kind: Literal["client", "workload"], key: str, metrics: Metrics, now: float) -> None:
+        """Count a request of a client, or for the key of a workload.
+
+        Raises:
+            Rejected: there are too many.
+        """
+        wait = (self.client if kind == "client" else self.workload).take(key, now)
+        if wait:
+            metrics.limited.labels(kind).inc()
+            raise Rejected(Trouble.TOO_MANY, _TOO_MANY[kind], retry_after=math.ceil(wait))
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """The largest body in bytes; the seconds for a body to come, and for an answer to be taken."""
 
-    body: int = MAX_BODY
+    body: int = 4 << 20
     body_seconds: float = 20.0
     send_seconds: float = 20.0
 
@@ -63,8 +78,10 @@ class Guard:
         metrics: Metrics,
         monotonic: Callable[[], float],
         bounds: Bounds | None = None,
+        forwarded: bool = False,
     ) -> None:
         self._app = app
+        self._forwarded = forwarded
         self._limits = limits
         self._metrics = metrics
         self._monotonic = monotonic
@@ -90,26 +107,19 @@ class Guard:
         finally:
             self._observe(scope, exchange)
 
-    def limit_workload(self, workload: str) -> None:
-        """Count a request for a workload's key.
-
-        Raises:
-            Rejected: there are too many.
-        """
-        self._take("workload", self._limits.workload, workload, "this workload's key is asked for too often")
-
     def _admit(self, scope: Scope) -> None:
         if scope["path"] not in _FREE:
-            self._take("client", self._limits.client, client_of(scope), "too many requests from this address")
+            self._limits.require("client", counted_as(self._address(scope)), self._metrics, self._monotonic())
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if len(length) > 15 or not length.isdigit() or int(length) > self._bounds.body:
             raise Rejected(Trouble.TOO_LARGE, f"the body is larger than {self._bounds.body} bytes")
 
-    def _take(self, name: str, limiter: Limiter, key: str, detail: str) -> None:
-        wait = limiter.take(key, self._monotonic())
-        if wait:
-            self._metrics.limited.labels(name).inc()
-            raise Rejected(Trouble.TOO_MANY, detail, retry_after=math.ceil(wait))
+    def _address(self, scope: Scope) -> str:
+        """Return the client's address: the last one in X-Forwarded-For, which the proxy wrote, if there is a proxy."""
+        values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"] if self._forwarded else []
+        if values:
+            return str(values[-1].rpartition(b",")[2].strip().decode("latin-1")[:64])
+        return str((scope.get("client") or ("",))[0])
 
     def _observe(self, scope: Scope, exchange: _Exchange) -> None:
         seconds = self._monotonic() - exchange.begun
@@ -117,7 +127,7 @@ class Guard:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.requests.labels(endpoint, method, str(exchange.status)).observe(seconds)
         facts = {
-            "client": (scope.get("client") or ("",))[0],
+            "client": self._address(scope),
             "method": method,
             "path": scope["path"],
             "status": exchange.status,
@@ -161,7 +171,7 @@ class _Exchange:
             async with asyncio.timeout(max(left, 0)):
                 message = await self._receive()
         except TimeoutError:
-            self._refuse(Trouble.INVALID_REQUEST, "the body did not come in time")
+            self._refuse(Trouble.TOO_SLOW, "the body did not come in time")
         self.received += len(message.get("body", b""))
         if self.received > self._bounds.body:
             self._refuse(Trouble.TOO_LARGE, f"the body is larger than {self._bounds.body} bytes")
@@ -198,7 +208,7 @@ class _Exchange:
             self.broken = self.broken or self.refused is None
             return
         status = status or STATUS[why.trouble]
-        body = Problem(why.trouble, why.detail, self.id, status).to_bytes()
+        body = Problem(why.trouble, why.detail, f"urn:haulout:request:{self.id}", status).to_bytes()
         headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
         if why.retry_after is not None:
             headers.append((b"retry-after", str(why.retry_after).encode()))
@@ -216,13 +226,12 @@ _HEADERS: Final = (
 )
 
 
-def client_of(scope: Scope) -> str:
+def counted_as(address: str) -> str:
     """Return whom a limit counts: an IPv4 address, or the /64 network of an IPv6 one, which one subscriber has."""
-    address = (scope.get("client") or ("",))[0]
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if found.version == 6 and found.ipv4_mapped is None:
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return str(found.ipv4_mapped or found) if found.version == 6 else str(found)
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))

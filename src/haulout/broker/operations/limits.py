@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final
+from typing import Final, Self
 
+from haulout.errors import UsageError
+
+_MOST_RATE: Final = 1e9
 MOST_BUCKETS: Final = 100_000
 """Buckets kept, about 30 MB; the one unused for the longest time makes room, and is full again when it comes back."""
 
@@ -24,6 +27,23 @@ class Limit:
     def __post_init__(self) -> None:
         if self.burst < 1 or self.per_second <= 0:
             raise ValueError("a limit lets at least one request pass, and more after a while")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``BURST/PER-SECOND``.
+
+        Raises:
+            UsageError: it is not a limit.
+        """
+        parts = text.split("/")
+        try:
+            burst, rate = map(float, parts)
+            if max(burst, rate) > _MOST_RATE:
+                raise ValueError(text)  # noqa: TRY301 - one answer for whatever is wrong
+            return cls(burst, rate)
+        except ValueError as exc:
+            hint = "write BURST/PER-SECOND, such as 300/30: so many at once, and so many a second in the long run"
+            raise UsageError(f"{text[:40]!r} is not a limit", hint=hint) from exc
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -18,34 +19,28 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
-class State(Protocol):
-    """What is read from the database when Prometheus asks."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is read from the database: open sessions, rows of the audit log, machines by workload."""
 
-    @property
-    def sessions(self) -> int:
-        """Return how many sessions are open."""
-
-    @property
-    def overdue(self) -> Mapping[str, int]:
-        """Return the number of overdue machines by workload."""
-
-    @property
-    def audit_rows(self) -> int:
-        """Return the number of the last row of the audit log."""
+    sessions: int
+    audit_rows: int
+    overdue: Mapping[str, int]
+    refused: Mapping[str, int]
 
 
 class Metrics:
     """The counters of one instance.
 
     Args:
-        state: reads the database; None where it cannot be read now, which is counted.
+        reading: reads the database; None where it cannot be read now, which is counted.
         kept: what the collateral cache holds that vendors renew.
         clock: the time, with a time zone.
     """
 
     def __init__(
         self,
-        state: Callable[[], State | None] = lambda: None,
+        reading: Callable[[], Reading | None] = lambda: None,
         kept: Callable[[], Iterable[Entry]] = tuple,
         *,
         clock: Callable[[], datetime],
@@ -67,7 +62,7 @@ class Metrics:
         )
         self.limited = Counter("limited", "Requests that a limit turned away.", ("limit",), **mine)  # type: ignore[arg-type]
         self.database_errors = Counter("database_errors", "Failed transactions.", **mine)  # type: ignore[arg-type]
-        self.registry.register(_OnRequest(state, kept, clock))
+        self.registry.register(_OnRequest(reading, kept, clock))
 
     def decided(self, event: str, decision: str, rule: str, tee: str | None) -> None:
         """Count a decision, once its row is committed."""
@@ -82,9 +77,9 @@ class _OnRequest(Collector):
     """Gauges that are read when they are asked for."""
 
     def __init__(
-        self, state: Callable[[], State | None], kept: Callable[[], Iterable[Entry]], clock: Callable[[], datetime]
+        self, reading: Callable[[], Reading | None], kept: Callable[[], Iterable[Entry]], clock: Callable[[], datetime]
     ) -> None:
-        self._state, self._kept, self._clock = state, kept, clock
+        self._reading, self._kept, self._clock = reading, kept, clock
 
     def describe(self) -> list[GaugeMetricFamily]:
         """Name nothing beforehand: the database need not be there yet."""
@@ -92,18 +87,16 @@ class _OnRequest(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Read them."""
-        found = self._state()
+        found = self._reading()
         if found is not None:
             yield GaugeMetricFamily("haulout_broker_sessions", "Sessions that have not expired.", found.sessions)
             yield GaugeMetricFamily("haulout_broker_audit_rows", "Rows of the audit log.", found.audit_rows)
-            overdue = GaugeMetricFamily(
-                "haulout_broker_overdue_machines",
-                "Machines whose last successful attestation is too long ago.",
-                labels=("workload",),
-            )
-            for workload, count in found.overdue.items():
-                overdue.add_metric((workload,), count)
-            yield overdue
+            late, refused = "Machines whose last success is too long ago.", "Machines refused at their last attempt."
+            for name, text, counts in (("overdue", late, found.overdue), ("refused", refused, found.refused)):
+                family = GaugeMetricFamily(f"haulout_broker_{name}_machines", text, labels=("workload",))
+                for workload, count in counts.items():
+                    family.add_metric((workload,), count)
+                yield family
         now = self._clock()
         age = GaugeMetricFamily(
             "haulout_broker_collateral_age_seconds", "Since a publication was fetched.", labels=("name",)

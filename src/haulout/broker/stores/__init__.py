@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from haulout.broker.stores.attestations import Proof
     from haulout.broker.stores.errors import InvalidBackup, InvalidKeyring, SealError, StoreError, Taken, Unknown
     from haulout.broker.stores.keyring import FileKeyring, Keyring, Wrapper, add_key, keep_keys
+    from haulout.broker.stores.overview import Machine
     from haulout.broker.stores.resources import Resource
     from haulout.broker.stores.store import Store, Unit
     from haulout.broker.stores.workloads import StoredPolicy, Workload
@@ -26,6 +27,7 @@ __all__ = [
     "InvalidBackup",
     "InvalidKeyring",
     "Keyring",
+    "Machine",
     "Proof",
     "Resource",
     "SealError",
@@ -47,6 +49,7 @@ open_face(
         "attestations": ("Proof",),
         "errors": ("InvalidBackup", "InvalidKeyring", "SealError", "StoreError", "Taken", "Unknown"),
         "keyring": ("FileKeyring", "Keyring", "Wrapper", "add_key", "keep_keys"),
+        "overview": ("Machine",),
         "resources": ("Resource",),
         "store": ("Store", "Unit"),
         "workloads": ("StoredPolicy", "Workload"),

@@ -94,14 +94,33 @@ class Attestations:
         row = self._connection.execute(select(evidence).where(evidence.c.digest == digest)).one_or_none()
         return None if row is None else self._proof(row)
 
-    def recorded(self, since: str, *, workload: str | None = None, owner: str | None = None) -> Iterator[Recorded]:
-        """Yield attempts to get keys since a time (RFC 3339 in UTC), with their evidence, the oldest first."""
+    def recorded(
+        self,
+        since: str,
+        *,
+        workload: str | None = None,
+        owner: str | None = None,
+        after: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[Recorded]:
+        """Yield attempts to get keys since a time (RFC 3339 in UTC), with their evidence, the oldest first.
+
+        Args:
+            since: the time.
+            workload: only of this workload.
+            owner: only of this owner's workloads.
+            after: number of a row of the audit log, which is left out with those before it.
+            limit: how many at most; None: all.
+        """
         attempted = (audit.c.event == "release") | ((audit.c.event == "attest") & (audit.c.decision == "refused"))
         wanted = (
-            select(evidence, audit.c.at, audit.c.workload, audit.c.rule, audit.c.session, audit.c.client)
+            select(
+                evidence, audit.c.number, audit.c.at, audit.c.workload, audit.c.rule, audit.c.session, audit.c.client
+            )
             .join(audit, evidence.c.digest == audit.c.evidence)
-            .where(audit.c.at >= since, attempted, audit.c.workload.is_not(None))
+            .where(audit.c.number > after, audit.c.at >= since, attempted, audit.c.workload.is_not(None))
             .order_by(audit.c.number)
+            .limit(limit)
         )
         if workload is not None:
             wanted = wanted.where(audit.c.workload == workload)
@@ -120,6 +139,7 @@ class Attestations:
                 row.rule,
                 row.session,
                 row.client,
+                row.number,
             )
 
     def _keep(self, given: tuple[Given, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, insert, select
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection
+    from sqlalchemy import Row as Stored
 
 _ENTRY: Final = tuple(field.name for field in fields(Entry))
 _BATCH: Final = 1000
@@ -25,6 +26,8 @@ class AuditLog:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.appended: list[Row] = []
+        """The rows of this transaction."""
 
     def append(self, entry: Entry) -> Row:
         """Append a row. Nobody else appends until this transaction ends: do it last."""
@@ -34,6 +37,7 @@ class AuditLog:
         self._connection.execute(
             insert(audit).values(number=row.number, previous=row.previous, hash=row.hash, **values)
         )
+        self.appended.append(row)
         return row
 
     def head(self) -> Head:
@@ -72,7 +76,7 @@ class AuditLog:
             batch = _BATCH if left is None else min(_BATCH, left)
             found = self._connection.execute(wanted.where(audit.c.number > after).limit(batch)).all()
             for row in found:
-                yield Row(row.number, Entry(*(getattr(row, name) for name in _ENTRY)), row.previous, row.hash)
+                yield read_row(row)
             if len(found) < batch:
                 return
             after = found[-1].number
@@ -81,3 +85,8 @@ class AuditLog:
     def count(self) -> int:
         """Return how many rows there are."""
         return int(self._connection.execute(select(func.count()).select_from(audit)).scalar_one())
+
+
+def read_row(row: Stored[Any]) -> Row:
+    """Return a row of the table as a row of the log."""
+    return Row(row.number, Entry(*(getattr(row, name) for name in _ENTRY)), row.previous, row.hash)

@@ -10,6 +10,8 @@ from haulout.broker.stores.attestations import Attestations
 from haulout.broker.stores.auditing import AuditLog
 from haulout.broker.stores.backup import read_backup, write_backup
 from haulout.broker.stores.engine import migrate, open_engine, require_current, transaction
+from haulout.broker.stores.errors import StoreError
+from haulout.broker.stores.overview import Overview
 from haulout.broker.stores.owners import Owners
 from haulout.broker.stores.resources import Resources
 from haulout.broker.stores.signing import SigningKeys
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from haulout.broker.audit import Row
     from haulout.broker.stores.keyring import Wrapper
 
 
@@ -33,6 +36,7 @@ class Unit:
     attestations: Attestations
     audit: AuditLog
     signing_keys: SigningKeys
+    overview: Overview
 
     @classmethod
     def of(cls, connection: Connection, wrapper: Wrapper) -> Unit:
@@ -44,6 +48,7 @@ class Unit:
             Attestations(connection),
             AuditLog(connection),
             SigningKeys(connection, wrapper),
+            Overview(connection),
         )
 
 
@@ -62,6 +67,10 @@ class Store:
         """
         self.engine = open_engine(url)
         self.wrapper = wrapper
+        self.committed: Callable[[Row], None] = _nothing
+        """Told of each row of the audit log, once it is committed."""
+        self.failed: Callable[[], None] = _nothing
+        """Told of each transaction that the database refused."""
 
     def close(self) -> None:
         """Close all connections."""
@@ -82,7 +91,7 @@ class Store:
         Raises:
             StoreError: the database refuses or cannot be reached.
         """
-        with transaction(self.engine, writes=False) as connection:
+        with self._told(), transaction(self.engine, writes=False) as connection:
             yield Unit.of(connection, self.wrapper)
 
     @contextmanager
@@ -92,8 +101,11 @@ class Store:
         Raises:
             StoreError: as of :meth:`read`; it may then not be known whether it was committed.
         """
-        with transaction(self.engine, writes=True) as connection:
-            yield Unit.of(connection, self.wrapper)
+        with self._told(), transaction(self.engine, writes=True) as connection:
+            unit = Unit.of(connection, self.wrapper)
+            yield unit
+        for row in unit.audit.appended:
+            self.committed(row)
 
     def backup(self, out: IO[bytes]) -> int:
         """Write a backup; as :func:`~haulout.broker.stores.backup.write_backup`."""
@@ -110,3 +122,15 @@ class Store:
             count = read_backup(connection, lines)
             check(Unit.of(connection, self.wrapper))
             return count
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreError:
+            self.failed()
+            raise
+
+
+def _nothing(*_: object) -> None:
+    """Tell nobody."""

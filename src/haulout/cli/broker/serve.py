@@ -48,6 +48,36 @@ _PORTS = 65535
 )
 @click.option("--share-port", "shared_port", is_flag=True, help="Let several processes listen on this port.")
 @click.option("--forwarded", is_flag=True, help="Take clients' addresses from the proxy's X-Forwarded-For.")
+@click.option(
+    "--cache", metavar="DIR", type=_FILE, help="Where fetched collateral is kept. [default: STATE/collateral]"
+)
+@click.option("--offline", is_flag=True, help="Fetch nothing: use what haulout broker collateral import put there.")
+@click.option("--kds", metavar="URL", help="In place of AMD's service: something that caches it.")
+@click.option("--pcs", metavar="URL", help="In place of Intel's service: a PCCS.")
+@click.option("--client-limit", "per_client", metavar="BURST/RATE", help="Requests of one address. [default: 300/30]")
+@click.option("--workload-limit", "per_workload", metavar="BURST/RATE", help="Releases of one key. [default: 100/10]")
+@click.option(
+    "--metrics-token-file",
+    metavar="FILE",
+    type=_FILE,
+    help="Serve metrics to whoever sends this bearer token. Without it there are none.",
+)
+@click.option(
+    "--overdue-hours",
+    metavar="HOURS",
+    type=click.FloatRange(0.1, 24 * 365),
+    default=26.0,
+    show_default=True,
+    help="A machine without success for so long is overdue.",
+)
+@click.option(
+    "--evidence-days",
+    metavar="DAYS",
+    type=click.FloatRange(1, 3650),
+    default=90.0,
+    show_default=True,
+    help="How long evidence is kept for dry runs and forecasts.",
+)
 @options.common
 @click.pass_obj
 def command(
@@ -61,10 +91,21 @@ def command(
     collateral: Path | None,
     shared_port: bool,
     forwarded: bool,
+    cache: Path | None,
+    offline: bool,
+    kds: str | None,
+    pcs: str | None,
+    per_client: str | None,
+    per_workload: str | None,
+    metrics_token_file: Path | None,
+    overdue_hours: float,
+    evidence_days: float,
 ) -> int:
     """Answer guests and owners until SIGINT or SIGTERM.
 
     Any number of instances may share one PostgreSQL database: any of them serves any step.
+
+    The log goes to standard error, a line of JSON for each request and each decision. No secret is in it.
     """
     from haulout.brokers import ServeRequest, broker_serve  # noqa: PLC0415 - loads the server
 
@@ -90,7 +131,17 @@ def command(
             collateral=collateral,
             shared_port=shared_port,
             forwarded=forwarded,
+            cache=cache,
+            offline=offline,
+            kds=kds,
+            pcs=pcs,
+            per_client=per_client,
+            per_workload=per_workload,
+            metrics_token_file=metrics_token_file,
+            overdue_hours=overdue_hours,
+            evidence_days=evidence_days,
         ),
         ready,
+        logs=sys.stderr,
     )
     return 0

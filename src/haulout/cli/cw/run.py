@@ -136,7 +136,7 @@ def _run(session: Session, request: WorkloadRequest, emulator: Path) -> int:
 def lines(run: WorkloadRun) -> Iterator[str]:
     """Write how a run ended, for people."""
     if run.rule is not None:
-        verb = "died" if run.started else "was not started"
+        verb = run.rule if run.rule in {"died", "stopped"} else "was not started"
         yield f"workload {run.workload_id} {verb}: {run.reason}"
         yield f"  rule    {run.rule}"
     else:

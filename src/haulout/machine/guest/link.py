@@ -37,6 +37,9 @@ _PAUSE_SECONDS: Final = (0.1, 1.0)
 _ROOT_SECONDS: Final = 20.0
 """That root may come later than another user."""
 _SOCKET_SECONDS: Final = 60.0
+"""Or as long as the guest booted: for a socket that is not there yet. After it, clients are refused until it is."""
+_LATE_SECONDS: Final = (2.0, 60.0)
+"""Between looks at what was not there in that time: the first and the longest, doubled each time."""
 _SCRIPT_SECONDS: Final = 120.0
 _APART_SECONDS: Final = 120.0
 """For certificates: a guest without acceleration, on a busy host, is slow, and its sockets are not to wait for that."""
@@ -83,16 +86,16 @@ class Link:
             self._place.file(ssh.LEARNED).unlink(missing_ok=True)
         self._life.reset.clear()
         say("waiting for the guest to boot")
+        began = time.monotonic()
         try:
             async with asyncio.timeout(seconds):
-                began = time.monotonic()
                 await self._network()
                 say("waiting for ssh")
                 await self._log_in(began)
         except TimeoutError:
             raise GuestFailed(f"ssh did not answer within {seconds or 0:.0f} seconds") from None
         say("waiting for the sockets")
-        await self._prepare(say)
+        await self._prepare(say, max(_SOCKET_SECONDS, time.monotonic() - began))
 
     def _check(self) -> None:
         if self._life.panicked or any("Kernel panic" in line for line in self._place.console(30)):
@@ -174,8 +177,12 @@ class Link:
         finally:
             await terminate(process)
 
-    async def _prepare(self, say: Callable[[str], None]) -> None:
-        names = {each.name for each in self._machine.sockets if {each.user, _ROOT} & {*self._masters}}
+    @property
+    def _names(self) -> set[str]:
+        """Names of the sockets whose users are logged in."""
+        return {each.name for each in self._machine.sockets if {each.user, _ROOT} & {*self._masters}}
+
+    async def _prepare(self, say: Callable[[str], None], seconds: float) -> None:
         trusting, additions = self._additions
         said = ["told"]
         if self._machine.ca:
@@ -193,17 +200,18 @@ class Link:
         learned = self._place.file(ssh.LEARNED)
         if "synced" in found and learned.exists():
             learned.replace(self._place.file(ssh.KNOWN))
-        deadline = time.monotonic() + _SOCKET_SECONDS
-        while (missing := names - found) and "has-podman" in found and time.monotonic() < deadline:
+        deadline = time.monotonic() + seconds
+        while (missing := self._names - found) and "has-podman" in found and time.monotonic() < deadline:
             await asyncio.sleep(1.0)
             found |= set(await self.run(scripts.sockets(self._machine, sorted(missing))))
-        self.sockets = names & found
+        self.sockets = self._names & found
 
     async def lost(self) -> None:
         """Wait until a connection ends, or the guest reboots; keeps its clock right meanwhile, and eases shells."""
         waits = [asyncio.create_task(each.wait()) for each in self._masters.values()]
         reset = asyncio.create_task(self._life.reset.wait())
         aside = [asyncio.create_task(self._keep_time()), asyncio.create_task(self._ease_shells())]
+        aside.append(asyncio.create_task(self._find_late()))
         try:
             await asyncio.wait([*waits, reset], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -215,6 +223,14 @@ class Link:
         """Log the user in whose shells ``machine ssh`` opens: they share the connection, and need not log in, each."""
         if USER not in self._masters:
             await self._master(USER, [], _LOGIN_SECONDS[1])
+
+    async def _find_late(self) -> None:
+        """Look for sockets that were not there when the guest was prepared: it may be slow, or get podman later."""
+        pause, longest = _LATE_SECONDS
+        while missing := self._names - self.sockets:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+            self.sockets |= missing & {*await self.run(scripts.sockets(self._machine, sorted(missing)))}
 
     async def _keep_time(self) -> None:
         """Ask the guest for its time, and set its clock where that is wrong, as after the host's sleep.

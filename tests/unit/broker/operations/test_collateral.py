@@ -30,7 +30,7 @@ def served():
 
 @pytest.fixture
 def cache(tmp_path):
-    return Cache(tmp_path / "cache", trusted=roots(), clock=lambda: AT)
+    return Cache(tmp_path / "cache", trusted=roots, clock=lambda: AT)
 
 
 def roots():
@@ -109,7 +109,7 @@ def test_an_older_list_does_not_replace_a_newer_one(cache):
         cache.keep(listed, authorities.revoke(snp().ark, (), AT - timedelta(days=2)))
     assert cache.get(listed) == new
     # What has expired is replaced by anything valid.
-    late = Cache(cache.folder, trusted=roots(), clock=lambda: AT + timedelta(days=40))
+    late = Cache(cache.folder, trusted=roots, clock=lambda: AT + timedelta(days=40))
     late.keep(listed, authorities.revoke(snp().ark, (), AT + timedelta(days=39)))
 
 
@@ -126,14 +126,14 @@ def test_the_list_says_what_is_there_until_when_and_what_is_wrong(served, cache)
     assert {one.name for one in cache.entries(renewed=True)} == {
         name for name, one in by_name.items() if one.publication is not None and one.publication.renewed
     }
-    late = Cache(cache.folder, trusted=roots(), clock=lambda: AT + timedelta(days=31))
+    late = Cache(cache.folder, trusted=roots, clock=lambda: AT + timedelta(days=31))
     assert [one.problem for one in late.entries() if one.name == "intel/root-crl.json"] != [None]
     by_name["intel/qe-identity.json"].to_dict()
 
 
 def test_a_file_changed_by_another_broker_is_seen(cache, monkeypatch):
     now = [AT]
-    cache = Cache(cache.folder, trusted=roots(), clock=lambda: now[0])
+    cache = Cache(cache.folder, trusted=roots, clock=lambda: now[0])
     for one, data in identify(tdx().collateral(AT), "c"):
         if one != RootList():
             cache.keep(one, data)
@@ -240,9 +240,14 @@ def test_vendors_are_asked_slowly_once_for_each_and_less_and_less_after_failures
     assert schedule.failed(two, 0.0, absent=True, jitter=0.5) == 3600
     assert schedule.want(one, 10.0) == 6 * 3600 - 10
     assert schedule.next(10.0)[0] is None
-    schedule.succeeded(one)
-    schedule.want(one, 10.0)
-    assert schedule.next(10.0)[0] == one
+    schedule.succeeded(one, 10.0)
+    schedule.want(one, 11.0)
+    assert schedule.next(11.0)[0] is None
+    schedule.want(one, 20.0)
+    assert schedule.next(20.0)[0] == one
+    # While it is being fetched, nobody has it fetched once more.
+    schedule.want(one, 20.0)
+    assert schedule.next(30.0)[0] is None
 
 
 def test_what_strangers_ask_for_is_bounded():

@@ -15,7 +15,7 @@ from tests.support.asgi import exchange, read_all, served
 from tests.support.evidence import AT
 
 from haulout.broker.operations.connections import Connections
-from haulout.broker.operations.guard import Bounds, Guard, Limits, client_of
+from haulout.broker.operations.guard import Bounds, Guard, Limits, counted_as
 from haulout.broker.operations.limits import Limit, Limiter
 from haulout.broker.operations.logs import current_request
 from haulout.broker.operations.metrics import Metrics
@@ -102,17 +102,30 @@ def test_too_many_requests_of_a_client_are_told_when_to_come_back_and_probes_are
     problem = json.loads(body)
     assert problem["status"] == 429
     assert problem["type"].endswith("/TooManyRequests")
-    assert problem["instance"] == headers["x-request-id"]
+    assert problem["instance"] == f"urn:haulout:request:{headers['x-request-id']}"
     assert samples(metrics)["haulout_broker_limited_total", (("limit", "client"),)] == 1
 
 
 def test_a_workload_has_a_limit_of_its_own():
-    made, _ = guard(limits=Limits(workload=Limiter(Limit(burst=1, per_second=0.5))))
-    made.limit_workload("a")
-    made.limit_workload("b")
+    _, metrics = guard()
+    limits = Limits(workload=Limiter(Limit(burst=1, per_second=0.5)))
+    limits.require("workload", "a", metrics, 0.0)
+    limits.require("workload", "b", metrics, 0.0)
     with pytest.raises(Rejected) as caught:
-        made.limit_workload("a")
+        limits.require("workload", "a", metrics, 0.0)
     assert (caught.value.trouble, caught.value.retry_after) == (Trouble.TOO_MANY, 2)
+
+
+def test_behind_a_proxy_the_address_that_it_wrote_counts():
+    app, _ = guard()
+    limits = Limits(client=Limiter(Limit(burst=1, per_second=0.01)))
+    made = Guard(app._app, limits=limits, metrics=Metrics(clock=lambda: AT), monotonic=monotonic, forwarded=True)
+    with served(made) as address:
+        asked = [
+            parsed(exchange(address, get("/echo", f"X-Forwarded-For: {value}")))[0]
+            for value in ("192.0.2.1", "192.0.2.2", "192.0.2.1, 192.0.2.3", "192.0.2.9, 192.0.2.1")
+        ]
+    assert asked == [200, 200, 200, 429]
 
 
 def test_a_body_that_is_too_large_is_refused_by_its_head_or_as_it_comes():
@@ -135,8 +148,8 @@ def test_a_body_that_does_not_come_ends_the_request(path):
     made, metrics = guard(body_seconds=0.2)
     with served(made) as address:
         status, _, body = parsed(exchange(address, post(path, b"x", length=10)))
-    assert (status, json.loads(body)["detail"]) == (400, "the body did not come in time")
-    assert any(dict(labels).get("status") == "400" for _, labels in samples(metrics))
+    assert (status, json.loads(body)["detail"]) == (408, "the body did not come in time")
+    assert any(dict(labels).get("status") == "408" for _, labels in samples(metrics))
 
 
 def test_a_client_that_says_nothing_or_next_to_nothing_is_disconnected():
@@ -215,5 +228,4 @@ def test_a_failure_is_a_problem_without_its_words_and_the_log_has_its_place(capl
     ],
 )
 def test_a_network_of_ipv6_counts_as_one_client(address, key):
-    assert client_of({"client": (address, 1)}) == key
-    assert client_of({}) == ""
+    assert counted_as(address) == key

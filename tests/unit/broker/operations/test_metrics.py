@@ -1,6 +1,5 @@
 """Metrics as Prometheus reads them, and readiness."""
 
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -8,16 +7,13 @@ from tests.support.evidence import AT
 
 from haulout.broker.operations.collateral import Entry
 from haulout.broker.operations.health import Readiness
-from haulout.broker.operations.metrics import Metrics
+from haulout.broker.operations.metrics import Metrics, Reading
 from haulout.errors import HauloutError
 from haulout.tee import Span
 
 
-@dataclass
-class State:
-    sessions: int = 7
-    audit_rows: int = 12
-    overdue: dict[str, int] = field(default_factory=lambda: {"web": 2, 'a"b': 1})
+def reading():
+    return Reading(sessions=7, audit_rows=12, overdue={"web": 2, 'a"b': 1}, refused={"web": 3})
 
 
 def samples(metrics):
@@ -32,7 +28,7 @@ def test_what_is_counted_and_what_is_read_when_asked():
         ),
         Entry("amd/Genoa/vcek/crl.der", None, None, AT, "expired"),
     )
-    metrics = Metrics(State, lambda: kept, clock=lambda: AT)
+    metrics = Metrics(reading, lambda: kept, clock=lambda: AT)
     metrics.decided("release", "refused", "measurement", "snp")
     metrics.decided("release", "refused", "measurement", "snp")
     metrics.decided("attest", "allowed", "allowed", None)
@@ -45,6 +41,7 @@ def test_what_is_counted_and_what_is_read_when_asked():
     assert found["haulout_broker_audit_rows",] == 12
     assert found["haulout_broker_overdue_machines", "web"] == 2
     assert found["haulout_broker_overdue_machines", 'a"b'] == 1
+    assert found["haulout_broker_refused_machines", "web"] == 3
     assert found["haulout_broker_collateral_age_seconds", "intel/root-crl.json"] == 86400
     assert found["haulout_broker_collateral_valid_seconds", "intel/root-crl.json"] == 2 * 86400
     assert found["haulout_broker_collateral_valid_seconds", "amd/Genoa/vcek/crl.der"] == -1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.unit.machine.test_model import MACHINE
@@ -57,7 +58,7 @@ def opened(tmp_path, monkeypatch):
         made = link.Link(place, MACHINE, life, ("", ""))
         said: list[object] = []
 
-        async def prepared(say):
+        async def prepared(say, seconds):
             said.extend(each.name for each in MACHINE.sockets if made.inner(each.name).exists())
             said.append(sorted(made._masters))
 
@@ -94,3 +95,21 @@ def test_where_root_is_denied_the_user_has_his_socket(opened):
 def test_where_all_are_denied_it_fails_in_time(opened):
     with pytest.raises(link.GuestFailed, match="ssh did not answer within 1 seconds"):
         opened(0, "root core", seconds=0.6)
+
+
+def test_a_socket_that_comes_late_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(link, "_LATE_SECONDS", (0.01, 0.02))
+    life: Any = SimpleNamespace()
+    made = link.Link(Place("web", tmp_path, tmp_path, tmp_path), MACHINE, life, ("", ""))
+    monkeypatch.setattr(made, "_masters", {"root": None})
+    made.sockets = {"podman-root"}
+    # A guest that is too slow to answer, one that has not got it yet, and one that has.
+    answers = iter([[], ["told"], ["podman"]])
+
+    async def run(script):
+        assert script == "[ -S /run/user/1000/podman/podman.sock ] && echo podman"
+        return next(answers)
+
+    monkeypatch.setattr(made, "run", run)
+    asyncio.run(made._find_late())
+    assert (made.sockets, list(answers)) == ({"podman", "podman-root"}, [])

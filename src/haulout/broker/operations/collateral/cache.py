@@ -77,15 +77,19 @@ class Cache:
 
     Args:
         folder: made when something is kept first.
-        trusted: fingerprints of roots trusted besides the vendors', for tests.
+        trusted: returns the fingerprints of roots trusted besides the vendors', for tests.
         clock: the time now, with a time zone.
     """
 
     def __init__(
-        self, folder: Path, *, trusted: Collection[str] = (), clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        folder: Path,
+        *,
+        trusted: Callable[[], Collection[str]] = frozenset,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.folder = folder
-        self._trusted = frozenset(trusted)
+        self._trusted = trusted
         self._clock = clock
         self._lock = Lock()
         self._read: dict[str, tuple[datetime, bytes]] = {}
@@ -165,7 +169,7 @@ class Cache:
         if needed is None:
             assert above is not None
             raise InvalidEvidence(publication.title, f"{above.title}, with which it is verified, is not in the cache")
-        trusted = self._trusted
+        trusted = self._trusted()
         return accept(publication, data, at=self._clock(), above=needed, trusted=trusted, test=bool(trusted))
 
     def _path(self, publication: Publication) -> Path:

@@ -27,6 +27,7 @@ _DAY: Final = 86_400.0
 _FIRST_PAUSE: Final = 30.0
 _LONGEST_PAUSE: Final = 6 * 3600.0
 _ABSENT_PAUSE: Final = 3600.0
+_DONE_PAUSE: Final = 10.0
 
 _LOG: Final = logging.getLogger("haulout.broker.collateral")
 
@@ -47,6 +48,7 @@ class Schedule:
     _pauses: dict[str, tuple[int, float]] = field(default_factory=dict)
     """By name: failures in a row, and until when to leave it."""
     _bucket: Bucket | None = None
+    _fetching: str = ""
 
     def want(self, publication: Publication, now: float) -> float:
         """Ask for something.
@@ -57,7 +59,7 @@ class Schedule:
         _, until = self._pauses.get(publication.name, (0, 0.0))
         if until > now:
             return until - now
-        if publication.address and len(self._wanted) < MOST_WANTED:
+        if publication.address and publication.name != self._fetching and len(self._wanted) < MOST_WANTED:
             self._wanted.setdefault(publication.name, publication)
         return 1 + len(self._wanted) / self.limit.per_second
 
@@ -67,11 +69,15 @@ class Schedule:
             return None, float("inf")
         bucket = self._bucket or Bucket(self.limit.burst, now)
         self._bucket, wait = bucket.take(self.limit, now)
-        return (None, wait) if wait else (self._wanted.popitem(last=False)[1], 0.0)
+        if wait:
+            return None, wait
+        self._fetching, publication = self._wanted.popitem(last=False)
+        return publication, 0.0
 
-    def succeeded(self, publication: Publication) -> None:
-        """Forget its failures."""
-        self._pauses.pop(publication.name, None)
+    def succeeded(self, publication: Publication, now: float) -> None:
+        """Forget its failures; whoever found it missing a moment ago need not have it fetched again."""
+        self._fetching = ""
+        self._pause(publication, 0, now + _DONE_PAUSE)
 
     def failed(self, publication: Publication, now: float, *, absent: bool, jitter: float) -> float:
         """Leave it for a while: twice as long each time, an hour where the vendor does not have it.
@@ -88,10 +94,15 @@ class Schedule:
         failures = self._pauses.get(publication.name, (0, 0.0))[0] + 1
         pause = _ABSENT_PAUSE if absent else min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(failures - 1, 20))
         pause *= 0.75 + jitter / 2
+        self._fetching = ""
+        self._pause(publication, failures, now + pause)
+        return pause
+
+    def _pause(self, publication: Publication, failures: int, until: float) -> None:
+        self._pauses.pop(publication.name, None)
         while len(self._pauses) >= MOST_WANTED:
             del self._pauses[next(iter(self._pauses))]
-        self._pauses[publication.name] = failures, now + pause
-        return pause
+        self._pauses[publication.name] = failures, until
 
 
 class Refresher:
@@ -176,5 +187,5 @@ class Refresher:
             _LOG.warning("fetch failed", extra={**facts, "reason": str(exc), "pause_seconds": round(pause)})
         else:
             with self._changed:
-                self._schedule.succeeded(publication)
+                self._schedule.succeeded(publication, self._monotonic())
             _LOG.info("fetched", extra=facts)
