@@ -14,15 +14,17 @@ from unittest.mock import patch
 
 import click
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from tests.support.brokers import Answer, Guest, Server, host_data, make_folder, serving
 from tests.support.disks import raw_disk
 from tests.support.evidence import BOOT, snp, tdx
-from tests.support.image_lists import FOLLOWING, envelope, payload, signed
+from tests.support.image_lists import FOLLOWING, KEY, envelope, payload, pem, signed
 from tests.support.simulators.vendors import vendors
 from tests.support.workload_policies import BINDINGS, bound, document, image
 
 import haulout
 from haulout.broker.policy import ARTIFACT_TYPE
+from haulout.broker.policy.signed import encoded
 from haulout.broker.protocol import Attestation, Challenge, Evidence, Request, ResourcePath, report_data
 from haulout.brokers import broker_owner
 from haulout.cli.main import main
@@ -34,7 +36,7 @@ from haulout.emulator.tdx import TdxState, default_info
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEY = ResourcePath("web", "luks", "passphrase")
+WEB = ResourcePath("web", "luks", "passphrase")
 
 
 @dataclass
@@ -67,13 +69,13 @@ class Desk:
         path.write_bytes(data if isinstance(data, bytes) else data.encode())
         return str(path)
 
-    def fetch(self, guest: Any, path: ResourcePath = KEY) -> bytes:
+    def fetch(self, guest: Any, path: ResourcePath = WEB) -> bytes:
         """Be a guest."""
         answer = self.attest(guest, path)
         assert answer.status == 200, answer
         return bytes(guest.key.decrypt(answer.body))
 
-    def refused(self, guest: Any, path: ResourcePath = KEY) -> None:
+    def refused(self, guest: Any, path: ResourcePath = WEB) -> None:
         """Be a guest that is refused."""
         assert self.attest(guest, path).status == 404
 
@@ -234,6 +236,22 @@ def test_a_list_is_found_beside_its_image(desk):
     stranger = desk.write("stranger.json", envelope(payload(3, workload="shop", number=9), b"x" * 64))
     haulout.attach(place, stranger, artifact_type=ARTIFACT_TYPE)
     assert desk.json("workload", "follow", "shop", place)["number"] == 5
+
+
+def test_other_keys_drop_the_list(desk):
+    other = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))
+    path = ResourcePath("shop", "luks", "passphrase")
+    both = f"[follow]\nkeys = ['''{pem(other)}''', '''{pem(KEY)}''']"
+    desk.run("policy", "set", "shop", desk.write("both.toml", document(more=both)))
+    assert desk.fetch(guest(3), path) == b"battery staple"
+    alone = f"[follow]\nkeys = ['''{pem(other)}''']"
+    desk.run("policy", "set", "shop", desk.write("alone.toml", document(more=alone)))
+    desk.refused(guest(3), path)
+    row = [json.loads(line) for line in desk.run("log", "--json").splitlines()][-1]
+    assert row["rule"] == "list-missing"
+    content = payload(3, workload="shop", number=1)
+    desk.run("workload", "follow", "shop", desk.write("anew.json", envelope(content, other.sign(encoded(content)))))
+    assert desk.fetch(guest(3), path) == b"battery staple"
 
 
 def test_the_operator_verifies_the_log_and_an_owner_reads_theirs(desk):
