@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 _DECISIONS: Final = logging.getLogger("haulout.broker.decision")
 _READ_EACH: Final = 60.0
-"""Seconds between two looks into the database for metrics: of 10,000 machines it takes a second."""
+"""Seconds between two looks into the database for metrics: with 10,000 machines and 200,000 rows one took 3.7 seconds,
+on two cores at a load of 12."""
 PROBE: Final = b"haulout broker: is the key-encryption key at hand"
 
 
