@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from haulout.broker.app.enrolment import TEE as TPM
+from haulout.broker.app.enrolment import credential_for, enrolments
 from haulout.broker.app.judging import NOTHING, genuine_by, is_genuine, judge, policy_of, proof_of
 from haulout.broker.audit import Entry
 from haulout.broker.policy import ALLOWED, Decision, Facts, decide, machine_of
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from haulout.broker.policy import WorkloadPolicy
     from haulout.broker.protocol import SigningKey
     from haulout.broker.stores import Store, Unit
-    from haulout.tee import Verdict
+    from haulout.tee import Given, Verdict
 
 REFUSED: Final = "the broker does not accept this evidence; its log has the reason under session {session}"
 NOT_RELEASED: Final = (
@@ -96,12 +98,15 @@ class Broker:
             raise Rejected(Trouble.AUTH_FAILED, f"this broker knows evidence of {', '.join(FORMS)}")
         cookie, nonce = secrets.token_urlsafe(32), base64.b64encode(secrets.token_bytes(NONCE_BYTES)).decode()
         session = Session.begin(request, cookie, nonce, self.now(), client, v0=v0)
+        challenge = session.challenge
+        if request.tee == TPM and request.tpm is not None:
+            challenge = replace(challenge, credential=credential_for(request.tpm, nonce, self.keys()[0]))
         self._opened += 1
         with self.store.write() as unit:
             unit.attestations.open(session)
             if self._opened % _FORGET_EACH == 0:
                 unit.attestations.forget(session.created)
-        return cookie, session.challenge
+        return cookie, challenge
 
     def attest(self, cookie: str | None, attestation: Attestation, client: str) -> str:
         """Judge the answer to a challenge; return a token.
@@ -117,7 +122,7 @@ class Broker:
             claimed = session.workload
             workload = None if claimed is None else _found(unit, claimed)
             roots = unit.workloads.test_roots() if claimed is None else frozenset()
-        proof = proof_of(attestation, session, self.supply)
+        proof = self._enrolled(proof_of(attestation, session, self.supply), session)
         policy = policy_of(workload)
         by = policy.evidence if policy else NOTHING if claimed is not None else genuine_by(roots)
         verdict = judge(proof, session.tee, now, by)
@@ -211,6 +216,15 @@ class Broker:
             if not self._keys:
                 raise SealError("the broker has no key to sign tokens", hint="run: haulout broker init")
         return self._keys
+
+    def _enrolled(self, proof: Proof, session: Session) -> Proof:
+        """Return evidence of a TPM with what its activation shows; other evidence as it is."""
+        if session.tee != TPM:
+            return proof
+        found: tuple[Given, ...] = ()
+        for fresh in (False, True):  # another instance may have made a key since
+            found = found or enrolments(proof.data, proof.certificates, session.nonce, self.keys(fresh=fresh))
+        return replace(proof, collateral=found)
 
     def _session(self, unit: Unit, cookie: str | None) -> Session:
         session = None if not cookie else unit.attestations.find(id=digest_of(cookie))
