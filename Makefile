@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo demo-confidential test test-long peers image test-machines test-kills test-lazy test-updates test-update-kills test-confidential test-libvirt test-console console-pictures console-tools container-test check fix lock docs bench fuzz packages clean
+.PHONY: demo demo-confidential test test-long peers image test-machines test-kills test-lazy test-updates test-update-kills test-confidential test-libvirt test-broker test-console console-pictures console-tools container-test check fix lock docs bench fuzz packages clean
 
 demo: $(VENV)/ready packages
 	@$(BIN)/python demo/demo.py
@@ -61,6 +61,15 @@ test-update-kills: KILLS ?= 200
 test-update-kills: $(VENV)/ready packages
 	@HAULOUT_TEST_UPDATE_KILLS=$(KILLS) $(BIN)/pytest -q -s tests/integration/test_machine_update_kills.py
 
+# A served broker: each field of evidence changed, damaged messages, ten minutes.
+test-broker: $(VENV)/ready packages
+	@HAULOUT_TEST_BROKER=1 $(BIN)/pytest -q tests/integration/test_broker_mutations.py tests/integration/test_broker_hostile.py tests/integration/test_broker_faults.py
+
+# A broker killed in the middle of requests, 200 times.
+test-broker-kills: KILLS ?= 200
+test-broker-kills: $(VENV)/ready packages
+	@HAULOUT_TEST_BROKER_KILLS=$(KILLS) $(BIN)/pytest -q -s tests/integration/test_broker_kills.py
+
 # The guest of confidential images, booted for each attempt to cheat, some minutes; GUEST names a folder of cw guest.
 test-confidential: $(VENV)/ready packages
 	@HAULOUT_TEST_CONFIDENTIAL=$(or $(GUEST),1) $(BIN)/pytest -q tests/integration/test_confidential.py
@@ -69,6 +78,11 @@ test-confidential: $(VENV)/ready packages
 test-libvirt: $(VENV)/ready packages
 	@tools/debian-packages requirements/debian-libvirt.txt
 	@HAULOUT_TEST_LIBVIRT=1 $(BIN)/pytest -q tests/integration/test_update_disk_examples.py
+
+# What takes minutes about brokers. KBS_YAML=FILE is a copy of Trustee's kbs/docs/kbs.yaml, which is tried besides our own document.
+test-broker: KBS_YAML ?=
+test-broker: $(VENV)/ready packages
+	@HAULOUT_TEST_BROKER=1 KBS_YAML=$(KBS_YAML) $(BIN)/pytest -q tests/integration/test_broker*.py $(ARGS)
 
 # The console of a broker in Chromium, which is installed for it; and its pictures in docs/.
 test-console: $(VENV)/ready packages console-tools

@@ -126,6 +126,7 @@ def test_help_of_every_verb_shows_its_examples_and_the_common_options(name):
         "machine record",
         "machine auto",
     }
+    registry |= name.startswith(("broker workload ", "broker policy ")) or name in {"broker forecast", "broker log"}
     for option in ("--plain-http", "--insecure", "--ca-file"):
         assert (option in text) is registry
 

@@ -72,7 +72,8 @@ class Vendors:
     def _pcs(self, path: str, asked: dict[str, str]) -> tuple[int, dict[str, str], bytes] | None:
         early = asked.pop("update", "standard") == "early"
         changed = self.early if early else {}
-        parts = json.loads(tdx().collateral(self.at, info=changed, identity=changed))
+        identity = {name: value for name, value in changed.items() if name != "tcbLevels"}
+        parts = json.loads(tdx().collateral(self.at, info=changed, identity=identity))
 
         def chain(name: str) -> str:
             return quote(parts[name])

@@ -41,8 +41,11 @@ def build(broker: Broker, *, routes: Sequence[BaseRoute] = (), middleware: Seque
     async def trouble(http: Request, exc: Exception) -> Response:
         return problem(rejection(exc), http.state.request)
 
-    return Starlette(
+    made = Starlette(
         routes=[*routes_of(endpoints), Route("/openapi.json", openapi), *routes],
         middleware=[Middleware(Answering), *middleware],
         exception_handlers={404: trouble, 405: trouble},
     )
+    # It would send clients to whatever host they named.
+    made.router.redirect_slashes = False
+    return made

@@ -7,11 +7,14 @@ and only then let the key leave. Whatever fails on the way, the key stays.
 from __future__ import annotations
 
 import base64
+import math
 import secrets
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from haulout.broker.app.enrolment import TEE as TPM
+from haulout.broker.app.enrolment import credential_for, enrolments
 from haulout.broker.app.judging import NOTHING, genuine_by, is_genuine, judge, policy_of, proof_of
 from haulout.broker.audit import Entry
 from haulout.broker.policy import ALLOWED, Decision, Facts, decide, machine_of
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
     from haulout.broker.policy import WorkloadPolicy
     from haulout.broker.protocol import SigningKey
     from haulout.broker.stores import Store, Unit
-    from haulout.tee import Verdict
+    from haulout.tee import Given, Verdict
 
 REFUSED: Final = "the broker does not accept this evidence; its log has the reason under session {session}"
 NOT_RELEASED: Final = (
@@ -95,12 +98,15 @@ class Broker:
             raise Rejected(Trouble.AUTH_FAILED, f"this broker knows evidence of {', '.join(FORMS)}")
         cookie, nonce = secrets.token_urlsafe(32), base64.b64encode(secrets.token_bytes(NONCE_BYTES)).decode()
         session = Session.begin(request, cookie, nonce, self.now(), client, v0=v0)
+        challenge = session.challenge
+        if request.tee == TPM and request.tpm is not None:
+            challenge = replace(challenge, credential=credential_for(request.tpm, nonce, self.keys()[0]))
         self._opened += 1
         with self.store.write() as unit:
             unit.attestations.open(session)
             if self._opened % _FORGET_EACH == 0:
                 unit.attestations.forget(session.created)
-        return cookie, session.challenge
+        return cookie, challenge
 
     def attest(self, cookie: str | None, attestation: Attestation, client: str) -> str:
         """Judge the answer to a challenge; return a token.
@@ -116,14 +122,17 @@ class Broker:
             claimed = session.workload
             workload = None if claimed is None else _found(unit, claimed)
             roots = unit.workloads.test_roots() if claimed is None else frozenset()
-        proof = proof_of(attestation, session, self.supply)
+        proof = self._enrolled(proof_of(attestation, session, self.supply), session)
         policy = policy_of(workload)
         by = policy.evidence if policy else NOTHING if claimed is not None else genuine_by(roots)
         verdict = judge(proof, session.tee, now, by)
         judged = Judged(proof, verdict, workload, policy)
         decision = _appraise(judged, claimed is not None, Facts(now, now, 0, session.v0))
-        if decision.rule == Rule.CERTIFICATE_MISSING and (missing := self.supply.for_evidence(proof.data).missing):
-            decision = replace(decision, words="; ".join((decision.words, *missing)))
+        wait: int | None = None
+        if decision.rule == Rule.CERTIFICATE_MISSING:
+            supplied = self.supply.for_evidence(proof.data)
+            decision = replace(decision, words="; ".join((decision.words, *supplied.missing)))
+            wait = None if supplied.retry_after is None else math.ceil(supplied.retry_after)
         answered = session.answered(
             State.ATTESTED if decision.allowed else State.REFUSED, attestation.key, proof.digest, proof.report_data, now
         )
@@ -134,7 +143,7 @@ class Broker:
             unit.attestations.keep_evidence(proof, now)
             unit.audit.append(self._entry("attest", answered, judged, decision, client))
         if not decision.allowed:
-            raise Rejected(Trouble.ATTEST_FAILED, REFUSED.format(session=session.public[:16]))
+            raise Rejected(Trouble.ATTEST_FAILED, REFUSED.format(session=session.public[:16]), retry_after=wait)
         return token
 
     def release(self, cookie: str | None, token: str | None, path: ResourcePath, client: str) -> bytes:
@@ -207,6 +216,15 @@ class Broker:
             if not self._keys:
                 raise SealError("the broker has no key to sign tokens", hint="run: haulout broker init")
         return self._keys
+
+    def _enrolled(self, proof: Proof, session: Session) -> Proof:
+        """Return evidence of a TPM with what its activation shows; other evidence as it is."""
+        if session.tee != TPM:
+            return proof
+        found: tuple[Given, ...] = ()
+        for fresh in (False, True):  # another instance may have made a key since
+            found = found or enrolments(proof.data, proof.certificates, session.nonce, self.keys(fresh=fresh))
+        return replace(proof, collateral=found)
 
     def _session(self, unit: Unit, cookie: str | None) -> Session:
         session = None if not cookie else unit.attestations.find(id=digest_of(cookie))

@@ -40,6 +40,10 @@ class Supplied(Protocol):
     def missing(self) -> Sequence[str]:
         """Say what is not at hand, and where its vendor has it."""
 
+    @property
+    def retry_after(self) -> float | None:
+        """Return the seconds after which it may be; None: it is not being fetched."""
+
 
 class Supply(Protocol):
     """Where certificates and collateral of vendors come from: a port, for the cache of ``operations``."""

@@ -26,6 +26,7 @@ _LARGEST_POLICY: Final = 1 << 20
 _LARGEST_LIST: Final = 4 << 20
 _LARGEST_RESOURCE: Final = 1 << 20
 _MOST_ROWS: Final = 1000
+_MOST_ATTEMPTS: Final = 100
 TOML: Final = "application/toml"
 LINES: Final = "application/x-ndjson"
 
@@ -62,6 +63,16 @@ class Owners:
             row("PUT", ONE + "/policy", self.set_policy, "Put a policy into force", bad, none, body=TOML),
             row("GET", ONE + "/policies", self.policies, "List the versions of the policy", none),
             row("PUT", ONE + "/list", self.set_list, "Follow a newer signed list of images", bad, none, body=JSON),
+            row(
+                "GET",
+                ONE + "/attempts",
+                self.attempts,
+                "Get attempts to get the keys, with the evidence",
+                bad,
+                none,
+                answer=LINES,
+                query=("after", "since"),
+            ),
             row("GET", ONE + "/resources", self.resources, "List the names of the resources", none),
             row("PUT", resource, self.put, "Keep a resource", bad, none, taken, body=OCTETS, answer=None, status=204),
             row("DELETE", resource, self.remove_resource, "Remove a resource", none, answer=None, status=204),
@@ -153,6 +164,12 @@ class Owners:
         after, since = _number(http, "after") or 0, http.query_params.get("since")
         rows = await self._do(http, Management.rows, after, since, _MOST_ROWS)
         return Response("".join(f"{row.to_line()}\n" for row in rows), media_type=LINES)
+
+    async def attempts(self, http: HttpRequest) -> Response:
+        """Get attempts, at most some: ask again after the last."""
+        after, since = _number(http, "after") or 0, http.query_params.get("since")
+        found = await self._do(http, Management.attempts, http.path_params["workload"], after, since, _MOST_ATTEMPTS)
+        return Response(b"".join(one.to_line() + b"\n" for one in found), media_type=LINES)
 
     async def upload(self, http: HttpRequest) -> Response:
         """Keep a resource of the workload that the query names, or, without one, that its repository does."""

@@ -83,11 +83,15 @@ async def body_of(request: Request, largest: int) -> bytes:
         Rejected: it is larger, or the client went away.
     """
     parts, size = [], 0
+    too_large = Rejected(Trouble.TOO_LARGE, f"at most {largest} bytes are read")
+    # Where the length is announced (the server saw to it that it is a number), the body need not come first.
+    if int(request.headers.get("content-length", 0)) > largest:
+        raise too_large
     try:
         async for part in request.stream():
             size += len(part)
             if size > largest:
-                raise Rejected(Trouble.TOO_LARGE, f"at most {largest} bytes are read")
+                raise too_large
             parts.append(part)
     except ClientDisconnect as exc:
         raise Rejected(Trouble.INVALID_REQUEST, "the client went away") from exc

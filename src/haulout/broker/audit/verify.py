@@ -41,6 +41,7 @@ class LogReport(Document):
         begin: number of the first row; None: the log is empty.
         head: of the last of them: keep it elsewhere, and give it the next time.
         compared: whether a head that was kept was given.
+        gaps: whether rows may be left out.
         finding: the first damage, or None.
     """
 
@@ -48,23 +49,35 @@ class LogReport(Document):
     begin: int | None
     head: Head
     compared: bool
+    gaps: bool
     finding: Finding | None
 
-    json_members: ClassVar = ("whole", "rows", "begin", "head", "compared", "finding")
+    json_members: ClassVar = ("whole", "rows", "begin", "head", "compared", "finding", "notes")
 
     @property
     def whole(self) -> bool:
         """Return whether no damage was found."""
         return self.finding is None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what this answer does not say."""
+        found = []
+        if self.gaps:
+            found.append("rows about others' workloads are not shown to an owner: deleted rows cannot be found")
+        if not self.compared:
+            found.append("without a head that was kept, nobody can tell whether rows are missing at the end")
+        return tuple(found)
 
-def verify_log(rows: Iterable[Row], kept: Head | None = None, *, part: bool = False) -> LogReport:
+
+def verify_log(rows: Iterable[Row], kept: Head | None = None, *, part: bool = False, gaps: bool = False) -> LogReport:
     """Verify a log.
 
     Args:
         rows: in the order of the log.
         kept: a head that was printed or exported before; None: the end of the log cannot be judged.
         part: whether it may begin after its first row, as an export since a day does.
+        gaps: whether rows may be left out, as an owner gets only their own: deletions are then not found.
     """
     rest = iter(rows)
     head, begin, count = BEGINNING, None, 0
@@ -76,7 +89,7 @@ def verify_log(rows: Iterable[Row], kept: Head | None = None, *, part: bool = Fa
             begin = row.number
             if part:
                 head = Head(row.number - 1, row.previous)
-        finding = _damage(head, row, rest)
+        finding = _damage(head, row, rest, gaps=gaps)
         if finding is None and kept is not None and row.number == kept.number:
             met = True
             if row.hash != kept.hash:
@@ -87,12 +100,14 @@ def verify_log(rows: Iterable[Row], kept: Head | None = None, *, part: bool = Fa
         head, count = row.head, count + 1
     if finding is None and kept is not None and not met:
         finding = _unmet(head, begin, kept)
-    return LogReport(count, begin, head, kept is not None, finding)
+    return LogReport(count, begin, head, kept is not None, gaps, finding)
 
 
-def _damage(head: Head, row: Row, rest: Iterator[Row]) -> Finding | None:
+def _damage(head: Head, row: Row, rest: Iterator[Row], *, gaps: bool) -> Finding | None:
     due = head.number + 1
-    if row.number != due:
+    if gaps and row.number > due:
+        head = Head(row.number - 1, row.previous)
+    elif row.number != due:
         words = f"row {due} should follow row {head.number}, but row {row.number} does"
         if row.number < due or any(each.number == due for each in rest):
             return Finding(Damage.REORDERED, due, f"{words}: rows are in another order, or twice")

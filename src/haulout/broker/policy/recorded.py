@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from haulout.broker.policy.decide import Decision, Facts, decide
+from haulout.broker.policy.document import read_time
 from haulout.documents import Document
 from haulout.errors import InvalidEvidence
 from haulout.tee import KINDS, Given, Shortfall, Verdict, stamp, verify
@@ -15,8 +18,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from haulout.broker.policy.document import WorkloadPolicy
+    from haulout.local import Table
 
 _KINDS: Final = {kind.name: kind for kind in KINDS}
+_MOST: Final = (1 << 53) - 1
 UNREADABLE: Final = "unreadable"
 """Rule of a decision about evidence that cannot be read."""
 
@@ -36,6 +41,7 @@ class Recorded(Document):
         rule: what was decided then: ``allowed``, or the rule that was broken.
         session: the guest's.
         client: address of the client.
+        number: of the row in the audit log.
     """
 
     at: datetime
@@ -48,13 +54,61 @@ class Recorded(Document):
     rule: str = ""
     session: str | None = None
     client: str | None = None
+    number: int = 0
 
-    json_members: ClassVar = ("at=stamp", "workload", "session", "client")
+    json_members: ClassVar = ("number", "at=stamp", "workload", "session", "client")
 
     @property
     def stamp(self) -> str:
         """Return the time as text."""
         return stamp(self.at)
+
+    def to_line(self) -> bytes:
+        """Return the JSON line that a broker's owner gets, without its end."""
+        files = {"certificates": self.certificates, "collateral": self.collateral}
+        values = {
+            "number": self.number,
+            "at": self.stamp,
+            "workload": self.workload,
+            "rule": self.rule,
+            "session": self.session,
+            "client": self.client,
+            "v0": self.v0,
+            "evidence": _encoded(self.evidence),
+            "report_data": None if self.report_data is None else _encoded(self.report_data),
+            **{name: [_encoded(one.data) for one in given] for name, given in files.items()},
+        }
+        return json.dumps(values, separators=(",", ":")).encode()
+
+    @classmethod
+    def read(cls, table: Table) -> Self:
+        """Read what :meth:`to_line` wrote, but for the number.
+
+        Raises:
+            Exception: as the table makes it: a member is missing, or of the wrong type.
+        """
+        at = read_time(table, "at")
+        if at is None:
+            raise table.wrong("at", "is missing")
+
+        def files(name: str) -> tuple[Given, ...]:
+            return tuple(
+                Given(f"{name} {place}", _decoded(table, name, one)) for place, one in enumerate(table.lines(name))
+            )
+
+        return cls(
+            at=at,
+            workload=table.line("workload"),
+            evidence=_decoded(table, "evidence", table.line("evidence")),
+            certificates=files("certificates"),
+            collateral=files("collateral"),
+            report_data=_decoded(table, "report_data", table.line("report_data", "")) or None,
+            v0=table.flag("v0", default=False),
+            rule=table.line("rule"),
+            session=table.line("session", "") or None,
+            client=table.line("client", "") or None,
+            number=table.number("number", None, _MOST),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +178,17 @@ def forecast(
     attempts: Iterable[Recorded],
     at: datetime,
     *,
+    future: WorkloadPolicy | None = None,
     collateral: Sequence[Given] = (),
     releases: int = 0,
 ) -> tuple[Outlook, ...]:
     """Foretell which machines will be refused.
 
     Args:
-        policy: as it will be.
+        policy: in force.
         attempts: recorded ones, in the order of time; the last of each machine counts.
         at: the time to judge for.
+        future: the policy that will be in force; None: the same.
         collateral: newer documents of the vendors, which take the place of recorded ones about the same platform.
         releases: how often the key was released so far.
     """
@@ -143,7 +199,7 @@ def forecast(
         latest.pop((one.workload, name), None)
         latest[one.workload, name] = one, verdict, decision
     return tuple(
-        _outlook(policy, one, name, verdict, today, Facts(at, at, releases, one.v0), collateral)
+        _outlook(future or policy, one, name, verdict, today, Facts(at, at, releases, one.v0), collateral)
         for (_, name), (one, verdict, today) in latest.items()
     )
 
@@ -186,3 +242,14 @@ def _judge(
     except InvalidEvidence as error:
         return None, Decision(False, UNREADABLE, str(error), error.hint, policy.digest)
     return verdict, decide(policy, verdict, facts)
+
+
+def _encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _decoded(table: Table, name: str, text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as exc:
+        raise table.wrong(name, "is not base64") from exc

@@ -6,6 +6,7 @@ public key. The header's ``jwk`` is never believed.
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -59,6 +60,10 @@ class SigningKey:
         except (ValueError, TypeError, JoseError) as exc:
             raise InvalidMessage("signing key", "", "expected a private key on P-256 in PEM") from exc
         return cls(key)
+
+    def derive(self, label: bytes) -> bytes:
+        """Return a secret of 32 bytes for another purpose, which its label names."""
+        return hmac.digest(self.to_pem(), label, "sha256")
 
     def to_pem(self) -> bytes:
         """Return the private key in PKCS#8: a secret."""

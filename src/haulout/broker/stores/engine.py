@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import os
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -119,6 +120,10 @@ def migrate(engine: Engine) -> None:
     Raises:
         StoreError: the database refuses, or was made by a later version.
     """
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        with suppress(OSError):  # SQLite says so, too, where there is no folder
+            # Wherever it is, it is its owner's; SQLite gives the files beside it the same mode.
+            os.close(os.open(engine.url.database, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     with database_errors(), engine.connect() as connection:
         connection = connection.execution_options(haulout_writes=True)  # noqa: PLW2901
         with connection.begin():

@@ -9,9 +9,12 @@ import click
 from haulout.cli import options
 from haulout.cli.tree import Example, Verbs
 
-VERBS: Final = {
-    name: f"haulout.cli.broker.{name}" for name in ("init", "owner", "serve", "rotate", "backup", "restore", "export")
-} | {"collateral": "haulout.cli.broker.collateral", "import": "haulout.cli.broker.import_"}
+_OWNERS: Final = ("workload", "policy", "forecast", "log")
+_NAMES: Final = ("init", "owner", "serve", "rotate", "backup", "restore", "export", *_OWNERS)
+VERBS: Final = {name: f"haulout.cli.broker.{name}" for name in _NAMES} | {
+    "collateral": "haulout.cli.broker.collateral",
+    "import": "haulout.cli.broker.import_",
+}
 
 
 @click.group(

@@ -63,6 +63,7 @@ def test_a_whole_log_is_whole():
         "head": f"8:{LOG[-1].hash}",
         "compared": False,
         "finding": None,
+        "notes": ["without a head that was kept, nobody can tell whether rows are missing at the end"],
     }
     assert verify_log([]).whole
     assert verify_log(LOG, found.head).compared
@@ -148,6 +149,22 @@ def test_a_part_is_verified_from_where_it_begins():
     found = verify_log(LOG[3:], LOG[0].head, part=True)
     assert found.finding is not None
     assert "cannot be compared" in found.finding.words
+
+
+def test_of_an_owners_rows_each_is_verified():
+    mine = [LOG[0], LOG[3], LOG[4], LOG[7]]
+    found = verify_log(mine, part=True, gaps=True)
+    assert found.whole
+    assert "deleted rows cannot be found" in found.notes[0]
+    changed = [*mine[:2], replace(mine[2], entry=replace(mine[2].entry, words="?")), mine[3]]
+    finding = verify_log(changed, part=True, gaps=True).finding
+    assert finding is not None
+    assert (finding.damage, finding.number) == (Damage.EDITED, 5)
+    swapped = verify_log([LOG[3], LOG[0]], part=True, gaps=True).finding
+    assert swapped is not None
+    assert swapped.damage == Damage.REORDERED
+    assert verify_log(mine, LOG[4].head, part=True, gaps=True).whole
+    assert not verify_log(mine, replace(LOG[4].head, hash="0" * 64), part=True, gaps=True).whole
 
 
 def test_an_export_reads_back():

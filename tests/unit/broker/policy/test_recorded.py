@@ -7,12 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from tests.support.evidence import AT, BOOT, DATA, given, snp, tdx, vector
 from tests.support.workload_policies import BINDINGS, bound, document, image, policy, report
 
 from haulout.broker.policy import Recorded, dry_run, forecast, parse
 from haulout.emulator.snp import SnpState
 from haulout.emulator.tdx import TdxState, default_info
+from haulout.local import parse_json
 from haulout.tee import KINDS, Given, verify
 from haulout.tee import parse_policy as parse_evidence_policy
 
@@ -113,6 +115,23 @@ def test_report_data_that_was_not_recorded_is_not_asked_for():
     assert found.decision.allowed
 
 
+def test_an_attempt_reads_back_from_its_line():
+    def wrong(where: str, reason: str, *, hint: str | None = None) -> Exception:
+        return ValueError(where, reason, hint)
+
+    for one in (tdx_attempt(v0=True, number=7), attempt(report_data=None, session=None, client=None)):
+        line = one.to_line()
+        assert b"\n" not in line
+        read = Recorded.read(parse_json(line, wrong))
+        given = [(each.data for each in files) for files in (read.certificates, read.collateral)]
+        assert [list(each) for each in given] == [[e.data for e in one.certificates], [e.data for e in one.collateral]]
+        assert replace(read, certificates=one.certificates, collateral=one.collateral) == one
+        for name, value in (("at", None), ("at", "x"), ("evidence", "?"), ("number", "1"), ("collateral", [1])):
+            values = {**json.loads(line), name: value}
+            with pytest.raises(ValueError, match=name):
+                Recorded.read(parse_json(json.dumps(values), wrong))
+
+
 def test_a_forecast_without_news_warns_of_nothing():
     (found,) = forecast(policy(image(1)), [attempt()], TOMORROW)
     assert (found.today.allowed, found.then.allowed, found.warns, found.shortfalls) == (True, True, False, ())
@@ -121,8 +140,10 @@ def test_a_forecast_without_news_warns_of_nothing():
 def test_a_higher_floor_names_the_version_that_is_short():
     floor = replace(snp().tcb, microcode=snp().tcb.microcode + 3)
     raised = "\n".join(["[snp.tcb.Genoa]", *(f"{name} = {value}" for name, value in floor.parts.items())])
-    (found,) = forecast(policy(snp_section=bound(), more=raised), [attempt()], TOMORROW)
-    assert found.then.rule == "tcb-floor"
+    future = policy(snp_section=bound(), more=raised)
+    (found,) = forecast(policy(snp_section=bound()), [attempt()], TOMORROW, future=future)
+    assert (found.today.allowed, found.then.rule, found.warns) == (True, "tcb-floor", True)
+    assert not forecast(future, [attempt()], TOMORROW)[0].warns, "it is refused already"
     assert {str(one).partition(" TCB")[0] for one in found.shortfalls} == {"reported", "committed", "launch"}
     assert {(one.have, one.need) for one in found.shortfalls} == {(snp().tcb.microcode, floor.microcode)}
     assert "update the host's firmware" in str(found.shortfalls[0])

@@ -5,18 +5,22 @@ from __future__ import annotations
 import base64
 import json
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from tests.support.workload_policies import BINDINGS, FACTS, MEASURED, decided, judge, policy, report
+from tests.support.documents import blocks
+from tests.support.evidence import ROOT
+from tests.support.image_lists import FOLLOWING, KEY, envelope, payload, pem, signed
+from tests.support.workload_policies import FACTS, decided, judge, policy, report
 
-from haulout.broker.policy import PAYLOAD_TYPE, RefusedList, decide, follow, read_list
+from haulout.broker.policy import RefusedList, decide, follow, read_list
 from haulout.broker.policy.signed import encoded
 from haulout.errors import InvalidPolicy
 
-KEY = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 CURVES = {
     "P-256": (ec.SECP256R1(), hashes.SHA256()),
     "P-384": (ec.SECP384R1(), hashes.SHA384()),
@@ -24,50 +28,9 @@ CURVES = {
 }
 
 
-def pem(key: Any) -> Any:
-    """Write a public key."""
-    return (
-        key.public_key()
-        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        .decode()
-    )
-
-
 def der(key: Any) -> Any:
     """Write a public key as policies hold it."""
     return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def payload(*epochs: int, number: int = 1, floor: int = 0, workload: str = "web", **more: Any) -> bytes:
-    """Write a list."""
-    images = [
-        {
-            "name": f"1.{epoch}",
-            "epoch": epoch,
-            "binding": BINDINGS[epoch].to_bytes().decode(),
-            "snp": {"measurements": [MEASURED]},
-        }
-        for epoch in epochs
-    ]
-    return json.dumps(
-        {"workload": workload, "number": number, "minimum-epoch": floor, "images": images, **more}
-    ).encode()
-
-
-def envelope(content: bytes, *signatures: bytes, kind: str = PAYLOAD_TYPE) -> bytes:
-    """Put a list into its envelope."""
-    listed = [{"keyid": "", "sig": base64.b64encode(one).decode()} for one in signatures]
-    return json.dumps(
-        {"payloadType": kind, "payload": base64.b64encode(content).decode(), "signatures": listed}
-    ).encode()
-
-
-def signed(content: bytes) -> bytes:
-    """Sign a list."""
-    return envelope(content, KEY.sign(encoded(content)))
-
-
-FOLLOWING = f"[follow]\nkeys = ['''{pem(KEY)}''']"
 
 
 def followed(*lists: bytes, release: str = "") -> Any:
@@ -205,3 +168,12 @@ def test_rsa_does_not_sign_lists():
     key = rsa.generate_private_key(65537, 2048)
     with pytest.raises(InvalidPolicy, match="another kind"):
         policy(more=f"[follow]\nkeys = ['''{pem(key)}''']")
+
+
+def test_the_program_of_the_documents_makes_a_list(tmp_path):
+    (program,) = [one.text for one in blocks(ROOT / "docs/formats/images.md") if one.language == "python"]
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    asked = policy(more=f"[follow]\nkeys = ['''{done.stdout}''']")
+    listed = read_list((tmp_path / "images.json").read_bytes(), asked.keys)
+    assert (listed.workload, listed.number) == ("web", 7)
+    assert follow(asked, "web", listed, None).named == ({"name": "1.5", "epoch": 4},)
