@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.responses import Response
@@ -37,6 +38,7 @@ _LARGEST_LIST: Final = 4 << 20
 _LARGEST_RESOURCE: Final = 1 << 20
 _MOST_ROWS: Final = 1000
 _MOST_ATTEMPTS: Final = 100
+_MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 TOML: Final = "application/toml"
 LINES: Final = "application/x-ndjson"
 
@@ -171,13 +173,13 @@ class Owners:
 
     async def log(self, http: HttpRequest) -> Response:
         """Get rows, at most a thousand: ask again after the last."""
-        after, since = _number(http, "after") or 0, http.query_params.get("since")
+        after, since = _number(http, "after") or 0, _moment(http, "since")
         rows = await self._do(http, Management.rows, after, since, _MOST_ROWS)
         return Response("".join(f"{row.to_line()}\n" for row in rows), media_type=LINES)
 
     async def attempts(self, http: HttpRequest) -> Response:
         """Get attempts, at most some: ask again after the last."""
-        after, since = _number(http, "after") or 0, http.query_params.get("since")
+        after, since = _number(http, "after") or 0, _moment(http, "since")
         found = await self._do(http, Management.attempts, http.path_params["workload"], after, since, _MOST_ATTEMPTS)
         return Response(b"".join(one.to_line() + b"\n" for one in found), media_type=LINES)
 
@@ -216,6 +218,13 @@ def managed_by(broker: Broker, http: HttpRequest) -> Management:
                 client = client_of(http, forwarded=broker.settings.forwarded)
                 return Management(broker.store, owner, client, broker.now)
     raise Rejected(Trouble.NOT_ALLOWED, "an owner's token or client certificate is needed")
+
+
+def _moment(http: HttpRequest, name: str) -> str | None:
+    text = http.query_params.get(name)
+    if text is not None and not _MOMENT.fullmatch(text):
+        raise Rejected(Trouble.INVALID_REQUEST, f"{name} is not a time such as 2026-01-31T12:00:00Z")
+    return text
 
 
 def _number(http: HttpRequest, name: str) -> int | None:
