@@ -97,7 +97,8 @@ class Broker:
         cookie, nonce = secrets.token_urlsafe(32), base64.b64encode(secrets.token_bytes(NONCE_BYTES)).decode()
         session = Session.begin(request, cookie, nonce, self.now(), client, v0=v0)
         self._opened += 1
-        with self.store.write() as unit:
+        # Were it lost with a power failure, the guest would ask for another challenge.
+        with self.store.write(durable=False) as unit:
             unit.attestations.open(session)
             if self._opened % _FORGET_EACH == 0:
                 unit.attestations.forget(session.created)
