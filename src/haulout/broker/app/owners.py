@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.responses import Response
 
-from haulout.broker.app.guests import RESOURCE, bearer_of, path_of
-from haulout.broker.app.web import JSON, OCTETS, Endpoint, answer, body_of, client_of, off_loop
+from haulout.broker.app.web import (
+    JSON,
+    OCTETS,
+    RESOURCE,
+    Endpoint,
+    answer,
+    bearer_of,
+    body_of,
+    client_of,
+    off_loop,
+    path_of,
+)
 from haulout.broker.management import Management
 from haulout.broker.protocol import Rejected, Trouble
 from haulout.broker.sessions import digest_of
@@ -189,22 +199,23 @@ class Owners:
         return await off_loop(action, await self._management(http), *arguments)
 
     async def _management(self, http: HttpRequest) -> Management:
-        """Return what the owner who asks may do.
+        return cast("Management", await off_loop(managed_by, self._broker, http))
 
-        Raises:
-            Rejected: nobody known does.
-        """
-        client = client_of(http, forwarded=self._broker.settings.forwarded)
-        owner = await off_loop(self._owner, bearer_of(http), getattr(http.state, "certificate", None))
-        return Management(self._broker.store, owner, client, self._broker.now)
 
-    def _owner(self, token: str | None, certificate: bytes | None) -> str:
-        with self._broker.store.read() as unit:
-            for digest in (token and digest_of(token), certificate and hashlib.sha256(certificate).hexdigest()):
-                owner = unit.owners.of_credential(digest) if digest else None
-                if owner is not None:
-                    return owner
-        raise Rejected(Trouble.NOT_ALLOWED, "an owner's token or client certificate is needed")
+def managed_by(broker: Broker, http: HttpRequest) -> Management:
+    """Return what the owner who asks may do.
+
+    Raises:
+        Rejected: nobody known does.
+    """
+    token, certificate = bearer_of(http), getattr(http.state, "certificate", None)
+    with broker.store.read() as unit:
+        for digest in (token and digest_of(token), certificate and hashlib.sha256(certificate).hexdigest()):
+            owner = unit.owners.of_credential(digest) if digest else None
+            if owner is not None:
+                client = client_of(http, forwarded=broker.settings.forwarded)
+                return Management(broker.store, owner, client, broker.now)
+    raise Rejected(Trouble.NOT_ALLOWED, "an owner's token or client certificate is needed")
 
 
 def _number(http: HttpRequest, name: str) -> int | None:

@@ -52,8 +52,9 @@ NAMING: Final = {
         (("mrtd",), ("rtmr1",), ("rtmr2",)),
     ),
     "cca": Naming("personalization", ("personalization",), ("rim", "rem0", "rem1", "rem2", "rem3"), (("rim",),)),
-    # Which PCRs say what booted depends on the firmware and the boot loader.
-    "tpm": Naming("workload", ("host_data", "mrconfigid", "personalization"), _PCRS, (_PCRS,)),
+    # PCR 4: boot loader, or kernel; then initrd and command line: PCR 9, or 11 where they are one file with the kernel.
+    # The binding is worth what is known of the initrd that extended it.
+    "tpm": Naming("workload", ("host_data", "mrconfigid", "personalization"), _PCRS, (("pcr4",), ("pcr9", "pcr11"))),
 }
 """By the kind's name. A kind that is not here cannot have keys released to it: its evidence names no workload."""
 

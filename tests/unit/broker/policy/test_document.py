@@ -133,7 +133,7 @@ binding = '{BINDING.to_bytes().decode()}'
         (document(snp_section=bound(), more='[follow]\nkeys = ["x"]'), "follow.keys", "does not hold a public key"),
         (document(snp_section=bound(), more="[releases]"), "releases", "is not a known key"),
         (document(snp_section=bound()).replace(b"test = true\n", b""), "roots", "only a policy for tests"),
-        (b'schema = 1\n[tpm]\nworkload = ["%b"]' % (b"ab" * 32), "tpm.pcr0", "any firmware and kernel"),
+        (b'schema = 1\n[tpm]\nworkload = ["%b"]' % (b"ab" * 32), "tpm.pcr4", "any firmware and kernel"),
         (b'schema = 1\n[tdx]\nmrconfigid = ["%b"]\nmrtd = ["%b"]' % (b"ab" * 48, b"ab" * 48), "tdx.rtmr1", "any"),
         (b"\xff", "", "is not UTF-8"),
         (b"schema = ", "", "is not TOML"),
