@@ -345,6 +345,14 @@ def test_what_is_wrong_is_one_clear_line(desk):
     assert "--head needs --verify" in desk.run("log", "--head", "0:" + "0" * 64, code=2)
 
 
+@pytest.mark.parametrize("path", ["/v1/log", "/v1/workloads/web/attempts"])
+def test_a_query_that_is_no_time_or_number_is_refused(desk, path):
+    token = (desk.folder / "alice.token").read_text().strip()
+    for query, status in (("since=%00", 400), ("since=yesterday", 400), ("after=-1", 400), ("after=1", 200)):
+        assert desk.server.ask("GET", f"{path}?{query}", token=token).status == status
+    assert desk.server.ask("GET", path).status == 401
+
+
 def test_a_workload_is_removed_and_its_rows_stay(desk):
     assert desk.run("workload", "rm", "shop").strip() == "removed shop"
     assert "shop" not in desk.run("workload", "list")

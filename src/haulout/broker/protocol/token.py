@@ -24,8 +24,6 @@ from joserfc.jwt import JWTClaimsRegistry  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from haulout.broker.protocol.keys import PublicKey
-
 ALGORITHM: Final = "ES256"
 PROFILE: Final = "tag:github.com,2024:confidential-containers/Trustee"
 LIFETIME: Final = timedelta(minutes=5)
@@ -103,7 +101,7 @@ class Token:
         session: the public id of the session, not what is in the cookie.
         issuer: the broker's URL.
         tee: the kind of TEE.
-        key: the guest's key, to which whoever reads the token may encrypt.
+        key: the guest's key (a JSON Web Key), to which whoever reads the token may encrypt.
         nonce: of the session.
         claims: what genuine evidence says, as docs/json.md has it.
         policy: the policy by which the guest was judged, ``workload/version``; "" where only genuineness was.
@@ -113,7 +111,7 @@ class Token:
     session: str
     issuer: str
     tee: str
-    key: PublicKey
+    key: dict[str, str]
     nonce: str
     issued: datetime
     claims: dict[str, Any] = field(repr=False)
@@ -132,7 +130,7 @@ class Token:
 
     def to_claims(self) -> dict[str, Any]:
         """Return the claims in the shape that Trustee gives them."""
-        runtime = {"nonce": self.nonce, "tee-pubkey": self.key.jwk}
+        runtime = {"nonce": self.nonce, "tee-pubkey": self.key}
         return {
             "eat_profile": PROFILE,
             "iss": self.issuer,
