@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.support.broker_lab import BOOT, SECRET, Lab, policy_for, snp_platform
+from tests.support.broker_lab import SECRET, Lab, policy_for, snp_platform
+from tests.support.evidence import BOOT
 from tests.support.krun_client import KrunClient, register
 
 from haulout.emulator.snp import SnpState
