@@ -217,9 +217,20 @@ def laboratory(work: Path, guest: Path, say: Callable[[str], None] = print) -> I
             work / "broker/tls.pem",
             say,
         )
-        lab.ask("PUT", f"/v1/workloads/{WORKLOAD}")
-        lab.ask("PUT", f"/v1/workloads/{WORKLOAD}/policy", (work / "emulator/snp/policy.toml").read_bytes())
-        lab.ask("PUT", f"/v1/workloads/{WORKLOAD}/resources/default/key/{WORKLOAD}", lab.passphrase)
+        haulout(
+            *(
+                "broker",
+                "workload",
+                "add",
+                WORKLOAD,
+                "--policy",
+                "emulator/snp/policy.toml",
+                "--passphrase-file",
+                "key",
+            ),
+            *("--broker", url, "--token-file", "token", "--ca-file", "broker/tls.pem"),
+            cwd=work,
+        )
         haulout(
             *("cw", "run", "oci:secret:1", "--guest", guest, "--unpack", "unpacked", "--broker-url", url),
             *("--print-arguments", "qemu-snp"),

@@ -157,8 +157,8 @@ class Attestations:
     def _keep(self, given: tuple[Given, ...]) -> str:
         found = {hashlib.sha256(one.data).hexdigest(): one for one in given}
         there = set(self._connection.execute(_DOCUMENTS_THERE, {"wanted": [*found]}).scalars()) if found else set()
-        for digest in found.keys() - there:
-            # Another instance may keep the same at this moment.
+        # In one order everywhere: another instance may keep the same at this moment, and each would wait for the other.
+        for digest in sorted(found.keys() - there):
             with suppress(IntegrityError), self._connection.begin_nested():
                 self._connection.execute(
                     insert(documents).values(digest=digest, name=found[digest].name, data=found[digest].data)
