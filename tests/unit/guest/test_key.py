@@ -138,7 +138,7 @@ CRYPTSETUP = next(
 @pytest.mark.skipif(CRYPTSETUP is None, reason="not installed: systemd-cryptsetup")
 def test_systemd_cryptsetup_reads_its_key(volume):
     """The real program. It fails, as it may not map a device here, but not before it has read the key."""
-    if os.geteuid() == 0 and Path("/dev/mapper/control").exists():
+    if os.geteuid() == 0 and "device-mapper" in Path("/proc/misc").read_text():
         pytest.skip("it would map a device of this machine")
     said: list[Any] = []
     with listening(volume, said) as path:
