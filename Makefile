@@ -125,6 +125,7 @@ bench: $(VENV)/ready packages
 	$(BIN)/python benchmarks/backports_truth.py
 	$(BIN)/python benchmarks/machine.py
 	$(BIN)/python benchmarks/backports_shapes.py
+	$(BIN)/python benchmarks/broker.py
 
 # By hand, for as long as you like, each: make fuzz SECONDS=600
 fuzz: SECONDS ?= 60

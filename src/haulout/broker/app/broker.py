@@ -101,7 +101,8 @@ class Broker:
         if request.tee == TPM and request.tpm is not None:
             challenge = replace(challenge, credential=credential_for(request.tpm, nonce, self.keys()[0]))
         self._opened += 1
-        with self.store.write() as unit:
+        # Were it lost with a power failure, the guest would ask for another challenge.
+        with self.store.write(durable=False) as unit:
             unit.attestations.open(session)
             if self._opened % _FORGET_EACH == 0:
                 unit.attestations.forget(session.created)
