@@ -61,10 +61,6 @@ test-update-kills: KILLS ?= 200
 test-update-kills: $(VENV)/ready packages
 	@HAULOUT_TEST_UPDATE_KILLS=$(KILLS) $(BIN)/pytest -q -s tests/integration/test_machine_update_kills.py
 
-# A served broker: each field of evidence changed, damaged messages, ten minutes.
-test-broker: $(VENV)/ready packages
-	@HAULOUT_TEST_BROKER=1 $(BIN)/pytest -q tests/integration/test_broker_mutations.py tests/integration/test_broker_hostile.py tests/integration/test_broker_faults.py
-
 # A broker killed in the middle of requests, 200 times.
 test-broker-kills: KILLS ?= 200
 test-broker-kills: $(VENV)/ready packages

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from starlette.responses import Response
 
+from haulout.broker.app.broker import NOT_RELEASED
 from haulout.broker.app.owners import managed_by
-from haulout.broker.app.web import JSON, LEGACY_COOKIE, Endpoint, answer, body_of, client_of, cookie_of, off_loop
+from haulout.broker.app.web import JSON, LEGACY_COOKIE, LOG, Endpoint, answer, body_of, client_of, cookie_of, off_loop
 from haulout.broker.protocol import Evidence, InvalidMessage, Members, Rejected, Request, ResourcePath, Trouble
 from haulout.oci import json
 from haulout.workload import REGISTER_PATH, Registration, parse_registration
@@ -105,7 +106,10 @@ def encrypt(session: Session, content: bytes) -> bytes:
     if kept.get("kty") != _KIND:
         raise Rejected(Trouble.NO_SESSION, "this session has not attested by this protocol")
     key = LegacyKey(kept["n"], kept["e"]).public
-    return json.dumps(key.encrypt(content[: key.key_size // 8 - 11], padding.PKCS1v15()).hex())
+    if len(content) > key.key_size // 8 - 11:
+        LOG.warning("unavailable", extra={"reason": "the key is longer than a guest of this protocol can take"})
+        raise Rejected(Trouble.NOT_FOUND, NOT_RELEASED)
+    return json.dumps(key.encrypt(content, padding.PKCS1v15()).hex())
 
 
 class Legacy:
