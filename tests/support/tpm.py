@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import shutil
@@ -230,6 +231,7 @@ TOOLS = ("swtpm", "swtpm_setup", "swtpm_localca", "tpm2_quote")
 def _manufactured() -> Path:
     """The state of a new TPM, with certificates of its endorsement keys by an authority of its own; made once."""
     folder = Path(tempfile.mkdtemp(prefix="haulout-swtpm-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name in ("state", "ca"):
         (folder / name).mkdir()
     ca = folder / "ca"
