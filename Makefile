@@ -61,6 +61,11 @@ test-update-kills: KILLS ?= 200
 test-update-kills: $(VENV)/ready packages
 	@HAULOUT_TEST_UPDATE_KILLS=$(KILLS) $(BIN)/pytest -q -s tests/integration/test_machine_update_kills.py
 
+# A broker killed in the middle of requests, 200 times.
+test-broker-kills: KILLS ?= 200
+test-broker-kills: $(VENV)/ready packages
+	@HAULOUT_TEST_BROKER_KILLS=$(KILLS) $(BIN)/pytest -q -s tests/integration/test_broker_kills.py
+
 # The guest of confidential images, booted for each attempt to cheat, some minutes; GUEST names a folder of cw guest.
 test-confidential: $(VENV)/ready packages
 	@HAULOUT_TEST_CONFIDENTIAL=$(or $(GUEST),1) $(BIN)/pytest -q tests/integration/test_confidential.py
@@ -116,6 +121,7 @@ bench: $(VENV)/ready packages
 	$(BIN)/python benchmarks/backports_truth.py
 	$(BIN)/python benchmarks/machine.py
 	$(BIN)/python benchmarks/backports_shapes.py
+	$(BIN)/python benchmarks/broker.py
 
 # By hand, for as long as you like, each: make fuzz SECONDS=600
 fuzz: SECONDS ?= 60

@@ -217,9 +217,20 @@ def laboratory(work: Path, guest: Path, say: Callable[[str], None] = print) -> I
             work / "broker/tls.pem",
             say,
         )
-        lab.ask("PUT", f"/v1/workloads/{WORKLOAD}")
-        lab.ask("PUT", f"/v1/workloads/{WORKLOAD}/policy", (work / "emulator/snp/policy.toml").read_bytes())
-        lab.ask("PUT", f"/v1/workloads/{WORKLOAD}/resources/default/key/{WORKLOAD}", lab.passphrase)
+        haulout(
+            *(
+                "broker",
+                "workload",
+                "add",
+                WORKLOAD,
+                "--policy",
+                "emulator/snp/policy.toml",
+                "--passphrase-file",
+                "key",
+            ),
+            *("--broker", url, "--token-file", "token", "--ca-file", "broker/tls.pem"),
+            cwd=work,
+        )
         haulout(
             *("cw", "run", "oci:secret:1", "--guest", guest, "--unpack", "unpacked", "--broker-url", url),
             *("--print-arguments", "qemu-snp"),
@@ -237,7 +248,7 @@ def as_built(_lab: Lab, _image: Path, _guest: Path) -> list[str]:
 def other_kernel(_lab: Lab, _image: Path, guest: Path) -> list[str]:
     """Boot a kernel with a byte more: it works as before."""
     with (guest / "vmlinuz").open("ab") as file:
-        file.write(b"\0")
+        file.write(b"changed")
     return []
 
 
@@ -327,7 +338,14 @@ def attempt(lab: Lab, one: Attempt) -> dict[str, Any]:
             *(*HAULOUT, "cw", "run", image, "--guest", guest, "--emulator", lab.work / "emulator", "--json"),
             *("--publish", f"{port}:{INSIDE}", "--broker-url", lab.url, "--time-limit", str(LIMIT), *more),
         ]
-        run = subprocess.Popen(list(map(str, argv)), cwd=lab.work, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        run = subprocess.Popen(
+            list(map(str, argv)),
+            cwd=lab.work,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # In the background of a shell it would be ignored, and browse() ends the guest by it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one system call
+        )
         pages: list[str] = []
         browser = threading.Thread(target=browse, args=(run, port, pages), kwargs={"stop": one.rule is None})
         browser.start()
@@ -335,7 +353,8 @@ def attempt(lab: Lab, one: Attempt) -> dict[str, Any]:
         browser.join()
     try:
         result: dict[str, Any] = json.loads(out)
-    except ValueError:
+        _ = result["rule"]
+    except (ValueError, KeyError):
         raise SystemExit(f"{one.title}: cw run failed:\n{console.decode(errors='replace')[-3000:]}") from None
     rules = [row["rule"] if row["decision"] == "refused" else "allowed" for row in lab.new_rows() if row["decision"]]
     result |= {"page": pages[0] if pages else None, "broker_rules": rules, "console": console.decode(errors="replace")}

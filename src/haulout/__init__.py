@@ -64,7 +64,7 @@ if TYPE_CHECKING:
         WrongPassphrase,
     )
     from haulout.fetch import CacheFile, CacheFolderReport, CacheReport, Moved, PulledFile, PullResult, SeedUse
-    from haulout.http import HttpOptions
+    from haulout.http import HttpOptions, WrongServerKey
     from haulout.oci import (
         Architecture,
         ArchiveReference,
@@ -257,6 +257,7 @@ __all__ = [
     "WorkloadConfig",
     "WrittenTag",
     "WrongPassphrase",
+    "WrongServerKey",
     "__version__",
     "attach",
     "build_workload",
@@ -329,7 +330,7 @@ open_face(
             "WrongPassphrase",
         ),
         "fetch": ("CacheFile", "CacheFolderReport", "CacheReport", "Moved", "PullResult", "PulledFile", "SeedUse"),
-        "http": ("HttpOptions",),
+        "http": ("HttpOptions", "WrongServerKey"),
         "oci": (
             "Architecture",
             "ArchiveReference",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from haulout.broker.audit import Head, InvalidRow, LogReport, Row
     from haulout.broker.policy import RefusedList
     from haulout.broker.protocol import InvalidMessage
-    from haulout.broker.stores import InvalidKeyring, SealError, StoreError, Taken, Unknown
+    from haulout.broker.stores import InvalidBackup, InvalidKeyring, SealError, StoreError, Taken, Unknown
     from haulout.usecases.broker_access import BrokerAccess
     from haulout.usecases.broker_collateral import (
         CollateralReport,
@@ -59,6 +59,7 @@ __all__ = [
     "FollowedList",
     "Forecast",
     "Head",
+    "InvalidBackup",
     "InvalidKeyring",
     "InvalidMessage",
     "InvalidRow",
@@ -117,6 +118,7 @@ open_face(
         "broker.policy": ("RefusedList",),
         "broker.protocol": ("InvalidMessage",),
         "broker.stores": (
+            "InvalidBackup",
             "InvalidKeyring",
             "SealError",
             "StoreError",

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Socket,
         State,
         Step,
+        Switch,
         Update,
         read_fixes,
     )
@@ -118,6 +119,7 @@ __all__ = [
     "State",
     "Step",
     "StoppedMachine",
+    "Switch",
     "TakenMachine",
     "Update",
     "UpdateCheck",
@@ -181,6 +183,7 @@ open_face(
             "Severity",
             "Socket",
             "State",
+            "Switch",
             "Step",
             "Update",
         ),

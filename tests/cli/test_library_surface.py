@@ -125,6 +125,7 @@ def test_every_error_is_public():
         # The island is a library of its own, haulout.backports; brokers have a face of their own.
         room = ".".join(kind.__module__.split(".")[:2])
         faces = {"haulout.backports": "haulout.backports", "haulout.broker": "haulout.brokers"}
+        faces["haulout.guest"] = "haulout.guest"
         public = importlib.import_module(faces.get(room, "haulout"))
         if not kind.__name__.startswith("_") and getattr(public, kind.__name__, None) is not kind:
             missing.append(kind.__name__)

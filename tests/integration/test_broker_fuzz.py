@@ -94,7 +94,7 @@ def test_our_document_holds_and_no_answer_is_a_failure(server, tmp_path, who):
     text = fuzz(server, document, f"http://127.0.0.1:{server.port}", checks, tmp_path, *more)
     assert int(re.findall(r"(\d+) generated", text)[-1]) > 300
     counted = statuses(server)
-    assert sum(counted.values()) > 500
+    assert sum(counted.values()) > 300
     assert [status for status in counted if status >= 500] == []
     if who == "nobody":
         assert server.fetch(Guest()) == SECRET

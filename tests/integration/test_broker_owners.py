@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shlex
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -14,17 +15,19 @@ from unittest.mock import patch
 
 import click
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from tests.support.brokers import Answer, Guest, Server, host_data, make_folder, serving
 from tests.support.disks import raw_disk
-from tests.support.evidence import BOOT, snp, tdx
-from tests.support.image_lists import FOLLOWING, envelope, payload, signed
+from tests.support.evidence import BOOT, ROOT, snp, tdx
+from tests.support.image_lists import FOLLOWING, KEY, envelope, payload, pem, signed
 from tests.support.simulators.vendors import vendors
 from tests.support.workload_policies import BINDINGS, bound, document, image
 
 import haulout
 from haulout.broker.policy import ARTIFACT_TYPE
+from haulout.broker.policy.signed import encoded
 from haulout.broker.protocol import Attestation, Challenge, Evidence, Request, ResourcePath, report_data
-from haulout.brokers import broker_owner
+from haulout.brokers import StateFolder, broker_log, broker_owner
 from haulout.cli.main import main
 from haulout.cli.tree import Verbs
 from haulout.cli.tree import haulout as tree
@@ -34,7 +37,8 @@ from haulout.emulator.tdx import TdxState, default_info
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEY = ResourcePath("web", "luks", "passphrase")
+DOCUMENTED = set(re.findall(r"`([a-z_]+)`", (ROOT / "docs/json.md").read_text()))
+WEB = ResourcePath("default", "key", "web")
 
 
 @dataclass
@@ -58,8 +62,10 @@ class Desk:
         return out.getvalue() if code in {0, 1} else err.getvalue()
 
     def json(self, *arguments: str, **more: Any) -> Any:
-        """Run a verb; return its result."""
-        return json.loads(self.run(*arguments, "--json", **more))
+        """Run a verb; return its result, whose members are documented."""
+        found = json.loads(self.run(*arguments, "--json", **more))
+        assert set(found) <= {*DOCUMENTED, "schema", "verb"}
+        return found
 
     def write(self, name: str, data: bytes | str) -> str:
         """Write a file into the owner's folder."""
@@ -67,13 +73,13 @@ class Desk:
         path.write_bytes(data if isinstance(data, bytes) else data.encode())
         return str(path)
 
-    def fetch(self, guest: Any, path: ResourcePath = KEY) -> bytes:
+    def fetch(self, guest: Any, path: ResourcePath = WEB) -> bytes:
         """Be a guest."""
         answer = self.attest(guest, path)
         assert answer.status == 200, answer
         return bytes(guest.key.decrypt(answer.body))
 
-    def refused(self, guest: Any, path: ResourcePath = KEY) -> None:
+    def refused(self, guest: Any, path: ResourcePath = WEB) -> None:
         """Be a guest that is refused."""
         assert self.attest(guest, path).status == 404
 
@@ -129,7 +135,7 @@ def test_an_owner_registers_a_workload_and_a_guest_gets_its_key(desk):
         "web",
         "alice",
         1,
-        ["web/luks/passphrase"],
+        ["default/key/web"],
     )
     assert desk.fetch(guest()) == b"correct horse"
     shown = desk.run("workload", "show", "web")
@@ -195,7 +201,7 @@ def test_a_forecast_by_a_higher_floor_names_the_version_that_is_short(desk):
 def test_images_of_a_signed_list_count_until_they_are_dropped(desk):
     desk.run("workload", "add", "shop", "--passphrase-file", desk.write("key2", "battery staple"))
     desk.run("policy", "set", "shop", desk.write("shop.toml", document(more=FOLLOWING)))
-    path = ResourcePath("shop", "luks", "passphrase")
+    path = ResourcePath("default", "key", "shop")
     desk.refused(guest(1), path)
     assert "follows no list" in desk.run("workload", "follow", "web", desk.write("l", signed(payload(1))), code=2)
     old = desk.write("old.json", signed(payload(1, 2, workload="shop", number=1)))
@@ -236,6 +242,22 @@ def test_a_list_is_found_beside_its_image(desk):
     assert desk.json("workload", "follow", "shop", place)["number"] == 5
 
 
+def test_other_keys_drop_the_list(desk):
+    other = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))
+    path = ResourcePath("default", "key", "shop")
+    both = f"[follow]\nkeys = ['''{pem(other)}''', '''{pem(KEY)}''']"
+    desk.run("policy", "set", "shop", desk.write("both.toml", document(more=both)))
+    assert desk.fetch(guest(3), path) == b"battery staple"
+    alone = f"[follow]\nkeys = ['''{pem(other)}''']"
+    desk.run("policy", "set", "shop", desk.write("alone.toml", document(more=alone)))
+    desk.refused(guest(3), path)
+    row = [json.loads(line) for line in desk.run("log", "--json").splitlines()][-1]
+    assert row["rule"] == "list-missing"
+    content = payload(3, workload="shop", number=1)
+    desk.run("workload", "follow", "shop", desk.write("anew.json", envelope(content, other.sign(encoded(content)))))
+    assert desk.fetch(guest(3), path) == b"battery staple"
+
+
 def test_the_operator_verifies_the_log_and_an_owner_reads_theirs(desk):
     state = str(desk.server.folder)
     exported = desk.run("log", "--state", state, "--export")
@@ -260,6 +282,16 @@ def test_the_operator_verifies_the_log_and_an_owner_reads_theirs(desk):
     assert "deleted rows cannot be found" in mine["notes"][0]
     assert desk.run("log", owner="bob") == ""
     assert "cannot be read" in desk.run("log", desk.write("x", "{}\n"), "--verify", code=8)
+
+
+def test_a_log_is_followed(desk):
+    state = StateFolder(desk.server.folder)
+    known = len(list(broker_log(state)))
+    rows = broker_log(state, follow=True)
+    for _ in range(known):
+        last = next(rows)
+    desk.refused(guest(5))
+    assert [next(rows).number for _ in range(2)] == [last.number + 1, last.number + 2], "attested, then refused"
 
 
 def test_early_collateral_says_who_is_refused_after_the_recovery(desk, tmp_path):
@@ -307,8 +339,18 @@ def test_what_is_wrong_is_one_clear_line(desk):
     assert "REPOSITORY/TYPE/TAG" in desk.run(
         "workload", "add", "a b", "--passphrase-file", str(desk.folder / "key"), code=2
     )
+    desk.run("workload", "add", "a b")
+    desk.run("workload", "rm", "a b")
     assert "not a head" in desk.run("log", "--verify", "--head", "x", code=2)
     assert "--head needs --verify" in desk.run("log", "--head", "0:" + "0" * 64, code=2)
+
+
+@pytest.mark.parametrize("path", ["/v1/log", "/v1/workloads/web/attempts"])
+def test_a_query_that_is_no_time_or_number_is_refused(desk, path):
+    token = (desk.folder / "alice.token").read_text().strip()
+    for query, status in (("since=%00", 400), ("since=yesterday", 400), ("after=-1", 400), ("after=1", 200)):
+        assert desk.server.ask("GET", f"{path}?{query}", token=token).status == status
+    assert desk.server.ask("GET", path).status == 401
 
 
 def test_a_workload_is_removed_and_its_rows_stay(desk):

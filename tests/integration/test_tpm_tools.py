@@ -15,8 +15,10 @@ from tests.support.tpm import SoftwareTpm, software_tpm
 
 from haulout.tee import Given, parse_policy, verify
 from haulout.tee.certificates import read_certificate
+from haulout.tee.tpm.attester import Attester, TpmFailed
 from haulout.tee.tpm.credential import make_credential
 from haulout.tee.tpm.endorsement import Enrolment, fingerprint
+from haulout.tee.tpm.parse import parse
 from haulout.tee.tpm.structures import read_public
 
 SECRET = bytes(range(32))
@@ -41,25 +43,7 @@ def enrol(tpm: SoftwareTpm, ek: bytes, hash_name: str = "sha256") -> Enrolment:
     name = read_public(tpm.file("ak.pub"), "AK").name
     assert name == tpm.file("ak.name")
     made = make_credential(key, name, SECRET, bytes(range(64)))
-    # What tpm2_makecredential writes: a magic number, a version, and both parameters.
-    (tpm.folder / "credential").write_bytes(bytes.fromhex("badcc0de00000001") + made.to_bytes())
-    tpm.tool("startauthsession", "--policy-session", "-S", "session", "-g", hash_name)
-    tpm.tool("policysecret", "-S", "session", "-c", "e")
-    tpm.tool(
-        "activatecredential",
-        "-c",
-        "ak.ctx",
-        "-C",
-        "ek.ctx",
-        "-P",
-        "session:session",
-        "-i",
-        "credential",
-        "-o",
-        "secret",
-    )
-    tpm.tool("flushcontext", "session")
-    assert tpm.file("secret") == SECRET
+    assert tpm.activate(made.to_bytes(), hash_name) == SECRET
     return Enrolment(name, fingerprint(key))
 
 
@@ -122,23 +106,8 @@ def test_a_credential_for_another_key_is_not_activated(tpm):
     tpm.make_ak()
     key = read_certificate(tpm.ek_certificate()).key
     made = make_credential(key, b"\0\x0b" + bytes(32), SECRET, bytes(range(64)))
-    (tpm.folder / "credential").write_bytes(bytes.fromhex("badcc0de00000001") + made.to_bytes())
-    tpm.tool("startauthsession", "--policy-session", "-S", "session")
-    tpm.tool("policysecret", "-S", "session", "-c", "e")
     with pytest.raises(AssertionError, match="integrity check failed"):
-        tpm.tool(
-            "activatecredential",
-            "-c",
-            "ak.ctx",
-            "-C",
-            "ek.ctx",
-            "-P",
-            "session:session",
-            "-i",
-            "credential",
-            "-o",
-            "secret",
-        )
+        tpm.activate(made.to_bytes())
 
 
 def test_a_quote_by_a_key_that_signs_anything_is_refused(tpm):
@@ -189,3 +158,30 @@ def test_the_commands_of_the_document_make_evidence(tpm):
     named = policy(f'[tpm]\naks = ["{tpm.file("ak.name").hex()}"]')
     verdict = verify(tpm.file("evidence.json"), at=NOW, policy=named, report_data=DATA)
     assert rule_of(verdict) is None
+
+
+def test_our_own_commands_reach_the_keys_of_the_tools(tpm):
+    """The guest's attester, which runs where there are no tools."""
+    expected = tpm.ek_certificate()
+    attester = Attester(tpm.send)
+    certificate, ak = attester.ek_certificate(), read_public(attester.ak, "AK")
+    assert certificate == expected
+    key = read_certificate(certificate).key
+    made = make_credential(key, ak.name, SECRET, bytes(range(64)))
+    attester.extend(8, DATA[:32])
+    attester.activate(made.to_bytes())
+    evidence = attester.evidence(DATA)
+    assert parse(evidence).activation == SECRET
+    asked: dict[str, Any] = {
+        "certificates": [Given("EK", certificate)],
+        "collateral": [Given("enrolment", Enrolment(ak.name, fingerprint(key)).to_bytes())],
+        "policy": policy_for(tpm, f'workload = ["{DATA[:32].hex()}"]'),
+    }
+    assert rule_of(verify(evidence, at=NOW, report_data=DATA, **asked)) is None
+    with pytest.raises(TpmFailed, match="ActivateCredential"):
+        attester.activate(make_credential(key, b"\0\x0b" + bytes(32), SECRET, bytes(range(64))).to_bytes())
+    attester.close()
+    again = Attester(tpm.send)
+    assert again.ak == attester._public
+    again.close()
+    assert tpm.tool("pcrread", "sha256:8").decode().split("0x")[-1].strip().lower() == attester.pcrs()[8].hex()

@@ -21,6 +21,14 @@ TOKENS = {"shop": "token-of-shop-0123456789abcdef", "lab": "token-of-lab-0123456
 TOO_LOW = "SNP firmware 22 is reported; the policy requires at least 23"
 
 
+TDX = """[tdx]
+mrconfigid = ["{binding}"]
+mrtd = ["{measured}"]
+rtmr1 = ["{measured}"]
+rtmr2 = ["{measured}"]"""
+"""Only the first workload runs on two kinds of processors."""
+
+
 def new_store(folder: Path) -> Store:
     """A migrated database without anything but a signing key."""
     store = Store(f"sqlite:///{folder / 'broker.db'}", Keyring({"first": bytes(range(32))}))
@@ -44,6 +52,7 @@ name = "policy {number}"
 products = ["Genoa"]
 host-data = ["{binding[:64]}"]
 measurements = ["{measured}"]
+{TDX.format(binding=binding, measured=measured) if not number else ""}
 [release]
 {release}
 """.encode()

@@ -12,7 +12,7 @@ import trustme
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from tests.support.asgi import served
-from tests.support.broker_records import NOW, TOO_LOW, chip, fill, new_store
+from tests.support.broker_records import NOW, chip, fill, new_store
 
 from haulout.broker.app.web import Answering
 from haulout.broker.operations import Guard, Limit, Limiter, Limits, Metrics
@@ -24,17 +24,23 @@ if TYPE_CHECKING:
 CHROMIUM = Path("/usr/bin/chromium")
 FORECAST = ForecastView(
     "2026-06-01T11:40:00Z",
-    "tomorrow, with the collateral that Intel has announced",
+    "tomorrow, with what vendors announce as far as it is at hand",
     14,
     (
         ForecastLine(
+            "payments",
+            chip(12),
+            "the certificate 'SEV-VCEK' expired at 2026-06-02T08:00:00Z",
+            "certificate-validity",
+            (),
+        ),
+        ForecastLine(
             "web-frontend",
             "tdx:" + chip(90)[4:36],
-            "the platform will be OutOfDate; the policy accepts UpToDate",
+            "the platform's TCB is OutOfDate; allowed are UpToDate",
             "tcb-status",
-            ("TDX module is 5, 6 is needed",),
+            ("TDX module: has 5, needs 6: update the TDX module",),
         ),
-        ForecastLine("payments", chip(11), TOO_LOW, "tcb-floor", ("SNP firmware is 22, 23 is needed",)),
     ),
 )
 

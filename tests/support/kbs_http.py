@@ -68,8 +68,9 @@ class Wire:
             self._connection = self.connect()
         try:
             self._connection.request(method, path, body, dict(headers or {}))
-            answer = self._connection.getresponse()
-            content = answer.read()
+            # Closed whatever happens: where the server closes the connection, it is the answer that has the socket.
+            with self._connection.getresponse() as answer:
+                content = answer.read()
         except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
             self.close()
             if fresh:

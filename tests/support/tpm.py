@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import shutil
+import socket as socket_module
 import subprocess
 import tempfile
 import time
@@ -229,6 +231,7 @@ TOOLS = ("swtpm", "swtpm_setup", "swtpm_localca", "tpm2_quote")
 def _manufactured() -> Path:
     """The state of a new TPM, with certificates of its endorsement keys by an authority of its own; made once."""
     folder = Path(tempfile.mkdtemp(prefix="haulout-swtpm-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name in ("state", "ca"):
         (folder / name).mkdir()
     ca = folder / "ca"
@@ -281,6 +284,19 @@ class SoftwareTpm:
         output = run(f"tpm2_{name}", *arguments)
         run("tpm2_flushcontext", "-t")
         return output
+
+    def send(self, command: bytes) -> bytes:
+        """Send one command by itself; swtpm keeps the state of the TPM between connections."""
+        with socket_module.socket(socket_module.AF_UNIX) as connection:
+            connection.settimeout(240)
+            connection.connect(str(self.socket))
+            connection.sendall(command)
+            answer = b""
+            while len(answer) < 10 or len(answer) < int.from_bytes(answer[2:6], "big"):
+                piece = connection.recv(4096)
+                assert piece, "swtpm closed the connection"
+                answer += piece
+            return answer
 
     def file(self, name: str) -> bytes:
         return (self.folder / name).read_bytes()
@@ -352,6 +368,19 @@ class SoftwareTpm:
             report_data=report_data,
             activation=activation,
         )
+
+    def activate(self, credential: bytes, hash_name: str = "sha256") -> bytes:
+        """Decrypt a credential by the keys of :meth:`make_ak`; return the secret."""
+        # What tpm2_makecredential writes: a magic number, a version, and both parameters.
+        (self.folder / "credential").write_bytes(bytes.fromhex("badcc0de00000001") + credential)
+        self.tool("startauthsession", "--policy-session", "-S", "session", "-g", hash_name)
+        try:
+            self.tool("policysecret", "-S", "session", "-c", "e")
+            keys = ("-c", "ak.ctx", "-C", "ek.ctx", "-P", "session:session")
+            self.tool("activatecredential", *keys, "-i", "credential", "-o", "secret")
+        finally:
+            self.tool("flushcontext", "session")
+        return self.file("secret")
 
     def ek_certificate(self, index: str = "0x1c00002") -> bytes:
         """The certificate of an endorsement key, DER."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from haulout.broker.audit import Entry
-from haulout.broker.policy import follow, parse, read_list
+from haulout.broker.policy import RefusedList, follow, parse, read_list
 from haulout.broker.stores import Unknown
 from haulout.documents import Document
 from haulout.errors import UsageError
@@ -147,7 +147,7 @@ class Management:
             return [PolicyVersion.of(one) for one in unit.workloads.policies(workload)]
 
     def set_policy(self, workload: str, document: bytes) -> WorkloadReport:
-        """Put a policy into force. A list that is followed stays, if the new policy's keys signed it.
+        """Put a policy into force. A list that is followed is dropped if no key of the new policy signed it.
 
         Raises:
             Unknown: there is no such workload.
@@ -157,13 +157,15 @@ class Management:
         now = self.now()
         with self.store.write() as unit:
             found = unit.workloads.get(workload, self.owner, locked=True)
-            if found.list is not None and policy.follows:
-                # Raises where the list is not signed by the keys that the new policy pins.
-                _following(policy, workload, found.list, None)
+            words = ""
+            if found.list is not None and policy.follows and not _still_follows(policy, workload, found.list):
+                # With other keys there is another root of trust: nothing is released before its first list.
+                unit.workloads.set_list(workload, None)
+                words = "; the list that was followed is dropped, for none of its keys signed it"
             version = unit.workloads.set_policy(
                 workload, document, policy.digest, now, test_roots=frozenset(policy.evidence.roots)
             )
-            words = f"version {version} is in force"
+            words = f"version {version} is in force{words}"
             unit.audit.append(self._entry("policy", workload, found.owner, words, policy=policy.digest))
             return _report(unit, unit.workloads.get(workload))
 
@@ -279,6 +281,17 @@ class Management:
             policy=policy,
             resource=resource,
         )
+
+
+def _still_follows(policy: WorkloadPolicy, workload: str, envelope: bytes) -> bool:
+    """Return whether a key that a policy pins signed a list; raises where the policy cannot use it otherwise."""
+    try:
+        _following(policy, workload, envelope, None)
+    except RefusedList as exc:
+        if exc.rule != "signature":
+            raise
+        return False
+    return True
 
 
 def _following(policy: WorkloadPolicy, workload: str, envelope: bytes, before: ImageList | None) -> ImageList:

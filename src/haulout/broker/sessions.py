@@ -18,7 +18,7 @@ from haulout.broker.protocol import Challenge, Rejected, Trouble
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from haulout.broker.protocol import PublicKey, Request
+    from haulout.broker.protocol import Request
 
 LIFETIME: Final = timedelta(minutes=5)
 """From the challenge to the answer, and from the answer to the last key: Trustee's default."""
@@ -111,12 +111,12 @@ class Session:
         if not hmac.compare_digest(self.nonce.encode(), nonce.encode("utf-8", "surrogatepass")):
             raise Rejected(Trouble.ATTEST_FAILED, "the nonce is not the one of this session")
 
-    def answered(self, state: State, key: PublicKey, evidence: str, report_data: bytes, at: datetime) -> Self:
+    def answered(self, state: State, jwk: dict[str, str], evidence: str, report_data: bytes, at: datetime) -> Self:
         """Return the session after its answer."""
         return replace(
             self,
             state=state,
-            key=key.jwk,
+            key=jwk,
             evidence=evidence,
             report_data=report_data,
             verified=at,

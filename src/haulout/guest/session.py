@@ -21,9 +21,11 @@ from haulout.broker.protocol import (
     Problem,
     Request,
     ResourcePath,
+    TpmKeys,
     report_data,
 )
 from haulout.errors import HauloutError, UnreachableError
+from haulout.guest.devices import TpmDevice, bound
 from haulout.guest.refusal import GuestRefusal, Rule
 from haulout.http import PinnedServer, WrongServerKey
 from haulout.tee.snp import parse as snp
@@ -58,8 +60,11 @@ def require_own_binding(device: Device, binding: Binding) -> None:
     Raises:
         GuestRefusal: it vouches for another, or gives no evidence that can be read.
     """
-    answer = device.evidence(hashlib.sha512(binding.to_bytes()).digest())
-    found, expected = _own_value(answer, binding)
+    if isinstance(device, TpmDevice):
+        # A TPM knows no launch: what booted is measured, and that measures the binding.
+        found, expected = device.bind(binding.host_data), bound(binding.host_data)
+    else:
+        found, expected = _own_value(device.evidence(hashlib.sha512(binding.to_bytes()).digest()), binding)
     if not hmac.compare_digest(found, expected):
         raise GuestRefusal(
             Rule.BINDING_VALUE,
@@ -131,13 +136,17 @@ class _Session:
         self._cookie: dict[str, str] = {}
 
     def run(self, say: Callable[[str], None]) -> bytes:
-        request = Request(self._device.tee, ("sha384", "sha512", "sha256"), self._launch.binding.workload_id)
+        device, workload = self._device, self._launch.binding.workload_id
+        keys = TpmKeys(*device.keys()) if isinstance(device, TpmDevice) else None
+        request = Request(device.tee, ("sha384", "sha512", "sha256"), workload, keys)
         answer = self._ask("POST", "/kbs/v0/auth", request.to_bytes())
         name, _, value = answer.headers.get("set-cookie", "").partition(";")[0].partition("=")
         if name != COOKIE or not value:
             raise InvalidMessage("Challenge", "", f"the answer sets no cookie {COOKIE}")
         self._cookie = {"Cookie": f"{COOKIE}={value}"}
         challenge = Challenge.parse(answer.body)
+        if isinstance(device, TpmDevice) and challenge.credential is not None:
+            device.activate(challenge.credential)
         # A key for this session alone: whoever records the session cannot read the answer later.
         key = PrivateKey.generate()
         signed = self._device.evidence(report_data(challenge.nonce, key.public, challenge.hash))

@@ -19,6 +19,7 @@ MAX_DEPTH: Final = 32
 MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024
 """Largest manifest read or written (distribution-spec: registries SHOULD accept at least 4 MB)."""
 
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
@@ -79,7 +80,7 @@ def dumps(document: object) -> bytes:
 def _check_depth(data: bytes, what: str) -> None:
     # Counted before parsing: the parser itself recurses.
     depth = 0
-    for byte in _STRING.sub(b"", data):
+    for byte in _STRING.sub(b"", data).translate(None, _NO_BRACKETS):
         if byte in b"[{":
             depth += 1
             if depth > MAX_DEPTH:

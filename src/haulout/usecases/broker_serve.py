@@ -37,6 +37,7 @@ class ServeRequest:
         collateral: folder of the vendors' certificates and collateral; None: guests bring them.
         shared_port: several processes listen on this port.
         forwarded: the client's address is what a proxy wrote into X-Forwarded-For.
+        v0: also speak the protocol of libkrun up to 1.19.
         cache: folder of what is fetched from vendors; None: ``collateral`` in the broker's.
         offline: nothing is fetched.
         kds, pcs: URLs of AMD's and Intel's services, or of what caches them; None: the vendors' own.
@@ -56,6 +57,7 @@ class ServeRequest:
     collateral: Path | None = None
     shared_port: bool = False
     forwarded: bool = False
+    v0: bool = False
     cache: Path | None = None
     offline: bool = False
     kds: str | None = None
@@ -135,7 +137,7 @@ def broker_serve(request: ServeRequest, ready: Callable[[Serving], None], *, log
         store.require_current()
         running = Running(store, request.operation(place.folder))
         supply = running.supply if request.collateral is None else Folder.read(request.collateral)
-        settings = Settings(place.url, forwarded=request.forwarded)
+        settings = Settings(place.url, v0=request.v0, forwarded=request.forwarded)
         broker = Broker(store, supply, settings, admit=running.admit)
         broker.keys()  # no request is taken that could not be answered
         listening = Listening(

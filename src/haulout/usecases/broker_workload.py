@@ -24,8 +24,6 @@ _LARGEST: Final = 1 << 20
 _MOST: Final = (1 << 53) - 1
 _TOML: Final = "application/toml"
 _OCTETS: Final = "application/octet-stream"
-PASSPHRASE: Final = "luks/passphrase"  # noqa: S105 - the name of one
-"""Type and tag of the resource that holds the passphrase of a disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +131,8 @@ def broker_workload_add(
         workload: its name, which evidence of protocol v0 has to name.
         policy: file of its policy; None: it stays as it is, and without one no key is released.
         passphrase: what is released to guests; None: it stays as it is.
-        resource: the name by which guests ask for it, REPOSITORY/TYPE/TAG; None: WORKLOAD/luks/passphrase.
+        resource: the name by which guests ask for it, REPOSITORY/TYPE/TAG; None: default/key/WORKLOAD, which
+            ``haulout cw run`` asks for.
         connections: how the broker is reached.
 
     Raises:
@@ -142,7 +141,8 @@ def broker_workload_add(
         InvalidPolicy: the file is not a policy; nothing was registered.
     """
     document = None if policy is None else read_policy(policy)
-    what, path = f"registering {workload}", _resource(resource or f"{workload}/{PASSPHRASE}")
+    what = f"registering {workload}"
+    path = () if passphrase is None else _resource(resource or f"default/key/{workload}")
     with OwnersApi(access, connections) as api:
         answer = api.put(what, "workloads", workload, attempts=5)
         if document is not None:

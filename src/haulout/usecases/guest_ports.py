@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -97,12 +98,13 @@ def _each_line(connection: socket.socket, handle: Callable[[bytes, socket.socket
 
 
 def follow(source: IO[bytes], console: Callable[[bytes], None]) -> list[str]:
-    """Hand on what the console says until its end; return its last lines."""
-    tail: list[str] = []
+    """Hand on what the console says until its end; return why a kernel stopped, and the last lines."""
+    first: str | None = None
+    tail: deque[str] = deque(maxlen=_TAIL)
     for line in iter(lambda: source.readline(1 << 16), b""):
         console(line)
         tail.append(printable(line.decode("utf-8", "replace").strip()))
         # A stack trace is long; what led to it stands before.
-        if len(tail) > _TAIL and not FATAL.search(tail[0]):
-            del tail[0]
-    return tail
+        if first is None and FATAL.search(tail[-1]):
+            first = tail[-1]
+    return [*([] if first is None else [first]), *tail]

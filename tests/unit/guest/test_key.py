@@ -1,6 +1,7 @@
 """The key on a socket, asked for as systemd-cryptsetup asks: systemd, src/shared/cryptsetup-util and src/cryptsetup."""
 
 import io
+import os
 import secrets
 import socket
 import subprocess
@@ -136,7 +137,9 @@ CRYPTSETUP = next(
 @pytest.mark.tools
 @pytest.mark.skipif(CRYPTSETUP is None, reason="not installed: systemd-cryptsetup")
 def test_systemd_cryptsetup_reads_its_key(volume):
-    """The real program; without a device mapper it fails, but not before it has the key, and tried it."""
+    """The real program. It fails, as it may not map a device here, but not before it has read the key."""
+    if os.geteuid() == 0 and "device-mapper" in Path("/proc/misc").read_text():
+        pytest.skip("it would map a device of this machine")
     said: list[Any] = []
     with listening(volume, said) as path:
         done = subprocess.run(
@@ -148,5 +151,4 @@ def test_systemd_cryptsetup_reads_its_key(volume):
         )
     assert volume_of(said[0]) == "root", done.stderr
     assert said[1:] == ["sending evidence of a TEE of the tests"], done.stderr
-    # What it says of a wrong passphrase.
-    assert "incorrect" not in done.stderr
+    assert "Failed to activate with key file" in done.stderr

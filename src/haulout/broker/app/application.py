@@ -32,7 +32,13 @@ def build(broker: Broker, *, routes: Sequence[BaseRoute] = (), middleware: Seque
         middleware: further ones, the outermost first, inside the one that gives requests their ids and turns what is
             raised into problems: raise ``Rejected`` to refuse a request.
     """
-    endpoints = (*Guests(broker).endpoints(), *Owners(broker).endpoints())
+    legacy = None
+    if broker.settings.v0:
+        from haulout.broker.app.legacy import Legacy  # noqa: PLC0415 - most brokers do without
+
+        legacy = Legacy(broker)
+    older = legacy.endpoints() if legacy else ()
+    endpoints = (*Guests(broker, legacy).endpoints(), *Owners(broker).endpoints(), *older)
     document = describe(endpoints, broker.settings.url, VERSION)
 
     async def openapi(_: Request) -> Response:
@@ -41,8 +47,11 @@ def build(broker: Broker, *, routes: Sequence[BaseRoute] = (), middleware: Seque
     async def trouble(http: Request, exc: Exception) -> Response:
         return problem(rejection(exc), http.state.request)
 
-    return Starlette(
+    made = Starlette(
         routes=[*routes_of(endpoints), Route("/openapi.json", openapi), *routes],
         middleware=[Middleware(Answering), *middleware],
         exception_handlers={404: trouble, 405: trouble},
     )
+    # It would send clients to whatever host they named.
+    made.router.redirect_slashes = False
+    return made

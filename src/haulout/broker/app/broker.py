@@ -13,13 +13,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from haulout.broker.app.enrolment import TEE as TPM
+from haulout.broker.app.enrolment import credential_for, enrolments
 from haulout.broker.app.judging import NOTHING, genuine_by, is_genuine, judge, policy_of, proof_of
 from haulout.broker.audit import Entry
 from haulout.broker.policy import ALLOWED, Decision, Facts, decide, machine_of
 from haulout.broker.protocol import (
     FORMS,
     NONCE_BYTES,
-    Attestation,
     Challenge,
     InvalidMessage,
     PublicKey,
@@ -37,12 +38,12 @@ from haulout.tee import Rule, stamp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from haulout.broker.app.judging import Supply
+    from haulout.broker.app.judging import Reply, Supply
     from haulout.broker.app.settings import Settings
     from haulout.broker.policy import WorkloadPolicy
     from haulout.broker.protocol import SigningKey
     from haulout.broker.stores import Store, Unit
-    from haulout.tee import Verdict
+    from haulout.tee import Given, Verdict
 
 REFUSED: Final = "the broker does not accept this evidence; its log has the reason under session {session}"
 NOT_RELEASED: Final = (
@@ -96,14 +97,18 @@ class Broker:
             raise Rejected(Trouble.AUTH_FAILED, f"this broker knows evidence of {', '.join(FORMS)}")
         cookie, nonce = secrets.token_urlsafe(32), base64.b64encode(secrets.token_bytes(NONCE_BYTES)).decode()
         session = Session.begin(request, cookie, nonce, self.now(), client, v0=v0)
+        challenge = session.challenge
+        if request.tee == TPM and request.tpm is not None:
+            challenge = replace(challenge, credential=credential_for(request.tpm, nonce, self.keys()[0]))
         self._opened += 1
-        with self.store.write() as unit:
+        # Were it lost with a power failure, the guest would ask for another challenge.
+        with self.store.write(durable=False) as unit:
             unit.attestations.open(session)
             if self._opened % _FORGET_EACH == 0:
                 unit.attestations.forget(session.created)
-        return cookie, session.challenge
+        return cookie, challenge
 
-    def attest(self, cookie: str | None, attestation: Attestation, client: str) -> str:
+    def attest(self, cookie: str | None, attestation: Reply, client: str, *, v0: bool = False) -> str:
         """Judge the answer to a challenge; return a token.
 
         Raises:
@@ -112,12 +117,12 @@ class Broker:
         """
         now = self.now()
         with self.store.read() as unit:
-            session = self._session(unit, cookie)
+            session = self._session(unit, cookie, v0=v0)
             session.require_open(attestation.nonce, now)
             claimed = session.workload
             workload = None if claimed is None else _found(unit, claimed)
             roots = unit.workloads.test_roots() if claimed is None else frozenset()
-        proof = proof_of(attestation, session, self.supply)
+        proof = self._enrolled(proof_of(attestation, session, self.supply), session)
         policy = policy_of(workload)
         by = policy.evidence if policy else NOTHING if claimed is not None else genuine_by(roots)
         verdict = judge(proof, session.tee, now, by)
@@ -129,9 +134,13 @@ class Broker:
             decision = replace(decision, words="; ".join((decision.words, *supplied.missing)))
             wait = None if supplied.retry_after is None else math.ceil(supplied.retry_after)
         answered = session.answered(
-            State.ATTESTED if decision.allowed else State.REFUSED, attestation.key, proof.digest, proof.report_data, now
+            State.ATTESTED if decision.allowed else State.REFUSED,
+            attestation.key.jwk,
+            proof.digest,
+            proof.report_data,
+            now,
         )
-        token = self._token(answered, attestation.key, judged) if decision.allowed else ""
+        token = self._token(answered, judged) if decision.allowed else ""
         with self.store.write() as unit:
             if not unit.attestations.answer(answered):
                 raise Rejected(Trouble.ATTEST_FAILED, "the challenge of this session was answered before")
@@ -141,7 +150,25 @@ class Broker:
             raise Rejected(Trouble.ATTEST_FAILED, REFUSED.format(session=session.public[:16]), retry_after=wait)
         return token
 
-    def release(self, cookie: str | None, token: str | None, path: ResourcePath, client: str) -> bytes:
+    def session(self, cookie: str) -> Session:
+        """Return a session of the protocol of libkrun up to 1.19, whose answers do not repeat its nonce.
+
+        Raises:
+            Rejected: there is none.
+            StoreError: the database refuses.
+        """
+        with self.store.read() as unit:
+            return self._session(unit, cookie, v0=True)
+
+    def release(
+        self,
+        cookie: str | None,
+        token: str | None,
+        path: ResourcePath,
+        client: str,
+        *,
+        legacy: Callable[[Session, bytes], bytes] | None = None,
+    ) -> bytes:
         """Release a resource to a guest; return it encrypted to the guest's key.
 
         Args:
@@ -149,22 +176,13 @@ class Broker:
             token: what the guest was given when it attested.
             path: what it asks for.
             client: the guest's address.
+            legacy: encrypts for guests that speak the protocol of libkrun up to 1.19; None: for those of 0.4.0.
 
         Raises:
             Rejected: the guest has not attested, or does not get this.
             StoreError: the database refuses: nothing left.
         """
-        content, _ = self.release_content(self._proven(cookie, token), path, client)
-        return content
-
-    def release_content(
-        self,
-        find: Callable[[Unit], Session],
-        path: ResourcePath,
-        client: str,
-        encrypt: Callable[[Session, bytes], bytes] | None = None,
-    ) -> tuple[bytes, Session]:
-        """Release a resource, encrypted in some way; as :meth:`release`."""
+        find = self._proven(cookie, token, v0=legacy is not None)
         now = self.now()
         with self.store.read() as unit:
             session = find(unit)
@@ -181,8 +199,7 @@ class Broker:
             workload = None  # a session of one workload gets nothing of another, whatever its evidence says
         policy = policy_of(workload)
         judged = Judged(proof, judge(proof, session.tee, now, policy.evidence if policy else NOTHING), workload, policy)
-        wrap = encrypt or _encrypt
-        content = wrap(session, sealed)
+        content = (legacy or _encrypt)(session, sealed)
         with self.store.write() as unit:
             counted = None if workload is None else unit.workloads.get(workload.id, locked=True)
             changed = counted is not None and counted.policy != (workload and workload.policy)
@@ -196,7 +213,7 @@ class Broker:
             unit.audit.append(self._entry("release", session, judged, decision, client, path))
         if not decision.allowed:
             raise Rejected(Trouble.NOT_FOUND, NOT_RELEASED.format(session=session.public[:16]))
-        return content, session
+        return content
 
     def keys(self, *, fresh: bool = False) -> list[SigningKey]:
         """Return the keys that sign tokens, the newest first.
@@ -212,16 +229,26 @@ class Broker:
                 raise SealError("the broker has no key to sign tokens", hint="run: haulout broker init")
         return self._keys
 
-    def _session(self, unit: Unit, cookie: str | None) -> Session:
+    def _enrolled(self, proof: Proof, session: Session) -> Proof:
+        """Return evidence of a TPM with what its activation shows; other evidence as it is."""
+        if session.tee != TPM:
+            return proof
+        found: tuple[Given, ...] = ()
+        for fresh in (False, True):  # another instance may have made a key since
+            found = found or enrolments(proof.data, proof.certificates, session.nonce, self.keys(fresh=fresh))
+        return replace(proof, collateral=found)
+
+    def _session(self, unit: Unit, cookie: str | None, *, v0: bool = False) -> Session:
         session = None if not cookie else unit.attestations.find(id=digest_of(cookie))
-        if session is None:
+        # A session of one protocol is none of the other.
+        if session is None or session.v0 is not v0:
             raise Rejected(Trouble.NO_SESSION, "there is no such session")
         return session
 
-    def _proven(self, cookie: str | None, token: str | None) -> Callable[[Unit], Session]:
+    def _proven(self, cookie: str | None, token: str | None, *, v0: bool) -> Callable[[Unit], Session]:
         """Return what finds the session that a guest proves to be its own."""
         if cookie or not token:
-            return lambda unit: self._session(unit, cookie)
+            return lambda unit: self._session(unit, cookie, v0=v0)
         public = self._subject(token)
 
         def find(unit: Unit) -> Session:
@@ -240,7 +267,7 @@ class Broker:
                 wrong = exc
         raise Rejected(Trouble.NO_SESSION, str(wrong))
 
-    def _token(self, session: Session, key: PublicKey, judged: Judged) -> str:
+    def _token(self, session: Session, judged: Judged) -> str:
         verdict = judged.verdict
         assert verdict is not None  # it was accepted
         assert verdict.claims is not None
@@ -252,7 +279,7 @@ class Broker:
             session.public,
             self.settings.url,
             session.tee,
-            key,
+            session.key or {},
             session.nonce,
             session.verified or self.now(),
             claims,

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from haulout.errors import InvalidEvidence
 from haulout.local import read_small, storage_errors
-from haulout.tee import Given
+from haulout.tee import KINDS, Given
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _LARGEST: Final = 4 << 20
-_COLLATERAL: Final = {".json", ".crl"}
+_COLLATERAL_OF: Final = {"snp": ".crl", "tdx": ".json"}
+_COLLATERAL: Final = set(_COLLATERAL_OF.values())
 _MOST: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A supply that gives all its files for any evidence."""
+    """A supply that gives the same files for all evidence of a kind."""
 
     certificates: tuple[Given, ...] = ()
     collateral: tuple[Given, ...] = ()
@@ -49,6 +50,12 @@ class Folder:
             tuple(given for name, given in paired if name.suffix in _COLLATERAL),
         )
 
-    def for_evidence(self, evidence: bytes) -> Folder:  # noqa: ARG002 - the same for any
-        """Return everything."""
-        return self
+    def for_evidence(self, evidence: bytes) -> Folder:
+        """Return all certificates, and the collateral of this kind of evidence: another kind's would be an error.
+
+        Raises:
+            InvalidEvidence: it is cut short.
+        """
+        kind = next((kind.name for kind in KINDS if kind.recognise(evidence)), "")
+        ending = _COLLATERAL_OF.get(kind, "none")
+        return replace(self, collateral=tuple(one for one in self.collateral if one.name.endswith(ending)))

@@ -6,15 +6,28 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
-from haulout.broker.app.web import JSON, Endpoint, answer, body_of, client_of, off_loop
+from haulout.broker.app.web import (
+    JSON,
+    LEGACY_COOKIE,
+    LEGACY_VERSION,
+    RESOURCE,
+    Endpoint,
+    answer,
+    bearer_of,
+    body_of,
+    client_of,
+    cookie_of,
+    off_loop,
+    path_of,
+)
 from haulout.broker.protocol import (
     COOKIE,
     MAX_BODY,
     Attestation,
     InvalidMessage,
+    Members,
     Rejected,
     Request,
-    ResourcePath,
     Trouble,
 )
 from haulout.broker.sessions import LIFETIME
@@ -23,11 +36,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
 
     from haulout.broker.app.broker import Broker
+    from haulout.broker.app.legacy import Legacy
 
 AUTH: Final = "/kbs/v0/auth"
 ATTEST: Final = "/kbs/v0/attest"
-RESOURCE: Final = "/kbs/v0/resource/{repository}/{type}/{tag}"
-_LONGEST_COOKIE: Final = 256
 
 _TEXT: Final = {"type": "string"}
 REQUEST_SCHEMA: Final[dict[str, Any]] = {
@@ -53,8 +65,9 @@ ATTESTATION_SCHEMA: Final[dict[str, Any]] = {
 class Guests:
     """The operations, for one broker."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, legacy: Legacy | None = None) -> None:
         self._broker = broker
+        self._legacy = legacy
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return the table of operations."""
@@ -89,7 +102,10 @@ class Guests:
 
     async def auth(self, http: HttpRequest) -> Response:
         """Answer a Request by a Challenge."""
-        request = Request.parse(await body_of(http, MAX_BODY))
+        body = await body_of(http, MAX_BODY)
+        if self._legacy is not None and version_of(body) == LEGACY_VERSION:
+            return await self._legacy.auth(body, self.client(http))
+        request = Request.parse(body)
         cookie, challenge = await off_loop(self._broker.auth, request, self.client(http))
         response = Response(challenge.to_bytes(), media_type=JSON)
         response.set_cookie(
@@ -107,6 +123,9 @@ class Guests:
         # Before the body is read: without a session there is no reason to.
         cookie = cookie_of(http)
         if cookie is None:
+            older = cookie_of(http, LEGACY_COOKIE)
+            if self._legacy is not None and older is not None:
+                return await self._legacy.attest(older, await body_of(http, MAX_BODY), self.client(http))
             raise Rejected(Trouble.NO_SESSION, f"the cookie {COOKIE} is missing")
         attestation = await off_loop(Attestation.parse, await body_of(http, MAX_BODY))
         token = await off_loop(self._broker.attest, cookie, attestation, self.client(http))
@@ -126,25 +145,9 @@ class Guests:
         return client_of(http, forwarded=self._broker.settings.forwarded)
 
 
-def cookie_of(http: HttpRequest, name: str = COOKIE) -> str | None:
-    """Return a session's cookie."""
-    value = http.cookies.get(name)
-    return value if value and len(value) <= _LONGEST_COOKIE else None
-
-
-def bearer_of(http: HttpRequest) -> str | None:
-    """Return the token of an ``Authorization`` header (RFC 6750)."""
-    scheme, _, token = http.headers.get("authorization", "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
-
-
-def path_of(http: HttpRequest) -> ResourcePath:
-    """Return the name of the resource that a request is about.
-
-    Raises:
-        Rejected: it is none.
-    """
+def version_of(body: bytes) -> object:
+    """Return the version that a Request says, whatever it is."""
     try:
-        return ResourcePath(*(http.path_params[name] for name in ("repository", "type", "tag")))
-    except InvalidMessage as exc:
-        raise Rejected(Trouble.NOT_FOUND, str(exc)) from exc
+        return Members.parse(body, "Request", largest=1 << 16).values.get("version")
+    except InvalidMessage:
+        return None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from haulout.broker.policy import WorkloadPolicy
-    from haulout.broker.protocol import Attestation
+    from haulout.broker.protocol import Evidence
     from haulout.broker.sessions import Session
     from haulout.broker.stores import Workload
 
@@ -52,6 +52,36 @@ class Supply(Protocol):
         """Return what is at hand for some evidence, which need not be genuine; raises InvalidEvidence."""
 
 
+class Key(Protocol):
+    """A guest's key, whatever the protocol."""
+
+    @property
+    def jwk(self) -> dict[str, str]:
+        """Return the key as the session keeps it."""
+
+
+class Reply(Protocol):
+    """A guest's answer to its challenge: an Attestation of 0.4.0, or that of ``legacy``."""
+
+    @property
+    def nonce(self) -> str:
+        """Return the nonce that it answers."""
+
+    @property
+    def key(self) -> Key:
+        """Return the guest's key."""
+
+    @property
+    def additional(self) -> str:
+        """Return further evidence."""
+
+    def report_data(self, algorithm: str) -> bytes:
+        """Return the 64 bytes that the evidence has to carry."""
+
+    def parse_evidence(self, tee: str) -> Evidence:
+        """Return the evidence; raises InvalidMessage."""
+
+
 @lru_cache(maxsize=1024)
 def _parsed(document: bytes, workload: str, envelope: bytes | None) -> WorkloadPolicy:
     policy = parse(document)
@@ -71,7 +101,7 @@ def policy_of(workload: Workload | None) -> WorkloadPolicy | None:
     return _parsed(workload.policy.document, workload.id, workload.list)
 
 
-def proof_of(attestation: Attestation, session: Session, supply: Supply) -> Proof:
+def proof_of(attestation: Reply, session: Session, supply: Supply) -> Proof:
     """Return the evidence of an answer, and what it is verified with.
 
     Raises:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final
+import re
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.responses import Response
 
-from haulout.broker.app.guests import RESOURCE, bearer_of, path_of
-from haulout.broker.app.web import JSON, OCTETS, Endpoint, answer, body_of, client_of, off_loop
+from haulout.broker.app.web import (
+    JSON,
+    OCTETS,
+    RESOURCE,
+    Endpoint,
+    answer,
+    bearer_of,
+    body_of,
+    client_of,
+    off_loop,
+    path_of,
+)
 from haulout.broker.management import Management
 from haulout.broker.protocol import Rejected, Trouble
 from haulout.broker.sessions import digest_of
@@ -27,6 +38,7 @@ _LARGEST_LIST: Final = 4 << 20
 _LARGEST_RESOURCE: Final = 1 << 20
 _MOST_ROWS: Final = 1000
 _MOST_ATTEMPTS: Final = 100
+_MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 TOML: Final = "application/toml"
 LINES: Final = "application/x-ndjson"
 
@@ -161,13 +173,13 @@ class Owners:
 
     async def log(self, http: HttpRequest) -> Response:
         """Get rows, at most a thousand: ask again after the last."""
-        after, since = _number(http, "after") or 0, http.query_params.get("since")
+        after, since = _number(http, "after") or 0, _moment(http, "since")
         rows = await self._do(http, Management.rows, after, since, _MOST_ROWS)
         return Response("".join(f"{row.to_line()}\n" for row in rows), media_type=LINES)
 
     async def attempts(self, http: HttpRequest) -> Response:
         """Get attempts, at most some: ask again after the last."""
-        after, since = _number(http, "after") or 0, http.query_params.get("since")
+        after, since = _number(http, "after") or 0, _moment(http, "since")
         found = await self._do(http, Management.attempts, http.path_params["workload"], after, since, _MOST_ATTEMPTS)
         return Response(b"".join(one.to_line() + b"\n" for one in found), media_type=LINES)
 
@@ -189,22 +201,30 @@ class Owners:
         return await off_loop(action, await self._management(http), *arguments)
 
     async def _management(self, http: HttpRequest) -> Management:
-        """Return what the owner who asks may do.
+        return cast("Management", await off_loop(managed_by, self._broker, http))
 
-        Raises:
-            Rejected: nobody known does.
-        """
-        client = client_of(http, forwarded=self._broker.settings.forwarded)
-        owner = await off_loop(self._owner, bearer_of(http), getattr(http.state, "certificate", None))
-        return Management(self._broker.store, owner, client, self._broker.now)
 
-    def _owner(self, token: str | None, certificate: bytes | None) -> str:
-        with self._broker.store.read() as unit:
-            for digest in (token and digest_of(token), certificate and hashlib.sha256(certificate).hexdigest()):
-                owner = unit.owners.of_credential(digest) if digest else None
-                if owner is not None:
-                    return owner
-        raise Rejected(Trouble.NOT_ALLOWED, "an owner's token or client certificate is needed")
+def managed_by(broker: Broker, http: HttpRequest) -> Management:
+    """Return what the owner who asks may do.
+
+    Raises:
+        Rejected: nobody known does.
+    """
+    token, certificate = bearer_of(http), getattr(http.state, "certificate", None)
+    with broker.store.read() as unit:
+        for digest in (token and digest_of(token), certificate and hashlib.sha256(certificate).hexdigest()):
+            owner = unit.owners.of_credential(digest) if digest else None
+            if owner is not None:
+                client = client_of(http, forwarded=broker.settings.forwarded)
+                return Management(broker.store, owner, client, broker.now)
+    raise Rejected(Trouble.NOT_ALLOWED, "an owner's token or client certificate is needed")
+
+
+def _moment(http: HttpRequest, name: str) -> str | None:
+    text = http.query_params.get(name)
+    if text is not None and not _MOMENT.fullmatch(text):
+        raise Rejected(Trouble.INVALID_REQUEST, f"{name} is not a time such as 2026-01-31T12:00:00Z")
+    return text
 
 
 def _number(http: HttpRequest, name: str) -> int | None:

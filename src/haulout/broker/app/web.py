@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from haulout.broker.protocol import MEDIA_TYPE, STATUS, InvalidMessage, Problem, Rejected, Trouble
+from haulout.broker.protocol import COOKIE, MEDIA_TYPE, STATUS, InvalidMessage, Problem, Rejected, ResourcePath, Trouble
 from haulout.broker.stores import SealError, StoreError, Taken, Unknown
 from haulout.errors import ContentError, HauloutError, UsageError
 from haulout.oci import json
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger("haulout.broker")
 JSON: Final = "application/json"
 OCTETS: Final = "application/octet-stream"
+RESOURCE: Final = "/kbs/v0/resource/{repository}/{type}/{tag}"
+LEGACY_VERSION: Final = "0.0.0"
+"""Of the protocol of libkrun up to 1.19; see ``legacy``."""
+LEGACY_COOKIE: Final = "session_id"
+_LONGEST_COOKIE: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +88,15 @@ async def body_of(request: Request, largest: int) -> bytes:
         Rejected: it is larger, or the client went away.
     """
     parts, size = [], 0
+    too_large = Rejected(Trouble.TOO_LARGE, f"at most {largest} bytes are read")
+    # Where the length is announced (the server saw to it that it is a number), the body need not come first.
+    if int(request.headers.get("content-length", 0)) > largest:
+        raise too_large
     try:
         async for part in request.stream():
             size += len(part)
             if size > largest:
-                raise Rejected(Trouble.TOO_LARGE, f"at most {largest} bytes are read")
+                raise too_large
             parts.append(part)
     except ClientDisconnect as exc:
         raise Rejected(Trouble.INVALID_REQUEST, "the client went away") from exc
@@ -106,6 +115,30 @@ def client_of(request: Request, *, forwarded: bool) -> str:
         return str(ipaddress.ip_address(given))
     except ValueError:
         return request.client.host if request.client else ""
+
+
+def cookie_of(http: Request, name: str = COOKIE) -> str | None:
+    """Return a session's cookie."""
+    value = http.cookies.get(name)
+    return value if value and len(value) <= _LONGEST_COOKIE else None
+
+
+def bearer_of(http: Request) -> str | None:
+    """Return the token of an ``Authorization`` header (RFC 6750)."""
+    scheme, _, token = http.headers.get("authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def path_of(http: Request) -> ResourcePath:
+    """Return the name of the resource that a request is about.
+
+    Raises:
+        Rejected: it is none.
+    """
+    try:
+        return ResourcePath(*(http.path_params[name] for name in ("repository", "type", "tag")))
+    except InvalidMessage as exc:
+        raise Rejected(Trouble.NOT_FOUND, str(exc)) from exc
 
 
 def answer(document: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:

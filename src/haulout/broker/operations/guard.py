@@ -160,7 +160,9 @@ class _Exchange:
         self.broken = False
         self.refused: Rejected | None = None
         """Why the body is not read on."""
-        self._over = False
+        names = {name for name, _ in scope["headers"]}
+        self._endless = b"transfer-encoding" in names
+        self._over = not self._endless and b"content-length" not in names
 
     async def receive(self) -> Message:
         """Receive a part of the body."""
@@ -195,6 +197,9 @@ class _Exchange:
             self.status = message["status"]
             names = {name.lower() for name, _ in message["headers"]}
             added = [(name, value) for name, value in _HEADERS if name not in names]
+            if self._endless and not self._over and b"connection" not in names:
+                # What is left of the body is not read; on an open connection, it might never end.
+                added.append((b"connection", b"close"))
             message["headers"] = [*message["headers"], *added, (b"x-request-id", self.id.encode())]
         try:
             async with asyncio.timeout(self._bounds.send_seconds):

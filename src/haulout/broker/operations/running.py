@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from haulout.broker.stores import Store
 
 _DECISIONS: Final = logging.getLogger("haulout.broker.decision")
-_READ_EACH: Final = 10.0
-"""Seconds between two looks into the database for metrics, however often they are asked for."""
+_READ_EACH: Final = 60.0
+"""Seconds between two looks into the database for metrics: with 10,000 machines and 200,000 rows one took 3.7 seconds,
+on two cores at a load of 12."""
 PROBE: Final = b"haulout broker: is the key-encryption key at hand"
 
 

@@ -28,7 +28,6 @@ MAX_BYTES: Final = 1 << 20
 MOST_RELEASES: Final = (1 << 53) - 1
 _DAY: Final = 86_400
 _UNMEASURED: Final = "is missing: any firmware and kernel would get the key"
-_MEASURE: Final = "list {key} in [{kind}] or in each image; or, for tests, any-measurement = true in [release]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,9 +270,9 @@ def _require_bound(
     if mine or follows:
         _require_measured(kind, values, mine, release, wrong)
         return
-    for key in () if release.any_measurement else naming.demanded:
-        if key not in values:
-            raise wrong(f"{kind}.{key}", _UNMEASURED, hint=_MEASURE.format(key=key, kind=kind))
+    for group in () if release.any_measurement else naming.demanded:
+        if not any(key in values for key in group):
+            raise wrong(f"{kind}.{group[0]}", _UNMEASURED, hint=_measure(kind, group))
 
 
 def _require_measured(
@@ -282,9 +281,14 @@ def _require_measured(
     """Require that each image says what of it is measured, where the policy's section does not."""
     if release.any_measurement:
         return
-    for key in NAMING[kind].demanded:
-        if key not in values:
-            for each in images:
-                if kind in each.whole and key not in each.image.measured.get(kind, {}):
-                    where = f"images ({each.image.name or f'epoch {each.image.epoch}'}).{kind}.{key}"
-                    raise wrong(where, _UNMEASURED, hint=_MEASURE.format(key=key, kind=kind))
+    for group in NAMING[kind].demanded:
+        for each in images:
+            listed = {*values, *each.image.measured.get(kind, {})}
+            if kind in each.whole and not listed.intersection(group):
+                where = f"images ({each.image.name or f'epoch {each.image.epoch}'}).{kind}.{group[0]}"
+                raise wrong(where, _UNMEASURED, hint=_measure(kind, group))
+
+
+def _measure(kind: str, group: tuple[str, ...]) -> str:
+    key = group[0] if len(group) == 1 else f"one of {group[0]} to {group[-1]}"
+    return f"list {key} in [{kind}] or in each image; or, for tests, any-measurement = true in [release]"

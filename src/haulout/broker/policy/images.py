@@ -30,22 +30,31 @@ class Naming:
 
     Attributes:
         binding: the key of a policy's section that lists bindings.
-        attribute: the attribute of :class:`~haulout.workload.binding.Binding` that has the value.
+        attributes: those of :class:`~haulout.workload.binding.Binding` that have the value, one for each size.
         measured: keys that list measurements.
-        demanded: those of them without which it is not known what booted.
+        demanded: groups of them; without one of each group it is not known what booted.
     """
 
     binding: str
-    attribute: str
+    attributes: tuple[str, ...]
     measured: tuple[str, ...]
-    demanded: tuple[str, ...]
+    demanded: tuple[tuple[str, ...], ...]
 
 
+_PCRS: Final = tuple(f"pcr{number}" for number in range(16))
 NAMING: Final = {
-    "snp": Naming("host-data", "host_data", ("measurements",), ("measurements",)),
+    "snp": Naming("host-data", ("host_data",), ("measurements",), (("measurements",),)),
     # RTMR1 and RTMR2: boot loader, kernel, command line and initrd; MRTD is the firmware alone.
-    "tdx": Naming("mrconfigid", "mrconfigid", ("mrtd", "rtmr0", "rtmr1", "rtmr2", "rtmr3"), ("mrtd", "rtmr1", "rtmr2")),
-    "cca": Naming("personalization", "personalization", ("rim", "rem0", "rem1", "rem2", "rem3"), ("rim",)),
+    "tdx": Naming(
+        "mrconfigid",
+        ("mrconfigid",),
+        ("mrtd", "rtmr0", "rtmr1", "rtmr2", "rtmr3"),
+        (("mrtd",), ("rtmr1",), ("rtmr2",)),
+    ),
+    "cca": Naming("personalization", ("personalization",), ("rim", "rem0", "rem1", "rem2", "rem3"), (("rim",),)),
+    # PCR 4: boot loader, or kernel; then initrd and command line: PCR 9, or 11 where they are one file with the kernel.
+    # The binding is worth what is known of the initrd that extended it.
+    "tpm": Naming("workload", ("host_data", "mrconfigid", "personalization"), _PCRS, (("pcr4",), ("pcr9", "pcr11"))),
 }
 """By the kind's name. A kind that is not here cannot have keys released to it: its evidence names no workload."""
 
@@ -92,7 +101,7 @@ def _read(table: Table) -> Image:
     binding = _binding(table)
     for kind, naming in NAMING.items():
         if binding is not None:
-            bound[kind] = {naming.binding: [getattr(binding, naming.attribute).hex()]}
+            bound[kind] = {naming.binding: [getattr(binding, name).hex() for name in naming.attributes]}
         if not table.has(kind):
             continue
         inner = table.table(kind)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Challenge,
         InitData,
         Request,
+        TpmKeys,
         report_data,
     )
     from haulout.broker.protocol.problems import MEDIA_TYPE, STATUS, Problem, Rejected, Trouble
@@ -58,6 +59,7 @@ __all__ = [
     "ResourcePath",
     "SigningKey",
     "Token",
+    "TpmKeys",
     "Trouble",
     "report_data",
     "verify_token",
@@ -79,6 +81,7 @@ open_face(
             "Challenge",
             "InitData",
             "Request",
+            "TpmKeys",
             "report_data",
         ),
         "problems": ("MEDIA_TYPE", "STATUS", "Problem", "Rejected", "Trouble"),

@@ -1,7 +1,8 @@
 """Evidence in the forms that Trustee's clients send, one row for each TEE; and as the TEE signed it.
 
 SEV-SNP: the structure of ``sev::firmware::guest::AttestationReport`` as serde writes it, and the table of certificates.
-TDX: the quote in base64. CCA: the token as an array of bytes. Sources: ``deps/verifier/src`` of Trustee 0.21.
+TDX: the quote in base64. CCA: the token as an array of bytes. TPM: its JSON as it is, and certificates, which Trustee
+does not have. Sources: ``deps/verifier/src`` of Trustee 0.21.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from haulout.broker.protocol.errors import InvalidMessage
 from haulout.broker.protocol.members import Members
+from haulout.errors import InvalidManifest
+from haulout.oci import json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,9 +187,27 @@ def _encode_cca(data: bytes, _: tuple[bytes, ...]) -> Any:
     return {"token": list(data)}
 
 
+def _decode_tpm(evidence: Members) -> tuple[bytes, tuple[bytes, ...]]:
+    values = dict(evidence.values)
+    listed = values.pop("certificates", [])
+    if not isinstance(listed, list) or len(listed) > MAX_CERTIFICATES:
+        raise evidence.wrong("certificates", f"expected a list of at most {MAX_CERTIFICATES} certificates")
+    named = Members({str(number): one for number, one in enumerate(listed)}, _WHAT, f"{_WHERE}.certificates")
+    return json.dumps(values), tuple(named.base64(name) for name in named.values)
+
+
+def _encode_tpm(data: bytes, certificates: tuple[bytes, ...]) -> Any:
+    try:
+        values = json.loads(data, _WHAT)
+    except InvalidManifest as exc:
+        raise InvalidMessage(_WHAT, _WHERE, exc.reason) from exc
+    return {**values, "certificates": [base64.b64encode(one).decode() for one in certificates]}
+
+
 FORMS: Final[dict[str, Form]] = {
     "snp": Form(_decode_snp, _encode_snp),
     "tdx": Form(_decode_tdx, _encode_tdx),
     "cca": Form(_decode_cca, _encode_cca),
+    "tpm": Form(_decode_tpm, _encode_tpm),
 }
 """Trustee's word for a TEE → how its evidence is written."""

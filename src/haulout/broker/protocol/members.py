@@ -70,7 +70,7 @@ class Members:
         """Return a member that is an array of bytes, as serde writes them."""
         value = self.values.get(name)
         try:
-            if not isinstance(value, list) or any(isinstance(one, bool) for one in value):
+            if not isinstance(value, list) or not set(map(type, value)) <= {int}:
                 raise TypeError  # noqa: TRY301 - one answer for whatever is wrong with it
             found = bytes(value)
         except (TypeError, ValueError) as exc:

@@ -5,6 +5,7 @@ Source: ``kbs/docs/kbs_attestation_protocol.md`` of Trustee, and where it differ
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -36,6 +37,19 @@ DEFAULT_HASH: Final = "sha384"
 
 
 @dataclass(frozen=True, slots=True)
+class TpmKeys:
+    """The keys of a guest's TPM: members of ``extra-params`` that Trustee does not have.
+
+    Attributes:
+        ek_certificate: of the endorsement key, in DER.
+        ak: public area of the attestation key, TPMT_PUBLIC.
+    """
+
+    ek_certificate: bytes = field(repr=False)
+    ak: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """The first message of a guest: which TEE it runs in.
 
@@ -44,17 +58,22 @@ class Request:
         hashes: algorithms that the guest knows; empty: it did not say.
         workload: the workload that the guest says it is: a member of ``extra-params`` that Trustee does not have. With
             it the guest is judged by that workload's policy when it attests, and gets nothing else. None: not said.
+        tpm: of a guest with a TPM: what the broker needs to ask whether both keys are in one TPM. None: not said.
     """
 
     tee: str
     hashes: tuple[str, ...] = ()
     workload: str | None = None
+    tpm: TpmKeys | None = None
 
     def to_bytes(self) -> bytes:
         """Return the message."""
         extra: dict[str, Any] = {"supported-hash-algorithms": list(self.hashes)} if self.hashes else {}
         if self.workload is not None:
             extra["workload-id"] = self.workload
+        if self.tpm is not None:
+            certificate, ak = (base64.b64encode(one).decode() for one in (self.tpm.ek_certificate, self.tpm.ak))
+            extra["tpm-keys"] = {"ek-certificate": certificate, "ak-public": ak}
         # Trustee's clients send an empty string where there is nothing.
         return json.dumps({"version": VERSION, "tee": self.tee, "extra-params": extra or ""})
 
@@ -80,7 +99,11 @@ class Request:
         if hashes and not known:
             raise params.wrong("supported-hash-algorithms", f"none is known; known: {', '.join(HASHES)}")
         workload = params.text("workload-id") if "workload-id" in params.values else None
-        return cls(message.text("tee", longest=32), known, workload)
+        tpm = None
+        if "tpm-keys" in params.values:
+            keys = params.object("tpm-keys")
+            tpm = TpmKeys(keys.base64("ek-certificate", longest=8192), keys.base64("ak-public", longest=2048))
+        return cls(message.text("tee", longest=32), known, workload, tpm)
 
     @property
     def selected_hash(self) -> str:
@@ -95,14 +118,19 @@ class Challenge:
     Attributes:
         nonce: in base64, as it is sent back and hashed.
         hash: the algorithm for the report data.
+        credential: what the guest's TPM has to activate: TPM2B_ID_OBJECT and TPM2B_ENCRYPTED_SECRET. None: nothing.
     """
 
     nonce: str
     hash: str = DEFAULT_HASH
+    credential: bytes | None = field(default=None, repr=False)
 
     def to_bytes(self) -> bytes:
         """Return the message."""
-        return json.dumps({"nonce": self.nonce, "extra-params": {"selected-hash-algorithm": self.hash}})
+        extra = {"selected-hash-algorithm": self.hash}
+        if self.credential is not None:
+            extra["tpm-credential"] = base64.b64encode(self.credential).decode()
+        return json.dumps({"nonce": self.nonce, "extra-params": extra})
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -112,11 +140,12 @@ class Challenge:
             InvalidMessage: it is none, or selects an algorithm that is not known.
         """
         message = Members.parse(data, "Challenge", largest=MAX_REQUEST)
-        extra = message.values.get("extra-params") or {}
-        selected = Members(extra, "Challenge", "extra-params").text("selected-hash-algorithm", DEFAULT_HASH)
+        params = Members(message.values.get("extra-params") or {}, "Challenge", "extra-params")
+        selected = params.text("selected-hash-algorithm", DEFAULT_HASH)
         if selected not in HASHES:
             raise message.wrong("extra-params", "it selects a hash algorithm that is not known")
-        return cls(message.text("nonce"), selected)
+        credential = params.base64("tpm-credential", longest=2048) if "tpm-credential" in params.values else None
+        return cls(message.text("nonce"), selected, credential)
 
 
 @dataclass(frozen=True, slots=True)

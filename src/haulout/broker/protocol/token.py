@@ -6,6 +6,7 @@ public key. The header's ``jwk`` is never believed.
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -22,8 +23,6 @@ from joserfc.jwt import JWTClaimsRegistry  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from haulout.broker.protocol.keys import PublicKey
 
 ALGORITHM: Final = "ES256"
 PROFILE: Final = "tag:github.com,2024:confidential-containers/Trustee"
@@ -59,6 +58,10 @@ class SigningKey:
         except (ValueError, TypeError, JoseError) as exc:
             raise InvalidMessage("signing key", "", "expected a private key on P-256 in PEM") from exc
         return cls(key)
+
+    def derive(self, label: bytes) -> bytes:
+        """Return a secret of 32 bytes for another purpose, which its label names."""
+        return hmac.digest(self.to_pem(), label, "sha256")
 
     def to_pem(self) -> bytes:
         """Return the private key in PKCS#8: a secret."""
@@ -98,7 +101,7 @@ class Token:
         session: the public id of the session, not what is in the cookie.
         issuer: the broker's URL.
         tee: the kind of TEE.
-        key: the guest's key, to which whoever reads the token may encrypt.
+        key: the guest's key (a JSON Web Key), to which whoever reads the token may encrypt.
         nonce: of the session.
         claims: what genuine evidence says, as docs/json.md has it.
         policy: the policy by which the guest was judged, ``workload/version``; "" where only genuineness was.
@@ -108,7 +111,7 @@ class Token:
     session: str
     issuer: str
     tee: str
-    key: PublicKey
+    key: dict[str, str]
     nonce: str
     issued: datetime
     claims: dict[str, Any] = field(repr=False)
@@ -127,7 +130,7 @@ class Token:
 
     def to_claims(self) -> dict[str, Any]:
         """Return the claims in the shape that Trustee gives them."""
-        runtime = {"nonce": self.nonce, "tee-pubkey": self.key.jwk}
+        runtime = {"nonce": self.nonce, "tee-pubkey": self.key}
         return {
             "eat_profile": PROFILE,
             "iss": self.issuer,

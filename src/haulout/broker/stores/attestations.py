@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from haulout.broker.policy import Recorded
 from haulout.broker.sessions import Session, State
@@ -44,6 +46,18 @@ class Proof:
         return f"sha256:{hashlib.sha256(self.data).hexdigest()}"
 
 
+# Statements are built once: to build one takes longer than to run it.
+_OPEN: Final = insert(sessions)
+_BY_ID: Final = select(sessions).where(sessions.c.id == bindparam("wanted"))
+_BY_PUBLIC: Final = select(sessions).where(sessions.c.public == bindparam("wanted"))
+_ANSWER: Final = update(sessions).where(sessions.c.id == bindparam("wanted"), sessions.c.state == State.CHALLENGED)
+_EVIDENCE: Final = select(evidence).where(evidence.c.digest == bindparam("wanted"))
+_EVIDENCE_THERE: Final = select(evidence.c.digest).where(evidence.c.digest == bindparam("wanted"))
+_KEEP_EVIDENCE: Final = insert(evidence)
+_DOCUMENTS_THERE: Final = select(documents.c.digest).where(documents.c.digest.in_(bindparam("wanted", expanding=True)))
+_DOCUMENTS: Final = select(documents).where(documents.c.digest.in_(bindparam("wanted", expanding=True)))
+
+
 class Attestations:
     """The tables of sessions and evidence, in one transaction."""
 
@@ -52,12 +66,12 @@ class Attestations:
 
     def open(self, session: Session) -> None:
         """Keep a new session."""
-        self._connection.execute(insert(sessions).values(**_values(session)))
+        self._connection.execute(_OPEN, _values(session))
 
     def find(self, *, id: str | None = None, public: str | None = None) -> Session | None:  # noqa: A002
         """Return a session, by the digest of its cookie or by its public id; None: there is none."""
-        wanted = sessions.c.id == id if id is not None else sessions.c.public == public
-        row = self._connection.execute(select(sessions).where(wanted)).one_or_none()
+        wanted, name = (_BY_ID, id) if id is not None else (_BY_PUBLIC, public)
+        row = self._connection.execute(wanted, {"wanted": name}).one_or_none()
         return None if row is None else _session(row)
 
     def answer(self, session: Session) -> bool:
@@ -66,8 +80,7 @@ class Attestations:
         Of two answers at the same time, from whichever instances, one is kept.
         """
         changes = {name: value for name, value in _values(session).items() if name not in {"id", "public", "nonce"}}
-        open_one = (sessions.c.id == session.id) & (sessions.c.state == State.CHALLENGED)
-        return self._connection.execute(update(sessions).where(open_one).values(**changes)).rowcount == 1
+        return self._connection.execute(_ANSWER, {**changes, "wanted": session.id}).rowcount == 1
 
     def forget(self, at: datetime) -> int:
         """Remove the sessions that expired; return how many there were."""
@@ -75,8 +88,7 @@ class Attestations:
 
     def keep_evidence(self, proof: Proof, at: datetime) -> None:
         """Keep evidence with all that it was verified with; the same evidence is kept once."""
-        known = select(evidence.c.digest).where(evidence.c.digest == proof.digest)
-        if self._connection.execute(known).one_or_none() is not None:
+        if self._connection.execute(_EVIDENCE_THERE, {"wanted": proof.digest}).one_or_none() is not None:
             return
         values = {
             "digest": proof.digest,
@@ -87,11 +99,11 @@ class Attestations:
             "collateral": self._keep(proof.collateral),
             "seen": to_stored(at),
         }
-        self._connection.execute(insert(evidence).values(**values))
+        self._connection.execute(_KEEP_EVIDENCE, values)
 
     def proof(self, digest: str) -> Proof | None:
         """Return evidence by its digest; None: it was not kept, or not for so long."""
-        row = self._connection.execute(select(evidence).where(evidence.c.digest == digest)).one_or_none()
+        row = self._connection.execute(_EVIDENCE, {"wanted": digest}).one_or_none()
         return None if row is None else self._proof(row)
 
     def recorded(
@@ -143,22 +155,22 @@ class Attestations:
             )
 
     def _keep(self, given: tuple[Given, ...]) -> str:
-        digests = []
-        for one in given:
-            digest = hashlib.sha256(one.data).hexdigest()
-            digests.append(digest)
-            known = select(documents.c.digest).where(documents.c.digest == digest)
-            if self._connection.execute(known).one_or_none() is None:
-                self._connection.execute(insert(documents).values(digest=digest, name=one.name, data=one.data))
-        return "\n".join(digests)
+        found = {hashlib.sha256(one.data).hexdigest(): one for one in given}
+        there = set(self._connection.execute(_DOCUMENTS_THERE, {"wanted": [*found]}).scalars()) if found else set()
+        # In one order everywhere: another instance may keep the same at this moment, and each would wait for the other.
+        for digest in sorted(found.keys() - there):
+            with suppress(IntegrityError), self._connection.begin_nested():
+                self._connection.execute(
+                    insert(documents).values(digest=digest, name=found[digest].name, data=found[digest].data)
+                )
+        return "\n".join(found)
 
     def _kept(self, digests: str) -> tuple[Given, ...]:
         names = digests.split()
         if not names:
             return ()
         found = {
-            row.digest: Given(row.name, row.data)
-            for row in self._connection.execute(select(documents).where(documents.c.digest.in_(names)))
+            row.digest: Given(row.name, row.data) for row in self._connection.execute(_DOCUMENTS, {"wanted": names})
         }
         return tuple(found[name] for name in names if name in found)
 

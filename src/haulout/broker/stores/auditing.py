@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _ENTRY: Final = tuple(field.name for field in fields(Entry))
 _BATCH: Final = 1000
+_APPEND: Final = insert(audit)
+_LAST: Final = select(audit.c.number, audit.c.hash).order_by(audit.c.number.desc()).limit(1)
 
 
 class AuditLog:
@@ -34,16 +36,14 @@ class AuditLog:
         lock_audit(self._connection)
         row = append(self.head(), entry)
         values = {name: getattr(entry, name) for name in _ENTRY}
-        self._connection.execute(
-            insert(audit).values(number=row.number, previous=row.previous, hash=row.hash, **values)
-        )
+        chain = {"number": row.number, "previous": row.previous, "hash": row.hash}
+        self._connection.execute(_APPEND, {**chain, **values})
         self.appended.append(row)
         return row
 
     def head(self) -> Head:
         """Return number and hash of the last row."""
-        last = select(audit.c.number, audit.c.hash).order_by(audit.c.number.desc()).limit(1)
-        found = self._connection.execute(last).one_or_none()
+        found = self._connection.execute(_LAST).one_or_none()
         return BEGINNING if found is None else Head(found.number, found.hash)
 
     def rows(

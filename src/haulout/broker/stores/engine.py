@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import os
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 import alembic.command
 import alembic.config
@@ -24,6 +27,8 @@ _DRIVERS: Final = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycop
 _LOCK: Final = 0x6861756C
 """Of PostgreSQL's advisory locks, the one that whoever appends to the audit log holds until it commits."""
 _SECONDS: Final = 20
+_TURNS: Final[WeakKeyDictionary[Engine, Lock]] = WeakKeyDictionary()
+"""Of SQLite's databases: who writes."""
 
 
 def open_engine(url: str) -> Engine:
@@ -49,6 +54,7 @@ def open_engine(url: str) -> Engine:
         engine = create_engine(parsed, connect_args={"timeout": _SECONDS, "check_same_thread": False}, pool_size=8)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        _TURNS[engine] = Lock()
         return engine
     return create_engine(
         parsed,
@@ -71,30 +77,51 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("haulout_writes", False)
+    options = connection.get_execution_options()
+    writes = options.get("haulout_writes", False)
+    if writes:
+        connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options.get('haulout_durable', True) else 'NORMAL'}")
     # A transaction that reads before it writes would fail where another wrote in between.
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 @contextmanager
-def transaction(engine: Engine, *, writes: bool, snapshot: bool = False) -> Iterator[Connection]:
+def transaction(engine: Engine, *, writes: bool, snapshot: bool = False, durable: bool = True) -> Iterator[Connection]:
     """Run a block in one transaction: committed, durably, where it ends well.
 
     Args:
         engine: the database.
         writes: whether the block writes.
         snapshot: whether all that the block reads is of one moment, as in SQLite it always is.
+        durable: whether it has to be there after a power failure; it is after the end of a process in any case.
 
     Raises:
         StoreError: the database refuses or cannot be reached: nothing of the block was committed, or it is not known
             whether all of it was.
     """
-    with database_errors(), engine.connect() as connection:
-        connection = connection.execution_options(haulout_writes=writes)  # noqa: PLW2901
+    with database_errors(), _turn(engine, writes=writes), engine.connect() as connection:
+        connection = connection.execution_options(haulout_writes=writes, haulout_durable=durable)  # noqa: PLW2901
         if snapshot and connection.dialect.name == "postgresql":
             connection = connection.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901
         with connection.begin():
+            if not durable and connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield connection
+
+
+@contextmanager
+def _turn(engine: Engine, *, writes: bool) -> Iterator[None]:
+    """Let the threads that write to SQLite wait in a line: SQLite lets them sleep, longer each time, and look again."""
+    turn = _TURNS.get(engine) if writes else None
+    if turn is None:
+        yield
+        return
+    if not turn.acquire(timeout=_SECONDS):
+        raise StoreError(f"the broker's database: busy for {_SECONDS} seconds")
+    try:
+        yield
+    finally:
+        turn.release()
 
 
 @contextmanager
@@ -119,6 +146,10 @@ def migrate(engine: Engine) -> None:
     Raises:
         StoreError: the database refuses, or was made by a later version.
     """
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        with suppress(OSError):  # SQLite says so, too, where there is no folder
+            # Wherever it is, it is its owner's; SQLite gives the files beside it the same mode.
+            os.close(os.open(engine.url.database, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     with database_errors(), engine.connect() as connection:
         connection = connection.execution_options(haulout_writes=True)  # noqa: PLW2901
         with connection.begin():

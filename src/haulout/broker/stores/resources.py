@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from haulout.broker.protocol import ResourcePath
 from haulout.broker.stores.errors import Taken
@@ -37,6 +37,9 @@ class Resource:
     _sealed: Sealed = field(repr=False)
 
 
+_ONE: Final = select(resources).where(resources.c.path == bindparam("wanted"))
+
+
 class Resources:
     """The table of resources, in one transaction."""
 
@@ -63,7 +66,7 @@ class Resources:
 
     def find(self, path: ResourcePath) -> Resource | None:
         """Return a resource; None: there is none."""
-        row = self._connection.execute(select(resources).where(resources.c.path == str(path))).one_or_none()
+        row = self._connection.execute(_ONE, {"wanted": str(path)}).one_or_none()
         return None if row is None else _resource(row)
 
     def of(self, workload: str) -> list[Resource]:

@@ -95,13 +95,16 @@ class Store:
             yield Unit.of(connection, self.wrapper)
 
     @contextmanager
-    def write(self) -> Iterator[Unit]:
-        """Open a transaction that is committed, durably, where the block ends well; else nothing of it is.
+    def write(self, *, durable: bool = True) -> Iterator[Unit]:
+        """Open a transaction that is committed where the block ends well; else nothing of it is.
+
+        Args:
+            durable: whether it has to be there after a power failure.
 
         Raises:
             StoreError: as of :meth:`read`; it may then not be known whether it was committed.
         """
-        with self._told(), transaction(self.engine, writes=True) as connection:
+        with self._told(), transaction(self.engine, writes=True, durable=durable) as connection:
             unit = Unit.of(connection, self.wrapper)
             yield unit
         for row in unit.audit.appended:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from haulout.broker.stores.errors import Taken, Unknown
@@ -61,6 +61,10 @@ _WANTED = select(
     policies.c.document,
     policies.c.created.label("since"),
 ).select_from(_FROM)
+_ONE = _WANTED.where(workloads.c.id == bindparam("wanted"))
+# Without effect in SQLite, where whoever writes is alone.
+_LOCKED = _ONE.with_for_update(of=workloads)
+_COUNT = update(workloads).where(workloads.c.id == bindparam("wanted")).values(releases=workloads.c.releases + 1)
 
 
 class Workloads:
@@ -98,14 +102,8 @@ class Workloads:
         Raises:
             Unknown: there is none, or it is another owner's.
         """
-        wanted = _WANTED.where(workloads.c.id == workload)
-        if owner is not None:
-            wanted = wanted.where(workloads.c.owner == owner)
-        if locked:
-            # Without effect in SQLite, where whoever writes is alone.
-            wanted = wanted.with_for_update(of=workloads)
-        row = self._connection.execute(wanted).one_or_none()
-        if row is None:
+        row = self._connection.execute(_LOCKED if locked else _ONE, {"wanted": workload}).one_or_none()
+        if row is None or owner not in {None, row.owner}:
             raise Unknown("workload of this name")
         return _workload(row)
 
@@ -157,14 +155,13 @@ class Workloads:
             for row in self._connection.execute(wanted)
         ]
 
-    def set_list(self, workload: str, envelope: bytes) -> None:
-        """Keep the signed list that a workload follows; it was verified, and is newer than the one before."""
+    def set_list(self, workload: str, envelope: bytes | None) -> None:
+        """Keep the signed list that a workload follows, which was verified and is newer; None: forget it."""
         self._connection.execute(update(workloads).where(workloads.c.id == workload).values(list=envelope))
 
     def count_release(self, workload: str) -> None:
         """Count a release; :meth:`get` locked the workload."""
-        changes = {"releases": workloads.c.releases + 1}
-        self._connection.execute(update(workloads).where(workloads.c.id == workload).values(**changes))
+        self._connection.execute(_COUNT, {"wanted": workload})
 
     def test_roots(self) -> frozenset[str]:
         """Return the roots that policies add, which are policies for tests."""

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 @options.common
 @click.pass_obj
 def command(session: Session, file: Path, folder: Path) -> int:
-    """Back the database up, as it is at one moment, into a new file.
+    """Back the database up, while it serves.
+
+    FILE is new, and gets all tables as they are at one moment.
 
     What is encrypted stays so: the file "keys" is not in it, and has to be backed up elsewhere.
     """

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 @options.common
 @click.pass_obj
 def command(session: Session, target: Path, folder: Path, workload: str) -> int:
-    """Write the resources of a workload in clear into a new folder, as a Trustee repository has them.
+    """Write the resources of a workload in clear.
 
-    Each is a row of the audit log.
+    The folder is new, and laid out as a Trustee repository.
+
+    Each export of a resource is a row of the audit log.
     """
     from haulout.brokers import broker_export  # noqa: PLC0415 - loads the database
 

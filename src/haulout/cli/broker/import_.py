@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 @options.common
 @click.pass_obj
 def command(session: Session, source: Path, folder: Path, workload: str) -> int:
-    """Take over the resources of a Trustee repository, REPOSITORY/TYPE/TAG below DIR: all of them, or none.
+    """Take over the resources of a Trustee repository.
+
+    They are REPOSITORY/TYPE/TAG below DIR. All of them are taken over, or none.
 
     The policy of the workload decides about all of them.
     """

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 @options.common
 @click.pass_obj
 def command(session: Session, file: Path, folder: Path) -> int:
-    """Restore a backup into a new broker, of SQLite or PostgreSQL: all of it, or nothing.
+    """Restore a backup into a new broker.
+
+    It may be one of SQLite or PostgreSQL, and gets all of it or nothing.
 
     Make the broker first (haulout broker init), and put the file "keys" of the old one into its folder.
     """

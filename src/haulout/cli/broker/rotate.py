@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 @options.common
 @click.pass_obj
 def command(session: Session, folder: Path, no_new_key: bool, signing_key: bool, forget: bool) -> int:
-    """Encrypt all keys at rest by another key-encryption key, while instances go on serving.
+    """Encrypt all keys at rest by a new key.
 
-    Instances that share the file learn of the new key by themselves. Where they have copies of it, put the new key
-    first in each copy, and then use --no-new-key.
+    Instances go on serving: those that share the file learn of the new key by themselves. Where they have copies of
+    it, put the new key first in each copy, and then use --no-new-key.
     """
     from haulout.brokers import broker_rotate  # noqa: PLC0415 - loads the database
 

@@ -48,6 +48,7 @@ _PORTS = 65535
 )
 @click.option("--share-port", "shared_port", is_flag=True, help="Let several processes listen on this port.")
 @click.option("--forwarded", is_flag=True, help="Take clients' addresses from the proxy's X-Forwarded-For.")
+@click.option("--v0", is_flag=True, help="Also speak the protocol of buildah and libkrun up to 1.19, which binds less.")
 @click.option(
     "--cache", metavar="DIR", type=_FILE, help="Where fetched collateral is kept. [default: STATE/collateral]"
 )
@@ -91,6 +92,7 @@ def command(
     collateral: Path | None,
     shared_port: bool,
     forwarded: bool,
+    v0: bool,
     cache: Path | None,
     offline: bool,
     kds: str | None,
@@ -131,6 +133,7 @@ def command(
             collateral=collateral,
             shared_port=shared_port,
             forwarded=forwarded,
+            v0=v0,
             cache=cache,
             offline=offline,
             kds=kds,

@@ -51,7 +51,8 @@ _NO = 1
     metavar="FILE",
     multiple=True,
     type=click.Path(),
-    help="Intel's collateral in JSON, or a revocation list in DER or PEM. May be repeated.",
+    help="Intel's collateral in JSON, a revocation list in DER or PEM, or the enrolment of a TPM's key. May be "
+    "repeated.",
 )
 @click.option(
     "--policy",
@@ -79,8 +80,9 @@ def command(
 ) -> int:
     """Verify that evidence is genuine and satisfies a policy.
 
-    FILE is an SEV-SNP report, a TDX quote or an Arm CCA token. The type is detected automatically. Evidence inside of
-    hexadecimal or base64 text, JSON (Trustee, dstack), protobuf, a driver's buffer or Azure's HCL report is found.
+    FILE is an SEV-SNP report, a TDX quote, an Arm CCA token, or a TPM's quote. The type is detected automatically.
+    Evidence inside of hexadecimal or base64 text, JSON (Trustee, dstack), protobuf, a driver's buffer or Azure's HCL
+    report is found.
 
     Without a policy only genuineness is verified: signature, chain, a pinned root, and that all of it is valid at the
     time. Genuine evidence may still come from an attacker's machine, or allow debugging: a policy says what you accept.

@@ -13,6 +13,7 @@ from haulout.guest.devices.configfs import find_configfs
 from haulout.guest.devices.emulated import find_emulated
 from haulout.guest.devices.port import Answer, Device, as_answer, as_question, read_answer, read_question
 from haulout.guest.devices.sev import find_sev
+from haulout.guest.devices.tpm import TpmDevice, bound, find_tpm
 from haulout.guest.refusal import GuestRefusal, Rule
 
 if TYPE_CHECKING:
@@ -22,14 +23,16 @@ __all__ = [
     "DEVICES",
     "Answer",
     "Device",
+    "TpmDevice",
     "as_answer",
     "as_question",
+    "bound",
     "find_device",
     "read_answer",
     "read_question",
 ]
 
-DEVICES: Final[tuple[Callable[[Path], Device | None], ...]] = (find_configfs, find_sev, find_emulated)
+DEVICES: Final[tuple[Callable[[Path], Device | None], ...]] = (find_configfs, find_sev, find_emulated, find_tpm)
 """Each looks for one kind of device below a root, ``/``; None: it is not there."""
 
 
@@ -44,6 +47,6 @@ def find_device(root: Path = Path("/")) -> Device:
             return found
     raise GuestRefusal(
         Rule.DEVICE,
-        "this machine has no TEE: neither configfs-tsm, /dev/sev-guest, nor an emulated one",
+        "this machine has no TEE: neither configfs-tsm, /dev/sev-guest, an emulated one, nor a TPM",
         hint="start it as a confidential VM, or with: haulout cw run",
     )

@@ -11,7 +11,19 @@ if TYPE_CHECKING:
 
 WANTED: Final = (
     *("virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "configfs", "tsm"),
-    *("sev_guest", "tdx_guest", "aesni_intel", "aes_ce_blk", "sha256_ssse3", "xts", "ecb", "dm_crypt", "dm_verity"),
+    *(
+        "sev_guest",
+        "tdx_guest",
+        "tpm_tis",
+        "tpm_crb",
+        "aesni_intel",
+        "aes_ce_blk",
+        "sha256_ssse3",
+        "xts",
+        "ecb",
+        "dm_crypt",
+        "dm_verity",
+    ),
     *("ext4", "overlay", "af_packet"),
 )
 """Those that a kernel has built in, or does not have, are left out."""

@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtensionOID
 
 from haulout.errors import InvalidEvidence, InvalidManifest
 from haulout.oci import json
-from haulout.tee.certificates import BROKEN, read_certificate
+from haulout.tee.certificates import BROKEN, read_certificate, read_files
 from haulout.tee.chains import chain_of
 from haulout.tee.verdict import Refused, Rule
 
@@ -109,6 +109,18 @@ def fingerprint(key: PublicKey) -> str:
     """Return the SHA-256 of a key's SubjectPublicKeyInfo, 64 hexadecimal digits."""
     encoded = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(encoded).hexdigest()
+
+
+def read_keys(files: Sequence[Given]) -> dict[str, PublicKey]:
+    """Return the keys of certificates by their fingerprints; nothing about them is verified.
+
+    Raises:
+        InvalidEvidence: a file holds no certificate that can be read.
+    """
+    try:
+        return {fingerprint(one.key): one.key for one in read_files(files)}
+    except Refused as exc:
+        raise InvalidEvidence("certificate", exc.refusal.reason) from exc
 
 
 def find(certificates: Sequence[Certificate], key: str, usage: str) -> Certificate | None:

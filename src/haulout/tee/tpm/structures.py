@@ -88,6 +88,10 @@ class Reader:
             raise self.wrong(f"a value has {size} bytes, where at most {most} are allowed")
         return self.take(size)
 
+    def rest(self) -> bytes:
+        """Take all that is left."""
+        return self.take(len(self._data) - self.at)
+
     def hash(self) -> str:
         """Take the number of a hash; return its name."""
         number = self.number(2)

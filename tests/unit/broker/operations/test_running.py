@@ -5,13 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.support.brokers import Guest, broker_of, register, stored
-from tests.support.evidence import snp
+from tests.support.evidence import BOOT, DATA, snp
 
+from haulout.broker.audit import Entry
 from haulout.broker.operations.running import Options, Running
 from haulout.broker.operations.upkeep import Upkeep
 from haulout.broker.protocol import Request
-from haulout.broker.stores import Keyring, StoreError
-from haulout.tee import stamp
+from haulout.broker.stores import Keyring, Proof, StoreError
+from haulout.emulator import TdxEmulator
+from haulout.emulator.tdx import TdxState, default_info
+from haulout.tee import Given, identify, stamp
 
 
 @pytest.fixture
@@ -65,6 +68,52 @@ def test_a_forecast_names_the_machine_that_will_be_refused(store, running):
     assert (line.workload, line.machine, line.rule) == ("w1", f"snp:{snp().chip_id.hex()}", "not-after")
     assert end in line.words
     assert kept.forecast("bob") is not None
+
+
+def test_a_forecast_judges_by_what_intel_announces(store, running, tmp_path):
+    """A platform that is up to date today, and will not be once the announced documents are in force."""
+    now = datetime.now(UTC)
+    platform = TdxEmulator.make(now)
+    keys = {
+        "mrtd": BOOT.mrtd(),
+        **{f"rtmr{number}": value for number, value in enumerate(BOOT.rtmr()) if number in {1, 2}},
+    }
+    policy = "\n".join(
+        (
+            "schema = 1",
+            "test = true",
+            f'roots = ["{platform.root.fingerprint()}"]',
+            "[tdx]",
+            f'mrconfigid = ["{"ab" * 48}"]',
+            *(f'{name} = ["{value.hex()}"]' for name, value in keys.items()),
+        )
+    )
+    management = register(store, policy=policy.encode())
+    quote = platform.quote(DATA, BOOT, TdxState(mrconfigid=b"\xab" * 48))
+    proof = Proof(quote, DATA, (), (Given("collateral", platform.collateral(now)),))
+    with store.write() as unit:
+        unit.attestations.keep_evidence(proof, now)
+        entry = {"workload": "w1", "owner": "alice", "tee": "tdx", "evidence": proof.digest}
+        unit.audit.append(Entry(stamp(now), "release", "allowed", "allowed", "", **entry))
+    kept = upkeep(store, running, now)
+    kept.foretell()
+    found = kept.forecast("alice")
+    assert found is not None
+    assert (found.machines, found.refused) == (1, ())
+    levels = default_info(now)["tcbLevels"]
+    levels[0]["tcb"]["tdxtcbcomponents"][2]["svn"] += 1
+    announced = platform.collateral(now, info={"tcbLevels": levels, "tcbEvaluationDataNumber": 18})
+    for early, whole in ((False, platform.collateral(now)), (True, announced)):
+        parts = identify(whole, "collateral", early=early)
+        for publication, data in sorted(parts, key=lambda pair: pair[0].above is not None):
+            running.supply.cache.keep(publication, data)
+    kept.foretell()
+    found = kept.forecast("alice")
+    assert found is not None
+    [line] = found.refused
+    assert (line.workload, line.rule) == ("w1", "tcb-status")
+    assert "needs" in line.short[0]
+    assert management.workload("w1").releases == 0
 
 
 def later(policy, end):

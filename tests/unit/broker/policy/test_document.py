@@ -73,9 +73,9 @@ def test_the_policy_that_a_build_writes_is_one():
     assert found.evidence.sections["snp"].host_data == {BINDING.host_data}
 
 
-@pytest.mark.parametrize("kind", ["snp", "tdx", "cca"])
+@pytest.mark.parametrize("kind", ["snp", "tdx", "cca", "tpm"])
 def test_a_binding_gives_each_tee_its_value(kind):
-    section = {"snp": '[snp]\nproducts = ["Genoa"]', "tdx": "[tdx]", "cca": "[cca]"}[kind]
+    section = {"snp": '[snp]\nproducts = ["Genoa"]', "tdx": "[tdx]", "cca": "[cca]", "tpm": "[tpm]"}[kind]
     text = f"""schema = 1
 {section}
 [release]
@@ -85,8 +85,14 @@ epoch = 1
 binding = '{BINDING.to_bytes().decode()}'
 """
     (known,) = parse(text.encode()).images
-    attribute = {"snp": "host_data", "tdx": "mrconfigid", "cca": "personalization"}[kind]
-    assert getattr(known.bound[kind], attribute) == {getattr(BINDING, attribute)}
+    values = {"host_data", "mrconfigid", "personalization"}
+    attribute, its = {
+        "snp": ("host_data", {"host_data"}),
+        "tdx": ("mrconfigid", {"mrconfigid"}),
+        "cca": ("personalization", {"personalization"}),
+        "tpm": ("workload", values),  # of which its bank of PCRs has one
+    }[kind]
+    assert getattr(known.bound[kind], attribute) == {getattr(BINDING, each) for each in its}
 
 
 @pytest.mark.parametrize(
@@ -127,6 +133,8 @@ binding = '{BINDING.to_bytes().decode()}'
         (document(snp_section=bound(), more='[follow]\nkeys = ["x"]'), "follow.keys", "does not hold a public key"),
         (document(snp_section=bound(), more="[releases]"), "releases", "is not a known key"),
         (document(snp_section=bound()).replace(b"test = true\n", b""), "roots", "only a policy for tests"),
+        (b'schema = 1\n[tpm]\nworkload = ["%b"]' % (b"ab" * 32), "tpm.pcr4", "any firmware and kernel"),
+        (b'schema = 1\n[tdx]\nmrconfigid = ["%b"]\nmrtd = ["%b"]' % (b"ab" * 48, b"ab" * 48), "tdx.rtmr1", "any"),
         (b"\xff", "", "is not UTF-8"),
         (b"schema = ", "", "is not TOML"),
         (b'{"schema": 1, "schema": 1}', "", "occurs twice"),

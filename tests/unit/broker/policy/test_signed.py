@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from tests.support.documents import blocks
+from tests.support.evidence import ROOT
 from tests.support.image_lists import FOLLOWING, KEY, envelope, payload, pem, signed
 from tests.support.workload_policies import FACTS, decided, judge, policy, report
 
@@ -164,3 +168,12 @@ def test_rsa_does_not_sign_lists():
     key = rsa.generate_private_key(65537, 2048)
     with pytest.raises(InvalidPolicy, match="another kind"):
         policy(more=f"[follow]\nkeys = ['''{pem(key)}''']")
+
+
+def test_the_program_of_the_documents_makes_a_list(tmp_path):
+    (program,) = [one.text for one in blocks(ROOT / "docs/formats/images.md") if one.language == "python"]
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    asked = policy(more=f"[follow]\nkeys = ['''{done.stdout}''']")
+    listed = read_list((tmp_path / "images.json").read_bytes(), asked.keys)
+    assert (listed.workload, listed.number) == ("web", 7)
+    assert follow(asked, "web", listed, None).named == ({"name": "1.5", "epoch": 4},)

@@ -16,7 +16,7 @@ from haulout.broker.protocol import InvalidMessage, PrivateKey, SigningKey, Toke
 AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
 URL = "https://broker.example.com"
 KEY = SigningKey.generate()
-TOKEN = Token("session 1", URL, "snp", PrivateKey.generate().public, "bm9uY2U=", AT, {"measurement": "00"}, "web/1")
+TOKEN = Token("session 1", URL, "snp", PrivateKey.generate().public.jwk, "bm9uY2U=", AT, {"measurement": "00"}, "web/1")
 CLAIMS = TOKEN.to_claims()
 
 
@@ -33,7 +33,7 @@ def test_a_token_names_its_session():
 def test_the_shape_is_that_of_trustees_tokens():
     module = CLAIMS["submods"]["cpu0"]
     evidence = module["ear.veraison.annotated-evidence"]
-    assert evidence["runtime_data_claims"] == {"nonce": TOKEN.nonce, "tee-pubkey": TOKEN.key.jwk}
+    assert evidence["runtime_data_claims"] == {"nonce": TOKEN.nonce, "tee-pubkey": TOKEN.key}
     assert evidence["snp"] == {"measurement": "00"}
     assert (module["ear.status"], module["ear.appraisal-policy-id"]) == ("affirming", "web/1")
     assert {"eat_profile", "iss", "iat", "exp", "ear.verifier-id"} <= set(CLAIMS)

@@ -261,3 +261,20 @@ def test_nothing_secret_stands_in_the_tables(tmp_path):
     files = b"".join(each.read_bytes() for each in tmp_path.glob("broker.db*"))
     for secret in (SECRET, cookie.encode(), token.encode(), pem.splitlines()[1]):
         assert secret not in files
+
+
+def test_guests_that_come_at_the_same_time_are_all_served(store):
+    """The first of them bring the same certificates, which are kept once."""
+    register(store)
+    barrier = threading.Barrier(8)
+
+    def fetch(_):
+        guest = Guest()
+        cookie, challenge = broker_of(store).auth(Request("snp"), "")
+        answer = guest.answer(challenge)
+        barrier.wait()
+        broker_of(store).attest(cookie, answer, "")
+        return guest.key.decrypt(broker_of(store).release(cookie, None, PATH, ""))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(fetch, range(8))) == [SECRET] * 8

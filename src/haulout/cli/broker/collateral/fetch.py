@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.command(
     "fetch",
     cls=Verb,
+    short_help="Fetch what AMD and Intel publish.",
     examples=(
         Example("haulout broker collateral fetch report.bin --state broker", "fetch what verifying a report takes"),
         Example("haulout broker collateral fetch --state broker", "renew what is there"),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.command(
     "import",
     cls=Verb,
+    short_help="Keep what AMD and Intel publish, from files.",
     examples=(
         Example("haulout broker collateral import vcek.pem --state broker", "keep the certificate of a chip"),
         Example("haulout broker collateral import collateral.json --state broker", "keep Intel's collateral"),

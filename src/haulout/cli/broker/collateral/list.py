@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.command(
     "list",
     cls=Verb,
+    short_help="List what is kept, and until when it is valid.",
     examples=(Example("haulout broker collateral list --state broker", "show what is there, verified"),),
 )
 @common.folder

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--resource",
     metavar="REPOSITORY/TYPE/TAG",
-    help="The name by which guests ask for the passphrase.  [default: WORKLOAD/luks/passphrase]",
+    help="The name by which guests ask for the passphrase.  [default: default/key/WORKLOAD]",
 )
 @access.access
 @options.common
