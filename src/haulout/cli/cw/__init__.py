@@ -12,6 +12,10 @@ from haulout.cli.tree import Example, Verbs
 VERBS: Final = {
     "build": "haulout.cli.cw.build",
     "inspect": "haulout.cli.cw.inspect",
+    "open": "haulout.cli.cw.open",
+    "extract": "haulout.cli.cw.extract",
+    "rekey": "haulout.cli.cw.rekey",
+    "trustee": "haulout.cli.cw.trustee",
 }
 
 
@@ -26,7 +30,7 @@ VERBS: Final = {
 )
 @options.common
 def command() -> None:
-    """Build and inspect encrypted images for confidential VMs.
+    """Build, inspect and open encrypted images for confidential VMs.
 
     The images are those of "buildah mkcw", and also bound to their workload: docs/confidential.md.
     """

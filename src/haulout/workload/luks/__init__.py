@@ -11,7 +11,7 @@ require("cryptography", "numpy")
 from haulout.errors import NotLuks, RefusedLuks, WrongPassphrase  # noqa: E402
 from haulout.workload.luks.header import HEADER_BYTES, LuksHeader, LuksKeySlot, Rule, read_header  # noqa: E402
 from haulout.workload.luks.payload import Payload  # noqa: E402
-from haulout.workload.luks.volume import Volume, create, open_volume  # noqa: E402
+from haulout.workload.luks.volume import Volume, change_passphrase, create, open_volume  # noqa: E402
 from haulout.workload.luks.xts import SECTOR  # noqa: E402
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Rule",
     "Volume",
     "WrongPassphrase",
+    "change_passphrase",
     "create",
     "open_volume",
     "read_header",
