@@ -63,7 +63,7 @@ def verify_evidence(
     image: str | Reference | None = None,
     connections: ConnectionOptions | None = None,
 ) -> EvidenceResult:
-    """Verify evidence of SEV-SNP, TDX or Arm CCA; the kind is detected. Nothing is fetched but the image, if it is given.
+    """Verify evidence of SEV-SNP, TDX or Arm CCA; the kind is detected. Nothing is fetched but an image that is given.
 
     A refusal is not an error: see ``accepted`` and ``verdict`` of the result.
 

@@ -56,9 +56,7 @@ _SAME = (
 @click.option(
     "--passphrase-out", metavar="FILE", type=Path, help="Write a new passphrase to FILE, which must not exist."
 )
-@click.option(
-    "-p", "--passphrase", metavar="TEXT", hidden=True, expose_value=False, callback=params.refused, help="Refused."
-)
+@params.no_passphrase
 @click.option(
     "-u",
     "--attestation-url",

@@ -49,8 +49,8 @@ def command(
     DIR must not exist, or be empty; it appears when everything is in it. PATH is a file or folder in the disk; without
     one, everything is taken out. All of the disk is verified before. Neither root nor a mount is needed.
 
-    Permissions, times, links and holes are kept; set-id bits only together with the owners. Devices and sockets are left
-    out. Nothing is written outside of DIR, whatever the disk says.
+    Permissions, times, links and holes are kept; set-id bits only together with the owners. Devices and sockets are
+    left out. Nothing is written outside of DIR, whatever the disk says.
     """
     from haulout import extract_workload  # noqa: PLC0415 - loads the cryptography
     from haulout.workload import read_passphrase  # noqa: PLC0415

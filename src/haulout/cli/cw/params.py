@@ -119,18 +119,20 @@ def refused(context: click.Context, parameter: click.Parameter, value: Any) -> N
         refuse_passphrase("--passphrase", "--passphrase-file FILE")
 
 
+no_passphrase = click.option(
+    "-p", "--passphrase", metavar="TEXT", hidden=True, expose_value=False, callback=refused, help="Refused."
+)
+
+
 def passphrase(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the option that names the passphrase of a disk, which is needed."""
-    hidden = click.option(
-        "-p", "--passphrase", metavar="TEXT", hidden=True, expose_value=False, callback=refused, help="Refused."
-    )
     return click.option(
         "--passphrase-file",
         metavar="FILE",
         required=True,
         type=click.Path(allow_dash=True),
         help="Read the passphrase of the disk from FILE, or - for standard input.",
-    )(hidden(function))
+    )(no_passphrase(function))
 
 
 def _value(key: str, text: str) -> Any:

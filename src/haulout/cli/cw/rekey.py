@@ -86,11 +86,11 @@ def _request(subject: str, dest: str | None, given: dict[str, Any]) -> RekeyRequ
     from haulout import RekeyRequest  # noqa: PLC0415
     from haulout.workload import read_passphrase  # noqa: PLC0415
 
-    if given["passphrase_file"] == given["new_passphrase_file"] == "-":
+    new = given["new_passphrase_file"]
+    if new == "-" and given["passphrase_file"] == new:
         raise UsageError("only one passphrase can be read from standard input", hint="give the other in a file")
     found = subject_of(subject)
     target = None if dest is None else Path(dest) if isinstance(found, Path) else subject_of(dest)
-    new = given["new_passphrase_file"]
     return RekeyRequest(
         subject=found,
         target=target,

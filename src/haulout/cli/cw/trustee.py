@@ -47,8 +47,8 @@ def command(session: Session, image: Reference, folder: Path, resource: str | No
     """Write what Trustee, the broker of Confidential Containers, has to be told of a workload.
 
     DIR gets initdata.toml, which holds the binding and whose digest the guest has to carry; reference-values.json and
-    rvps-message.json with the launch measurement, if the image names it; and upload.sh, which uploads the passphrase and
-    the reference values with kbs-client. The passphrase is not needed, and not in any of them.
+    rvps-message.json with the launch measurement, if the image names it; and upload.sh, which uploads the passphrase
+    and the reference values with kbs-client. The passphrase is not needed, and not in any of them.
     """
     from haulout import export_for_trustee  # noqa: PLC0415 - loads the cryptography
 

@@ -49,7 +49,6 @@ class FileSystem:
     per_group: int
     inode_size: int
     descriptor: int
-    first_block: int
     inodes: int
     incompatible: int
 
@@ -69,7 +68,7 @@ def read_superblock(file: BinaryIO) -> FileSystem:
     data = file.read(1024)
     if len(data) < 1024 or int.from_bytes(data[56:58], "little") != _MAGIC:
         raise _bad("it holds no ext4")
-    low, first, shift = struct.unpack_from("<I12xII", data, 4)[0], *struct.unpack_from("<II", data, 20)
+    low, shift = struct.unpack_from("<I16xI", data, 4)
     per_group = int.from_bytes(data[40:44], "little")
     inode_size = int.from_bytes(data[88:90], "little") or 128
     incompatible = int.from_bytes(data[96:100], "little")
@@ -79,7 +78,7 @@ def read_superblock(file: BinaryIO) -> FileSystem:
     if shift > 6 or not per_group or not 128 <= inode_size <= 65536 or not 32 <= descriptor <= 1024 or not blocks:
         raise _bad("its superblock contradicts itself")
     inodes = int.from_bytes(data[:4], "little")
-    return FileSystem(1024 << shift, blocks, per_group, inode_size, descriptor, first, inodes, incompatible)
+    return FileSystem(1024 << shift, blocks, per_group, inode_size, descriptor, inodes, incompatible)
 
 
 def require_readable(system: FileSystem) -> None:
@@ -180,7 +179,7 @@ def read_file(file: BinaryIO, system: FileSystem, name: str) -> bytes | None:
 
 def _inode(file: BinaryIO, system: FileSystem, number: int) -> bytes:
     group, index = divmod(number - 1, system.per_group)
-    descriptor = _read(file, (system.first_block + 1) * system.block + group * system.descriptor, system.descriptor)
+    descriptor = _read(file, (_SUPERBLOCK // system.block + 1) * system.block + group * system.descriptor, system.descriptor)
     if len(descriptor) < system.descriptor:
         raise _bad("it ends within its group descriptors")
     table = int.from_bytes(descriptor[8:12], "little")
