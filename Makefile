@@ -36,7 +36,7 @@ test-machines: $(VENV)/ready packages build/machine.qcow2
 	$(if $(TWICE),@$(BIN)/python -m images.machine build/again.qcow2)
 	@HAULOUT_TEST_MACHINE_IMAGE=build/machine.qcow2 HAULOUT_TEST_MACHINE_REBUILT=$(if $(TWICE),build/again.qcow2) \
 		$(BIN)/pytest -q tests/integration/test_machine_image.py tests/integration/test_machine_laptop.py tests/integration/test_machine_move_image.py \
-		tests/integration/test_machine_update_image.py tests/integration/test_machine_by_podman.py
+		tests/integration/test_machine_update_image.py tests/integration/test_machine_lazy_image.py tests/integration/test_machine_by_podman.py
 
 # The host side of a machine killed 200 times, about half an hour: docs/adr/0057.
 test-kills: KILLS ?= 200

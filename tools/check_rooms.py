@@ -51,7 +51,7 @@ ONLY = {
     "tempfile": ("local",),
 }
 """Who may import it. The contracts of import-linter list the rooms that may not, and so not the room added tomorrow."""
-FACES = {"haulout", "haulout.machines"}
+FACES = {"haulout", "haulout.brokers", "haulout.guests", "haulout.machines"}
 """Modules through which the use cases are entered."""
 DECIDE = re.compile(
     r"haulout\.((\w+\.)*policy|broker\.(protocol|sessions|policy|audit)(\.\w+)*|machine\.(model|states|update\.journal)|tee\b.*)"

@@ -15,6 +15,7 @@ from tests.support.mounts import mounted
 from tests.support.sandbox import sandbox
 from tests.support.servers import needs
 
+from haulout.lazy import serving
 from haulout.lazy.serving import Serving
 from haulout.progress import NullProgress
 
@@ -74,7 +75,7 @@ def test_what_is_here_is_served_while_its_source_is_away_and_another_process_wri
     came: SimpleQueue[bool] = SimpleQueue()
     with next(images(place).glob(".sha256-*.partial")).open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with Serving.open(note.with_suffix(""), NullProgress()) as export:
+        with Serving.open(note.with_suffix(""), note.with_suffix(".waits"), NullProgress()) as export:
             assert not export.require(0, 512, came.put), "it is hashed first"
             assert came.get(timeout=60)
             assert os.pread(export.fd, 4, 0) == b"QFI\xfb"
@@ -85,6 +86,7 @@ def test_what_is_here_is_served_while_its_source_is_away_and_another_process_wri
 
 def test_a_disk_that_is_damaged_where_it_comes_from_is_not_fetched_again_and_again(place, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    monkeypatch.setattr(serving, "_QUIET_SECONDS", 0.0)
     assert place.haulout("machine", "init", "one", "oci:machines:5.0", "--lazy").code == 0
     note = next(images(place).glob("*.lazy"))
     blob = place.path / "machines/blobs" / json.loads(note.read_bytes())["blob"].replace(":", "/")
@@ -94,7 +96,7 @@ def test_a_disk_that_is_damaged_where_it_comes_from_is_not_fetched_again_and_aga
     blob.write_bytes(data)
     next(images(place).glob(".sha256-*.partial")).write_bytes(b"")
     notes = Notes()
-    with Serving.open(note.with_suffix(""), notes) as export:
+    with Serving.open(note.with_suffix(""), note.with_suffix(".waits"), notes) as export:
         export.tick(settled=True)
         filling = export._filler._thread
         assert filling is not None

@@ -98,7 +98,7 @@ def test_a_boot_survives_its_server_and_its_registry(place, registry):
         os.kill(first[0], signal.SIGKILL)
         registry.stop()
         until(lambda: servers(place) not in ([], first), 180)
-        time.sleep(5.0)
+        until(lambda: listed(place)["new"]["disk_waits_for"], 180)
         assert start.poll() is None, "it waits"
         registry.start()
         said = start.communicate(timeout=300)[1]

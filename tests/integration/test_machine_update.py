@@ -160,6 +160,37 @@ def test_a_system_that_lacks_something_is_undone(name, says, tmp_path):
 
 
 @thorough
+def test_a_system_that_does_not_boot_any_more_is_not_gone_back_to(tmp_path):
+    with web(tmp_path) as place:
+        publish(place, "second")
+        ok(place, "update", "web")
+        file = folder(place) / "machine.json"
+        file.write_text(file.read_text().replace('"health_seconds": 300', '"health_seconds": 25'))
+        before = next(each for each in (folder(place) / "slots").glob("*.qcow2") if each.stem not in file.read_text())
+        kept = before.read_bytes()
+        subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -q -P 0 0 4M", before], check=True)
+        ok(place, "restart", "web")
+        run_container(place, "db")
+        run_container(place, "proxy", "root")
+        ok(place, "ssh", "web", "--", "sh", "-c", f"echo since >{STORE}/file && sync")
+        for words in (["rollback", "web"], ["rollback", "web", "--data"]):
+            undone = ok(place, *words, "--json", code=1 if words[-1] == "web" else 12)
+            if words[-1] == "web":
+                assert (undone.json["status"], undone.json["downtime"]) == ("undone", None)
+                assert undone.json["reason"] == "ssh did not answer within 25 seconds"
+            assert variant(place) == ["second", "since"]
+            assert (running(place), running(place, "podman-root")) == (["db"], ["proxy"])
+        assert listed(place)["web"]["update"]["kind"] == "rollback"
+        assert not list(folder(place).glob("data-*"))
+        before.write_bytes(kept)
+        file.write_text(file.read_text().replace('"health_seconds": 25', '"health_seconds": 300'))
+        ok(place, "stop", "web")
+        assert ok(place, "rollback", "web", "--json").json["status"] == "rolled-back"
+        ok(place, "start", "web", "--no-connect")
+        assert variant(place) == ["plain", "since"]
+
+
+@thorough
 def test_a_rehearsal_refuses_before_anything_is_stopped_and_idleness_is_waited_for(tmp_path):
     with web(tmp_path, "-p", f"{(port := free_port())}:22") as place:
         boot = ok(place, "ssh", "web", "--", "cat", "/proc/sys/kernel/random/boot_id").out

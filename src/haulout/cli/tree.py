@@ -41,6 +41,7 @@ VERBS: Final = {
     "backport": "haulout.cli.backport",
     "evidence": "haulout.cli.evidence",
     "cw": "haulout.cli.cw",
+    "broker": "haulout.cli.broker",
     "completion": "haulout.cli.completion",
 }
 """Verb and the module whose ``command`` it is, in the order of the help."""

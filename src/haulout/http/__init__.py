@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from haulout.http.messages import Answer, Meter, Reply, Request
     from haulout.http.options import HttpOptions
     from haulout.http.origin import Origin, is_local, is_loopback
+    from haulout.http.pinned import PinnedAnswer, PinnedServer, WrongServerKey
     from haulout.http.rate import RateLimit
     from haulout.http.redirects import REDIRECTS, Hops, Targets, location, resolve_location
     from haulout.http.tls import TlsProfile, profile_for
@@ -31,12 +32,15 @@ __all__ = [
     "HttpOptions",
     "Meter",
     "Origin",
+    "PinnedAnswer",
+    "PinnedServer",
     "RateLimit",
     "Reply",
     "Request",
     "Targets",
     "TlsProfile",
     "Transport",
+    "WrongServerKey",
     "failure",
     "is_local",
     "is_loopback",
@@ -55,6 +59,7 @@ open_face(
         "messages": ("Answer", "Meter", "Reply", "Request"),
         "options": ("HttpOptions",),
         "origin": ("Origin", "is_local", "is_loopback"),
+        "pinned": ("PinnedAnswer", "PinnedServer", "WrongServerKey"),
         "rate": ("RateLimit",),
         "redirects": ("REDIRECTS", "Hops", "Targets", "location", "resolve_location"),
         "tls": ("TlsProfile", "profile_for"),

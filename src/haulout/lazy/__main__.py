@@ -103,7 +103,7 @@ def _serve(base: Path, path: Path, notes: _Notes, settled: threading.Event) -> N
         return
     from haulout.lazy.serving import Serving  # noqa: PLC0415 - what speaks HTTP; a whole file does without
 
-    with Serving.open(base, notes) as export:
+    with Serving.open(base, path.with_suffix(".waits"), notes) as export:
         _run(export, path, lambda: export.tick(settled=settled.is_set()))
 
 

@@ -102,6 +102,14 @@ class Fetcher:
         """Whether a read waits at this moment."""
         return bool(self._waiters)
 
+    @property
+    def waits(self) -> tuple[float, str]:
+        """Seconds that the oldest read has waited, of those that wait, and why the last fetch failed, if it did."""
+        with self._changed:
+            since = min((each.deadline for waiters in self._waiters.values() for each in waiters), default=None)
+            cause = self._cause if self._pause or self._alone else ""
+        return (0.0, "") if since is None else (time.monotonic() - since + self._patience, cause)
+
     def close(self) -> bool:
         """End the threads when they have done what they are at; reads that wait fail. Return whether all have ended.
 

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from haulout.errors import ContentError, HauloutError, NotFoundError
 from haulout.fetch import look_at_partial
@@ -16,6 +16,7 @@ from haulout.lazy.fetching import Fetcher
 from haulout.lazy.filling import Filler
 from haulout.lazy.image import PartialImage
 from haulout.lazy.trace import Trace
+from haulout.local import printable, replace_file
 from haulout.machine import note_of_partial, partial_base
 from haulout.oci import Digest, parse_reference
 from haulout.places import Places
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
     from haulout.oci import Descriptor, Reference
     from haulout.progress import Progress
 
-_TOUCH_SECONDS = 3600.0
+_TOUCH_SECONDS: Final = 3600.0
+_QUIET_SECONDS: Final = 5.0
+"""Without a read that waits, after which the rest is fetched of a machine that has booted: its services still start."""
+_LONGEST_QUIET: Final = 60.0
+_TOLD_SECONDS: Final = 3.0
+"""That a read waits before it is told."""
 
 
 class Serving:
@@ -40,20 +46,31 @@ class Serving:
         image: what is here.
         fetcher: brings what is not.
         filler: brings the rest.
+        waits: file that says what reads wait for, while they do.
     """
 
-    def __init__(self, base: Path, image: PartialImage, fetcher: Fetcher, filler: Filler) -> None:
+    def __init__(self, base: Path, image: PartialImage, fetcher: Fetcher, filler: Filler, waits: Path) -> None:
         self.size = image.size
         self.fd = image.fd
         self._fetcher = fetcher
         self._filler = filler
         self._note = note_of_partial(base)
         self._touched = -_TOUCH_SECONDS
+        self._settled: float | None = None
+        self._quiet = 0.0
+        self._waits = waits
+        self._told = ""
+        waits.unlink(missing_ok=True)
 
     @classmethod
     @contextmanager
-    def open(cls, base: Path, progress: Progress) -> Iterator[Self]:
+    def open(cls, base: Path, waits: Path, progress: Progress) -> Iterator[Self]:
         """Open a base that was begun; nothing is asked of its registry until something is missing.
+
+        Args:
+            base: the file it becomes.
+            waits: as of the class.
+            progress: receives notes.
 
         Raises:
             NotFoundError: nothing was begun.
@@ -76,20 +93,37 @@ class Serving:
             filler = Filler(base, reference, connections, image, fetcher, progress)
             expected = (_expected(base, toc, progress),)
             threading.Thread(target=fetcher.prefetch, args=expected, name="expect", daemon=True).start()
-            yield cls(base, image, fetcher, filler)
+            yield cls(base, image, fetcher, filler, waits)
+            waits.unlink(missing_ok=True)
 
     def require(self, offset: int, length: int, done: Callable[[bool], None]) -> bool:
         """As :meth:`Fetcher.require`."""
         return self._fetcher.require(offset, length, done)
 
     def tick(self, *, settled: bool) -> None:
-        """Fetch the rest once a machine has booted, and take note that the base is in use."""
+        """Fetch the rest once a machine has booted, take note that the base is in use, and tell what reads wait for."""
         if (now := time.monotonic()) >= self._touched + _TOUCH_SECONDS:
             self._touched = now
             with suppress(OSError):
                 os.utime(self._note)
+        seconds, cause = self._fetcher.waits
+        if seconds or self._settled is None:
+            self._quiet = now
         if settled:
-            self._filler.begin()
+            self._settled = self._settled or now
+            if now >= min(self._quiet + _QUIET_SECONDS, self._settled + _LONGEST_QUIET):
+                self._filler.begin()
+        self._tell((cause or "it is slow") if seconds > _TOLD_SECONDS else "")
+
+    def _tell(self, what: str) -> None:
+        if what == self._told:
+            return
+        with suppress(OSError, HauloutError):
+            if what:
+                replace_file(self._waits, printable(what).encode("utf-8", "replace"), durable=False, mode=0o600)
+            else:
+                self._waits.unlink(missing_ok=True)
+            self._told = what
 
 
 class _Blobs:

@@ -9,6 +9,7 @@ from haulout._face import open_face
 if TYPE_CHECKING:
     from haulout.local.atomic import PRIVATE, appearing, inherit, mode_for, replace_file, replacing, sync_folder, umask
     from haulout.local.background import Peer, begin, detach, terminate
+    from haulout.local.devices import control
     from haulout.local.files import descriptor_name, open_regular, read_head, read_small, reopen
     from haulout.local.home import home_of
     from haulout.local.locks import hold, hold_record, locked
@@ -77,6 +78,7 @@ __all__ = [
     "begin",
     "chunks",
     "clone_range",
+    "control",
     "descriptor_name",
     "detach",
     "end",
@@ -131,6 +133,7 @@ open_face(
     {
         "background": ("Peer", "begin", "detach", "terminate"),
         "atomic": ("PRIVATE", "appearing", "inherit", "mode_for", "replace_file", "replacing", "sync_folder", "umask"),
+        "devices": ("control",),
         "files": ("descriptor_name", "open_regular", "read_head", "read_small", "reopen"),
         "home": ("home_of",),
         "locks": ("hold", "hold_record", "locked"),

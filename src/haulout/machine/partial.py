@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 USES: Final = "disk-uses"
 """File of a machine that writes down there which blocks of its base are read; while it is there."""
 _LONGEST: Final = 1 << 16
+_LONGEST_REASON: Final = 1000
 _START_SECONDS: Final = 30.0
 _HANG_SECONDS: Final = 120.0
 """That a server has which lives, but does not listen."""
@@ -126,6 +127,15 @@ def is_kept(path: Path, now: float) -> bool:
         return now - note_of_partial(path.with_name(base_name(path))).stat().st_mtime < KEPT_SECONDS
     except OSError:
         return False
+
+
+def disk_waits_for(place: Place, machine: Machine) -> str:
+    """Return what reads of a machine that runs wait for, as its base is not whole yet; "": none waits for long."""
+    if (socket := served_at(place, machine)) is None:
+        return ""
+    with suppress(OSError):
+        return printable(socket.with_suffix(".waits").read_bytes()[:_LONGEST_REASON].decode("utf-8", "replace"))
+    return ""
 
 
 def served_at(place: Place, machine: Machine) -> Path | None:

@@ -2,7 +2,7 @@
 
 Everything here is a pure function of bytes, policy and time: no file, no network, no clock.
 
-:func:`verify` answers with a :class:`Verdict`. It needs the packages ``cryptography`` and ``cbor2``.
+:func:`verify` answers with a :class:`Verdict`. It needs the packages ``cryptography`` and, for Arm CCA, ``cbor2``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 from haulout.extras import require
 
-require("cryptography", "cbor2")
+require("cryptography")
 
 __all__ = [
     "EMULATOR",

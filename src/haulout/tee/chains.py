@@ -15,19 +15,28 @@ from haulout.tee.signatures import HASHES
 from haulout.tee.verdict import Refused, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
     from haulout.tee.certificates import Certificate, PublicKey
 
 
-def chain_of(leaf: Certificate, pool: Sequence[Certificate], at: datetime) -> tuple[Certificate, ...]:
+def chain_of(
+    leaf: Certificate,
+    pool: Sequence[Certificate],
+    at: datetime,
+    *,
+    signed: Callable[[Certificate, Certificate], bool] | None = None,
+    understood: Collection[str] = (),
+) -> tuple[Certificate, ...]:
     """Follow a certificate to a self-signed one, verifying every signature on the way.
 
     Args:
         leaf: where it begins.
         pool: certificates that may stand between, in any order.
         at: when all of them have to be valid.
+        signed: says whether the first certificate is signed by the key of the second; None: :func:`is_signed_by`.
+        understood: critical extensions that may occur besides those that are always understood.
 
     Returns:
         the chain, ``leaf`` first and the root last. Whether the root is one to trust is not judged here.
@@ -35,6 +44,7 @@ def chain_of(leaf: Certificate, pool: Sequence[Certificate], at: datetime) -> tu
     Raises:
         Refused: there is no such chain.
     """
+    signed = signed or is_signed_by
     chain = [leaf]
     while not chain[-1].self_issued:
         child = chain[-1]
@@ -48,27 +58,27 @@ def chain_of(leaf: Certificate, pool: Sequence[Certificate], at: datetime) -> tu
                 f"the certificate {child.common_name!r} was issued by {wanted!r}, whose certificate was not given",
                 hint=f"add it with --cert, and those above it: {child.common_name!r} has to lead to a root",
             )
-        signed = [one for one in issuers if is_signed_by(child, one)]
-        if not signed:
+        signers = [one for one in issuers if signed(child, one)]
+        if not signers:
             raise Refused(
                 Rule.CHAIN, f"the certificate {child.common_name!r} was not signed by {issuers[0].common_name!r}"
             )
         # An authority that was certified again has two certificates, of which the older may have expired.
-        chain.append(next((one for one in signed if one.not_before <= at <= one.not_after), signed[0]))
-    if not is_signed_by(chain[-1], chain[-1]):
+        chain.append(next((one for one in signers if one.not_before <= at <= one.not_after), signers[0]))
+    if not signed(chain[-1], chain[-1]):
         raise Refused(Rule.CHAIN, f"the certificate {chain[-1].common_name!r} is not signed by its own key")
     for place, one in enumerate(chain):
-        _require_place(one, place)
+        _require_place(one, place, understood)
         require_valid(one, at)
     return tuple(chain)
 
 
-def _require_place(certificate: Certificate, place: int) -> None:
+def _require_place(certificate: Certificate, place: int, understood: Collection[str]) -> None:
     name = certificate.common_name
-    if certificate.unknown_critical:
+    unknown = [one for one in certificate.unknown_critical if one not in understood]
+    if unknown:
         raise Refused(
-            Rule.CERTIFICATE_EXTENSION,
-            f"the certificate {name!r} has an unknown critical extension, {certificate.unknown_critical[0]}",
+            Rule.CERTIFICATE_EXTENSION, f"the certificate {name!r} has an unknown critical extension, {unknown[0]}"
         )
     if place == 0 and certificate.authority:
         raise Refused(

@@ -1,6 +1,6 @@
 """The table of TEE kinds: one row for each, one folder behind each row.
 
-A new TEE is a folder beside ``snp``, ``tdx`` and ``cca``, and a row in :data:`KINDS`.
+A new TEE is a folder beside ``snp``, ``tdx``, ``cca`` and ``tpm``, and a row in :data:`KINDS`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from haulout.tee.tdx import genuine as tdx
 from haulout.tee.tdx import parse as tdx_quote
 from haulout.tee.tdx import rules as tdx_rules
 from haulout.tee.tdx import shortfall as tdx_shortfall
+from haulout.tee.tpm import genuine as tpm
+from haulout.tee.tpm import parse as tpm_quote
+from haulout.tee.tpm import rules as tpm_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -98,6 +101,17 @@ KINDS: Final[tuple[Kind[Any, Any, Any], ...]] = (
         shortfalls=tdx_shortfall.shortfalls,
         suits=tdx_shortfall.suits,
         machine=tdx_rules.machine,
+    ),
+    Kind(
+        name="tpm",
+        title="TPM quote",
+        recognise=tpm_quote.recognise,
+        parse=tpm_quote.parse,
+        genuine=tpm.genuine,
+        policy=tpm_rules.read_policy,
+        strict=tpm_rules.STRICT,
+        require=tpm_rules.require,
+        machine=tpm_rules.machine,
     ),
     # Recognised by its length: after those that have a mark.
     Kind(

@@ -45,6 +45,9 @@ class Rule(StrEnum):
     TCB_REVOKED = "tcb-revoked"
     PROFILE = "profile"
     REALM_KEY = "realm-key"
+    KEY_ATTRIBUTES = "key-attributes"
+    PCR_DIGEST = "pcr-digest"
+    ENROLMENT = "enrolment"
     RUNTIME_DATA = "runtime-data"
     TPM_QUOTE = "tpm-quote"
     # What the caller expects of this one piece of evidence.

@@ -18,6 +18,7 @@ from haulout.machine import (
     bytes_here,
     connection,
     derive,
+    disk_waits_for,
     partial_base,
     read_journal,
     start_file,
@@ -74,6 +75,8 @@ class MachineStatus(Document):
     """Whether it starts when its user logs in."""
     disk_missing: int = 0
     """Bytes of its disk that are not here yet, about: a lazy start fetches what it reads, then the rest."""
+    disk_waits_for: str | None = None
+    """Why reads of its disk wait, as when the registry does not answer; None: none waits for long."""
     update: Journal | None = None
     """The journal of its updates; None: there was none, or it cannot be used."""
     update_problem: str | None = None
@@ -142,6 +145,7 @@ def status_of(place: Place) -> MachineStatus:
         lost=said.lost if said is not None else (),
         autostart=start_file(place.name).enabled,
         disk_missing=0 if machine is None else _missing(place, machine),
+        disk_waits_for=_waits_for(place, machine) if machine is not None and running else None,
         update=journal,
         update_problem=unusable,
     )
@@ -151,6 +155,10 @@ def _missing(place: Place, machine: Machine) -> int:
     base = place.base(machine)
     partial = partial_base(base)
     return 0 if partial is None else partial.data_bytes - bytes_here(base, partial)
+
+
+def _waits_for(place: Place, machine: Machine) -> str | None:
+    return disk_waits_for(place, machine) or None
 
 
 def _sockets(machine: Machine, place: Place, answering: tuple[str, ...]) -> tuple[SocketStatus, ...]:

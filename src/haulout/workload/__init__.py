@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from haulout.workload.source import Image, Root, root_of_folder, root_of_image
     from haulout.workload.trustee import TrusteeFiles, trustee_files
     from haulout.workload.unlocked import FoundFile, UnlockedContent, unlock, write_disk
+    from haulout.workload.unpack import UnpackedDisk, unpack_disk, unpacked_disk
 
 __all__ = [
     "REGISTER_PATH",
@@ -69,6 +70,7 @@ __all__ = [
     "TrusteeFiles",
     "UnlockedContent",
     "UnlockedDisk",
+    "UnpackedDisk",
     "Vmm",
     "WorkloadConfig",
     "broker_key",
@@ -91,6 +93,8 @@ __all__ = [
     "root_of_image",
     "trustee_files",
     "unlock",
+    "unpack_disk",
+    "unpacked_disk",
     "write_disk",
 ]
 
@@ -120,5 +124,6 @@ open_face(
         "source": ("Image", "Root", "root_of_folder", "root_of_image"),
         "trustee": ("TrusteeFiles", "trustee_files"),
         "unlocked": ("FoundFile", "UnlockedContent", "unlock", "write_disk"),
+        "unpack": ("UnpackedDisk", "unpack_disk", "unpacked_disk"),
     },
 )

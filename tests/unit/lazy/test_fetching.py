@@ -110,7 +110,16 @@ def test_a_registry_that_comes_back_is_asked_again(tmp_path):
     disk = LazyDisk(tmp_path)
     disk.source.away.set()
     with disk.opened() as (image, fetcher):
-        threading.Timer(1.0, disk.source.away.clear).start()
+        assert fetcher.waits == (0.0, "")
+        reading = threading.Thread(target=read, args=(disk, image, fetcher, 0, 4 << 20))
+        reading.start()
+        deadline = time.monotonic() + 60
+        while fetcher.waits[1] != "the registry is away":
+            assert time.monotonic() < deadline
+        assert 0 < fetcher.waits[0] < 60
+        disk.source.away.clear()
+        reading.join()
+        assert fetcher.waits == (0.0, "")
         assert read(disk, image, fetcher, 0, 4 << 20) == disk.plain[: 4 << 20]
     assert disk.said == ["the registry is away; asking again", "the registry answers again"]
 

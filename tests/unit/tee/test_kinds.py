@@ -11,6 +11,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from tests.support.evidence import AT, BOOT, DATA, cca, given, policy, rule_of, snp, tdx
+from tests.support.tpm import Quoted
 
 from haulout.documents import Document
 from haulout.errors import InvalidEvidence, InvalidPolicy
@@ -128,7 +129,8 @@ def test_what_a_new_tee_has_in_common_with_the_others():
 def test_a_tee_that_is_not_in_the_table_is_not_known():
     with pytest.raises(InvalidEvidence, match="format is not known") as caught:
         verify(toy(), at=AT)
-    assert (caught.value.hint or "").startswith("known: Arm CCA token, TDX quote, SEV-SNP report; binary, or in ")
+    known = "known: Arm CCA token, TDX quote, TPM quote, SEV-SNP report; binary, or in "
+    assert (caught.value.hint or "").startswith(known)
     with pytest.raises(InvalidPolicy) as wrong:
         parse_policy(b"schema = 1\n[toy]")
     assert wrong.value.key == "toy"
@@ -136,6 +138,7 @@ def test_a_tee_that_is_not_in_the_table_is_not_known():
 
 def test_each_kind_recognises_its_own_evidence_and_no_other():
     made = {"snp": snp().report(DATA, BOOT), "tdx": tdx().quote(DATA, BOOT), "cca": cca().token(DATA, BOOT)}
+    made["tpm"] = Quoted().evidence()
     assert set(made) == {kind.name for kind in KINDS}
     for kind in KINDS:
         for name, data in made.items():

@@ -28,6 +28,7 @@ class Trouble(StrEnum):
     NOT_FOUND = "InvalidRequestPath"
     NOT_ALLOWED = "AdminAuthAccess"
     CONFLICT = "Conflict"
+    TOO_SLOW = "RequestTimeout"
     TOO_LARGE = "PayloadTooLarge"
     TOO_MANY = "TooManyRequests"
     METHOD = "MethodNotAllowed"
@@ -43,6 +44,7 @@ STATUS: Final = {
     Trouble.DENIED: 403,
     Trouble.NOT_FOUND: 404,
     Trouble.METHOD: 405,
+    Trouble.TOO_SLOW: 408,
     Trouble.CONFLICT: 409,
     Trouble.TOO_LARGE: 413,
     Trouble.TOO_MANY: 429,

@@ -101,7 +101,8 @@ class Token:
         key: the guest's key, to which whoever reads the token may encrypt.
         nonce: of the session.
         claims: what genuine evidence says, as docs/json.md has it.
-        policy: the policy by which the guest was judged, ``name/version``; "" where only genuineness was.
+        policy: the policy by which the guest was judged, ``workload/version``; "" where only genuineness was.
+        test: whether an emulator signed the evidence, which only policies for tests accept.
     """
 
     session: str
@@ -112,6 +113,12 @@ class Token:
     issued: datetime
     claims: dict[str, Any] = field(repr=False)
     policy: str = ""
+    test: bool = False
+
+    @property
+    def status(self) -> str:
+        """The answer in the words of AR4SI: what a policy did not judge is genuine, and no more than that."""
+        return "contraindicated" if self.test else "affirming" if self.policy else "none"
 
     @property
     def expires(self) -> datetime:
@@ -132,8 +139,7 @@ class Token:
             "ear.verifier-id": {"build": "haulout", "developer": "https://github.com/haulout/haulout"},
             "submods": {
                 "cpu0": {
-                    # What a policy did not judge is genuine, and no more than that: none of AR4SI's claims is affirmed.
-                    "ear.status": "affirming" if self.policy else "none",
+                    "ear.status": self.status,
                     "ear.appraisal-policy-id": self.policy,
                     "ear.veraison.annotated-evidence": {self.tee: self.claims, "runtime_data_claims": runtime},
                 }

@@ -11,11 +11,13 @@ from haulout.cli.tree import Example, Verbs
 
 VERBS: Final = {
     "build": "haulout.cli.cw.build",
+    "guest": "haulout.cli.cw.guest",
     "inspect": "haulout.cli.cw.inspect",
     "open": "haulout.cli.cw.open",
     "extract": "haulout.cli.cw.extract",
     "rekey": "haulout.cli.cw.rekey",
     "trustee": "haulout.cli.cw.trustee",
+    "run": "haulout.cli.cw.run",
 }
 
 

@@ -71,6 +71,20 @@ class AddedFileParam(StringParam):
         return Path(source), target
 
 
+class ForwardParam(StringParam):
+    """``HOST:GUEST``: a port of this machine and a port of the guest."""
+
+    name = "host:guest"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:  # noqa: ARG002
+        """Parse it."""
+        found = re.fullmatch(r"(\d{1,5}):(\d{1,5})", str(value), re.ASCII)
+        ports = tuple(map(int, found.groups())) if found else ()
+        if len(ports) != 2 or not all(0 < port < 1 << 16 for port in ports):
+            raise UsageError(f"{str(value)[:40]!r} is not HOST:GUEST", hint="for example: --publish 8080:80")
+        return ports[0], ports[1]
+
+
 class KeyValuesParam(StringParam):
     """``KEY=VALUE,…`` of ``buildah build --cw``; ``-`` and ``_`` are the same in keys."""
 

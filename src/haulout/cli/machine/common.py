@@ -183,7 +183,8 @@ def lines(status: MachineStatus) -> Iterator[str]:
         yield f"  {amounts(status.machine.resources)}"
         yield f"  from {status.machine.image.pinned}"
     if status.disk_missing:
-        yield f"  {size(status.disk_missing)} of its disk are not here yet"
+        waits = f"; it waits for them: {status.disk_waits_for}" if status.disk_waits_for else ""
+        yield f"  {size(status.disk_missing)} of its disk are not here yet{waits}"
     if status.update is not None or status.update_problem:
         yield f"  update: {update(status)}"
     if status.autostart:
@@ -214,7 +215,8 @@ def amounts(wanted: Resources) -> str:
 
 def remark(status: MachineStatus) -> str:
     """Say the one thing to know about a machine, in a list, with the system it has, and how its last update is."""
-    return "; ".join(part for part in (_most_urgent(status), _system(status), _updating(status)) if part)
+    disk = f"it waits for its disk: {status.disk_waits_for}" if status.disk_waits_for else ""
+    return "; ".join(part for part in (disk, _most_urgent(status), _system(status), _updating(status)) if part)
 
 
 def _most_urgent(status: MachineStatus) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import sys
@@ -135,3 +136,18 @@ def _key(program: str) -> list[object]:
     host = [system.nodename, system.release, system.version, processor]
     kvm = os.access("/dev/kvm", os.R_OK | os.W_OK)
     return [path, found.st_size if found else 0, found.st_mtime if found else 0, *host, kvm]
+
+
+def qemu_here(notes: Path, wanted: Accelerator = Accelerator.AUTO) -> tuple[str, Accelerator]:
+    """Return QEMU's program for guests of this machine's architecture, and an accelerator that works.
+
+    Args:
+        notes: file that remembers which one does.
+        wanted: ``auto``, or one that is taken as it is.
+
+    Raises:
+        ToolError: QEMU is not installed, or runs nothing.
+    """
+    architecture = "aarch64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
+    program = find_program(f"qemu-system-{architecture}", hint(architecture))
+    return program, choose(program, wanted, architecture, notes)

@@ -27,11 +27,11 @@ SCHEMA: Final = 1
 LONGEST: Final = 4 << 20
 _LONGEST_REASON: Final = 4000
 _MOST_BAD: Final = 64
-_KIND: Final = r"podman (?P<major>\d+)\.\d+ (?P<rest>(?:sqlite|boltdb) \S+)"
-"""What :func:`haulout.machine.update.api.kind_of_data` tells: version, database and storage driver."""
-_ONE_SCHEMA: Final = frozenset({"4", "5"})
-"""Major versions of podman of which no release changes the schema of its database (libpod, ``schemaVersion``), but the
-database itself, which is told apart."""
+_ONE_SCHEMA: Final = re.compile(
+    r"podman (?P<major>4(?=\.\d+ boltdb |\.(?:[89]|\d\d+) )|5)\.\d+ (?P<data>(?:sqlite|boltdb) \S+)"
+)
+"""What :func:`haulout.machine.update.api.kind_of_data` tells of releases whose major version keeps the schema of its
+database (libpod, ``schemaVersion``): of podman 5 and 4, but for SQLite before 4.8, an experiment."""
 _KEPT: Final = timedelta(days=7)
 """That the data of before an update is kept apart, so that ``rollback --data`` can bring it back."""
 
@@ -240,10 +240,8 @@ def is_migrated(there: str, here: str) -> bool:
     """
     if there == here:
         return False
-    one, other = re.fullmatch(_KIND, there), re.fullmatch(_KIND, here)
-    if one is None or other is None or one["major"] not in _ONE_SCHEMA:
-        return True
-    return (one["major"], one["rest"]) != (other["major"], other["rest"])
+    one, other = (_ONE_SCHEMA.fullmatch(each) for each in (there, here))
+    return one is None or other is None or one.group("major", "data") != other.group("major", "data")
 
 
 def is_data_due(journal: Journal | None, now: datetime | None = None) -> bool:

@@ -8,8 +8,8 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.tee.snp.endorsement import Signer
-    from haulout.tee.snp.parse import SIGNED, SIZE, Product, Tcb
+    from haulout.tee.snp.parse import SIGNED, SIZE, Product, SnpReport, Tcb
 
-__all__ = ["SIGNED", "SIZE", "Product", "Signer", "Tcb", "endorsement"]
+__all__ = ["SIGNED", "SIZE", "Product", "Signer", "SnpReport", "Tcb", "endorsement", "parse"]
 
-open_face(__name__, {"endorsement": ("Signer",), "parse": ("SIGNED", "SIZE", "Product", "Tcb")})
+open_face(__name__, {"endorsement": ("Signer",), "parse": ("SIGNED", "SIZE", "Product", "SnpReport", "Tcb")})

@@ -1,18 +1,20 @@
 """LUKS version 1 in user space: the disks that ``buildah mkcw`` writes, cryptsetup opens and QEMU reads.
 
-Source: LUKS1 On-Disk Format Specification, version 1.2.3. It needs the packages ``cryptography`` and ``numpy``.
-docs/formats/luks.md lists what is accepted and what is refused.
+Source: LUKS1 On-Disk Format Specification, version 1.2.3. Reading a header takes the standard library alone, opening a
+volume the packages ``cryptography`` and ``numpy``. docs/formats/luks.md lists what is accepted and what is refused.
 """
 
-from haulout.extras import require
+from __future__ import annotations
 
-require("cryptography", "numpy")
+from typing import TYPE_CHECKING
 
-from haulout.errors import NotLuks, RefusedLuks, WrongPassphrase  # noqa: E402
-from haulout.workload.luks.header import HEADER_BYTES, LuksHeader, LuksKeySlot, Rule, read_header  # noqa: E402
-from haulout.workload.luks.payload import Payload  # noqa: E402
-from haulout.workload.luks.volume import Volume, change_passphrase, create, open_volume  # noqa: E402
-from haulout.workload.luks.xts import SECTOR  # noqa: E402
+from haulout._face import open_face
+from haulout.errors import NotLuks, RefusedLuks, WrongPassphrase
+
+if TYPE_CHECKING:
+    from haulout.workload.luks.header import HEADER_BYTES, SECTOR, LuksHeader, LuksKeySlot, Rule, read_header
+    from haulout.workload.luks.payload import Payload
+    from haulout.workload.luks.volume import Volume, change_passphrase, create, open_volume
 
 __all__ = [
     "HEADER_BYTES",
@@ -30,3 +32,12 @@ __all__ = [
     "open_volume",
     "read_header",
 ]
+
+open_face(
+    __name__,
+    {
+        "header": ("HEADER_BYTES", "SECTOR", "LuksHeader", "LuksKeySlot", "Rule", "read_header"),
+        "payload": ("Payload",),
+        "volume": ("Volume", "change_passphrase", "create", "open_volume"),
+    },
+)

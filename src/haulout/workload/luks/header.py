@@ -18,11 +18,12 @@ from uuid import UUID
 
 from haulout.errors import NotLuks, RefusedLuks
 from haulout.oci import Digest
-from haulout.workload.luks.xts import SECTOR
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+SECTOR: Final = 512
+"""Bytes that have one number, and in which a header counts."""
 MAGIC: Final = b"LUKS\xba\xbe"
 SECOND_MAGIC: Final = b"SKUL\xba\xbe"
 """With which the second header of LUKS2 begins."""

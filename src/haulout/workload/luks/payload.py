@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING, Final
 
 from haulout.errors import SizeMismatch
-from haulout.workload.luks.xts import SECTOR
+from haulout.workload.luks.header import SECTOR
 
 if TYPE_CHECKING:
     from typing import BinaryIO

@@ -19,6 +19,7 @@ from haulout.workload.luks.header import (
     HEADER_BYTES,
     MAX_WORK,
     MIN_ITERATIONS,
+    SECTOR,
     SLOTS,
     STRIPES,
     LuksHeader,
@@ -27,7 +28,7 @@ from haulout.workload.luks.header import (
     material_bytes,
     read_header,
 )
-from haulout.workload.luks.xts import SECTOR, Xts
+from haulout.workload.luks.xts import Xts
 
 if TYPE_CHECKING:
     from typing import BinaryIO

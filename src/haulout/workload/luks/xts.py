@@ -10,18 +10,20 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import numpy.typing as npt
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from haulout.extras import require
+from haulout.workload.luks.header import SECTOR
+
+require("cryptography", "numpy")
+
+import numpy as np  # noqa: E402
+import numpy.typing as npt  # noqa: E402
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cryptography.hazmat.primitives.ciphers import CipherContext
     from typing_extensions import Buffer
-
-SECTOR: Final = 512
-"""Bytes that have one number."""
 
 _BLOCKS: Final = SECTOR // 16
 _WORDS: Final = SECTOR // 8

@@ -16,7 +16,18 @@ from tests.unit.machine.test_model import MACHINE
 from haulout.errors import InvalidFile
 from haulout.local import wrong_file
 from haulout.machine import DiskKind, Image, Journal, Step, begin_journal
-from haulout.machine.update.journal import Action, BadImage, Container, decide, is_data_due, parse, rolled_back
+from haulout.machine.update.journal import (
+    Action,
+    BadImage,
+    Container,
+    Switch,
+    begin_rollback,
+    decide,
+    is_data_due,
+    is_migrated,
+    parse,
+    rolled_back,
+)
 
 OLD = MACHINE.image
 NEW = Image("r.example/m:6", "r.example/m@sha256:" + "b" * 64, DiskKind.RAW)
@@ -136,3 +147,40 @@ def test_the_data_from_before_is_kept_for_a_week_after_the_update():
     assert is_data_due(replace(JOURNAL, data_kept=False), begun)
     assert not is_data_due(replace(JOURNAL, step=Step.TRYING), begun + timedelta(days=8))
     assert not is_data_due(begin_journal(JOURNAL, NEW, OTHER), datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "migrated"),
+    [
+        ("", "", False),
+        ("podman 4.3 overlay", "podman 4.3 overlay", False),
+        ("podman 4.3 overlay", "podman 4.4 overlay", True),
+        ("podman 4.3 overlay", "podman 4.9 boltdb overlay", True),
+        ("podman 4.6 boltdb overlay", "podman 4.9 boltdb overlay", False),
+        ("podman 4.6 sqlite overlay", "podman 4.9 sqlite overlay", True),
+        ("podman 4.8 sqlite overlay", "podman 4.10 sqlite overlay", False),
+        ("podman 5.4 sqlite overlay", "podman 5.8 sqlite overlay", False),
+        ("podman 5.8 sqlite overlay", "podman 5.4 sqlite overlay", False),
+        ("podman 5.4 sqlite overlay", "podman 5.8 sqlite btrfs", True),
+        ("podman 5.4 boltdb overlay", "podman 5.8 sqlite overlay", True),
+        ("podman 4.9 sqlite overlay", "podman 5.0 sqlite overlay", True),
+        ("podman 6.0 sqlite overlay", "podman 6.1 sqlite overlay", True),
+        ("", "podman 5.4 sqlite overlay", True),
+        ("podman 5.4 sqlite overlay", "podman 5.4 sqlite overlay\n", True),
+    ],
+)
+def test_what_is_known_to_read_the_same_is_no_migration(there, here, migrated):
+    assert is_migrated(there, here) is migrated
+    assert is_migrated(here, there) is migrated
+
+
+def test_a_rollback_that_fails_stays_the_way_back():
+    kept = replace(JOURNAL, old_podman="podman 4.3", new_podman="podman 4.3")
+    plan = begin_rollback(kept, Switch.ROLLBACK)
+    assert (plan.old, plan.new, plan.data_kept, plan.bad) == (NEW, OLD, True, kept.bad)
+    assert decide(plan.turned(Step.TRYING), NEW.digest, running=False) is Action.UNDO
+    assert decide(plan.turned(Step.TRYING), OLD.digest, running=False) is Action.COMMIT
+    assert decide(plan.turned(Step.DUE), NEW.digest, running=False) is Action.TRY
+    undone = plan.turned(Step.TRYING).undone("it panicked", bad=False)
+    assert undone.way_back == kept.way_back
+    assert begin_rollback(undone, Switch.ROLLBACK_DATA).new == OLD
