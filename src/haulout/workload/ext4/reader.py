@@ -179,7 +179,9 @@ def read_file(file: BinaryIO, system: FileSystem, name: str) -> bytes | None:
 
 def _inode(file: BinaryIO, system: FileSystem, number: int) -> bytes:
     group, index = divmod(number - 1, system.per_group)
-    descriptor = _read(file, (_SUPERBLOCK // system.block + 1) * system.block + group * system.descriptor, system.descriptor)
+    # Descriptors follow the block that the superblock is in.
+    first = (_SUPERBLOCK // system.block + 1) * system.block
+    descriptor = _read(file, first + group * system.descriptor, system.descriptor)
     if len(descriptor) < system.descriptor:
         raise _bad("it ends within its group descriptors")
     table = int.from_bytes(descriptor[8:12], "little")
