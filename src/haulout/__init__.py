@@ -83,9 +83,10 @@ if TYPE_CHECKING:
     from haulout.publish import DeltaResult, PublishedDelta, PushedBase, PushedContainerDisk, PushedDisk, PushResult
     from haulout.registry import ConnectionOptions, Credentials
     from haulout.resolve import Attached, DiskQuery, Inventory, Item, ResolvedDisk, Role, Shape, Subject
-    from haulout.tee import Claims, Given, Policy, Refusal, Rule, Statement, Verdict, parse_policy
+    from haulout.tee import Claims, Given, Policy, Refusal, Rule, Statement, Verdict, Vtpm, parse_policy
     from haulout.upkeep import Going, ListedDisk, ListedTag, Match, Removal
     from haulout.usecases.attach import AttachResult, attach
+    from haulout.usecases.bound_workload import BoundWorkload, TrusteeExport, bound_workload, export_for_trustee
     from haulout.usecases.build_workload import Broker, BuildRequest, BuiltWorkload, build_workload
     from haulout.usecases.cache import CachePruneResult, cache_info, cache_prune
     from haulout.usecases.copy import CopyResult, copy
@@ -97,9 +98,11 @@ if TYPE_CHECKING:
     from haulout.usecases.find import FindResult, find
     from haulout.usecases.inspect_workload import inspect_workload
     from haulout.usecases.lookup import inventory, resolve
+    from haulout.usecases.open_workload import ExtractedWorkload, OpenedWorkload, extract_workload, open_workload
     from haulout.usecases.prune import RemovalResult, delete, prune
     from haulout.usecases.pull import pull
     from haulout.usecases.push import DiskSource, push
+    from haulout.usecases.rekey_workload import RekeyedWorkload, RekeyRequest, rekey_workload
     from haulout.usecases.sync import SyncedTag, SyncResult, SyncRule, read_sync_file, sync
     from haulout.usecases.tags import TagList, TagResult, WrittenTag, tag, tags
     from haulout.usecases.update_disk import OldDisk, UpdateDiskResult, update_disk
@@ -109,11 +112,14 @@ if TYPE_CHECKING:
         BrokenRule,
         BuiltImage,
         DiskSizes,
+        Extraction,
         Findings,
+        FoundFile,
         GivenMeasurement,
         ImageEntry,
         KrunGuest,
         OuterImage,
+        Rekeyed,
         SnpGuest,
         Tee,
         UnlockedDisk,
@@ -131,6 +137,7 @@ __all__ = [
     "Attached",
     "Binding",
     "BlobTotal",
+    "BoundWorkload",
     "BrokenRule",
     "Broker",
     "BuildRequest",
@@ -162,10 +169,13 @@ __all__ = [
     "DiskSource",
     "DiskType",
     "EvidenceResult",
+    "ExtractedWorkload",
+    "Extraction",
     "FetchResult",
     "FileSystem",
     "FindResult",
     "Findings",
+    "FoundFile",
     "Given",
     "GivenMeasurement",
     "Going",
@@ -205,6 +215,7 @@ __all__ = [
     "NotReady",
     "NullProgress",
     "OldDisk",
+    "OpenedWorkload",
     "OuterImage",
     "Partition",
     "Platform",
@@ -223,6 +234,9 @@ __all__ = [
     "RefusedVerity",
     "RegistryError",
     "RegistryReference",
+    "RekeyRequest",
+    "Rekeyed",
+    "RekeyedWorkload",
     "Removal",
     "RemovalResult",
     "ResolvedDisk",
@@ -246,6 +260,7 @@ __all__ = [
     "Tee",
     "ToolError",
     "Traffic",
+    "TrusteeExport",
     "UnlockedDisk",
     "UnreachableError",
     "UnsafeDiskError",
@@ -254,12 +269,14 @@ __all__ = [
     "Verdict",
     "VerityMismatch",
     "Vmm",
+    "Vtpm",
     "WorkloadConfig",
     "WrittenTag",
     "WrongPassphrase",
     "WrongServerKey",
     "__version__",
     "attach",
+    "bound_workload",
     "build_workload",
     "cache_info",
     "cache_prune",
@@ -268,17 +285,21 @@ __all__ = [
     "delta",
     "detach",
     "discover",
+    "export_for_trustee",
+    "extract_workload",
     "fetch_attached",
     "find",
     "inspect",
     "inspect_workload",
     "inventory",
+    "open_workload",
     "parse_policy",
     "parse_reference",
     "prune",
     "pull",
     "push",
     "read_sync_file",
+    "rekey_workload",
     "resolve",
     "sync",
     "tag",
@@ -349,11 +370,12 @@ open_face(
         "publish": ("DeltaResult", "PublishedDelta", "PushResult", "PushedBase", "PushedContainerDisk", "PushedDisk"),
         "registry": ("ConnectionOptions", "Credentials"),
         "resolve": ("Attached", "Subject", "DiskQuery", "Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
-        "tee": ("Claims", "Given", "Policy", "Refusal", "Rule", "Statement", "Verdict", "parse_policy"),
+        "tee": ("Claims", "Given", "Policy", "Refusal", "Rule", "Statement", "Verdict", "Vtpm", "parse_policy"),
         "usecases.attach": ("AttachResult", "attach"),
         "usecases.detach": ("DetachResult", "detach"),
         "usecases.discover": ("Discovery", "discover"),
         "usecases.fetch_attached": ("FetchResult", "fetch_attached"),
+        "usecases.bound_workload": ("BoundWorkload", "TrusteeExport", "bound_workload", "export_for_trustee"),
         "usecases.build_workload": ("Broker", "BuildRequest", "BuiltWorkload", "build_workload"),
         "usecases.copy": ("CopyResult", "copy"),
         "usecases.delta": ("delta",),
@@ -369,11 +391,14 @@ open_face(
             "BrokenRule",
             "BuiltImage",
             "DiskSizes",
+            "Extraction",
             "Findings",
+            "FoundFile",
             "GivenMeasurement",
             "ImageEntry",
             "KrunGuest",
             "OuterImage",
+            "Rekeyed",
             "SnpGuest",
             "Tee",
             "UnlockedDisk",
@@ -382,7 +407,9 @@ open_face(
         ),
         "workload.luks": ("LuksHeader", "LuksKeySlot"),
         "upkeep": ("Going", "ListedDisk", "ListedTag", "Match", "Removal"),
+        "usecases.open_workload": ("ExtractedWorkload", "OpenedWorkload", "extract_workload", "open_workload"),
         "usecases.prune": ("RemovalResult", "delete", "prune"),
+        "usecases.rekey_workload": ("RekeyRequest", "RekeyedWorkload", "rekey_workload"),
         "usecases.sync": ("SyncedTag", "SyncResult", "SyncRule", "read_sync_file", "sync"),
         "usecases.tags": ("tag", "tags", "TagList", "TagResult", "WrittenTag"),
         "usecases.find": ("FindResult", "find"),
