@@ -83,7 +83,19 @@ if TYPE_CHECKING:
     from haulout.publish import DeltaResult, PublishedDelta, PushedBase, PushedContainerDisk, PushedDisk, PushResult
     from haulout.registry import ConnectionOptions, Credentials
     from haulout.resolve import Attached, DiskQuery, Inventory, Item, ResolvedDisk, Role, Shape, Subject
-    from haulout.tee import Claims, Given, Policy, Refusal, Rule, Statement, Verdict, Vtpm, parse_policy
+    from haulout.tee import (
+        Claims,
+        Given,
+        HclReport,
+        Policy,
+        Refusal,
+        Rule,
+        Statement,
+        Verdict,
+        Vtpm,
+        VtpmQuote,
+        parse_policy,
+    )
     from haulout.upkeep import Going, ListedDisk, ListedTag, Match, Removal
     from haulout.usecases.attach import AttachResult, attach
     from haulout.usecases.bound_workload import BoundWorkload, TrusteeExport, bound_workload, export_for_trustee
@@ -180,6 +192,7 @@ __all__ = [
     "GivenMeasurement",
     "Going",
     "HauloutError",
+    "HclReport",
     "HookFailed",
     "HttpOptions",
     "ImageEntry",
@@ -270,6 +283,7 @@ __all__ = [
     "VerityMismatch",
     "Vmm",
     "Vtpm",
+    "VtpmQuote",
     "WorkloadConfig",
     "WrittenTag",
     "WrongPassphrase",
@@ -370,7 +384,19 @@ open_face(
         "publish": ("DeltaResult", "PublishedDelta", "PushResult", "PushedBase", "PushedContainerDisk", "PushedDisk"),
         "registry": ("ConnectionOptions", "Credentials"),
         "resolve": ("Attached", "Subject", "DiskQuery", "Inventory", "Item", "ResolvedDisk", "Role", "Shape"),
-        "tee": ("Claims", "Given", "Policy", "Refusal", "Rule", "Statement", "Verdict", "Vtpm", "parse_policy"),
+        "tee": (
+            "Claims",
+            "Given",
+            "Policy",
+            "Refusal",
+            "Rule",
+            "Statement",
+            "Verdict",
+            "HclReport",
+            "Vtpm",
+            "VtpmQuote",
+            "parse_policy",
+        ),
         "usecases.attach": ("AttachResult", "attach"),
         "usecases.detach": ("DetachResult", "detach"),
         "usecases.discover": ("Discovery", "discover"),

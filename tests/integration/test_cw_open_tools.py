@@ -110,7 +110,20 @@ def test_file_systems_of_mkfs_as_mkcw_makes_them(built, features, tmp_path):
     option = ["-O", features] if features else []
     tool("mkfs.ext4", "-q", *option, "-d", "root", "fs", "64M")
     secret = "secret,id=k,file=key"
-    tool("qemu-img", "convert", "--object", secret, "-O", "luks", "-o", "key-secret=k,iter-time=200", "fs", "volume")
+    convert = (
+        "qemu-img",
+        "convert",
+        "--object",
+        secret,
+        "-O",
+        "luks",
+        "-o",
+        "key-secret=k,iter-time=200",
+        "fs",
+        "volume",
+    )
+    # It measures how fast the processor is, and gives up where it was given none: "Unable to get accurate CPU usage".
+    assert any(tool(*convert, check=False).returncode == 0 for _ in range(20))
     data = Path("volume").read_bytes()
     document = json.dumps(
         {"tee": "snp", "tee_data": "{}", "workload_id": "w", "cpus": 1, "ram_mib": 1, "attestation_url": ""}

@@ -32,7 +32,7 @@ VERBS: Final = {
 )
 @options.common
 def command() -> None:
-    """Build, inspect and open encrypted images for confidential VMs.
+    """Build and open encrypted images for confidential VMs.
 
     The images are those of "buildah mkcw", and also bound to their workload: docs/confidential.md.
     """

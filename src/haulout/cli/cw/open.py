@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @options.common
 @click.pass_obj
 def command(session: Session, subject: str, passphrase_file: str, output: Path | None) -> int:
-    """Unlock the disk of a workload: list its files, or write it without encryption.
+    """List the files of an encrypted disk, or write it in clear.
 
     Images of "haulout cw build" and of "buildah mkcw" can be opened; FILE is a disk.img by itself. All of the disk is
     verified before anything of it is shown or written. Neither root nor a mount is needed.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
             "change the passphrase of an image",
         ),
         Example(
-            "haulout cw rekey oci:secret:1 oci:secret:2 --passphrase-file key --new-passphrase-out newer --reencrypt",
+            "haulout cw rekey oci:secret:1 oci:secret:2 --passphrase-file new --new-passphrase-out newer --reencrypt",
             "encrypt all of it with another key, into another tag",
         ),
     ),

@@ -37,6 +37,8 @@ def workload(pcr: int = 8, digest: bytes = BINDING) -> Quoted:
         (f'eks = ["{fingerprint(EK.public_key())}"]', None),
         (f'eks = ["{"00" * 32}"]', "chip-not-allowed"),
     ],
+    # The key is another one each time: a name must not be.
+    ids=range(10),
 )
 def test_each_key_of_the_section_counts(lines, rule):
     assert rule_of(judge(Quoted(), lines)) == rule
