@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 @options.common
 @click.pass_obj
 def command(session: Session, image: Reference, folder: Path, resource: str | None, kbs_url: str) -> int:
-    """Write what Trustee, the broker of Confidential Containers, has to be told of a workload.
+    """Write what Trustee has to be told of a workload.
 
     DIR gets initdata.toml, which holds the binding and whose digest the guest has to carry; reference-values.json and
     rvps-message.json with the launch measurement, if the image names it; and upload.sh, which uploads the passphrase
