@@ -87,7 +87,18 @@ def test_every_example_of_the_help_runs_as_it_stands(place):
         "backport log",
         "backport fixes",
     ]
-    order += ["evidence emulate", "evidence verify", "evidence", "cw build", "cw inspect", "cw"]
+    order += [
+        "evidence emulate",
+        "cw build",
+        "evidence verify",
+        "evidence",
+        "cw inspect",
+        "cw open",
+        "cw extract",
+        "cw rekey",
+        "cw trustee",
+        "cw",
+    ]
     assert sorted([*order, "backport"]) == sorted(
         name for name in COMMANDS if name not in BOOTING and not name.startswith(("machine", "broker"))
     )
@@ -126,7 +137,11 @@ def test_help_of_every_verb_shows_its_examples_and_the_common_options(name):
         "machine record",
         "machine auto",
     }
-    registry |= name.startswith(("broker workload ", "broker policy ")) or name in {"broker forecast", "broker log"}
+    registry |= name.startswith(("broker workload ", "broker policy ")) or name in {
+        "broker forecast",
+        "broker log",
+        "evidence verify",
+    }
     for option in ("--plain-http", "--insecure", "--ca-file"):
         assert (option in text) is registry
 

@@ -12,7 +12,7 @@ from haulout._face import open_face
 
 if TYPE_CHECKING:
     from haulout.rootfs.folder import from_folder
-    from haulout.rootfs.layers import from_layers
+    from haulout.rootfs.layers import from_layers, open_layer
     from haulout.rootfs.limits import Limits, Path
     from haulout.rootfs.nodes import Device, Directory, Fifo, File, Node, Socket, Symlink
     from haulout.rootfs.streams import Stream
@@ -33,13 +33,14 @@ __all__ = [
     "Tree",
     "from_folder",
     "from_layers",
+    "open_layer",
 ]
 
 open_face(
     __name__,
     {
         "folder": ("from_folder",),
-        "layers": ("from_layers",),
+        "layers": ("from_layers", "open_layer"),
         "limits": ("Limits", "Path"),
         "nodes": ("Device", "Directory", "Fifo", "File", "Node", "Socket", "Symlink"),
         "streams": ("Stream",),

@@ -73,6 +73,17 @@ def from_layers(
     return Tree(merge.root, (Held(), *sources))
 
 
+@contextmanager
+def open_layer(opener: Opener) -> Iterator[Stream]:
+    """Open a layer as the plain bytes of its archive, from the first to the last.
+
+    Raises:
+        InvalidRootfs: another compression than gzip or zstd; while reading: damage, or a bomb.
+    """
+    with open_stream(opener, "the layer", Limits()) as stream:
+        yield stream
+
+
 def _tell(note: Callable[[str], None], name: str, stream: Stream, *, leftovers: bool) -> None:
     if not stream.position:
         note(f"{name} is empty")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from haulout._face import open_face
 
 if TYPE_CHECKING:
-    from haulout.tee.azure import Vtpm
+    from haulout.tee.azure import HclReport, Vtpm, VtpmQuote
     from haulout.tee.inputs import Given, Policy
     from haulout.tee.kinds import KINDS, Kind
     from haulout.tee.nonces import as_report_data
@@ -36,6 +36,7 @@ __all__ = [
     "Anchor",
     "Claims",
     "Given",
+    "HclReport",
     "Kind",
     "Needs",
     "Policy",
@@ -48,6 +49,7 @@ __all__ = [
     "Unwrapped",
     "Verdict",
     "Vtpm",
+    "VtpmQuote",
     "accept",
     "as_report_data",
     "certificates_of",
@@ -66,7 +68,7 @@ __all__ = [
 open_face(
     __name__,
     {
-        "azure": ("Vtpm",),
+        "azure": ("HclReport", "Vtpm", "VtpmQuote"),
         "inputs": ("Given", "Policy"),
         "kinds": ("KINDS", "Kind"),
         "nonces": ("as_report_data",),

@@ -62,7 +62,7 @@ class HclReport:
 
 
 @dataclass(frozen=True, slots=True)
-class TpmQuote:
+class VtpmQuote:
     """A quote of the virtual TPM over its PCRs: what was signed, the signature, and the values of the PCRs."""
 
     message: bytes = field(repr=False)
@@ -75,7 +75,7 @@ class Vtpm(Document):
     """The virtual TPM of a machine on Azure."""
 
     hcl: HclReport
-    quote: TpmQuote | None
+    quote: VtpmQuote | None
 
     json_members: ClassVar = ("key", "user_data=hcl.user_data", "settings=hcl.settings", "quoted", "pcrs")
 
@@ -155,14 +155,14 @@ def _key(values: dict[str, Any]) -> rsa.RSAPublicKey:
     return rsa.RSAPublicNumbers(e, n).public_key()
 
 
-def quote(values: dict[str, Any]) -> TpmQuote | None:
+def quote(values: dict[str, Any]) -> VtpmQuote | None:
     """Read a quote from the JSON of Trustee's attesters; None where the members are not those of one."""
     message, signature, pcrs = (_octets(values.get(name)) for name in ("message", "signature", "pcrs"))
     if not (isinstance(message, bytes) and isinstance(signature, bytes) and isinstance(pcrs, list)):
         return None
     if not all(isinstance(one, bytes) and len(one) == hashlib.sha256().digest_size for one in pcrs):
         return None
-    return TpmQuote(message, signature, tuple(one for one in pcrs if isinstance(one, bytes)))
+    return VtpmQuote(message, signature, tuple(one for one in pcrs if isinstance(one, bytes)))
 
 
 def _octets(value: Any) -> bytes | list[Any] | None:
@@ -177,7 +177,7 @@ def _octets(value: Any) -> bytes | list[Any] | None:
     return [_octets(one) for one in value[:64]] if isinstance(value, list) else None
 
 
-def _require_quote(found: TpmQuote, key: rsa.RSAPublicKey) -> bytes:
+def _require_quote(found: VtpmQuote, key: rsa.RSAPublicKey) -> bytes:
     """Verify a quote; returns its nonce, 64 bytes."""
     try:
         key.verify(found.signature, found.message, padding.PKCS1v15(), hashes.SHA256())

@@ -103,7 +103,7 @@ class _Search:
         self.found: dict[bytes, tuple[str, ...]] = {}
         self.certificates: list[bytes] = []
         self._hcl: azure.HclReport | None = None
-        self._quote: azure.TpmQuote | None = None
+        self._quote: azure.VtpmQuote | None = None
 
     def vtpm(self) -> azure.Vtpm | None:
         """Return what was found about a virtual TPM."""

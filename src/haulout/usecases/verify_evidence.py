@@ -17,6 +17,8 @@ from haulout.tee import Given, Policy, Verdict, as_report_data, certificates_of,
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from haulout.oci import Reference
+    from haulout.registry import ConnectionOptions
     from haulout.tee import Vtpm
 
 File: TypeAlias = str | os.PathLike[str] | bytes
@@ -58,8 +60,10 @@ def verify_evidence(
     collateral: Iterable[File] = (),
     nonce: bytes | None = None,
     at: datetime | None = None,
+    image: str | Reference | None = None,
+    connections: ConnectionOptions | None = None,
 ) -> EvidenceResult:
-    """Verify evidence of SEV-SNP, TDX or Arm CCA; the kind is detected. Nothing is fetched.
+    """Verify evidence of SEV-SNP, TDX or Arm CCA; the kind is detected. Nothing is fetched but an image that is given.
 
     A refusal is not an error: see ``accepted`` and ``verdict`` of the result.
 
@@ -70,6 +74,8 @@ def verify_evidence(
         collateral: Intel's collateral, or revocation lists.
         nonce: the bytes that the guest was asked to carry as report data, at most 64; zeros are added.
         at: the time for which to verify, with a time zone; None: now.
+        image: of a confidential workload: the evidence has to name it, by its binding; None: there is none.
+        connections: how the image's registry is reached.
 
     Raises:
         NotFoundError: a file does not exist.
@@ -81,6 +87,11 @@ def verify_evidence(
     if policy is not None and not isinstance(policy, Policy):
         given = _given("policy", policy)
         policy = parse_policy(given.data, given.name)
+    if image is not None:
+        # Images take packages that evidence does not.
+        from haulout.usecases.bound_workload import bound_workload, policy_of_image  # noqa: PLC0415
+
+        policy = policy_of_image(bound_workload(image, connections=connections), policy, str(image))
     found = unwrap(_given("evidence", evidence).data)
     given_certificates = [part for one in certificates for part in certificates_of(_given("certificates", one))]
     verdict = verify(

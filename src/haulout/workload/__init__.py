@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         key_url_fits,
         parse_registration,
     )
+    from haulout.workload.extraction import Extraction, extract
     from haulout.workload.inspect.findings import BrokenRule, Findings, ImageEntry, OuterImage, UnlockedDisk
     from haulout.workload.inspect.inspection import inspect_disk, inspect_image
     from haulout.workload.krun import Tee, WorkloadConfig
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
     )
     from haulout.workload.passphrase import keep_passphrase, new_passphrase, read_passphrase
     from haulout.workload.policy import policy_for, require_evidence
+    from haulout.workload.rekey import Rekey, Rekeyed, rekey_disk, rekey_image
     from haulout.workload.source import Image, Root, root_of_folder, root_of_image
+    from haulout.workload.trustee import TrusteeFiles, trustee_files
+    from haulout.workload.unlocked import FoundFile, UnlockedContent, unlock, write_disk
     from haulout.workload.unpack import UnpackedDisk, unpack_disk, unpacked_disk
 
 __all__ = [
@@ -45,7 +49,9 @@ __all__ = [
     "BrokenRule",
     "BuiltImage",
     "DiskSizes",
+    "Extraction",
     "Findings",
+    "FoundFile",
     "GivenMeasurement",
     "Image",
     "ImageEntry",
@@ -56,9 +62,13 @@ __all__ = [
     "OuterImage",
     "PageType",
     "Registration",
+    "Rekey",
+    "Rekeyed",
     "Root",
     "SnpGuest",
     "Tee",
+    "TrusteeFiles",
+    "UnlockedContent",
     "UnlockedDisk",
     "UnpackedDisk",
     "Vmm",
@@ -67,6 +77,7 @@ __all__ = [
     "build_image",
     "check_url",
     "expected_measurement",
+    "extract",
     "inspect_disk",
     "inspect_image",
     "keep_passphrase",
@@ -75,11 +86,16 @@ __all__ = [
     "parse_registration",
     "policy_for",
     "read_passphrase",
+    "rekey_disk",
+    "rekey_image",
     "require_evidence",
     "root_of_folder",
     "root_of_image",
+    "trustee_files",
+    "unlock",
     "unpack_disk",
     "unpacked_disk",
+    "write_disk",
 ]
 
 open_face(
@@ -88,6 +104,7 @@ open_face(
         "binding": ("Binding", "broker_key"),
         "build.image": ("BuiltImage", "DiskSizes", "ImageSpec", "build_image"),
         "build.registration": ("REGISTER_PATH", "Registration", "check_url", "key_url_fits", "parse_registration"),
+        "extraction": ("Extraction", "extract"),
         "inspect.findings": ("BrokenRule", "Findings", "ImageEntry", "OuterImage", "UnlockedDisk"),
         "inspect.inspection": ("inspect_disk", "inspect_image"),
         "krun": ("Tee", "WorkloadConfig"),
@@ -103,7 +120,10 @@ open_face(
         ),
         "passphrase": ("keep_passphrase", "new_passphrase", "read_passphrase"),
         "policy": ("policy_for", "require_evidence"),
+        "rekey": ("Rekey", "Rekeyed", "rekey_disk", "rekey_image"),
         "source": ("Image", "Root", "root_of_folder", "root_of_image"),
+        "trustee": ("TrusteeFiles", "trustee_files"),
+        "unlocked": ("FoundFile", "UnlockedContent", "unlock", "write_disk"),
         "unpack": ("UnpackedDisk", "unpack_disk", "unpacked_disk"),
     },
 )

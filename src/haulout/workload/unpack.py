@@ -47,7 +47,7 @@ def unpack_disk(image: Image, folder: Path, progress: Progress) -> UnpackedDisk:
         StorageError: the file system refuses.
     """
     manifest = find_image(image, "amd64", "arm64", kind="confidential image")
-    tree = rootfs.from_layers([layer_opener(image.store, layer) for layer in manifest.layers])
+    tree = rootfs.from_layers([layer_opener(image.store, layer) for layer in manifest.layers], strict=False)
     found = {name: node for name in (*_SMALL, krun.DISK_NAME) if isinstance(node := tree.find(name), rootfs.File)}
     for name in (*_SMALL, krun.DISK_NAME):
         if name not in found:

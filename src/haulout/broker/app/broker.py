@@ -191,8 +191,6 @@ class Broker:
             workload = None if resource is None else _found(unit, resource.workload)
             proof = unit.attestations.proof(session.evidence or "")
             sealed = b"" if resource is None else unit.resources.open(resource)
-        if workload is not None:
-            self.admit(workload.id)
         if proof is None:
             raise Rejected(Trouble.NO_SESSION, "the evidence of this session is no longer kept; attest again")
         if session.workload is not None and workload is not None and workload.id != session.workload:
@@ -202,13 +200,19 @@ class Broker:
         content = (legacy or _encrypt)(session, sealed)
         with self.store.write() as unit:
             counted = None if workload is None else unit.workloads.get(workload.id, locked=True)
-            changed = counted is not None and counted.policy != (workload and workload.policy)
+            changed = (
+                counted is not None
+                and workload is not None
+                and (counted.policy, counted.list) != (workload.policy, workload.list)
+            )
             releases = 0 if counted is None else counted.releases
             facts = Facts(now, session.verified or now, releases, session.v0)
             decision = _decide(judged, facts)
             if changed and decision.allowed:
                 raise Rejected(Trouble.UNAVAILABLE, "the policy was changed meanwhile; ask again", retry_after=1)
             if decision.allowed and counted is not None:
+                # Only of guests that may have it: nobody else uses up a workload's limit, or learns that it exists.
+                self.admit(counted.id)
                 unit.workloads.count_release(counted.id)
             unit.audit.append(self._entry("release", session, judged, decision, client, path))
         if not decision.allowed:

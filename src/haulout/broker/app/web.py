@@ -110,7 +110,9 @@ def client_of(request: Request, *, forwarded: bool) -> str:
         request: its request.
         forwarded: whether the last address in X-Forwarded-For, which the proxy wrote, is believed.
     """
-    given = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip() if forwarded else ""
+    values = request.headers.getlist("x-forwarded-for") if forwarded else []
+    # A proxy may add a header of its own after the client's.
+    given = values[-1].rpartition(",")[2].strip() if values else ""
     try:
         return str(ipaddress.ip_address(given))
     except ValueError:

@@ -13,6 +13,10 @@ VERBS: Final = {
     "build": "haulout.cli.cw.build",
     "guest": "haulout.cli.cw.guest",
     "inspect": "haulout.cli.cw.inspect",
+    "open": "haulout.cli.cw.open",
+    "extract": "haulout.cli.cw.extract",
+    "rekey": "haulout.cli.cw.rekey",
+    "trustee": "haulout.cli.cw.trustee",
     "run": "haulout.cli.cw.run",
 }
 
@@ -28,7 +32,7 @@ VERBS: Final = {
 )
 @options.common
 def command() -> None:
-    """Build and inspect encrypted images for confidential VMs.
+    """Build and open encrypted images for confidential VMs.
 
     The images are those of "buildah mkcw", and also bound to their workload: docs/confidential.md.
     """

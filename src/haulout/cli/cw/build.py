@@ -31,11 +31,6 @@ _SAME = (
 """Parameters that a request has under the same names."""
 
 
-def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> None:  # noqa: ARG001
-    if value is not None and not context.resilient_parsing:
-        params.refuse_passphrase("--passphrase", "--passphrase-file FILE")
-
-
 @click.command(
     "build",
     cls=Verb,
@@ -61,7 +56,7 @@ def _refuse(context: click.Context, parameter: click.Parameter, value: Any) -> N
 @click.option(
     "--passphrase-out", metavar="FILE", type=Path, help="Write a new passphrase to FILE, which must not exist."
 )
-@click.option("-p", "--passphrase", metavar="TEXT", hidden=True, expose_value=False, callback=_refuse, help="Refused.")
+@params.no_passphrase
 @click.option(
     "-u",
     "--attestation-url",

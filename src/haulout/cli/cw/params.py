@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+import click
+
 from haulout.cli.params import StringParam
 from haulout.errors import UsageError
 
 if TYPE_CHECKING:
-    import click
+    from collections.abc import Callable
 
 KEYS: Final = (
     *("type", "attestation_url", "workload_id", "cpus", "memory", "firmware_library", "slop"),
@@ -123,6 +125,28 @@ def refuse_passphrase(where: str, instead: str) -> NoReturn:
         f"{where} would show the passphrase to every process of this machine",
         hint=f"put it into a file and use {instead}, or - for standard input",
     )
+
+
+def refused(context: click.Context, parameter: click.Parameter, value: Any) -> None:  # noqa: ARG001
+    """Refuse ``--passphrase TEXT``; a callback of click."""
+    if value is not None and not context.resilient_parsing:
+        refuse_passphrase("--passphrase", "--passphrase-file FILE")
+
+
+no_passphrase = click.option(
+    "-p", "--passphrase", metavar="TEXT", hidden=True, expose_value=False, callback=refused, help="Refused."
+)
+
+
+def passphrase(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option that names the passphrase of a disk, which is needed."""
+    return click.option(
+        "--passphrase-file",
+        metavar="FILE",
+        required=True,
+        type=click.Path(allow_dash=True),
+        help="Read the passphrase of the disk from FILE, or - for standard input.",
+    )(no_passphrase(function))
 
 
 def _value(key: str, text: str) -> Any:

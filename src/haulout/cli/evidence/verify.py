@@ -8,6 +8,7 @@ import click
 
 from haulout.cli import options
 from haulout.cli.evidence.params import BytesParam, TimeParam
+from haulout.cli.params import ReferenceParam
 from haulout.cli.tree import Example, Verb
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from haulout import EvidenceResult
     from haulout.cli.session import Session
+    from haulout.oci import Reference
 
 _NO = 1
 """Exit code where the evidence is refused."""
@@ -60,6 +62,13 @@ _NO = 1
     type=click.Path(),
     help="Policy that the evidence must satisfy (docs/evidence.md). Without one, only genuineness is verified.",
 )
+@click.option(
+    "--image",
+    metavar="REF",
+    type=ReferenceParam(),
+    help="Image of a confidential workload that the evidence must name, by the image's binding. With --policy, the "
+    "evidence must satisfy both.",
+)
 @click.option("--at", metavar="TIME", type=TimeParam(), help="Verify for this time instead of now.")
 @click.option(
     "--report-data",
@@ -67,6 +76,7 @@ _NO = 1
     type=BytesParam(64),
     help="Expected report data, 64 bytes: proves that the evidence is fresh and made for you.",
 )
+@options.registry
 @options.common
 @click.pass_obj
 def command(
@@ -75,6 +85,7 @@ def command(
     certificates: tuple[str, ...],
     collateral: tuple[str, ...],
     policy: str | None,
+    image: Reference | None,
     at: datetime | None,
     report_data: bytes | None,
 ) -> int:
@@ -93,7 +104,14 @@ def command(
     from haulout import verify_evidence  # noqa: PLC0415 - loads the cryptography
 
     result = verify_evidence(
-        file, policy=policy, certificates=certificates, collateral=collateral, nonce=report_data, at=at
+        file,
+        policy=policy,
+        certificates=certificates,
+        collateral=collateral,
+        nonce=report_data,
+        at=at,
+        image=image,
+        connections=session.connections(),
     )
     refusal = result.verdict.refusal
     session.result(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from haulout.errors import InvalidManifest, InvalidWorkload, RefusedVerity
 from haulout.oci import json
 from haulout.workload import krun, luks, verity
-from haulout.workload.inspect import ext4_file
+from haulout.workload.ext4 import reader as ext4
 from haulout.workload.inspect.findings import UnlockedDisk
 
 if TYPE_CHECKING:
@@ -85,28 +85,35 @@ def _bound(findings: Findings, what: str) -> None:
         )
 
 
-def check_unlocked(file: BinaryIO, passphrase: bytes, findings: Findings, progress: Progress) -> None:
+def check_unlocked(
+    file: BinaryIO, passphrase: bytes, findings: Findings, progress: Progress
+) -> tuple[BinaryIO, ext4.FileSystem] | None:
     """Unlock a disk after :func:`check_locked`, and note what is found.
+
+    Returns:
+        its plain content, and the file system in it; None where it has none.
 
     Raises:
         WrongPassphrase: it does not open it.
     """
     if findings.luks is None or findings.payload_size is None or findings.payload_size <= 0:
         # What is wrong with it was noted already.
-        return
+        return None
     volume = luks.open_volume(file, passphrase)
     payload = io.BufferedReader(luks.Payload(file, volume, findings.payload_size // luks.SECTOR * luks.SECTOR), 1 << 20)
     found = findings.unlocked = UnlockedDisk()
     plain = cast("BinaryIO", payload)
-    system: ext4_file.FileSystem | None = None
+    system: ext4.FileSystem | None = None
     with findings.judging():
-        system = ext4_file.read_superblock(plain)
+        system = ext4.read_superblock(plain)
         found.file_system_size = system.size
     with progress.task("verifying", None, unit="disks"):
         _check_hashes(plain, findings, found)
-    if system is not None:
-        with findings.judging():
-            _inner(ext4_file.read_file(plain, system, krun.INNER_CONFIG), found)
+    if system is None:
+        return None
+    with findings.judging():
+        _inner(ext4.read_file(plain, system, krun.INNER_CONFIG), found)
+    return plain, system
 
 
 def _check_hashes(plain: BinaryIO, findings: Findings, found: UnlockedDisk) -> None:

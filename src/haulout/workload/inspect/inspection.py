@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from haulout import rootfs
@@ -19,6 +20,7 @@ from haulout.workload.inspect.findings import Findings, ImageEntry, OuterImage
 from haulout.workload.source import MAX_CONFIG, find_image, layer_opener
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from typing import BinaryIO
 
@@ -45,18 +47,10 @@ def inspect_disk(path: Path, passphrase: bytes | None, progress: Progress) -> Fi
         ContentError: it is not a disk of a confidential workload.
         WrongPassphrase: it does not open the disk.
     """
-    findings = Findings()
-    # Not Path.open: a pipe of that name would hold everything up.
-    with open_regular(path) as fd, storage_errors(path), os.fdopen(fd, "rb", closefd=False) as file:
-        check_locked(file, path.name, findings)
-        if {"luks-missing", "footer-magic"} <= {one.rule for one in findings.broken}:
-            raise ContentError(
-                f"{path} is not a disk of a confidential workload: it has neither a LUKS header nor a footer",
-                hint="name a disk.img, or an image: oci:DIR:TAG or HOST/NAME:TAG",
-            )
+    with disk_of_file(path) as found:
         if passphrase is not None:
-            check_unlocked(file, passphrase, findings, progress)
-    return findings
+            check_unlocked(found.disk, passphrase, found.findings, progress)
+    return found.findings
 
 
 def inspect_image(image: Image, passphrase: bytes | None, progress: Progress) -> Findings:
@@ -66,6 +60,62 @@ def inspect_image(image: Image, passphrase: bytes | None, progress: Progress) ->
         NotFoundError: there is no such image.
         ContentError: it is not an image of a confidential workload, or damaged.
         WrongPassphrase: it does not open the disk.
+    """
+    with disk_of_image(image, progress, whole=passphrase is not None) as found:
+        if passphrase is not None and found.disk is not None:
+            check_unlocked(found.disk, passphrase, found.findings, progress)
+    return found.findings
+
+
+@dataclass(frozen=True)
+class FileDisk:
+    """A disk by itself, open, its locked part checked."""
+
+    findings: Findings
+    disk: BinaryIO
+
+
+@dataclass(frozen=True)
+class ImageDisk:
+    """The disk of an image, open, its locked part checked.
+
+    Attributes:
+        disk: None where there is none, which the findings say.
+        manifest: of the image.
+        config: the image's configuration, as it is stored.
+        tree: what its layers hold.
+    """
+
+    findings: Findings
+    disk: BinaryIO | None
+    manifest: Manifest
+    config: bytes
+    tree: Tree
+
+
+@contextmanager
+def disk_of_file(path: Path) -> Iterator[FileDisk]:
+    """Open a disk by itself; raises as :func:`inspect_disk`."""
+    findings = Findings()
+    # Not Path.open: a pipe of that name would hold everything up.
+    with open_regular(path) as fd, storage_errors(path), os.fdopen(fd, "rb", closefd=False) as file:
+        check_locked(file, path.name, findings)
+        if {"luks-missing", "footer-magic"} <= {one.rule for one in findings.broken}:
+            raise ContentError(
+                f"{path} is not a disk of a confidential workload: it has neither a LUKS header nor a footer",
+                hint="name a disk.img, or an image: oci:DIR:TAG or HOST/NAME:TAG",
+            )
+        yield FileDisk(findings, file)
+
+
+@contextmanager
+def disk_of_image(image: Image, progress: Progress, *, whole: bool) -> Iterator[ImageDisk]:
+    """Open the disk of an image; raises as :func:`inspect_image`.
+
+    Args:
+        image: the image.
+        progress: receives the progress of reading it.
+        whole: whether its payload is needed: else only its ends are there.
     """
     manifest = find_image(image, "amd64", "arm64", kind="confidential image")
     data = read_blob(image.store, manifest.config, MAX_CONFIG, "the image's configuration")
@@ -77,18 +127,16 @@ def inspect_image(image: Image, passphrase: bytes | None, progress: Progress) ->
         )
     findings = Findings(outer=_outer(image, data, tree))
     with ExitStack() as stack:
-        small, disk = _contents(tree, stack, progress, whole=passphrase is not None)
+        small, disk = _contents(tree, stack, progress, whole=whole)
         beside = small.get(krun.CONFIG_NAME)
         if beside is None:
             findings.breaks("json-missing", f"there is no {krun.CONFIG_NAME} in the image")
         _bindings(findings, small.get(bindings.NAME), manifest)
         if disk is None:
             findings.breaks("disk-missing", f"there is no {krun.DISK_NAME} in the image")
-            return findings
-        check_locked(disk, krun.DISK_NAME, findings, beside)
-        if passphrase is not None:
-            check_unlocked(disk, passphrase, findings, progress)
-    return findings
+        else:
+            check_locked(disk, krun.DISK_NAME, findings, beside)
+        yield ImageDisk(findings, disk, manifest, data, tree)
 
 
 def _outer(image: Image, data: bytes, tree: Tree) -> OuterImage:

@@ -14,7 +14,7 @@ from haulout.errors import NotLuks, RefusedLuks, WrongPassphrase
 if TYPE_CHECKING:
     from haulout.workload.luks.header import HEADER_BYTES, SECTOR, LuksHeader, LuksKeySlot, Rule, read_header
     from haulout.workload.luks.payload import Payload
-    from haulout.workload.luks.volume import Volume, create, open_volume
+    from haulout.workload.luks.volume import Volume, change_passphrase, create, open_volume
 
 __all__ = [
     "HEADER_BYTES",
@@ -27,6 +27,7 @@ __all__ = [
     "Rule",
     "Volume",
     "WrongPassphrase",
+    "change_passphrase",
     "create",
     "open_volume",
     "read_header",
@@ -37,6 +38,6 @@ open_face(
     {
         "header": ("HEADER_BYTES", "SECTOR", "LuksHeader", "LuksKeySlot", "Rule", "read_header"),
         "payload": ("Payload",),
-        "volume": ("Volume", "create", "open_volume"),
+        "volume": ("Volume", "change_passphrase", "create", "open_volume"),
     },
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
@@ -139,7 +140,45 @@ def open_volume(file: BinaryIO, passphrase: bytes) -> Volume:
         WrongPassphrase: it opens no slot.
     """
     header = read_header(file)
-    for slot in header.slots:
+    return Volume(header, Xts(_unlock(header, passphrase)[1]))
+
+
+def change_passphrase(file: BinaryIO, passphrase: bytes, new: bytes, *, iteration_ms: int = 1000) -> LuksHeader:
+    """Return the header of a volume with another passphrase in the slot that one opens, as ``luksChangeKey`` does.
+
+    The master key, and so the payload, stays as it is; other slots stay as they are. Nothing is written.
+
+    Args:
+        file: the volume.
+        passphrase: the old one.
+        new: the new one, not empty.
+        iteration_ms: how long trying a passphrase is to take on this machine, in milliseconds.
+
+    Raises:
+        NotLuks: there is no volume.
+        RefusedLuks: its header breaks a rule, or would.
+        WrongPassphrase: the old passphrase opens no slot.
+    """
+    if not new:
+        raise UsageError("an empty passphrase protects nothing")
+    header = read_header(file)
+    number, key = _unlock(header, passphrase)
+    slot = replace(header.slots[number], iterations=_iterations_in(iteration_ms), salt=secrets.token_bytes(32))
+    slots = tuple(slot if place == number else one for place, one in enumerate(header.slots))
+    changed = replace(header, slots=slots)
+    wrapping = hashlib.pbkdf2_hmac(header.hash_name, new, slot.salt, slot.iterations, header.key_bytes)
+    start, size = header.material(slot)
+    material = stripes.split(key, STRIPES, header.hash_name).ljust(size, b"\0")
+    raw = bytearray(header.raw)
+    raw[: len(changed.pack())] = changed.pack()
+    raw[start : start + size] = Xts(wrapping).encrypt(0, material)
+    # Read as any other: what is written must be accepted again.
+    return read_header(io.BytesIO(bytes(raw) + b"\0"))
+
+
+def _unlock(header: LuksHeader, passphrase: bytes) -> tuple[int, bytes]:
+    """Return the slot that a passphrase opens, and the master key in it."""
+    for number, slot in enumerate(header.slots):
         if not slot.active:
             continue
         start, size = header.material(slot)
@@ -150,7 +189,7 @@ def open_volume(file: BinaryIO, passphrase: bytes) -> Volume:
         if hmac.compare_digest(digest, header.key_digest):
             if _is_weak(key):
                 raise RefusedLuks(Rule.WEAK_KEY, "both halves of its key are equal, which makes XTS reveal patterns")
-            return Volume(header, Xts(key))
+            return number, key
     raise WrongPassphrase
 
 

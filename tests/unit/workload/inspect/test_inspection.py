@@ -35,7 +35,8 @@ from haulout.oci import annotations as keys
 from haulout.progress import NullProgress
 from haulout.workload import binding as bindings
 from haulout.workload import krun, outer
-from haulout.workload.inspect import ext4_file, inspection
+from haulout.workload.ext4 import reader
+from haulout.workload.inspect import inspection
 
 DISK, CONFIG, BINDING = krun.DISK_NAME, krun.CONFIG_NAME, bindings.NAME
 LUKS2 = b"LUKS\xba\xbe\x00\x02"
@@ -333,7 +334,7 @@ HOSTILE_EXT4 = {
 def test_a_file_system_made_to_hurt_is_refused_at_once(name):
     file = HOSTILE_EXT4[name]
     with pytest.raises(InvalidWorkload, match=r"its extents|beyond its end"):
-        ext4_file.read_file(file, ext4_file.read_superblock(file), "x")
+        reader.read_file(file, reader.read_superblock(file), "x")
 
 
 def test_an_index_is_followed_to_its_image():
