@@ -12,6 +12,7 @@ from tests.support.brokers import PATH, POLICY, SECRET, Guest, broker_of, host_d
 from tests.support.workload_policies import bound, document
 
 from haulout.broker.app import broker as module
+from haulout.broker.app import judging
 from haulout.broker.audit import verify_log
 from haulout.broker.protocol import Attestation, Challenge, PrivateKey, Rejected, Request, ResourcePath, Trouble
 from haulout.broker.stores import StoreError
@@ -282,7 +283,7 @@ def test_what_is_changed_between_judgement_and_release_does_not_leave(store, mon
     broker, guest = broker_of(store), Guest()
     cookie, _ = guest.attest(broker)
     rest = {"remove_resource": (PATH,), "put": (PATH, b"another"), "set_policy": (POLICY,)}
-    judge = module.judge
+    judge = judging.judge
 
     def judged(*arguments):
         getattr(management, change)("w1", *rest[change])
@@ -322,7 +323,8 @@ def test_only_guests_that_may_have_a_key_use_up_its_limit(store):
     register(store)
     other = ResourcePath("default", "key", "2")
     register(store, "w2", policy=document(snp_section=bound(2)), path=other, owner="bob")
-    broker, guest, asked = broker_of(store), Guest(), []
+    broker, guest = broker_of(store), Guest()
+    asked: list[str] = []
     broker.admit = asked.append
     cookie, _ = guest.attest(broker)
     with rejected(Trouble.NOT_FOUND):
