@@ -483,7 +483,9 @@ def test_only_the_command_line_prints_and_exits():
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
-                assert called not in {"print", "exit", "sys.exit", "os._exit", "input"}, f"{path}:{node.lineno}"
+                # The child of a fork ends without its parent's clean-up, where it cannot become the workload.
+                ends = {"os._exit"} if path.match("haulout/guest/root.py") else set()
+                assert called not in {"print", "exit", "sys.exit", "os._exit", "input"} - ends, f"{path}:{node.lineno}"
 
 
 @pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])

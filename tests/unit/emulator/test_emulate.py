@@ -9,4 +9,5 @@ from haulout.tee import KINDS
 
 
 def test_every_kind_has_its_emulator_under_its_name():
-    assert set(PLATFORMS) == {kind.name for kind in KINDS} == set(MADE)
+    # A TPM needs no emulator of ours: swtpm is one.
+    assert set(PLATFORMS) == {kind.name for kind in KINDS} - {"tpm"} == set(MADE)

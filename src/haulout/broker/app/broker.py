@@ -144,7 +144,9 @@ class Broker:
         with self.store.write() as unit:
             if not unit.attestations.answer(answered):
                 raise Rejected(Trouble.ATTEST_FAILED, "the challenge of this session was answered before")
-            unit.attestations.keep_evidence(proof, now)
+            # What names no workload of ours is nobody's to look at: a stranger does not fill the database by it.
+            if decision.allowed or workload is not None:
+                unit.attestations.keep_evidence(proof, now, accepted=decision.allowed)
             unit.audit.append(self._entry("attest", answered, judged, decision, client))
         if not decision.allowed:
             raise Rejected(Trouble.ATTEST_FAILED, REFUSED.format(session=session.public[:16]), retry_after=wait)
@@ -193,6 +195,8 @@ class Broker:
             sealed = b"" if resource is None else unit.resources.open(resource)
         if proof is None:
             raise Rejected(Trouble.NO_SESSION, "the evidence of this session is no longer kept; attest again")
+        if session.report_data is not None:
+            proof = replace(proof, report_data=session.report_data)
         if session.workload is not None and workload is not None and workload.id != session.workload:
             workload = None  # a session of one workload gets nothing of another, whatever its evidence says
         policy = policy_of(workload)
@@ -204,12 +208,14 @@ class Broker:
                 counted is not None
                 and workload is not None
                 and (counted.policy, counted.list) != (workload.policy, workload.list)
-            )
+            ) or (resource is not None and unit.resources.find(path) != resource)
             releases = 0 if counted is None else counted.releases
             facts = Facts(now, session.verified or now, releases, session.v0)
             decision = _decide(judged, facts)
             if changed and decision.allowed:
-                raise Rejected(Trouble.UNAVAILABLE, "the policy was changed meanwhile; ask again", retry_after=1)
+                raise Rejected(
+                    Trouble.UNAVAILABLE, "the policy or the key was changed meanwhile; ask again", retry_after=1
+                )
             if decision.allowed and counted is not None:
                 # Only of guests that may have it: nobody else uses up a workload's limit, or learns that it exists.
                 self.admit(counted.id)

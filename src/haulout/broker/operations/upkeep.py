@@ -6,6 +6,7 @@ All instances do it; nothing is lost where two do the same, or none for a while.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from datetime import timedelta
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
@@ -115,7 +116,7 @@ class Upkeep:
         if policy is None:
             return ()
         with self._store.read() as unit:
-            attempts = list(unit.attestations.recorded(stamp(now - LOOK_BACK), workload=workload.id))[-MOST:]
+            attempts = list(deque(unit.attestations.recorded(stamp(now - LOOK_BACK), workload=workload.id), MOST))
         newer: dict[bytes, Given] = {}
         for one in attempts:
             supplied = self._supply.for_evidence(one.evidence, early=True)

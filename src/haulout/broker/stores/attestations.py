@@ -54,6 +54,7 @@ _ANSWER: Final = update(sessions).where(sessions.c.id == bindparam("wanted"), se
 _EVIDENCE: Final = select(evidence).where(evidence.c.digest == bindparam("wanted"))
 _EVIDENCE_THERE: Final = select(evidence.c.digest).where(evidence.c.digest == bindparam("wanted"))
 _KEEP_EVIDENCE: Final = insert(evidence)
+_REPLACE_EVIDENCE: Final = update(evidence).where(evidence.c.digest == bindparam("wanted"))
 _DOCUMENTS_THERE: Final = select(documents.c.digest).where(documents.c.digest.in_(bindparam("wanted", expanding=True)))
 _DOCUMENTS: Final = select(documents).where(documents.c.digest.in_(bindparam("wanted", expanding=True)))
 
@@ -86,9 +87,17 @@ class Attestations:
         """Remove the sessions that expired; return how many there were."""
         return self._connection.execute(delete(sessions).where(sessions.c.expires < to_stored(at))).rowcount
 
-    def keep_evidence(self, proof: Proof, at: datetime) -> None:
-        """Keep evidence with all that it was verified with; the same evidence is kept once."""
-        if self._connection.execute(_EVIDENCE_THERE, {"wanted": proof.digest}).one_or_none() is not None:
+    def keep_evidence(self, proof: Proof, at: datetime, *, accepted: bool) -> None:
+        """Keep evidence with all that it was verified with; the same evidence is kept once.
+
+        Args:
+            proof: the evidence.
+            at: the time.
+            accepted: what was accepted takes the place of what was kept: somebody may have sent the evidence of another
+                before, with certificates and report data that do not fit.
+        """
+        there = self._connection.execute(_EVIDENCE_THERE, {"wanted": proof.digest}).one_or_none() is not None
+        if there and not accepted:
             return
         values = {
             "digest": proof.digest,
@@ -99,7 +108,10 @@ class Attestations:
             "collateral": self._keep(proof.collateral),
             "seen": to_stored(at),
         }
-        self._connection.execute(_KEEP_EVIDENCE, values)
+        if there:
+            self._connection.execute(_REPLACE_EVIDENCE, {**values, "wanted": proof.digest})
+        else:
+            self._connection.execute(_KEEP_EVIDENCE, values)
 
     def proof(self, digest: str) -> Proof | None:
         """Return evidence by its digest; None: it was not kept, or not for so long."""

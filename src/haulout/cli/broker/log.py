@@ -102,7 +102,7 @@ def command(
         return 0 if report.whole else _NO
     for row in broker_log(source, since=since, follow=follow, connections=session.connections()):
         if export:
-            print(row.to_line())
+            click.echo(row.to_line())
         else:
             session.result("broker log", row.to_dict(), [_line(row)])
         sys.stdout.flush()

@@ -11,6 +11,8 @@ from sqlalchemy.exc import OperationalError
 from tests.support.brokers import PATH, POLICY, SECRET, Guest, broker_of, host_data, register, stored
 from tests.support.workload_policies import bound, document
 
+from haulout.broker.app import broker as module
+from haulout.broker.app import judging
 from haulout.broker.audit import verify_log
 from haulout.broker.protocol import Attestation, Challenge, PrivateKey, Rejected, Request, ResourcePath, Trouble
 from haulout.broker.stores import StoreError
@@ -273,6 +275,63 @@ def test_a_new_policy_counts_at_once_also_for_sessions_that_attested(store):
         broker.release(cookie, None, PATH, "")
     management.set_policy("w1", POLICY)
     assert guest.key.decrypt(broker.release(cookie, None, PATH, "")) == SECRET
+
+
+@pytest.mark.parametrize("change", ["remove_resource", "put", "set_policy"])
+def test_what_is_changed_between_judgement_and_release_does_not_leave(store, monkeypatch, change):
+    management = register(store)
+    broker, guest = broker_of(store), Guest()
+    cookie, _ = guest.attest(broker)
+    rest = {"remove_resource": (PATH,), "put": (PATH, b"another"), "set_policy": (POLICY,)}
+    judge = judging.judge
+
+    def judged(*arguments):
+        getattr(management, change)("w1", *rest[change])
+        return judge(*arguments)
+
+    monkeypatch.setattr(module, "judge", judged)
+    before = len(rows(store))
+    with rejected(Trouble.UNAVAILABLE):
+        broker.release(cookie, None, PATH, "")
+    assert "release" not in {one.entry.event for one in rows(store)[before:]}
+
+
+def test_the_evidence_of_another_that_was_sent_before_is_in_nobodys_way(store):
+    register(store)
+    broker, guest, thief = broker_of(store), Guest(), Guest()
+    cookie, challenge = broker.auth(Request("snp"), "")
+    answer = guest.answer(challenge)
+    stolen, theirs = broker.auth(Request("snp", workload="w1"), "")
+    with rejected(Trouble.ATTEST_FAILED):
+        evidence = answer.parse_evidence("snp")
+        broker.attest(stolen, Attestation.of(theirs, "snp", thief.key.public, evidence), "")
+    broker.attest(cookie, answer, "")
+    assert guest.key.decrypt(broker.release(cookie, None, PATH, "")) == SECRET
+
+
+def test_a_stranger_does_not_fill_the_database(store):
+    register(store)
+    broker = broker_of(store)
+    with rejected(Trouble.ATTEST_FAILED):
+        Guest().attest(broker, "not-there")
+    assert rows(store)[-1].entry.decision == "refused"
+    with store.read() as unit:
+        assert unit.attestations.proof(rows(store)[-1].entry.evidence) is None
+
+
+def test_only_guests_that_may_have_a_key_use_up_its_limit(store):
+    register(store)
+    other = ResourcePath("default", "key", "2")
+    register(store, "w2", policy=document(snp_section=bound(2)), path=other, owner="bob")
+    broker, guest = broker_of(store), Guest()
+    asked: list[str] = []
+    broker.admit = asked.append
+    cookie, _ = guest.attest(broker)
+    with rejected(Trouble.NOT_FOUND):
+        broker.release(cookie, None, other, "")
+    assert asked == []
+    broker.release(cookie, None, PATH, "")
+    assert asked == ["w1"]
 
 
 @pytest.mark.parametrize("statement", ["INSERT INTO audit", "UPDATE workloads", "COMMIT"])

@@ -92,7 +92,7 @@ def test_a_forecast_judges_by_what_intel_announces(store, running, tmp_path):
     quote = platform.quote(DATA, BOOT, TdxState(mrconfigid=b"\xab" * 48))
     proof = Proof(quote, DATA, (), (Given("collateral", platform.collateral(now)),))
     with store.write() as unit:
-        unit.attestations.keep_evidence(proof, now)
+        unit.attestations.keep_evidence(proof, now, accepted=True)
         entry = {"workload": "w1", "owner": "alice", "tee": "tdx", "evidence": proof.digest}
         unit.audit.append(Entry(stamp(now), "release", "allowed", "allowed", "", **entry))
     kept = upkeep(store, running, now)
